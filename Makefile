@@ -1,0 +1,41 @@
+# The commands people type. Each sets up what it needs first: a .venv, filled again only when the requirements change.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: run test test-full lint demo-models browser
+
+run: $(VENV)/app.stamp  ## the studio; make run ARGS="--model demo --share"
+	$(BIN)/python app.py $(ARGS)
+
+# One thread: beside other busy processes, two make small operators ten times slower.
+test: export OMP_NUM_THREADS ?= 1
+test: $(VENV)/dev.stamp browser  ## every fast test
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-full: export OMP_NUM_THREADS ?= 1
+test-full: $(VENV)/dev.stamp browser  ## the slow tests too
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+demo-models: $(VENV)/app.stamp  ## remake the built-in models; goes on where it stopped
+	$(BIN)/python -m pipeline.training.demo $(ARGS)
+
+# The page is tested in Debian's Chromium.
+browser:
+	@command -v chromium >/dev/null || { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends chromium; }
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/app.stamp: requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install -r requirements.txt
+	touch $@
+
+$(VENV)/dev.stamp: requirements.txt requirements-dev.txt | $(BIN)/python
+	$(BIN)/python -m pip install -r requirements-dev.txt
+	touch $@ $(VENV)/app.stamp
