@@ -1,0 +1,248 @@
+"""StyleGAN2 generator: W, W+ and StyleSpace S in, images out (Karras et al. 2020; StyleSpace: Wu et al. 2021).
+
+Parameter names are those of the published PyTorch checkpoints. The arithmetic is the paper's, rearranged to be fast for small
+batches: the style multiplies the activations, so that one convolution serves the batch; demodulation becomes a factor on each
+output channel; and up-sampling convolution and blur are folded exactly into one 3x3 convolution with four outputs per channel.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .layers import EqualLinear, PixelNorm, load_frozen
+
+SQRT2 = math.sqrt(2)
+FIR = (1.0, 3.0, 3.0, 1.0)  # the filter of all up-sampling in StyleGAN2
+
+
+class StyleLayer(NamedTuple):
+    """One vector of StyleSpace: which layer it modulates, where that layer works and which row of W+ feeds it."""
+
+    name: str
+    resolution: int
+    channels: int
+    is_to_rgb: bool
+    row: int
+
+
+def default_channels(size: int) -> dict[int, int]:
+    """Published widths (config F): 512 channels up to 64 px, then halved at each doubling."""
+    return {2**i: min(512, 2**15 // 2**i) for i in range(2, int(math.log2(size)) + 1)}
+
+
+class FirKernel(nn.Module):
+    """Holder of the 4x4 filter of one up-sampling, whose gain of 4 makes up for the inserted zeros."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        taps = torch.tensor(FIR)
+        self.register_buffer("kernel", 4 * torch.outer(taps, taps) / taps.sum() ** 2)
+
+    def phases(self, offset: int, taps: int) -> Tensor:
+        """(2, 2, 3, 3, taps, taps): share of an input pixel (t, s) around q, through tap (k, l) of a convolution
+        done before the filter, in the output pixel (2q+p, 2r+q) of phase (p, q)."""
+        fir = self.kernel.flip(0, 1)
+        i = torch.arange(taps)[None, None] + 2 * torch.arange(3)[None, :, None] - torch.arange(2)[:, None, None] - offset
+        padded = F.pad(fir, (4, 4, 4, 4))  # an index outside the filter is a zero
+        return padded[(i + 4)[:, None, :, None, :, None], (i + 4)[None, :, None, :, None, :]]
+
+
+class ModulatedConv2d(nn.Module):
+    """Convolution whose input channels are scaled by a style; `upsample` doubles the resolution and then filters."""
+
+    def __init__(self, channels: int, out_channels: int, kernel: int, style_dim: int, upsample: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(1, out_channels, channels, kernel, kernel))
+        self.modulation = EqualLinear(style_dim, channels, bias_init=1.0)
+        self.scale = 1 / math.sqrt(channels * kernel**2)
+        if upsample:
+            self.blur = FirKernel()
+        self.upsample = upsample
+        self._cache: tuple = (None, None)
+
+    def prepared(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Kernel for F.conv2d in `dtype`, and its squares summed over the taps, (out, in), for the demodulation.
+
+        Kept while the weight is frozen. Loading, moving and in-place changes are noticed; writing through `.data` is not.
+        """
+        if self.weight.requires_grad:
+            return self._prepare(dtype)
+        key = (dtype, self.weight.device, self.weight.data_ptr(), self.weight._version)
+        cached_key, value = self._cache
+        if cached_key != key:
+            with torch.inference_mode(False), torch.no_grad():
+                value = self._prepare(dtype)
+            self._cache = (key, value)
+        return value
+
+    def _prepare(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        weight = self.weight[0].to(torch.promote_types(self.weight.dtype, torch.float32)) * self.scale
+        squares = weight.square().sum((2, 3))
+        if self.upsample:
+            out, channels = weight.shape[:2]
+            phases = self.blur.phases(1, 3).to(weight).flatten(4).flatten(0, 3)  # (36, 9)
+            weight = (weight.flatten(2) @ phases.T).view(out, channels, 4, 3, 3)
+            weight = weight.transpose(1, 2).reshape(4 * out, channels, 3, 3)  # the order pixel_shuffle wants
+        return weight.to(dtype), squares
+
+
+class Noise(nn.Module):
+    """Holder of a layer's noise strength."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+
+class Bias(nn.Module):
+    """Holder of the bias that goes in before the leaky ReLU."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+
+class StyledConv(nn.Module):
+    """Modulated, demodulated 3x3 convolution, noise, bias and leaky ReLU with gain sqrt(2)."""
+
+    def __init__(self, channels: int, out_channels: int, style_dim: int, upsample: bool = False) -> None:
+        super().__init__()
+        self.conv = ModulatedConv2d(channels, out_channels, 3, style_dim, upsample)
+        self.noise = Noise()
+        self.activate = Bias(out_channels)
+
+    def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
+        """x (N, C, H, W), style (N, C), noise (1, 1, H', W') -> (N, C', H', W')."""
+        kernel, squares = self.conv.prepared(x.dtype)
+        demodulation = torch.rsqrt(style.square() @ squares.T + 1e-8) * SQRT2
+        y = F.conv2d(x * style[..., None, None].to(x.dtype), kernel, padding=1)
+        if self.conv.upsample:
+            y = F.pixel_shuffle(y, 2)
+        # The gain sqrt(2) passes through the leaky ReLU, so it is applied to the three small terms before it.
+        bias = (self.activate.bias * SQRT2).to(x.dtype)[:, None, None]
+        y = torch.addcmul(bias, y, demodulation[..., None, None].to(x.dtype))
+        y = y.add_((noise * (self.noise.weight * SQRT2)).to(x.dtype))
+        return F.leaky_relu_(y, 0.2)
+
+
+class ToRGB(nn.Module):
+    """Modulated 1x1 convolution to RGB, added to the up-sampled image of the resolution below."""
+
+    def __init__(self, channels: int, style_dim: int, upsample: bool = True) -> None:
+        super().__init__()
+        self.conv = ModulatedConv2d(channels, 3, 1, style_dim)
+        self.bias = nn.Parameter(torch.zeros(1, 3, 1, 1))
+        if upsample:
+            self.upsample = FirKernel()
+
+    def forward(self, x: Tensor, style: Tensor, skip: Tensor | None) -> Tensor:
+        """x (N, C, H, W), style (N, C), skip (N, 3, H/2, W/2) or None -> (N, 3, H, W), float32 or wider."""
+        weight = self.conv.weight.flatten(2) * self.conv.scale * style[:, None]  # (N, 3, C)
+        rgb = (weight.to(x.dtype) @ x.flatten(2)).unflatten(2, x.shape[2:]).to(style.dtype) + self.bias.to(style.dtype)
+        if skip is None:
+            return rgb
+        n, _, height, width = skip.shape
+        kernel = self.upsample.phases(0, 1).to(skip).view(4, 1, 3, 3)
+        up = F.pixel_shuffle(F.conv2d(skip.reshape(3 * n, 1, height, width), kernel, padding=1), 2)
+        return rgb + up.view(n, 3, 2 * height, 2 * width)
+
+
+class ConstantInput(nn.Module):
+    """Holder of the learned 4x4 input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.input = nn.Parameter(torch.randn(1, channels, 4, 4))
+
+
+class Generator(nn.Module):
+    """StyleGAN2 generator with fixed noise.
+
+    `num_rows` is the number of rows of W+, `style_layers` the order of StyleSpace S. Images are (N, 3, R, R), about [-1, 1].
+    Set `compute_dtype` to bfloat16 to run the convolutions in it; styles, demodulation and the sum of the RGB images stay float32.
+    """
+
+    def __init__(
+        self, size: int, style_dim: int = 512, n_mlp: int = 8, channels: Mapping[int, int] | None = None
+    ) -> None:
+        super().__init__()
+        channels = channels or default_channels(size)
+        self.size = size
+        self.style_dim = style_dim
+        self.num_rows = 2 * int(math.log2(size)) - 2
+        self.compute_dtype: torch.dtype | None = None
+        self.style = nn.Sequential(
+            PixelNorm(), *(EqualLinear(style_dim, style_dim, lr_mul=0.01, activate=True) for _ in range(n_mlp))
+        )
+        self.input = ConstantInput(channels[4])
+        self.conv1 = StyledConv(channels[4], channels[4], style_dim)
+        self.to_rgb1 = ToRGB(channels[4], style_dim, upsample=False)
+        self.convs, self.to_rgbs, self.noises = nn.ModuleList(), nn.ModuleList(), nn.Module()
+        self.noises.register_buffer("noise_0", torch.randn(1, 1, 4, 4))
+        for i in range(3, int(math.log2(size)) + 1):
+            below, here = channels[2 ** (i - 1)], channels[2**i]
+            self.convs.append(StyledConv(below, here, style_dim, upsample=True))
+            self.convs.append(StyledConv(here, here, style_dim))
+            self.to_rgbs.append(ToRGB(here, style_dim))
+            for k in (2 * i - 5, 2 * i - 4):
+                self.noises.register_buffer(f"noise_{k}", torch.randn(1, 1, 2**i, 2**i))
+        self.style_layers = self._style_layers()
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Tensor]) -> "Generator":
+        """A frozen generator from a published `g_ema` state dict. Every size and width is read off the shapes."""
+        ups = sorted(int(m[1]) for k in state if (m := re.fullmatch(r"to_rgbs\.(\d+)\.bias", k)))
+        channels = {4: state["input.input"].shape[1]}
+        channels |= {2 ** (i + 3): state[f"to_rgbs.{i}.conv.weight"].shape[2] for i in ups}
+        n_mlp = sum(bool(re.fullmatch(r"style\.\d+\.weight", k)) for k in state)
+        style_dim = state["conv1.conv.modulation.weight"].shape[1]
+        return load_frozen(lambda: cls(max(channels), style_dim, n_mlp, channels), state)
+
+    def _style_layers(self) -> tuple[StyleLayer, ...]:
+        def layer(name: str, module: StyledConv | ToRGB, resolution: int, row: int) -> StyleLayer:
+            return StyleLayer(name, resolution, module.conv.weight.shape[2], isinstance(module, ToRGB), row)
+
+        layers = [layer("conv1", self.conv1, 4, 0), layer("to_rgb1", self.to_rgb1, 4, 1)]
+        for i, to_rgb in enumerate(self.to_rgbs):
+            resolution = 2 ** (i + 3)
+            for k in (0, 1):
+                layers.append(layer(f"convs.{2 * i + k}", self.convs[2 * i + k], resolution, 2 * i + 1 + k))
+            layers.append(layer(f"to_rgbs.{i}", to_rgb, resolution, 2 * i + 3))
+        return tuple(layers)
+
+    def mapping(self, z: Tensor) -> Tensor:
+        """z (N, D), standard normal -> w (N, D)."""
+        return self.style(z)
+
+    def styles(self, w: Tensor) -> list[Tensor]:
+        """w (N, D) or W+ (N, L, D) -> StyleSpace S: one (N, C_i) per entry of `style_layers`."""
+        if w.ndim == 2:
+            w = w[:, None].expand(-1, self.num_rows, -1)
+        if w.shape[1:] != (self.num_rows, self.style_dim):
+            raise ValueError(f"expected codes (N, {self.num_rows}, {self.style_dim}), got {tuple(w.shape)}")
+        return [self.get_submodule(layer.name).conv.modulation(w[:, layer.row]) for layer in self.style_layers]
+
+    def synthesize(self, styles: Sequence[Tensor], resolution: int | None = None) -> Tensor:
+        """StyleSpace S -> image (N, 3, R, R). At `resolution` (4 ... size) it stops and returns the RGB summed so far,
+        which resembles the down-scaled image and costs a fraction."""
+        resolution = resolution or self.size
+        if resolution not in {layer.resolution for layer in self.style_layers}:
+            raise ValueError(f"resolution {resolution} is none of 4, 8, ... {self.size}")
+        dtype = self.compute_dtype or self.input.input.dtype
+        x = self.input.input.to(dtype).expand(len(styles[0]), -1, -1, -1)
+        x = self.conv1(x, styles[0], self.noises.noise_0)
+        rgb = self.to_rgb1(x, styles[1], None)
+        for i in range(int(math.log2(resolution)) - 2):
+            for k in (2 * i, 2 * i + 1):
+                x = self.convs[k](x, styles[3 * i + 2 + k % 2], getattr(self.noises, f"noise_{k + 1}"))
+            rgb = self.to_rgbs[i](x, styles[3 * i + 4], rgb)
+        return rgb
+
+    def forward(self, w: Tensor, resolution: int | None = None) -> Tensor:
+        """w (N, D) or W+ (N, L, D) -> image (N, 3, R, R), see `synthesize`."""
+        return self.synthesize(self.styles(w), resolution)
