@@ -50,3 +50,8 @@ def load_frozen(build: Callable[[], M], state: Mapping[str, Tensor]) -> M:
     half = (torch.float16, torch.bfloat16)
     module.load_state_dict({k: v.float() if v.dtype in half else v for k, v in state.items()}, strict=True, assign=True)
     return module.eval().requires_grad_(False)
+
+
+def part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries under `prefix` without it, or all of `state` when nothing has that prefix."""
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)} or dict(state)

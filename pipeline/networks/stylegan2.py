@@ -47,7 +47,12 @@ class FirKernel(nn.Module):
         """(2, 2, 3, 3, taps, taps): share of an input pixel (t, s) around q, through tap (k, l) of a convolution
         done before the filter, in the output pixel (2q+p, 2r+q) of phase (p, q)."""
         fir = self.kernel.flip(0, 1)
-        i = torch.arange(taps)[None, None] + 2 * torch.arange(3)[None, :, None] - torch.arange(2)[:, None, None] - offset
+        i = (
+            torch.arange(taps)[None, None]
+            + 2 * torch.arange(3)[None, :, None]
+            - torch.arange(2)[:, None, None]
+            - offset
+        )
         padded = F.pad(fir, (4, 4, 4, 4))  # an index outside the filter is a zero
         return padded[(i + 4)[:, None, :, None, :, None], (i + 4)[None, :, None, :, None, :]]
 

@@ -1,0 +1,48 @@
+"""CLIP from the `clip` package (Radford et al. 2021). The only place that imports it."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+
+def _import_clip():
+    """Imports `clip`, which imports torchvision, whose CUDA wheel fails beside a CPU build of torch.
+
+    Only the schemas of its two compiled operators are missed there, and CLIP uses neither: declaring them is enough.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+        try:
+            import clip
+        except RuntimeError as error:
+            if "torchvision::nms" not in str(error):
+                raise
+            library = torch.library.Library("torchvision", "DEF")
+            library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            _import_clip.library = library  # the schemas live as long as this object
+            import clip
+    return clip
+
+
+clip = _import_clip()
+CLIP = clip.model.CLIP
+
+
+def build_clip(state_dict: Mapping[str, Tensor]) -> CLIP:
+    """OpenAI's model from its state dict, with every size read off the shapes: frozen, in eval mode, float32.
+
+    Extra scalars of the published archives (input_resolution, context_length, vocab_size) are ignored.
+    """
+    scalars = {"input_resolution", "context_length", "vocab_size"}
+    state = {k: v.float() for k, v in state_dict.items() if k not in scalars}
+    model = clip.model.build_model(dict(state)).float()
+    model.load_state_dict(state)  # once more, because build_model has rounded the weights to float16
+    return model.eval().requires_grad_(False)
+
+
+def tokenize(texts: str | Sequence[str]) -> Tensor:
+    """Texts -> (N, 77) long. Texts that are too long are cut."""
+    return clip.tokenize([texts] if isinstance(texts, str) else list(texts), truncate=True)

@@ -1,0 +1,103 @@
+"""Latent mappers: from a code to the step that makes one edit (StyleCLIP, section 5). The caller adds strength * step."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .layers import EqualLinear, PixelNorm, load_frozen, part
+
+LEVELS = {"course": (0, 4), "medium": (4, 8), "fine": (8, None)}  # rows of W+; "course" is how published files spell it
+
+
+class Mapper(nn.Module):
+    """PixelNorm and four linear layers. The norm runs over dimension 1, which in (N, L, D) are the layers, as published."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.mapping = nn.Sequential(
+            PixelNorm(), *(EqualLinear(features, features, lr_mul=0.01, activate=True) for _ in range(4))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mapping(x)
+
+
+class LevelsMapper(nn.Module):
+    """One mapper for the coarse, the medium and the fine rows each; a level left out gives zeros."""
+
+    def __init__(self, style_dim: int = 512, levels: Sequence[str] = tuple(LEVELS)) -> None:
+        super().__init__()
+        for level in levels:
+            self.add_module(f"{level}_mapping", Mapper(style_dim))
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Tensor]) -> "LevelsMapper":
+        """A frozen mapper from a state dict as published, with or without the prefix `mapper.`."""
+        state = part(state, "mapper.")
+        levels = [level for level in LEVELS if f"{level}_mapping.mapping.1.weight" in state]
+        if not levels:
+            raise ValueError("not the state of a levels mapper")
+        return load_frozen(lambda: cls(len(state[f"{levels[0]}_mapping.mapping.1.bias"]), levels), state)
+
+    def forward(self, w_plus: Tensor) -> Tensor:
+        """w_plus (N, L, D) -> step (N, L, D)."""
+        step = torch.zeros_like(w_plus)
+        for level, (start, end) in LEVELS.items():
+            if f"{level}_mapping" in self._modules:
+                step[:, start:end] = self.get_submodule(f"{level}_mapping")(w_plus[:, start:end])
+        return step
+
+
+class SingleMapper(nn.Module):
+    """One mapper for all rows."""
+
+    def __init__(self, style_dim: int = 512) -> None:
+        super().__init__()
+        self.mapping = Mapper(style_dim)
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Tensor]) -> "SingleMapper":
+        """A frozen mapper from a state dict as published, with or without the prefix `mapper.`."""
+        state = part(state, "mapper.")
+        return load_frozen(lambda: cls(len(state["mapping.mapping.1.bias"])), state)
+
+    def forward(self, w_plus: Tensor) -> Tensor:
+        """w_plus (N, L, D) -> step (N, L, D)."""
+        return self.mapping(w_plus)
+
+
+class StyleSpaceMapper(nn.Module):
+    """One mapper for each vector of StyleSpace S that has one: all but those of the toRGB layers."""
+
+    def __init__(self, channels: Mapping[int, int]) -> None:
+        """`channels`: position in S -> size of that vector."""
+        super().__init__()
+        for i, features in channels.items():
+            self.add_module(f"mapper_{i}", Mapper(features))
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Tensor]) -> "StyleSpaceMapper":
+        """A frozen mapper from a state dict as published, with or without the prefix `mapper.`."""
+        state = part(state, "mapper.")
+        channels = {
+            int(m[1]): len(v) for k, v in state.items() if (m := re.fullmatch(r"mapper_(\d+)\.mapping\.1\.bias", k))
+        }
+        return load_frozen(lambda: cls(channels), state)
+
+    def forward(self, styles: Sequence[Tensor]) -> list[Tensor]:
+        """S as a list of (N, C_i) -> steps of the same shapes."""
+        names = [f"mapper_{i}" for i in range(len(styles))]
+        return [
+            self.get_submodule(name)(s) if name in self._modules else torch.zeros_like(s)
+            for name, s in zip(names, styles, strict=True)
+        ]
+
+
+def mapper_from_state_dict(state: Mapping[str, Tensor]) -> LevelsMapper | SingleMapper | StyleSpaceMapper:
+    """The mapper whose kind the keys of `state` tell."""
+    keys = part(state, "mapper.")
+    if any(k.startswith("mapper_") for k in keys):
+        return StyleSpaceMapper.from_state_dict(state)
+    return (SingleMapper if "mapping.mapping.1.weight" in keys else LevelsMapper).from_state_dict(state)
