@@ -1,4 +1,4 @@
-"""Golden values of the reference implementation (tests/golden/README.md): weights by rule, inputs by seed, comparison by tolerance."""
+"""Golden values of the reference implementation: weights by rule, inputs by seed (tests/golden/README.md)."""
 
 import json
 import math
@@ -101,12 +101,12 @@ class GoldenFile:
         return torch.from_numpy(np.asarray(self.arrays[key]))
 
     def tolerance(self, key: str) -> float:
-        """Ten times the reference's own float32 error, and no less than ten units in the last place of its largest value."""
+        """Ten times the reference's own float32 error, or ten units in the last place of its largest value."""
         error, largest = self.errors[key]
         return 10 * max(error, largest * 2**-23)
 
     def check(self, key: str, value: Tensor) -> None:
-        """Raises AssertionError when `value` has another shape than array `key` or is further from it than its tolerance."""
+        """Raises AssertionError unless `value` has the shape of array `key` and is within its tolerance."""
         expected = self[key]
         assert value.shape == expected.shape, f"{key}: shape {tuple(value.shape)}, expected {tuple(expected.shape)}"
         difference = (value.detach().double() - expected.double()).abs().max().item()

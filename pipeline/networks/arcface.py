@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -55,11 +56,11 @@ def input_layer(width: int) -> nn.Sequential:
 
 
 def body(widths: Sequence[int], depths: Sequence[int], reduction: int) -> nn.Sequential:
-    """The stages one after the other, `depths[i]` units of `widths[i]` channels each; a stage's first unit has stride 2.
+    """The stages in order, `depths[i]` units of `widths[i]` channels each; a stage's first unit has stride 2.
 
     Neighbouring widths must differ: from a change of width a state dict tells where a stage begins.
     """
-    if any(a == b for a, b in zip(widths, widths[1:])):
+    if any(a == b for a, b in pairwise(widths)):
         raise ValueError(f"neighbouring stages have equal widths: {tuple(widths)}")
     units, channels = [], widths[0]
     for width, depth in zip(widths, depths, strict=True):

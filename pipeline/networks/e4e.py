@@ -29,7 +29,7 @@ class Head(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Encoder4Editing: IR-SE body, feature pyramid, one head per row of W+. Row 0 is the base that all others add to."""
+    """Encoder4Editing: IR-SE body, feature pyramid, one head per row of W+. All others add to row 0."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Encoder(nn.Module):
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor]) -> "Encoder":
-        """A frozen encoder from a state dict as published, with or without the prefix `encoder.`; other parts are ignored."""
+        """A frozen encoder from a state dict as published, with or without the prefix `encoder.`."""
         state = part(state, "encoder.")
         shape = body_arguments(state)
         num_rows = 1 + max(int(m[1]) for k in state if (m := re.match(r"styles\.(\d+)\.", k)))

@@ -41,9 +41,10 @@ class EqualLinear(nn.Module):
 
 
 def load_frozen(build: Callable[[], M], state: Mapping[str, Tensor]) -> M:
-    """The module `build` returns, holding `state` (float16 is cast to float32), in eval mode and without weight gradients.
+    """The module `build` returns, holding `state`, in eval mode and without weight gradients.
 
-    Float32 tensors are taken over without a copy. Raises RuntimeError on a missing, unexpected or misshapen key.
+    Float16 is cast to float32; float32 is taken over without a copy. Raises RuntimeError on a missing, unexpected or
+    misshapen key.
     """
     with torch.device("meta"):
         module = build()

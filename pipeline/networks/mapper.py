@@ -1,4 +1,4 @@
-"""Latent mappers: from a code to the step that makes one edit (StyleCLIP, section 5). The caller adds strength * step."""
+"""Latent mappers: from a code to the step that makes one edit (StyleCLIP, section 5)."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ LEVELS = {"course": (0, 4), "medium": (4, 8), "fine": (8, None)}  # rows of W+; 
 
 
 class Mapper(nn.Module):
-    """PixelNorm and four linear layers. The norm runs over dimension 1, which in (N, L, D) are the layers, as published."""
+    """PixelNorm and four linear layers. The norm runs over dimension 1: over the layers of (N, L, D), as published."""
 
     def __init__(self, features: int) -> None:
         super().__init__()

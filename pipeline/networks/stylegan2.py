@@ -1,8 +1,9 @@
 """StyleGAN2 generator: W, W+ and StyleSpace S in, images out (Karras et al. 2020; StyleSpace: Wu et al. 2021).
 
-Parameter names are those of the published PyTorch checkpoints. The arithmetic is the paper's, rearranged to be fast for small
-batches: the style multiplies the activations, so that one convolution serves the batch; demodulation becomes a factor on each
-output channel; and up-sampling convolution and blur are folded exactly into one 3x3 convolution with four outputs per channel.
+Parameter names are those of the published PyTorch checkpoints. The arithmetic is the paper's, rearranged to be fast for
+small batches: the style multiplies the activations (or, for a single image without gradients, the weight, where that is
+smaller), so that one ordinary convolution serves the batch, and demodulation becomes a factor on each output channel.
+Everything runs in channels_last, in which the depthwise filter after a transposed convolution costs little.
 """
 
 import math
@@ -43,22 +44,13 @@ class FirKernel(nn.Module):
         taps = torch.tensor(FIR)
         self.register_buffer("kernel", 4 * torch.outer(taps, taps) / taps.sum() ** 2)
 
-    def phases(self, offset: int, taps: int) -> Tensor:
-        """(2, 2, 3, 3, taps, taps): share of an input pixel (t, s) around q, through tap (k, l) of a convolution
-        done before the filter, in the output pixel (2q+p, 2r+q) of phase (p, q)."""
-        fir = self.kernel.flip(0, 1)
-        i = (
-            torch.arange(taps)[None, None]
-            + 2 * torch.arange(3)[None, :, None]
-            - torch.arange(2)[:, None, None]
-            - offset
-        )
-        padded = F.pad(fir, (4, 4, 4, 4))  # an index outside the filter is a zero
-        return padded[(i + 4)[:, None, :, None, :, None], (i + 4)[None, :, None, :, None, :]]
+    def depthwise(self, like: Tensor) -> Tensor:
+        """(C, 1, 4, 4): the filter for each channel of `like` (N, C, H, W)."""
+        return self.kernel.to(like.dtype).expand(like.shape[1], 1, -1, -1)
 
 
 class ModulatedConv2d(nn.Module):
-    """Convolution whose input channels are scaled by a style; `upsample` doubles the resolution and then filters."""
+    """Holder of a convolution whose input channels a style scales."""
 
     def __init__(self, channels: int, out_channels: int, kernel: int, style_dim: int, upsample: bool = False) -> None:
         super().__init__()
@@ -68,32 +60,37 @@ class ModulatedConv2d(nn.Module):
         if upsample:
             self.blur = FirKernel()
         self.upsample = upsample
-        self._cache: tuple = (None, None)
+        self._cache: dict[torch.dtype, tuple] = {}
 
     def prepared(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Kernel for F.conv2d in `dtype`, and its squares summed over the taps, (out, in), for the demodulation.
+        """The scaled kernel in `dtype` and channels_last, (out, in, k, k) or with `upsample` (in, out, k, k);
+        and its squares summed over the taps, (out, in), for the demodulation.
 
-        Kept while the weight is frozen. Loading, moving and in-place changes are noticed; writing through `.data` is not.
+        Kept while the weight is frozen. Loading, moving and in-place changes are noticed; writing through `.data` is
+        not.
         """
         if self.weight.requires_grad:
             return self._prepare(dtype)
-        key = (dtype, self.weight.device, self.weight.data_ptr(), self.weight._version)
-        cached_key, value = self._cache
-        if cached_key != key:
+        stamp = (self.weight.device, self.weight.dtype, self.weight.data_ptr(), self.weight._version)
+        cached, value = self._cache.get(dtype, (None, None))
+        if cached != stamp:
             with torch.inference_mode(False), torch.no_grad():
                 value = self._prepare(dtype)
-            self._cache = (key, value)
+            self._cache[dtype] = (stamp, value)
         return value
 
     def _prepare(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         weight = self.weight[0].to(torch.promote_types(self.weight.dtype, torch.float32)) * self.scale
         squares = weight.square().sum((2, 3))
-        if self.upsample:
-            out, channels = weight.shape[:2]
-            phases = self.blur.phases(1, 3).to(weight).flatten(4).flatten(0, 3)  # (36, 9)
-            weight = (weight.flatten(2) @ phases.T).view(out, channels, 4, 3, 3)
-            weight = weight.transpose(1, 2).reshape(4 * out, channels, 3, 3)  # the order pixel_shuffle wants
-        return weight.to(dtype), squares
+        kernel = weight.transpose(0, 1) if self.upsample else weight
+        return kernel.to(dtype).contiguous(memory_format=torch.channels_last), squares
+
+    def convolve(self, x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
+        """x (N, C, H, W) -> (N, C', H, W), or (N, C', 2H, 2W), filtered, with `upsample`."""
+        if not self.upsample:
+            return F.conv2d(x, kernel, bias, padding=1)
+        y = F.conv_transpose2d(x, kernel, stride=2)
+        return F.conv2d(y, self.blur.depthwise(y).flip(2, 3), bias, padding=1, groups=y.shape[1])
 
 
 class Noise(nn.Module):
@@ -123,16 +120,22 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
         """x (N, C, H, W), style (N, C), noise (1, 1, H', W') -> (N, C', H', W')."""
-        kernel, squares = self.conv.prepared(x.dtype)
+        conv, dtype = self.conv, x.dtype
+        with_gradients = torch.is_grad_enabled() and (style.requires_grad or conv.weight.requires_grad)
+        modulate_weight = len(x) == 1 and x.numel() > conv.weight.numel() and not with_gradients
+        kernel, squares = conv.prepared(style.dtype if modulate_weight else dtype)
+        # The gain sqrt(2) passes through the leaky ReLU, so it goes into the three small factors before it.
         demodulation = torch.rsqrt(style.square() @ squares.T + 1e-8) * SQRT2
-        y = F.conv2d(x * style[..., None, None].to(x.dtype), kernel, padding=1)
-        if self.conv.upsample:
-            y = F.pixel_shuffle(y, 2)
-        # The gain sqrt(2) passes through the leaky ReLU, so it is applied to the three small terms before it.
-        bias = (self.activate.bias * SQRT2).to(x.dtype)[:, None, None]
-        y = torch.addcmul(bias, y, demodulation[..., None, None].to(x.dtype))
-        y = y.add_((noise * (self.noise.weight * SQRT2)).to(x.dtype))
-        return F.leaky_relu_(y, 0.2)
+        bias = (self.activate.bias * SQRT2).to(dtype)
+        noise = (noise * (self.noise.weight * SQRT2)).to(dtype)
+        if modulate_weight:  # one small image-free product instead of two passes over the activations
+            rows, columns = (style, demodulation) if conv.upsample else (demodulation, style)
+            kernel = (kernel * (rows.T[..., None, None] * columns[0, :, None, None])).to(dtype)
+            y = conv.convolve(x, kernel, bias)
+        else:
+            y = conv.convolve(x * style[..., None, None].to(dtype), kernel)
+            y = torch.addcmul(bias[:, None, None], y, demodulation[..., None, None].to(dtype))
+        return F.leaky_relu_(y.add_(noise), 0.2)
 
 
 class ToRGB(nn.Module):
@@ -148,13 +151,11 @@ class ToRGB(nn.Module):
     def forward(self, x: Tensor, style: Tensor, skip: Tensor | None) -> Tensor:
         """x (N, C, H, W), style (N, C), skip (N, 3, H/2, W/2) or None -> (N, 3, H, W), float32 or wider."""
         weight = self.conv.weight.flatten(2) * self.conv.scale * style[:, None]  # (N, 3, C)
-        rgb = (weight.to(x.dtype) @ x.flatten(2)).unflatten(2, x.shape[2:]).to(style.dtype) + self.bias.to(style.dtype)
+        rgb = x.permute(0, 2, 3, 1).flatten(1, 2) @ weight.to(x.dtype).transpose(1, 2)  # (N, H * W, 3)
+        rgb = rgb.to(style.dtype).unflatten(1, x.shape[2:]).permute(0, 3, 1, 2) + self.bias.to(style.dtype)
         if skip is None:
             return rgb
-        n, _, height, width = skip.shape
-        kernel = self.upsample.phases(0, 1).to(skip).view(4, 1, 3, 3)
-        up = F.pixel_shuffle(F.conv2d(skip.reshape(3 * n, 1, height, width), kernel, padding=1), 2)
-        return rgb + up.view(n, 3, 2 * height, 2 * width)
+        return F.conv_transpose2d(skip, self.upsample.depthwise(skip), stride=2, padding=1, groups=3).add_(rgb)
 
 
 class ConstantInput(nn.Module):
@@ -168,8 +169,9 @@ class ConstantInput(nn.Module):
 class Generator(nn.Module):
     """StyleGAN2 generator with fixed noise.
 
-    `num_rows` is the number of rows of W+, `style_layers` the order of StyleSpace S. Images are (N, 3, R, R), about [-1, 1].
-    Set `compute_dtype` to bfloat16 to run the convolutions in it; styles, demodulation and the sum of the RGB images stay float32.
+    `num_rows` is the number of rows of W+, `style_layers` the order of StyleSpace S. Images are (N, 3, R, R), about
+    [-1, 1]. Set `compute_dtype` to bfloat16 to run the convolutions in it; styles, demodulation and the sum of the RGB
+    images stay float32.
     """
 
     def __init__(
@@ -240,6 +242,7 @@ class Generator(nn.Module):
             raise ValueError(f"resolution {resolution} is none of 4, 8, ... {self.size}")
         dtype = self.compute_dtype or self.input.input.dtype
         x = self.input.input.to(dtype).expand(len(styles[0]), -1, -1, -1)
+        x = x.contiguous(memory_format=torch.channels_last)  # its products are then channels_last as well
         x = self.conv1(x, styles[0], self.noises.noise_0)
         rgb = self.to_rgb1(x, styles[1], None)
         for i in range(int(math.log2(resolution)) - 2):

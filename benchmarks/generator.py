@@ -1,0 +1,122 @@
+"""Time of one image from the StyleGAN2 generator, beside the published arithmetic on the same weights.
+
+    python -m benchmarks.generator [--size 1024] [--threads 2] [--repeats 5] [--resolution 256]
+
+The reference form is the one of the published PyTorch code without its compiled operators: weights modulated per sample, a
+grouped (transposed) convolution, and up-sampling by inserted zeros and the full 4x4 filter. Both run in turn, so that other
+load on the machine strikes both; the best of the repeats counts.
+"""
+
+import argparse
+import math
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pipeline.networks.stylegan2 import Generator, StyledConv, ToRGB
+
+
+def upfirdn(x: Tensor, kernel: Tensor, up: int, pad: tuple[int, int]) -> Tensor:
+    """Zeros inserted (`up` - 1 after each pixel), zeros around, full 2-D filter."""
+    n, c, h, w = x.shape
+    x = F.pad(x.view(n * c, 1, h, 1, w, 1), (0, up - 1, 0, 0, 0, up - 1)).view(n * c, 1, h * up, w * up)
+    y = F.conv2d(F.pad(x, (*pad, *pad)), kernel.flip(0, 1)[None, None].to(x.dtype))
+    return y.view(n, c, *y.shape[2:])
+
+
+def reference_styled_conv(layer: StyledConv, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
+    """Modulate, demodulate, grouped convolution, blur, noise, bias, leaky ReLU: one step each."""
+    conv, (n, c, h, w) = layer.conv, x.shape
+    weight = conv.scale * conv.weight * style[:, None, :, None, None]
+    weight = (weight * torch.rsqrt(weight.square().sum((2, 3, 4)) + 1e-8)[..., None, None, None]).to(x.dtype)
+    x = x.reshape(1, n * c, h, w)
+    if conv.upsample:
+        y = F.conv_transpose2d(x, weight.transpose(1, 2).flatten(0, 1), stride=2, groups=n)
+        y = upfirdn(y.view(n, -1, *y.shape[2:]), conv.blur.kernel, 1, (1, 1))
+    else:
+        y = F.conv2d(x, weight.flatten(0, 1), padding=1, groups=n).view(n, -1, h, w)
+    y = y + layer.noise.weight.to(y.dtype) * noise.to(y.dtype)
+    return F.leaky_relu(y + layer.activate.bias.to(y.dtype)[:, None, None], 0.2) * math.sqrt(2)
+
+
+def reference_to_rgb(layer: ToRGB, x: Tensor, style: Tensor, skip: Tensor | None) -> Tensor:
+    """Per-sample 1x1 convolution, bias, and the up-sampled image of the resolution below."""
+    n, c, h, w = x.shape
+    weight = (layer.conv.scale * layer.conv.weight * style[:, None, :, None, None]).to(x.dtype)
+    y = F.conv2d(x.reshape(1, n * c, h, w), weight.flatten(0, 1), groups=n).view(n, 3, h, w) + layer.bias.to(x.dtype)
+    return y if skip is None else y + upfirdn(skip, layer.upsample.kernel, 2, (2, 1))
+
+
+def reference(generator: Generator, styles: list[Tensor], dtype: torch.dtype, resolution: int) -> Tensor:
+    """What `generator.synthesize` computes, in the published form."""
+    x = generator.input.input.to(dtype).expand(len(styles[0]), -1, -1, -1)
+    rgb = None
+    for layer, style in zip(generator.style_layers, styles, strict=True):
+        if layer.resolution > resolution:
+            break
+        module = generator.get_submodule(layer.name)
+        if layer.is_to_rgb:
+            rgb = reference_to_rgb(module, x, style, rgb)
+        else:
+            x = reference_styled_conv(module, x, style, getattr(generator.noises, f"noise_{layer.row}"))
+    return rgb.float()
+
+
+def giga_operations(generator: Generator, resolution: int) -> float:
+    """Counted work of one image, 2 for a multiply-add in the convolutions; a transposed one works on the smaller side."""
+    total = 0
+    for layer in generator.style_layers:
+        conv = generator.get_submodule(layer.name).conv
+        if layer.resolution <= resolution:
+            total += 2 * conv.weight.numel() * (layer.resolution // (2 if conv.upsample else 1)) ** 2
+    return total / 1e9
+
+
+def best_times(*functions: Callable[[], Tensor], repeats: int) -> list[float]:
+    """Milliseconds of each function, the best of `repeats` rounds in alternation, after one round that warms up."""
+    best = [math.inf] * len(functions)
+    for round_ in range(repeats + 1):
+        for i, function in enumerate(functions):
+            start = time.perf_counter()
+            function()
+            if round_:
+                best[i] = min(best[i], 1e3 * (time.perf_counter() - start))
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=1024)
+    parser.add_argument("--resolution", type=int, help="stop at this resolution")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=5)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    generator = Generator(args.size).eval().requires_grad_(False)
+    resolution = args.resolution or args.size
+    work = giga_operations(generator, resolution)
+    styles = generator.styles(generator.mapping(torch.randn(1, generator.style_dim)))
+    print(f"{args.size} px generator, image of {resolution} px, {work:.1f} GFLOP, {args.threads} threads")
+    print("dtype     reference ms  GFLOP/s    ours ms  GFLOP/s   ratio   largest difference (of largest value)")
+    with torch.inference_mode():
+        exact = reference(generator, styles, torch.float32, resolution)
+        for dtype in (torch.float32, torch.bfloat16):
+            generator.compute_dtype = dtype
+            slow, fast = best_times(
+                lambda dtype=dtype: reference(generator, styles, dtype, resolution),
+                lambda: generator.synthesize(styles, resolution),
+                repeats=args.repeats,
+            )
+            difference = (generator.synthesize(styles, resolution) - exact).abs().max() / exact.abs().max()
+            print(
+                f"{str(dtype)[6:]:<10}{slow:12.0f}{1e3 * work / slow:9.0f}{fast:11.0f}{1e3 * work / fast:9.0f}"
+                f"{slow / fast:8.1f}   {difference:.1e}"
+            )
+
+
+if __name__ == "__main__":
+    main()
