@@ -46,3 +46,12 @@ def build_clip(state_dict: Mapping[str, Tensor]) -> CLIP:
 def tokenize(texts: str | Sequence[str]) -> Tensor:
     """Texts -> (N, 77) long. Texts that are too long are cut."""
     return clip.tokenize([texts] if isinstance(texts, str) else list(texts), truncate=True)
+
+
+def is_too_long(text: str) -> bool:
+    """Whether `tokenize` would cut a text."""
+    try:
+        clip.tokenize(text)
+    except RuntimeError:
+        return True
+    return False

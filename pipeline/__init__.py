@@ -1,0 +1,36 @@
+"""StyleCLIP as a library: edit faces by text, without the web page.
+
+>>> from pipeline import StyleCLIP
+>>> studio = StyleCLIP.from_pretrained("demo")
+>>> latent = studio.invert(studio.align("photo.jpg")[0])
+>>> studio.direct(latent, target="smiling face", neutral="face").image.show()
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .edits import Edit, Step
+    from .errors import UserError
+    from .faces import Face
+    from .latents import Latent
+    from .styleclip import StyleCLIP
+    from .zoo import available_models
+
+_HOMES = {
+    "Edit": "edits",
+    "Face": "faces",
+    "Latent": "latents",
+    "Step": "edits",
+    "StyleCLIP": "styleclip",
+    "UserError": "errors",
+    "available_models": "zoo",
+}
+__all__ = ["Edit", "Face", "Latent", "Step", "StyleCLIP", "UserError", "available_models"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports on first use: training, which needs `pipeline.networks` alone, runs without dlib and clip."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,0 +1,60 @@
+"""Global directions in StyleSpace (StyleCLIP, section 6): which channels do what a pair of texts says."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .errors import UserError
+from .networks.stylegan2 import StyleLayer
+
+SUGGESTED_CHANNELS = 20  # what the paper's authors keep for faces
+
+
+@dataclass(frozen=True)
+class Directions:
+    """A generator's channels as CLIP sees them.
+
+    `relevance` (C, E) holds for every channel of S outside toRGB, in S order, the unit change of the CLIP image
+    embedding that it causes (section 6.2); fewer rows leave the last channels alone. `style_std` (C_all,) is each
+    channel's deviation.
+    """
+
+    relevance: Tensor
+    style_std: Tensor
+    layers: Sequence[StyleLayer]
+
+    def threshold(self, text_direction: Tensor, channels: int) -> float:
+        """The β that keeps the `channels` most relevant channels for Δt (E,)."""
+        scores = (self.relevance @ text_direction).abs()
+        return scores.topk(min(max(channels, 1), len(scores))).values[-1].item()
+
+    def step(self, text_direction: Tensor, threshold: float) -> tuple[list[Tensor], int]:
+        """Δs for Δt (E,) at β: one (1, C_i) per vector of S, and the number of channels kept.
+
+        Raises UserError when β keeps none.
+        """
+        scores = self.relevance @ text_direction
+        kept = scores.abs() >= threshold
+        channels = int(kept.sum())
+        if not channels:
+            helpful = math.floor(1000 * self.threshold(text_direction, SUGGESTED_CHANNELS)) / 1000
+            raise UserError(
+                f"No channel is relevant enough for a threshold β of {threshold:.3g}; "
+                f"β = {helpful:g} would keep {SUGGESTED_CHANNELS} channels."
+            )
+        scores = torch.where(kept, scores, 0)
+        scores = scores / scores.abs().max()
+        in_rgb = torch.cat([torch.full((layer.channels,), layer.is_to_rgb) for layer in self.layers])
+        step = torch.zeros_like(self.style_std)
+        step[(~in_rgb).nonzero()[: len(scores), 0]] = scores
+        return [s[None] for s in (step * self.style_std).split([layer.channels for layer in self.layers])], channels
+
+
+def channel_relevance(before: Tensor, after: Tensor) -> Tensor:
+    """CLIP embeddings (C, N, E) of N images, each channel lowered and raised -> relevance (C, E) (section 6.2)."""
+    before, after = (torch.nn.functional.normalize(x, dim=-1) for x in (before, after))
+    change = torch.nn.functional.normalize(after - before, dim=-1)
+    return torch.nn.functional.normalize(change.mean(1), dim=-1)

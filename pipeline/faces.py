@@ -1,0 +1,192 @@
+"""Photographs in, aligned faces out: dlib's detector and landmarks, and the alignment of the FFHQ data set."""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import dlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from scipy.ndimage import gaussian_filter
+
+from .errors import UserError
+
+MIN_SIDE, MAX_SIDE = 32, 16_384  # of a photo, in pixels
+MAX_PIXELS = 80_000_000
+DETECTION_SIDE = 800  # larger photos are searched for faces at this size; dlib finds faces of 80 px and more
+LANDMARK_BOX = 256  # landmarks are read off a face whose box is scaled to this width
+
+Photo = Image.Image | str | Path | BinaryIO
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A face found in a photo.
+
+    `image` is the aligned crop, square, RGB. In pixels of the upright photo: `landmarks` (68, 2) as iBUG orders them,
+    and `quad` (4, 2), the corners of the crop from top left counter-clockwise.
+    """
+
+    image: Image.Image
+    landmarks: NDArray[np.float64]
+    quad: NDArray[np.float64]
+
+
+def open_photo(photo: Photo) -> Image.Image:
+    """Any picture as an upright RGB image; transparent parts become white.
+
+    Raises UserError when it cannot be read, is too small or too large.
+    """
+    try:
+        image = photo if isinstance(photo, Image.Image) else Image.open(photo)
+        _check_size(*image.size)
+        image.load()
+        return _to_rgb(ImageOps.exif_transpose(image))
+    except Image.DecompressionBombError:
+        raise UserError(f"This picture is too large; please use at most {MAX_PIXELS // 10**6} megapixels.") from None
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        raise UserError("This file could not be read as a picture; please choose a JPEG or PNG file.") from None
+
+
+def _check_size(width: int, height: int) -> None:
+    if min(width, height) < MIN_SIDE:
+        raise UserError(f"This picture is too small ({width} × {height} pixels); please use a larger one.")
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise UserError(
+            f"This picture is too large ({width} × {height} pixels); please use one of at most "
+            f"{MAX_PIXELS // 10**6} megapixels and {MAX_SIDE:,} pixels a side."
+        )
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):  # 16-bit greys, which PIL would clip instead of scaling
+        grey = np.asarray(image, dtype=np.float32)
+        image = Image.fromarray((grey * (255 / max(grey.max(), 255))).clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+class FaceFinder:
+    """dlib's frontal detector and a 68-point landmark model. May be shared by threads."""
+
+    def __init__(self, predictor: Any) -> None:
+        """`predictor` is a `dlib.shape_predictor`."""
+        self.predictor = predictor
+        self.detector = dlib.get_frontal_face_detector()
+        self.lock = threading.Lock()  # dlib's detector keeps state while it scans
+
+    def find(self, photo: Image.Image, size: int) -> list[Face]:
+        """Faces of an RGB photo, aligned to `size` px, the largest and surest first. Raises UserError for none."""
+        faces = []
+        for box in self._boxes(photo):
+            landmarks = self._landmarks(photo, box)
+            quad = face_quad(landmarks)
+            faces.append(Face(crop_quad(photo, quad, size, 4 * size), landmarks, quad))
+        if not faces:
+            raise UserError("No face was found; please use a photo in which a face looks towards the camera.")
+        return faces
+
+    def _boxes(self, photo: Image.Image) -> list[NDArray[np.float64]]:
+        """Boxes (left, top, right, bottom), ordered by size times score."""
+        scale = min(1.0, DETECTION_SIDE / max(photo.size))
+        pixels = np.asarray(_resized(photo, scale))
+        for upsample in (0, 1):  # up-sampling finds smaller faces, but also false ones beside a large face
+            with self.lock:
+                boxes, scores, _ = self.detector.run(pixels, upsample, 0.0)
+            if boxes:
+                break
+        order = sorted(range(len(boxes)), key=lambda i: boxes[i].width() * scores[i], reverse=True)
+        return [np.array([b.left(), b.top(), b.right() + 1, b.bottom() + 1]) / scale for b in (boxes[i] for i in order)]
+
+    def _landmarks(self, photo: Image.Image, box: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(68, 2) in the photo's pixels. The surroundings of the box are scaled first: dlib answers in whole pixels."""
+        size = box[2:] - box[:2]
+        region = np.concatenate([np.floor(box[:2] - size / 2), np.ceil(box[2:] + size / 2)])
+        region = np.concatenate([np.maximum(region[:2], 0), np.minimum(region[2:], photo.size)])
+        scale = LANDMARK_BOX / size[0]
+        face = photo.crop(tuple(region.astype(int)))
+        face = face.resize([max(1, round(side * scale)) for side in face.size], Image.Resampling.LANCZOS)
+        scale = np.array(face.size) / (region[2:] - region[:2])
+        inside = (box.reshape(2, 2) - region[:2]) * scale
+        rectangle = dlib.rectangle(*np.rint(inside.ravel()).astype(int).tolist())
+        with self.lock:
+            shape = self.predictor(np.asarray(face), rectangle)
+        return np.array([(p.x, p.y) for p in shape.parts()]) / scale + region[:2]
+
+
+def _resized(image: Image.Image, scale: float) -> Image.Image:
+    if scale == 1:
+        return image
+    size = [max(1, round(side * scale)) for side in image.size]
+    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
+
+
+def face_quad(landmarks: NDArray) -> NDArray[np.float64]:
+    """Corners (4, 2) of the FFHQ crop, from top left counter-clockwise, for landmarks (68, 2)."""
+    left, right = landmarks[36:42].mean(0), landmarks[42:48].mean(0)
+    eyes, mouth = (left + right) / 2, (landmarks[48] + landmarks[54]) / 2
+    eye_to_eye, eye_to_mouth = right - left, mouth - eyes
+    x = eye_to_eye - _rotated(eye_to_mouth)
+    x = x / np.hypot(*x) * max(2.0 * np.hypot(*eye_to_eye), 1.8 * np.hypot(*eye_to_mouth))
+    y = _rotated(x)
+    c = eyes + 0.1 * eye_to_mouth
+    return np.stack([c - x - y, c - x + y, c + x + y, c + x - y])
+
+
+def _rotated(v: NDArray) -> NDArray:
+    return np.array([-v[1], v[0]])
+
+
+def crop_quad(photo: Image.Image, quad: NDArray, size: int, transform_size: int) -> Image.Image:
+    """The part of an RGB photo inside `quad`, turned upright, as `size` x `size` pixels.
+
+    It is sampled at `transform_size` first. Parts outside the photo are mirrored, blurred and faded into the median
+    colour.
+    """
+    quad_size = float(np.hypot(*(quad[3] - quad[0])))
+    shrink = int(quad_size / size * 0.5)
+    if shrink > 1:
+        reduced = [int(np.rint(side / shrink)) for side in photo.size]
+        photo = photo.resize(reduced, Image.Resampling.LANCZOS)
+        quad, quad_size = quad / shrink, quad_size / shrink
+
+    border = max(int(np.rint(quad_size * 0.1)), 3)
+    low, high = np.floor(quad.min(0)).astype(int), np.ceil(quad.max(0)).astype(int)
+    start, end = np.maximum(low - border, 0), np.minimum(high + border, photo.size)
+    if (end - start < photo.size).any():
+        photo = photo.crop((*start.tolist(), *end.tolist()))
+        quad = quad - start
+
+    low, high = np.floor(quad.min(0)).astype(int), np.ceil(quad.max(0)).astype(int)
+    before, after = np.maximum(border - low, 0), np.maximum(high - photo.size + border, 0)
+    if max(before.max(), after.max()) > border - 4:
+        least = int(np.rint(quad_size * 0.3))
+        before, after = np.maximum(before, least), np.maximum(after, least)
+        photo = _faded_margin(photo, before, after, blur=quad_size * 0.02)
+        quad = quad + before
+
+    corners = (quad + 0.5).ravel().tolist()
+    photo = photo.transform((transform_size,) * 2, Image.Transform.QUAD, corners, Image.Resampling.BILINEAR)
+    return photo if size == transform_size else photo.resize((size, size), Image.Resampling.LANCZOS)
+
+
+def _faded_margin(photo: Image.Image, before: NDArray, after: NDArray, blur: float) -> Image.Image:
+    """The photo with margins of (x, y) pixels before and after it: mirrored, blurred, faded into the median colour."""
+    margins = ((before[1], after[1]), (before[0], after[0]), (0, 0))
+    pixels = np.pad(np.asarray(photo, dtype=np.float32), margins, "reflect")
+    height, width = pixels.shape[:2]
+    rows, columns = (np.arange(n, dtype=np.float32) for n in (height, width))
+    rows, columns = rows[:, None, None], columns[None, :, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mask = np.maximum(
+            1 - np.minimum(columns / before[0], (width - 1 - columns) / after[0]),
+            1 - np.minimum(rows / before[1], (height - 1 - rows) / after[1]),
+        )
+    blurred = gaussian_filter(pixels, (blur, blur, 0))
+    pixels += (blurred - pixels) * np.clip(3 * mask + 1, 0, 1)
+    pixels += (np.median(pixels, axis=(0, 1)) - pixels) * np.clip(mask, 0, 1)
+    return Image.fromarray(np.rint(pixels).clip(0, 255).astype(np.uint8))

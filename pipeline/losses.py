@@ -1,0 +1,72 @@
+"""The terms of the objectives (StyleCLIP, equations 1 to 3 and section 5), for all methods and for training."""
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's own preprocessing, for images in [0, 1]
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+ID_SIZE = 256  # images are pooled to this, then cropped to the face, as the identity network was used by its authors
+ID_ROWS, ID_COLUMNS = slice(35, 223), slice(32, 220)
+
+
+@lru_cache(maxsize=16)
+def area_matrix(size: int, resolution: int, device: torch.device) -> Tensor:
+    """(resolution, size): each row averages the stretch of `size` pixels that one of `resolution` pixels covers.
+
+    Equals nearest up-sampling by resolution/32 followed by average pooling by size/32, without the huge image in
+    between.
+    """
+    edges = torch.arange(resolution + 1, dtype=torch.float64) * size / resolution
+    pixels = torch.arange(size, dtype=torch.float64)
+    overlap = torch.minimum(edges[1:, None], pixels + 1) - torch.maximum(edges[:-1, None], pixels)
+    with torch.inference_mode(False):
+        return (overlap.clamp(min=0) * resolution / size).float().to(device)
+
+
+def clip_pool(images: Tensor, resolution: int) -> Tensor:
+    """Square images (N, 3, R, R) -> (N, 3, resolution, resolution), as CLIP is shown them."""
+    matrix = area_matrix(images.shape[-1], resolution, images.device)
+    return matrix @ images.float() @ matrix.T
+
+
+def clip_features(model: nn.Module, images: Tensor, normalize: bool) -> Tensor:
+    """Unit image embeddings (N, E) of images (N, 3, R, R) in [-1, 1].
+
+    `normalize` applies CLIP's mean and standard deviation; the reference implementation does not, and shows [-1, 1] as
+    it is.
+    """
+    x = clip_pool(images, model.visual.input_resolution)
+    if normalize:
+        mean, std = (x.new_tensor(v)[:, None, None] for v in (CLIP_MEAN, CLIP_STD))
+        x = ((x + 1) / 2 - mean) / std
+    return F.normalize(model.encode_image(x))
+
+
+def clip_distance(image_features: Tensor, text_features: Tensor) -> Tensor:
+    """1 - cosine of unit embeddings (N, E) and (M, E) -> (N, M) (equation 1)."""
+    return 1 - image_features @ text_features.T
+
+
+def identity_crop(images: Tensor, size: int) -> Tensor:
+    """Aligned faces (N, 3, R, R) -> the face proper, (N, 3, size, size)."""
+    if images.shape[-1] != ID_SIZE:
+        images = F.adaptive_avg_pool2d(images, ID_SIZE)
+    return F.adaptive_avg_pool2d(images[..., ID_ROWS, ID_COLUMNS], size)
+
+
+def identity_features(network: nn.Module, images: Tensor) -> Tensor:
+    """Unit identity embeddings (N, E) of aligned faces (N, 3, R, R) in [-1, 1]."""
+    return network(identity_crop(images.float(), network.size))
+
+
+def identity_distance(features: Tensor, source_features: Tensor) -> Tensor:
+    """1 - cosine of two batches of unit embeddings (N, E) -> (N,) (equation 2)."""
+    return 1 - (features * source_features).sum(1)
+
+
+def l2_distance(codes: Tensor, source: Tensor) -> Tensor:
+    """Sum of squared differences: the paper writes a norm, its code and its weights go with this."""
+    return (codes - source).square().sum()

@@ -1,0 +1,19 @@
+"""The latent mapper at work: one forward pass makes the edit that it was trained for (StyleCLIP, section 5)."""
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from .latents import Latent
+from .networks.mapper import StyleSpaceMapper
+from .networks.stylegan2 import Generator
+
+
+@torch.no_grad()
+def apply_mapper(mapper: nn.Module, generator: Generator, latent: Latent, strength: float) -> Latent:
+    """w + strength * M(w), or the same in StyleSpace S when the mapper works there."""
+    if isinstance(mapper, StyleSpaceMapper):
+        return latent.moved([strength * step for step in mapper(latent.styles(generator))])
+    w_plus = latent.w_plus.to(generator.input.input.device)
+    return replace(latent, w_plus=(w_plus + strength * mapper(w_plus)).cpu())

@@ -1,0 +1,128 @@
+"""Latent optimization (StyleCLIP, section 4): gradient descent on a code until CLIP agrees with a text."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .latents import Latent
+from .losses import l2_distance
+from .networks.stylegan2 import Generator
+
+RAMP_UP, RAMP_DOWN = 0.05, 0.25  # shares of the run over which the learning rate rises and falls
+BETAS, EPS = (0.9, 0.999), 1e-8  # Adam's usual constants
+
+Loss = Callable[[Tensor], Tensor]
+
+
+class State(NamedTuple):
+    """After `index` updates: image (1, 3, R, R), loss terms with their weighted sum as `total`, and latent."""
+
+    index: int
+    image: Tensor
+    losses: dict[str, float]
+    latent: Latent
+
+
+def learning_rate(t: float, peak: float) -> float:
+    """Learning rate at t in (0, 1) of the run: a linear rise, a plateau and a cosine fall."""
+    fall = 0.5 - 0.5 * math.cos(math.pi * min(1.0, (1 - t) / RAMP_DOWN))
+    return peak * fall * min(1.0, t / RAMP_UP)
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015). torch.optim's would load torch's compiler first, which takes seconds and 80 MB."""
+
+    def __init__(self, values: list[Tensor]) -> None:
+        self.values = values
+        self.mean = [torch.zeros_like(v) for v in values]
+        self.square = [torch.zeros_like(v) for v in values]
+        self.steps = 0
+
+    @torch.no_grad()
+    def update(self, gradients: tuple[Tensor, ...], lr: float) -> None:
+        self.steps += 1
+        correction = [1 - beta**self.steps for beta in BETAS]
+        for value, mean, square, gradient in zip(self.values, self.mean, self.square, gradients, strict=True):
+            mean.lerp_(gradient, 1 - BETAS[0])
+            square.lerp_(gradient.square(), 1 - BETAS[1])
+            value.addcdiv_(mean, (square / correction[1]).sqrt_().add_(EPS), value=-lr / correction[0])
+
+
+class Variable:
+    """The part of a latent that moves: w_plus, or the step in S of all vectors but toRGB's."""
+
+    def __init__(self, generator: Generator, source: Latent, space: str) -> None:
+        self.generator, self.source, self.space = generator, source, space
+        device = generator.input.input.device
+        if space == "w+":
+            start = [source.w_plus.to(device)]
+        else:
+            with torch.no_grad():
+                self.base = generator.styles(source.w_plus.to(device))
+            steps = source.style_step or tuple(torch.zeros_like(s) for s in self.base)
+            self.steps = [s.to(device) for s in steps]
+            self.moving = [i for i, layer in enumerate(generator.style_layers) if not layer.is_to_rgb]
+            start = [self.steps[i] for i in self.moving]
+        self.start = start
+        self.values = [v.clone().requires_grad_() for v in start]
+
+    def styles(self) -> list[Tensor]:
+        """StyleSpace coordinates of the latent, differentiable with respect to `values`."""
+        if self.space == "w+":
+            return replace(self.source, w_plus=self.values[0]).styles(self.generator)
+        steps = list(self.steps)
+        for i, value in zip(self.moving, self.values, strict=True):
+            steps[i] = value
+        return [base + step for base, step in zip(self.base, steps, strict=True)]
+
+    def latent(self) -> Latent:
+        """A copy of the latent as it is now."""
+        values = [v.detach().cpu().clone() for v in self.values]
+        if self.space == "w+":
+            return replace(self.source, w_plus=values[0])
+        steps = [s.cpu() for s in self.steps]
+        for i, value in zip(self.moving, values, strict=True):
+            steps[i] = value
+        return replace(self.source, style_step=tuple(steps))
+
+
+def optimize(
+    generator: Generator,
+    source: Latent,
+    terms: dict[str, tuple[float, Loss]],
+    *,
+    steps: int,
+    lr: float,
+    l2: float,
+    space: str = "w+",
+) -> Iterator[State]:
+    """Minimise the weighted sum of `terms`, name -> (weight, loss of an image), plus `l2` times the distance from the
+    source.
+
+    Yields the state after each of the `steps` updates, and does the next one only when asked to.
+    """
+    variable = Variable(generator, source, space)
+    adam = Adam(variable.values)
+
+    # Gradients are switched on and off inside this function, never across a yield, where they would leak to the caller.
+    def advance(index: int) -> State:
+        with torch.set_grad_enabled(index < steps):
+            image = generator.synthesize(variable.styles())
+            losses = {name: loss(image) for name, (_, loss) in terms.items()}
+            losses["l2"] = sum(l2_distance(v, start) for v, start in zip(variable.values, variable.start, strict=True))
+            weights = {name: weight for name, (weight, _) in terms.items()} | {"l2": l2}
+            total = sum(weights[name] * loss for name, loss in losses.items())
+            state = State(index, image.detach(), {k: v.item() for k, v in losses.items()}, variable.latent())
+            state.losses["total"] = total.item()
+            if index < steps:
+                rate = learning_rate((index + 0.5) / steps, lr)
+                adam.update(torch.autograd.grad(total, variable.values), rate)
+        return state
+
+    advance(0)
+    for index in range(1, steps + 1):
+        yield advance(index)

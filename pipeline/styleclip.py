@@ -1,0 +1,250 @@
+"""StyleCLIP: the three methods of the paper behind one object (Patashnik et al. 2021)."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from .edits import Edit, Step
+from .errors import UserError
+from .faces import Face, Photo, open_photo
+from .images import to_pil
+from .inversion import invert
+from .latents import Latent
+from .losses import clip_distance, clip_features, identity_distance, identity_features
+from .mapper import apply_mapper
+from .optimization import Loss, optimize
+from .text import Texts, check_pair, check_prompt
+from .zoo import REGISTRY, Family, load_family
+
+ENCODER_SIZE = 256  # aligned faces have at least this many pixels a side
+
+
+class StyleCLIP:
+    """One model family, ready to edit. Made once and shared: it keeps models and the embeddings of texts, nothing of a
+    visitor.
+
+    Everything a method needs is an argument, and its answers live on the CPU, so calls from several threads do not
+    disturb each other. What a visitor can mend is raised as a `UserError`, whose message can be shown as it is.
+    """
+
+    def __init__(self, family: Family) -> None:
+        self.family = family
+        self.texts = Texts(family.clip)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str = "demo",
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        registry: str | Path = REGISTRY,
+    ) -> "StyleCLIP":
+        """The family `name` of a registry, see `available_models`.
+
+        `device` is CUDA where there is one, else the CPU. `dtype` is what the generator's convolutions compute in:
+        float32 unless told otherwise. Raises UserError for an unknown name.
+        """
+        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return cls(load_family(name, device, dtype or torch.float32, registry))
+
+    # Faces in and out
+
+    def align(self, photo: Photo) -> list[Face]:
+        """The faces of a photo (a PIL image, a path or an open file), the largest and surest first.
+
+        Raises UserError when there is no face, or the picture is too small, too large or not readable.
+        """
+        return self.family.faces.find(open_photo(photo), max(ENCODER_SIZE, self.family.generator.size))
+
+    def invert(self, face: Face | Image.Image) -> Latent:
+        """The code in W+ of a face, or of a square picture that is aligned already (e4e)."""
+        image = face.image if isinstance(face, Face) else open_photo(face)
+        return invert(self.family.encoder, self.family.latent_avg, image)
+
+    @torch.no_grad()
+    def sample(self, seed: int, truncation: float = 0.7) -> Latent:
+        """A random face. `truncation` ψ is 0 for the mean face, 1 for the generator's whole variety."""
+        generator = self.family.generator
+        z = torch.randn(1, generator.style_dim, generator=torch.Generator().manual_seed(seed))
+        w = generator.mapping(z.to(self.family.device))
+        mean = self.family.latent_avg
+        return Latent((mean + truncation * (w[:, None] - mean)).cpu())
+
+    @torch.no_grad()
+    def image(self, latent: Latent, resolution: int | None = None) -> Image.Image:
+        """The face of a latent, square, at full size or at a lower `resolution` (4, 8, ...), which is quicker.
+
+        Raises UserError for a latent of another model.
+        """
+        self._check(latent)
+        return to_pil(self.family.generator.synthesize(latent.styles(self.family.generator), resolution))
+
+    # Latent optimization (section 4)
+
+    def optimize(
+        self,
+        latent: Latent,
+        prompt: str,
+        steps: int | None = None,
+        l2: float | None = None,
+        identity: float | None = None,
+        lr: float | None = None,
+        space: str = "w+",
+        preview: int | None = None,
+    ) -> Iterator[Step]:
+        """Change a face until CLIP finds that it looks like `prompt`, in `space` "w+" or "s".
+
+        λ_L2 `l2` holds the latent, λ_ID `identity` the person; what is None takes the family's default. Yields after
+        each of the `steps`; `preview` is the size in pixels of the pictures on the way. Closing the iterator stops the
+        work. Raises UserError for a prompt that is empty or too long.
+        """
+        self._check(latent)
+        defaults = self.family.defaults
+        parameters = {
+            "prompt": prompt,
+            "steps": defaults.steps if steps is None else steps,
+            "l2": defaults.l2 if l2 is None else l2,
+            "identity": defaults.identity if identity is None else identity,
+            "lr": defaults.lr if lr is None else lr,
+            "space": space,
+        }
+        return self._run("optimize", latent, parameters, preview)
+
+    def generate(
+        self, prompt: str, steps: int | None = None, lr: float | None = None, preview: int | None = None
+    ) -> Iterator[Step]:
+        """A face from text alone: optimization from the mean face with CLIP's term only. Otherwise as `optimize`."""
+        defaults = self.family.defaults
+        parameters = {
+            "prompt": prompt,
+            "steps": defaults.steps if steps is None else steps,
+            "lr": defaults.lr if lr is None else lr,
+        }
+        return self._run("generate", Latent(self.family.latent_avg[None].cpu()), parameters, preview)
+
+    def _run(self, method: str, source: Latent, parameters: dict[str, Any], preview: int | None) -> Iterator[Step]:
+        """Checks at once, then hands back the iterator."""
+        if parameters["steps"] < 1:
+            raise UserError("Please ask for at least one step.")
+        if parameters.get("space", "w+") not in ("w+", "s"):
+            raise ValueError(f"space is 'w+' or 's', not {parameters['space']!r}")
+        notes = tuple(check_prompt(parameters["prompt"]))
+        return self._steps(method, source, parameters, preview, notes)
+
+    def _steps(
+        self, method: str, source: Latent, parameters: dict[str, Any], preview: int | None, notes: tuple[str, ...]
+    ) -> Iterator[Step]:
+        options = {"l2": 0.0, "identity": 0.0} | parameters
+        terms = {"clip": (1.0, self._clip_loss(options.pop("prompt")))}
+        if weight := options.pop("identity"):
+            terms["identity"] = (weight, self._identity_loss(source))
+        recipe = self._recipe(method, source, parameters)
+        total = parameters["steps"]
+        for state in optimize(self.family.generator, source, terms, **options):
+            full = to_pil(state.image)
+            edit = Edit(full, state.latent, recipe | {"taken": state.index}, notes)
+            small = preview and state.index < total and preview < full.width
+            image = full.resize((preview, preview), Image.Resampling.BOX) if small else full
+            yield Step(state.index, total, image, state.losses, edit)
+
+    def _clip_loss(self, prompt: str) -> Loss:
+        model, normalize, text = self.family.clip, self.family.clip_normalize, self.texts.embedding(prompt)
+        return lambda images: clip_distance(clip_features(model, images, normalize), text).sum()
+
+    @torch.no_grad()
+    def _identity_loss(self, source: Latent) -> Loss:
+        network, generator = self.family.identity, self.family.generator
+        features = identity_features(network, generator.synthesize(source.styles(generator)))
+        return lambda images: identity_distance(identity_features(network, images), features).sum()
+
+    # Latent mapper (section 5)
+
+    def mappers(self) -> dict[str, str]:
+        """The mappers of this family: name -> title."""
+        return {name: row["title"] for name, row in self.family.mappers.items()}
+
+    def map(self, latent: Latent, mapper: str, strength: float | None = None) -> Edit:
+        """One of the edits that a mapper was trained for, in one forward pass; the paper's strength is 0.1.
+
+        Raises UserError for an unknown mapper.
+        """
+        self._check(latent)
+        strength = self.family.defaults.mapper_strength if strength is None else strength
+        edited = apply_mapper(self.family.mapper(mapper), self.family.generator, latent, strength)
+        recipe = self._recipe("map", latent, {"mapper": mapper, "strength": strength})
+        return Edit(self.image(edited), edited, recipe)
+
+    # Global directions (section 6)
+
+    def direct(
+        self,
+        latent: Latent,
+        target: str,
+        neutral: str,
+        strength: float | None = None,
+        threshold: float | None = None,
+        channels: int | None = None,
+    ) -> Edit:
+        """Move StyleSpace channels the way from the `neutral` to the `target` text.
+
+        `strength` is α, `threshold` β: channels less relevant than β stay. Without β the `channels` most relevant ones
+        move, the family's default number when that is None too. The edit says how many channels were kept. Raises
+        UserError for texts that are empty, too long or the same, and for a β that keeps no channel.
+        """
+        self._check(latent)
+        notes = tuple(check_pair(target, neutral))
+        directions = self.family.directions
+        strength = self.family.defaults.strength if strength is None else strength
+        channels = self.family.defaults.channels if channels is None else channels
+        parameters = {"target": target, "neutral": neutral, "strength": strength}
+        parameters |= {"channels": channels} if threshold is None else {"threshold": threshold}
+        text_direction = self.texts.direction(target, neutral).cpu()
+        if threshold is None:
+            threshold = directions.threshold(text_direction, channels)
+        step, kept = directions.step(text_direction, threshold)
+        edited = latent.moved([strength * s for s in step])
+        return Edit(self.image(edited), edited, self._recipe("direct", latent, parameters), notes, kept)
+
+    def threshold(self, target: str, neutral: str, channels: int | None = None) -> float:
+        """The β that keeps `channels` channels, or the family's default number, for a pair of texts."""
+        check_pair(target, neutral)
+        channels = self.family.defaults.channels if channels is None else channels
+        return self.family.directions.threshold(self.texts.direction(target, neutral).cpu(), channels)
+
+    # Recipes
+
+    def repeat(self, recipe: dict[str, Any], latent: Latent | None = None) -> Edit:
+        """The edit that a recipe describes, to the bit on the same machine, from the latent that it was made from.
+
+        A recipe of `generate` needs no latent. Raises UserError when recipe, model and latent do not belong together.
+        """
+        try:
+            method, model, source = recipe["method"], recipe["model"], recipe["source"]
+            parameters, taken = recipe["parameters"], recipe.get("taken", 1)
+        except (KeyError, TypeError, AttributeError):
+            raise UserError("This is no recipe of this studio; please use one that was saved with an edit.") from None
+        if model != self.family.name:
+            raise UserError(f"This recipe was made with the model “{model}”; start the studio with that model.")
+        if method == "generate":
+            return next(islice(self.generate(**parameters), taken - 1, None)).edit
+        if latent is None or latent.digest() != source:
+            raise UserError("This recipe was made from another face; please load the latent that was saved with it.")
+        if method == "optimize":
+            return next(islice(self.optimize(latent, **parameters), taken - 1, None)).edit
+        if method == "map":
+            return self.map(latent, **parameters)
+        if method == "direct":
+            return self.direct(latent, **parameters)
+        raise UserError(f"This recipe asks for “{method}”, which this studio cannot do.")
+
+    def _recipe(self, method: str, source: Latent, parameters: dict[str, Any]) -> dict[str, Any]:
+        return {"method": method, "model": self.family.name, "source": source.digest(), "parameters": parameters}
+
+    def _check(self, latent: Latent) -> None:
+        expected = tuple(self.family.latent_avg[None].shape)
+        if tuple(latent.w_plus.shape) != expected:
+            raise UserError("This latent was made with another model; start the studio with that model to use it.")

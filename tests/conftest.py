@@ -1,0 +1,116 @@
+"""A complete, tiny model family with random weights, so that every path of the library runs in the fast tests."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import dlib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from pipeline import StyleCLIP
+from pipeline.networks.arcface import IRSE
+from pipeline.networks.clip import CLIP
+from pipeline.networks.e4e import Encoder
+from pipeline.networks.mapper import LevelsMapper, StyleSpaceMapper
+from pipeline.networks.stylegan2 import Generator
+from pipeline.training.demo.attributes import attributes, sample_z
+from pipeline.training.demo.renderer import render
+
+NARROW = {"widths": (8, 12, 16, 24), "depths": (1, 1, 2, 1), "reduction": 4}
+REGISTRY = """
+[families.seeded]
+title = "Random weights"
+clip_normalize = false
+
+[families.seeded.files]
+generator = { path = "generator.safetensors" }
+encoder = { path = "encoder.safetensors" }
+identity = { path = "identity.safetensors" }
+clip = { path = "clip.safetensors" }
+directions = { path = "directions.safetensors" }
+landmarks = { path = "landmarks.dat" }
+
+[families.seeded.defaults]
+steps = 4
+
+[families.seeded.mappers.levels]
+title = "Levels"
+path = "levels.safetensors"
+
+[families.seeded.mappers.stylespace]
+title = "StyleSpace"
+path = "stylespace.safetensors"
+"""
+
+
+@pytest.fixture(scope="session")
+def drawn_faces() -> tuple[list[Image.Image], np.ndarray]:
+    """Eight drawn faces of 256 px, aligned, with their landmarks (8, 68, 2)."""
+    images, landmarks = render(attributes(sample_z(8, seed=5)), 256)
+    pixels = ((images + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    return [Image.fromarray(p) for p in pixels], landmarks.numpy()
+
+
+@pytest.fixture(scope="session")
+def photo(drawn_faces) -> Image.Image:
+    """A large picture with one face in it."""
+    canvas = Image.new("RGB", (900, 700), (90, 120, 150))
+    canvas.paste(drawn_faces[0][0].resize((400, 400), Image.Resampling.LANCZOS), (300, 150))
+    return canvas
+
+
+@pytest.fixture(scope="session")
+def seeded_registry(tmp_path_factory, drawn_faces) -> Path:
+    """The registry (models.toml) of the family "seeded"; its files lie beside it."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        generator = Generator(64, style_dim=32, n_mlp=2, channels={4: 16, 8: 16, 16: 16, 32: 12, 64: 8})
+        channels = {i: layer.channels for i, layer in enumerate(generator.style_layers)}
+        moving = {i: c for i, c in channels.items() if not generator.style_layers[i].is_to_rgb}
+        parts = {
+            "generator": generator.state_dict() | {"latent_avg": torch.randn(32)},
+            "encoder": Encoder(generator.num_rows, 32, head_width=16, **NARROW).state_dict(),
+            "identity": IRSE(embedding=32, **NARROW).state_dict(),
+            "clip": CLIP(32, 64, 2, 64, 16, 77, 49408, 64, 1, 2).half().state_dict(),
+            "directions": {
+                "relevance": torch.nn.functional.normalize(torch.randn(sum(moving.values()), 32)),
+                "style_mean": torch.ones(sum(channels.values())),
+                "style_std": torch.rand(sum(channels.values())) + 0.2,
+            },
+            "levels": LevelsMapper(32, ("course", "medium")).state_dict(),
+            "stylespace": StyleSpaceMapper(moving).state_dict(),
+        }
+    for name, state in parts.items():
+        save_file({k: v.contiguous() for k, v in state.items()}, folder / f"{name}.safetensors")
+    _train_landmarks(*drawn_faces, folder / "landmarks.dat")
+    (folder / "models.toml").write_text(REGISTRY)
+    return folder / "models.toml"
+
+
+def _train_landmarks(images: list[Image.Image], landmarks: np.ndarray, path: Path) -> None:
+    """The smallest landmark model that lands near the face: eight pictures, a second."""
+    options = dlib.shape_predictor_training_options()
+    options.cascade_depth, options.num_trees_per_cascade_level, options.tree_depth = 4, 20, 2
+    options.oversampling_amount = 5
+    options.num_threads = 1
+    options.random_seed = "0"
+    truth = []
+    for points in landmarks:
+        low, high = points.min(0), points.max(0)
+        box = dlib.rectangle(*np.rint([low[0], low[1] + 0.1 * (high - low)[1], *high]).astype(int).tolist())
+        parts = dlib.points([dlib.point(round(float(x)), round(float(y))) for x, y in points])
+        truth.append([dlib.full_object_detection(box, parts)])
+    predictor = dlib.train_shape_predictor([np.asarray(image) for image in images], truth, options)
+    predictor.save(str(path))
+
+
+@pytest.fixture(scope="session")
+def studio(seeded_registry) -> StyleCLIP:
+    """The library with the family "seeded", on the CPU."""
+    return StyleCLIP.from_pretrained("seeded", device="cpu", registry=seeded_registry)
