@@ -1,10 +1,10 @@
-"""What a drawn face is made of: named attributes computed from a Gaussian code z, their class labels, and the code w* they form.
+"""What a drawn face is made of: attributes computed from a code z, their class labels, and the code w* they form.
 
-The demo generator is fitted on known truth. A code ``z`` (N, 128) is normalised as StyleGAN's mapping network normalises it,
-its first entries become uniform *factors*, and the factors become *attributes*: numbers with a meaning (age, smile, the
-red of the hair). Attributes that a prompt names are plateaus joined by steep, smooth ramps, so that nearly every face
-either has them or not. `semantics` lists the numbers that a picture depends on; `w_from_semantics` standardises them
-and turns them by a fixed rotation into W, so that no axis of W is an attribute.
+The demo generator is fitted on known truth. A code ``z`` (N, 128) is normalised as StyleGAN's mapping network
+normalises it, its first entries become uniform *factors*, and the factors become *attributes*: numbers with a meaning
+(age, smile, the red of the hair). Attributes that a prompt names are plateaus joined by steep, smooth ramps, so that
+nearly every face either has them or not. `SEMANTICS` lists the numbers that a picture depends on; `w_from_attributes`
+standardises them and turns them by a fixed rotation into W, so that no axis of W is an attribute.
 """
 
 import functools
@@ -60,16 +60,16 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
 
 _FACTORS = (
     "skin hair_colour hair_shade greying style length curl volume fringe parting hairline gender age beard moustache "
-    "eyewear frame_colour frame_round frame_size expression intensity teeth eye_colour lipstick lip_hue eyeshadow shadow_hue "
-    "earrings freckles blush face_width jaw chin eye_size nose_width nose_length lips brow_thick brow_height cheeks yaw "
+    "eyewear frame_colour frame_round frame_size expression intensity teeth eye_colour lipstick lip_hue eyeshadow "
+    "shadow_hue earrings freckles blush face_width jaw chin eye_size nose_width nose_length lips brow_thick brow_height cheeks yaw "
     "light back_hue back_sat back_light cloth_hue cloth_light"
 ).split()
 
 SEMANTICS = (
-    "skin_r skin_g skin_b hair_r hair_g hair_b bald mohawk length curl volume fringe parting hairline masculine age beard "
-    "moustache glasses sunglasses frame_r frame_g frame_b frame_round frame_size smile sad open surprise anger eye_r eye_g "
-    "eye_b lipstick lip_hue eyeshadow shadow_hue earrings freckles blush face_width jaw chin eye_size nose_width nose_length "
-    "lips brow_thick brow_height cheeks yaw light back_r back_g back_b cloth_r cloth_g cloth_b"
+    "skin_r skin_g skin_b hair_r hair_g hair_b bald mohawk length curl volume fringe parting hairline masculine age "
+    "beard moustache glasses sunglasses frame_r frame_g frame_b frame_round frame_size smile sad open surprise anger "
+    "eye_r eye_g eye_b lipstick lip_hue eyeshadow shadow_hue earrings freckles blush face_width jaw chin eye_size "
+    "nose_width nose_length lips brow_thick brow_height cheeks yaw light back_r back_g back_b cloth_r cloth_g cloth_b"
 ).split()
 
 
@@ -104,7 +104,7 @@ def _wheel(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
 
 
 def attributes(z: Tensor) -> Attributes:
-    """Attributes of the faces that codes z (N, Z_DIM) stand for: a dict of tensors (N,), colours as three entries _r _g _b."""
+    """Attributes of the faces that codes z (N, Z_DIM) stand for: tensors (N,), colours as three entries _r _g _b."""
     z = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()  # the mapping network's PixelNorm
     uniform = torch.special.ndtr(z)
     u = {name: uniform[:, i] for i, name in enumerate(_FACTORS)}
@@ -230,7 +230,7 @@ def labels(a: Attributes) -> dict[str, Tensor]:
 
 @functools.cache
 def _standard() -> tuple[Tensor, Tensor, Tensor]:
-    """Mean (D,) and deviation (D,) of the semantics, and the rotation (D, W_DIM) with orthogonal rows that spreads them over W."""
+    """Mean (D,) and deviation (D,) of the semantics, and the rotation (D, W_DIM) that spreads them over W."""
     values = torch.stack([attributes(sample_z(50_000, seed=1))[name] for name in SEMANTICS], 1)
     basis = torch.linalg.qr(torch.randn(W_DIM, W_DIM, generator=torch.Generator().manual_seed(2), dtype=torch.float64))[
         0

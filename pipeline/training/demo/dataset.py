@@ -21,7 +21,7 @@ CHUNK = 8
 
 
 class Dataset:
-    """Rendered faces: `images` uint8 (N, 256, 256, 3) memory map, `landmarks` float32 (N, 68, 2) pixels, `z`, `w`, `labels`.
+    """Rendered faces: `images` uint8 (N, 256, 256, 3), `landmarks` float32 (N, 68, 2) in pixels, `z`, `w`, `labels`.
 
     Faces [0, `train`) are for training; the rest are held out.
     """

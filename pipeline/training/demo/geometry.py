@@ -1,7 +1,7 @@
 """Where the parts of a drawn face lie, in FFHQ-aligned coordinates, and the 68 landmarks that follow from it.
 
-The picture is the square [-1, 1]², x to the right and y down. FFHQ's alignment puts the crop's half side at twice the distance
-between the eyes, so an aligned face has its eyes at (±0.25, -0.05) and its mouth near (0, 0.45): faces are drawn there.
+The picture is the square [-1, 1]², x to the right and y down. FFHQ's alignment puts the crop's half side at twice the
+distance between the eyes, so an aligned face has its eyes at (±0.25, -0.05) and its mouth near (0, 0.45).
 """
 
 from dataclasses import dataclass, fields
@@ -77,7 +77,7 @@ class Geometry:
     def landmarks(self) -> Tensor:
         """The 68 points of the iBUG scheme, (N, 68, 2) in [-1, 1]."""
         g = {f.name: getattr(self, f.name).view(-1, 1) for f in fields(self)}
-        line = Geometry(**{name: value for name, value in g.items()})
+        line = Geometry(**g)
 
         angle = torch.linspace(torch.pi, 0, 17)[None]
         drop, side = angle.sin(), angle.cos()

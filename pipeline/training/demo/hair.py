@@ -1,4 +1,4 @@
-"""Hair: the mass behind the head, the cap with hairline, fringe and parting in front of it, curls, strands and the mohawk."""
+"""Hair: the mass behind the head, the cap with hairline and fringe before it, curls, strands and the mohawk."""
 
 import torch
 from torch import Tensor

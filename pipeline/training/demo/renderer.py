@@ -116,7 +116,7 @@ def _head(
 
 
 def _relief(a: Attributes, g: Geometry, radius: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Height field (N, H, W) of the face: a dome with the nose, sockets, cheeks, lips, chin and the lines of age on it."""
+    """Height field (N, H, W) of the face: a dome with nose, sockets, cheeks, lips, chin and the lines of age on it."""
     height = 0.42 * (1 - radius.clamp(max=1) ** 2.6).clamp(min=1e-4).sqrt()
     nose_top = EYE_Y - 0.02
     down = ((y - nose_top) / (g.nose_y - nose_top)).clamp(0, 1)

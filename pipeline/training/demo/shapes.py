@@ -1,4 +1,4 @@
-"""The renderer's tools: coverage of implicit shapes, soft steps, bumps, strokes, shading, and the canvas that layers are laid on."""
+"""The renderer's tools: coverage of implicit shapes, soft steps, bumps, strokes, shading, and the canvas."""
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ class Canvas:
 
 
 def cover(distance: Tensor, canvas: Canvas, softness: float = 1.0) -> Tensor:
-    """Share of each pixel inside a shape whose signed distance is given; `softness` widens the edge, in pixels of a 256 px picture."""
+    """Share of each pixel inside a shape given its signed distance; `softness` widens the edge (pixels at 256 px)."""
     width = max(canvas.pixel, softness * 2 / 256) if softness > 1 else canvas.pixel
     return (0.5 - distance / width).clamp(0, 1)
 
