@@ -1,0 +1,1 @@
+"""What a visitor sees. Imports pipeline; pipeline never imports this."""

@@ -1,0 +1,46 @@
+"""The optimization's progress and losses as small pictures that the page's own colours paint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 360, 132, 34, 20, 10, 8
+
+
+def progress(step: int, steps: int, seconds: float) -> str:
+    """A bar for `step` of `steps` after `seconds`, with a guess of what is left."""
+    left = seconds / step * (steps - step) if step else 0
+    words = f"Step {step} of {steps}" + (f" · about {left:.0f} s left" if left >= 1 else "")
+    return (
+        f'<div class="progress"><progress max="{steps}" value="{step}" aria-label="Progress"></progress>'
+        f'<p class="note" role="status">{words}</p></div>'
+    )
+
+
+def plot(curves: Mapping[str, Sequence[float]], steps: int) -> str:
+    """The loss terms over the steps, as an SVG. `curves` maps a term's name to its value at each step so far."""
+    top = max((max(values) for values in curves.values() if values), default=1.0) or 1.0
+    across, down = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    lines, legend = [], []
+    for number, (name, values) in enumerate(curves.items()):
+        points = " ".join(
+            f"{LEFT + across * i / max(steps - 1, 1):.1f},{TOP + down * (1 - value / top):.1f}"
+            for i, value in enumerate(values)
+        )
+        lines.append(f'<polyline class="curve-{number}" points="{points}"/>')
+        value = f" {values[-1]:.3f}" if values else ""
+        legend.append(f'<span class="curve-{number}">{name}{value}</span>')
+    grid = ""
+    for share in (0, 0.5, 1):
+        y = TOP + down * (1 - share)
+        grid += f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        grid += f'<text x="{LEFT - 5}" y="{y + 3:.1f}" text-anchor="end">{top * share:.2f}</text>'
+    ends = (
+        f'<text x="{LEFT}" y="{HEIGHT - 5}">1</text>'
+        f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 5}" text-anchor="end">{steps}</text>'
+    )
+    return (
+        f'<figure class="losses"><figcaption>{"".join(legend)}</figcaption>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="Loss terms over the steps">'
+        f"{grid}{ends}{''.join(lines)}</svg></figure>"
+    )

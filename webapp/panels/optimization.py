@@ -1,0 +1,138 @@
+"""Latent optimization (paper, section 4): any words, a few seconds to minutes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from pipeline import StyleCLIP
+from pipeline.errors import UserError
+from webapp.guard import guard
+from webapp.lossplot import plot, progress
+from webapp.panels.result import Result, shown, take_home
+from webapp.presets import Prompt
+from webapp.session import Session
+
+THIS_FACE, NO_FACE = "This face", "The words alone"
+REDRAW_EVERY = 0.15  # seconds between two pictures sent to the browser
+PREVIEW = 512  # pixels of these pictures, at most
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """The panel's components."""
+
+    words: gr.Textbox
+    suggestions: gr.Dataset
+    start: gr.Radio
+    steps: gr.Slider
+    l2: gr.Slider
+    identity: gr.Slider
+    run: gr.Button
+    stop: gr.Button
+    progress: gr.HTML
+
+
+def layout(prompts: tuple[Prompt, ...], steps: int) -> Optimization:
+    """Draw the panel; the first of `prompts` stands in its field. `steps` is the family's own number."""
+    with gr.Row(elem_classes="two"):
+        with gr.Column():
+            words = gr.Textbox(value=prompts[0].words, label="What should be seen", elem_id="prompt")
+            suggestions = gr.Dataset(
+                components=["textbox"],
+                samples=[[prompt.words] for prompt in prompts],
+                type="index",
+                label="Suggestions",
+                show_label=False,
+                layout="gallery",
+                elem_id="prompts",
+                elem_classes="chips",
+            )
+        with gr.Column():
+            slider = gr.Slider(10, max(300, steps), steps, step=10, label="Steps", buttons=[], elem_id="steps")
+            l2 = gr.Slider(
+                0, 0.02, prompts[0].l2, step=0.0005, label="Stay near the face, λ L2", buttons=[], elem_id="l2"
+            )
+            identity = gr.Slider(
+                0,
+                0.02,
+                prompts[0].identity,
+                step=0.0005,
+                label="Stay the same person, λ ID",
+                buttons=[],
+                elem_id="identity",
+            )
+    with gr.Row(elem_classes="actions"):
+        start = gr.Radio([THIS_FACE, NO_FACE], value=THIS_FACE, label="Start from", elem_id="start-from")
+        run = gr.Button("Optimize", variant="primary", elem_id="optimize")
+        stop = gr.Button("Stop", interactive=False, elem_id="stop")
+        bar = gr.HTML(progress(0, steps, 0), elem_id="progress")
+    return Optimization(words, suggestions, start, slider, l2, identity, run, stop, bar)
+
+
+def connect(
+    panel: Optimization,
+    result: Result,
+    studio: StyleCLIP,
+    prompts: tuple[Prompt, ...],
+    state: gr.State,
+    job: dict[str, Any],
+) -> None:
+    """Say what the panel's fields do. `job` holds the queue settings of everything that computes."""
+
+    @guard
+    def optimize(
+        words: str, start: str, steps: int, l2: float, identity: float, session: Session
+    ) -> Iterator[tuple[Any, ...]]:
+        """Change this visitor's face until it fits the words; "The words alone" starts from the average face instead.
+        Sends the picture, the progress and the losses while it runs."""
+        steps, session.stop = int(steps), False
+        if start == NO_FACE:
+            run = studio.generate(words, steps=steps, preview=PREVIEW)
+            before = studio.image(studio.sample(seed=0, truncation=0.0))
+        elif session.latent is None:
+            raise UserError("Choose a face first.")
+        else:
+            run = studio.optimize(session.latent, words, steps, l2, identity, preview=PREVIEW)
+            before = session.picture
+        yield gr.skip(), gr.skip(), plot({}, steps), progress(0, steps, 0), gr.Button(interactive=True)
+        began = drawn = time.monotonic()
+        weights = {"clip": 1.0} if start == NO_FACE else {"clip": 1.0, "l2": l2, "identity": identity}
+        curves: dict[str, list[float]] = {name: [] for name in weights}
+        for step in run:
+            for name, weight in weights.items():
+                curves[name].append(weight * step.losses.get(name, 0.0))
+            now = time.monotonic()
+            if now - drawn > REDRAW_EVERY:
+                drawn = now
+                pictures = (before, step.image)
+                yield pictures, gr.skip(), plot(curves, steps), progress(step.index, steps, now - began), gr.skip()
+            if session.stop:
+                break
+        session.keep(step.edit, before)
+        yield *shown(session, plot(curves, steps)), progress(step.index, steps, time.monotonic() - began), gr.skip()
+
+    def stop(session: Session) -> None:
+        session.stop = True
+
+    def suggest(index: int) -> tuple[str, float, float]:
+        return prompts[index].words, prompts[index].l2, prompts[index].identity
+
+    running = gr.on(
+        [panel.run.click, panel.words.submit],
+        optimize,
+        [panel.words, panel.start, panel.steps, panel.l2, panel.identity, state],
+        [*result.picture, panel.progress, panel.stop],
+        api_name="optimize",
+        **job,
+    )
+    running.then(lambda: gr.Button(interactive=False), None, panel.stop, api_visibility="private", queue=False)
+    take_home(result, running, state)
+    panel.stop.click(stop, state, None, api_visibility="private", queue=False)
+    panel.suggestions.click(
+        suggest, panel.suggestions, [panel.words, panel.l2, panel.identity], api_visibility="private", queue=False
+    )

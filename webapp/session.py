@@ -1,0 +1,40 @@
+"""What one visitor has on the server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PIL import Image
+
+from pipeline import Edit, Face, Latent
+
+
+@dataclass
+class Session:
+    """One visitor's face and newest edit: small, on the CPU, and gone an hour after they leave.
+
+    Gradio gives every visitor a copy of the one made at start, so that a first visit finds an example face in place.
+    The handlers change it where it stands; nobody else holds it.
+    """
+
+    face: Face | None = None
+    """The aligned crop, where the face came from a photo."""
+    latent: Latent | None = None
+    """The code of the face: what every edit starts from."""
+    picture: Image.Image | None = None
+    """The picture of that code."""
+    edit: Edit | None = None
+    """The newest edit."""
+    before: Image.Image | None = None
+    """What the newest edit is compared with: the face's picture, or the average face for words alone."""
+    stop: bool = False
+    """Set by the Stop button, read between two steps of an optimization."""
+
+    def start_from(self, latent: Latent, picture: Image.Image, face: Face | None = None) -> None:
+        """Take another face; the edit of the one before goes with it."""
+        self.latent, self.picture, self.face = latent, picture, face
+        self.edit, self.before = None, picture
+
+    def keep(self, edit: Edit, before: Image.Image | None = None) -> None:
+        """Take an edit as the newest, compared with the face unless another picture is given."""
+        self.edit, self.before = edit, before or self.picture
