@@ -85,10 +85,11 @@ class Geometry:
         jaw = torch.stack([g["head_x"] + g["half_width"] * side * reach, HEAD_Y + g["chin"] * drop * reach], 2)
 
         def brow(sign: int) -> Tensor:
-            t = torch.linspace(-1, 1, 5)[None] * sign  # -1 inner end, 1 outer end
-            return torch.stack([sign * (EYE_X + 0.01 + 0.13 * t) + 0 * g["brow_y"], line.brow_line(t)], 2).flip(
-                1 if sign < 0 else 0
-            )
+            t = (
+                torch.linspace(-1, 1, 5)[None] * sign
+            )  # -1 at the inner, 1 at the outer end, left to right in the picture
+            across = (sign * (EYE_X + 0.01) + 0.13 * t * sign).expand(len(g["brow_y"]), -1)
+            return torch.stack([across, line.brow_line(t)], 2)
 
         bridge_y = torch.linspace(0, 1, 4)[None] * (g["nose_y"] - 0.05 - EYE_Y) + EYE_Y
         bridge = torch.stack([g["nose_x"] * torch.linspace(0, 1, 4)[None], bridge_y], 2)

@@ -1,0 +1,61 @@
+"""Remake the built-in demo models from nothing, resumably.
+
+    python -m pipeline.training.demo [PART ...]
+
+Without arguments every part is made in turn; each keeps its own progress in `.cache/demo/` and can be remade alone by
+naming it. All parts run on one CPU core each; the whole takes some hours.
+"""
+
+import argparse
+import subprocess
+import sys
+
+PROMPTS = {
+    "blonde_hair": "face with blonde hair",
+    "purple_hair": "a person with purple hair",
+    "smiling": "smiling face",
+    "surprised": "surprised face",
+    "angry": "angry face",
+    "glasses": "face with glasses",
+    "beard": "face with a beard",
+    "bald": "bald face",
+    "curly_hair": "face with curly hair",
+    "old": "old face",
+    "red_lipstick": "face with red lipstick",
+    "mohawk": "mohawk hairstyle",
+}
+
+PARTS: dict[str, list[str]] = {
+    "dataset": ["pipeline.training.demo.dataset"],
+    "landmarks": ["pipeline.training.demo.landmarks"],
+    "mapping": ["pipeline.training.demo.mapping"],
+    "generator": ["pipeline.training.demo.generator"],
+    "reader": ["pipeline.training.demo.reader"],
+    "identity": ["pipeline.training.demo.identity"],
+    "clip": ["pipeline.training.demo.clip"],
+    "encoder": ["pipeline.training.demo.encoder"],
+    "relevance": ["pipeline.training.relevance", "--model", "demo"],
+    "mappers": [],
+    "card": ["pipeline.training.demo.card"],
+}
+
+
+def main() -> None:
+    """Run the parts named on the command line, or all of them, stopping at the first that fails."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="PART", help=", ".join(PARTS))
+    for part in parser.parse_args().parts or PARTS:
+        print(f"== {part}", flush=True)
+        for command in _commands(part):
+            subprocess.run([sys.executable, "-m", *command], check=True)
+
+
+def _commands(part: str) -> list[list[str]]:
+    if part != "mappers":
+        return [PARTS[part]]
+    command = ["pipeline.training.mapper", "--model", "demo"]
+    return [[*command, "--prompt", prompt, "--name", name] for name, prompt in PROMPTS.items()]
+
+
+if __name__ == "__main__":
+    main()
