@@ -100,13 +100,13 @@ def _train_landmarks(images: list[Image.Image], landmarks: np.ndarray, path: Pat
     options.oversampling_amount = 5
     options.num_threads = 1
     options.random_seed = "0"
-    truth = []
-    for points in landmarks:
-        low, high = points.min(0), points.max(0)
-        box = dlib.rectangle(*np.rint([low[0], low[1] + 0.1 * (high - low)[1], *high]).astype(int).tolist())
+    detector, pictures, truth = dlib.get_frontal_face_detector(), [], []
+    for image, points in zip(map(np.asarray, images), landmarks, strict=True):
         parts = dlib.points([dlib.point(round(float(x)), round(float(y))) for x, y in points])
-        truth.append([dlib.full_object_detection(box, parts)])
-    predictor = dlib.train_shape_predictor([np.asarray(image) for image in images], truth, options)
+        for box in detector(image):
+            pictures.append(image)
+            truth.append([dlib.full_object_detection(box, parts)])
+    predictor = dlib.train_shape_predictor(pictures, truth, options)
     predictor.save(str(path))
 
 

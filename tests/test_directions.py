@@ -1,0 +1,95 @@
+"""Global directions: golden values, texts, and what a visitor may ask for."""
+
+import pytest
+import torch
+from goldens import Goldens
+
+from pipeline.directions import Directions, channel_relevance
+from pipeline.errors import UserError
+from pipeline.networks.clip import CLIP, build_clip
+from pipeline.networks.stylegan2 import Generator
+from pipeline.text import TEMPLATES, Texts, check_pair, check_prompt
+
+GOLDENS = Goldens.from_environment()
+
+
+@pytest.fixture(scope="module")
+def golden_directions():
+    with torch.device("meta"):
+        layers = Generator(1024).style_layers
+    relevance = torch.nn.functional.normalize(GOLDENS.normal(4, 6048, 512))
+    text_direction = torch.nn.functional.normalize(GOLDENS.normal(5, 512), dim=0)
+    std = torch.cat([GOLDENS.normal(200 + i, layer.channels).abs() + 0.2 for i, layer in enumerate(layers)])
+    return Directions(relevance, std, layers), text_direction, GOLDENS.load("global_direction")
+
+
+@pytest.mark.parametrize("threshold", [0.08, 0.0])
+def test_step_golden(golden_directions, threshold):
+    directions, text_direction, golden = golden_directions
+    step, channels = directions.step(text_direction, threshold)
+    key = f"beta{threshold}"
+    assert channels == golden[f"{key}_num"]
+    golden.check(f"{key}_boundary_norm_per_layer", torch.stack([s.norm() for s in step]))
+    bare = torch.cat([s[0] for s in step]) / directions.style_std
+    moving = torch.cat([torch.full((la.channels,), not la.is_to_rgb) for la in directions.layers])
+    assert not bare[~moving].any()
+    bare = bare[moving]
+    assert bare.abs().argmax() == golden[f"{key}_argmax"]
+    golden.check(f"{key}_first20_ds", bare[golden[f"{key}_first20_idx"]])
+    golden.check(f"{key}_ds_norm", bare.norm())
+    if threshold:
+        assert torch.equal(bare.nonzero()[:, 0], golden[f"{key}_all_idx"].long())
+        golden.check(f"{key}_all_ds", bare[bare != 0])
+        golden.check(f"{key}_boundary_first_layer_first32", step[0][0, :32])
+
+
+def test_relevance_of_the_first_channels_only_golden(golden_directions):
+    directions, text_direction, golden = golden_directions
+    fewer = Directions(directions.relevance[:5376], directions.style_std, directions.layers)
+    step, channels = fewer.step(text_direction, 0.08)
+    assert channels == golden["fs3_5376_num"]
+    golden.check("fs3_5376_boundary_norm_per_layer", torch.stack([s.norm() for s in step]))
+
+
+def test_no_channel_kept_names_a_threshold_that_keeps_some(golden_directions):
+    directions, text_direction, golden = golden_directions
+    assert golden["beta0.15_num"] == 0
+    with pytest.raises(UserError, match=r"β of 0\.15.*β = 0\.\d+ would keep 20") as error:
+        directions.step(text_direction, 0.15)
+    suggested = float(str(error.value).split("β = ")[1].split()[0])
+    assert 20 <= directions.step(text_direction, suggested)[1] <= 40
+
+
+@pytest.mark.parametrize("channels", [1, 20, 100, 10_000])
+def test_threshold_keeps_the_channels_asked_for(golden_directions, channels):
+    directions, text_direction, _ = golden_directions
+    threshold = directions.threshold(text_direction, channels)
+    assert directions.step(text_direction, threshold)[1] == min(channels, 6048)
+
+
+def test_relevance_golden():
+    golden = GOLDENS.load("global_direction")
+    before, after = GOLDENS.normal(9, *golden["getfs_input_shape"].tolist()).unbind(2)
+    golden.check("getfs", channel_relevance(before, after))
+
+
+def test_text_direction_golden():
+    golden = GOLDENS.load("global_direction")
+    assert len(set(TEMPLATES)) == golden["n_templates"]
+    texts = Texts(build_clip(GOLDENS.fill(CLIP(128, 224, 2, 128, 32, 77, 49408, 128, 2, 2).state_dict())))
+    golden.check("dt_0", texts.direction("face with blue eyes", "face with eyes"))
+    golden.check("dt_1", texts.direction("smiling face", "face"))
+
+
+def test_prompts():
+    assert check_prompt("a person with purple hair") == []
+    assert check_prompt("😀") == []
+    assert check_prompt("{} and {0}") == []
+    assert "left out" in check_prompt("a very long beard " * 50)[0]
+    assert len(check_pair("a very long beard " * 50, "a very long nose " * 50)) == 1
+    for unusable in ("", "  \n", "a" * 2000):
+        with pytest.raises(UserError):
+            check_prompt(unusable)
+    for target, neutral in [("face", "face"), ("A  Face ", "a face"), ("face", ""), ("", "face")]:
+        with pytest.raises(UserError):
+            check_pair(target, neutral)

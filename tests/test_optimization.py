@@ -1,0 +1,114 @@
+"""Latent optimization: it goes down, it can be stopped, and the same run gives the same face."""
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.errors import UserError
+from pipeline.optimization import Adam, learning_rate
+
+PROMPT = "a person with purple hair"
+
+
+@pytest.fixture(scope="module")
+def source(studio):
+    return studio.sample(seed=3)
+
+
+@pytest.mark.parametrize("space", ["w+", "s"])
+def test_the_loss_falls(studio, source, space):
+    steps = list(studio.optimize(source, PROMPT, steps=12, space=space, lr=0.05))
+    assert [step.index for step in steps] == list(range(1, 13))
+    assert steps[-1].losses["total"] < steps[0].losses["total"]
+    assert set(steps[-1].losses) == {"clip", "identity", "l2", "total"}
+    assert steps[-1].latent.space == space
+    assert studio.image(steps[-1].latent).tobytes() == steps[-1].edit.image.tobytes()
+
+
+def test_total_is_the_weighted_sum(studio, source):
+    (step,) = studio.optimize(source, PROMPT, steps=1, l2=0.5, identity=0.25)
+    losses = step.losses
+    assert losses["total"] == pytest.approx(losses["clip"] + 0.5 * losses["l2"] + 0.25 * losses["identity"], rel=1e-5)
+
+
+def test_without_identity_the_network_is_not_asked(studio, source, monkeypatch):
+    monkeypatch.setattr(studio.family, "identity", None)
+    (step,) = studio.optimize(source, PROMPT, steps=1, identity=0.0)
+    assert "identity" not in step.losses
+
+
+def test_a_strong_l2_holds_the_latent(studio, source):
+    def distance(l2: float) -> float:
+        *_, last = studio.optimize(source, PROMPT, steps=8, l2=l2)
+        return last.losses["l2"]
+
+    assert distance(10.0) < 0.5 * distance(0.0)
+
+
+def test_previews_are_small_and_the_last_picture_is_whole(studio, source):
+    first, last = studio.optimize(source, PROMPT, steps=2, preview=16)
+    assert first.image.size == (16, 16)
+    assert first.edit.image.size == last.image.size == (64, 64)
+
+
+def test_toRGB_stays_when_optimizing_in_stylespace(studio, source):  # noqa: N802
+    (step,) = studio.optimize(source, PROMPT, steps=1, space="s")
+    for layer, moved in zip(studio.family.generator.style_layers, step.latent.style_step, strict=True):
+        assert moved.any() != layer.is_to_rgb
+
+
+def test_stopped_and_repeated_to_the_bit(studio, source):
+    run = studio.optimize(source, PROMPT, steps=6)
+    next(run), next(run)
+    stopped = next(run).edit
+    run.close()
+    again = studio.repeat(stopped.recipe, source)
+    assert again.image.tobytes() == stopped.image.tobytes()
+    assert again.latent.digest() == stopped.latent.digest()
+    assert again.recipe == stopped.recipe
+
+
+def test_the_callers_gradient_mode_is_left_alone(studio, source):
+    with torch.no_grad():
+        for _ in studio.optimize(source, PROMPT, steps=2):
+            assert not torch.is_grad_enabled()
+    run = studio.optimize(source, PROMPT, steps=2)
+    next(run)
+    assert torch.is_grad_enabled()
+
+
+def test_generation_from_text_starts_at_the_mean_face(studio):
+    steps = list(studio.generate(PROMPT, steps=3))
+    assert set(steps[-1].losses) == {"clip", "l2", "total"}
+    assert steps[-1].losses["total"] == pytest.approx(steps[-1].losses["clip"])
+    again = studio.repeat(steps[-1].edit.recipe)
+    assert again.image.tobytes() == steps[-1].image.tobytes()
+
+
+def test_bad_input_is_said_before_the_first_step(studio, source):
+    for prompt in ("", "   ", "a" * 2000):
+        with pytest.raises(UserError):
+            studio.optimize(source, prompt)
+    with pytest.raises(UserError, match="step"):
+        studio.optimize(source, PROMPT, steps=0)
+    (step,) = studio.optimize(source, "a very long beard " * 40, steps=1)
+    assert "left out" in step.notes[0]
+
+
+def test_learning_rate_rises_holds_and_falls():
+    rates = np.array([learning_rate((i + 0.5) / 100, 0.1) for i in range(100)])
+    assert 0 < rates[0] < 0.02
+    np.testing.assert_allclose(rates[6:74], 0.1)
+    assert (np.diff(rates[75:]) < 0).all()
+    assert 0 < rates[-1] < 0.001
+
+
+def test_adam_is_adam():
+    ours, theirs = torch.ones(3, requires_grad=True), torch.ones(3, requires_grad=True)
+    adam, reference = Adam([ours]), torch.optim.Adam([theirs], lr=0.1)
+    for _ in range(5):
+        adam.update(torch.autograd.grad((ours**4 * torch.arange(3)).sum(), [ours]), 0.1)
+        reference.zero_grad()
+        (theirs**4 * torch.arange(3)).sum().backward()
+        reference.step()
+    torch.testing.assert_close(ours, theirs)

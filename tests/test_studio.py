@@ -1,0 +1,152 @@
+"""The shared object as a program uses it."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from PIL import Image
+
+from pipeline import Face, Latent, StyleCLIP, available_models
+from pipeline.errors import UserError
+
+PAIR = ("face with blonde hair", "face with hair")
+
+
+@pytest.fixture(scope="module")
+def latent(studio):
+    return studio.sample(seed=1)
+
+
+def test_photo_to_latent(studio, photo):
+    face = studio.align(photo)[0]
+    assert isinstance(face, Face)
+    latent = studio.invert(face)
+    assert latent.w_plus.shape == (1, 10, 32)
+    assert (latent.w_plus.dtype, latent.w_plus.device.type) == (torch.float32, "cpu")
+    assert studio.invert(face.image).digest() == latent.digest()
+    with pytest.raises(UserError, match="square"):
+        studio.invert(photo)
+
+
+def test_random_faces_are_repeatable_and_truncated(studio):
+    assert studio.sample(5).digest() == studio.sample(5).digest() != studio.sample(6).digest()
+    mean = studio.sample(5, truncation=0).w_plus
+    assert torch.equal(mean, studio.sample(6, truncation=0).w_plus)
+    whole, half = (studio.sample(5, truncation=t).w_plus - mean for t in (1, 0.5))
+    torch.testing.assert_close(half, whole / 2)
+
+
+def test_pictures_at_lower_resolutions(studio, latent):
+    assert studio.image(latent).size == (64, 64)
+    assert studio.image(latent, 16).size == (16, 16)
+
+
+@pytest.mark.parametrize("mapper", ["levels", "stylespace"])
+def test_mapper_edit(studio, latent, mapper):
+    assert mapper in studio.mappers()
+    edit = studio.map(latent, mapper)
+    assert edit.recipe["parameters"] == {"mapper": mapper, "strength": 0.1}
+    assert edit.image.tobytes() != studio.image(latent).tobytes()
+    assert studio.map(latent, mapper, strength=0).image.tobytes() == studio.image(latent).tobytes()
+
+
+def test_mapper_leaves_fine_rows_alone(studio, latent):
+    moved = studio.map(latent, "levels", 0.5).latent.w_plus - latent.w_plus
+    assert moved[:, :8].any()
+    assert not moved[:, 8:].any()
+
+
+def test_direction_edit(studio, latent):
+    edit = studio.direct(latent, *PAIR)
+    assert edit.channels == 20
+    assert edit.latent.space == "s"
+    assert studio.direct(latent, *PAIR, channels=7).channels == 7
+    threshold = studio.threshold(*PAIR, channels=12)
+    assert studio.direct(latent, *PAIR, threshold=threshold).channels == 12
+    assert studio.direct(latent, *PAIR, strength=0).image.tobytes() == studio.image(latent).tobytes()
+
+
+def test_opposite_strengths_move_opposite_ways(studio, latent):
+    there, back = (studio.direct(latent, *PAIR, strength=a).latent.style_step for a in (2.0, -2.0))
+    assert all(torch.equal(a, -b) for a, b in zip(there, back, strict=True))
+
+
+def test_edits_follow_one_another(studio, latent):
+    edit = studio.direct(latent, *PAIR)
+    mapped = studio.map(edit.latent, "levels")
+    (step,) = studio.optimize(mapped.latent, "a man", steps=1)
+    assert step.latent.space == "s"
+    assert all(torch.equal(a, b) for a, b in zip(step.latent.style_step, edit.latent.style_step, strict=True))
+
+
+def edits(studio, latent):
+    return [
+        studio.map(latent, "levels", 0.3),
+        studio.map(latent, "stylespace"),
+        studio.direct(latent, *PAIR),
+        studio.direct(latent, *PAIR, strength=-1.7, threshold=0.01),
+        list(studio.optimize(latent, "a man", steps=3))[-1].edit,
+        list(studio.optimize(latent, "a man", steps=2, space="s", l2=0.1, identity=0.0))[-1].edit,
+    ]
+
+
+def test_a_recipe_and_a_latent_file_repeat_an_edit_to_the_bit(studio, latent, tmp_path):
+    start = studio.direct(latent, "a", "b").latent
+    start.save(tmp_path / "source.safetensors")
+    for edit in edits(studio, start):
+        recipe = json.loads(json.dumps(edit.recipe))
+        again = studio.repeat(recipe, Latent.load(tmp_path / "source.safetensors"))
+        assert again.image.tobytes() == edit.image.tobytes()
+        assert again.latent.digest() == edit.latent.digest()
+
+
+def test_recipes_that_do_not_fit_are_refused(studio, latent):
+    recipe = studio.map(latent, "levels").recipe
+    for wrong, source in [
+        (recipe, None),
+        (recipe, studio.sample(2)),
+        (recipe | {"model": "other"}, latent),
+        (recipe | {"method": "wish"}, latent),
+        ({"method": "map"}, latent),
+        ("recipe", latent),
+    ]:
+        with pytest.raises(UserError):
+            studio.repeat(wrong, source)
+
+
+def test_what_a_visitor_can_mend_is_a_sentence(studio, latent):
+    for call in (
+        lambda: studio.direct(latent, "face", "face"),
+        lambda: studio.direct(latent, "", "face"),
+        lambda: studio.direct(latent, *PAIR, threshold=0.99),
+        lambda: studio.direct(latent, "x" * 2000, "face"),
+        lambda: studio.map(latent, "none of these"),
+        lambda: studio.image(Latent(torch.zeros(1, 18, 512))),
+        lambda: studio.invert(Image.new("RGB", (100, 200))),
+    ):
+        with pytest.raises(UserError) as error:
+            call()
+        assert str(error.value).endswith(".")
+
+
+def test_several_visitors_at_once(studio):
+    sources = [studio.sample(i) for i in range(4)]
+    alone = [studio.direct(source, "smiling face", "face").image.tobytes() for source in sources]
+    studio.texts.averaged.cache_clear()
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda s: studio.direct(s, "smiling face", "face").image.tobytes(), sources))
+    assert together == alone
+
+
+def test_models(seeded_registry):
+    assert available_models(seeded_registry) == ["seeded"]
+    assert "demo" in available_models()
+    with pytest.raises(UserError, match="seeded"):
+        StyleCLIP.from_pretrained("unheard of", registry=seeded_registry)
+
+
+def test_bfloat16_draws_nearly_the_same(seeded_registry, studio, latent):
+    half = StyleCLIP.from_pretrained("seeded", "cpu", torch.bfloat16, seeded_registry)
+    a, b = (torch.frombuffer(bytearray(s.image(latent).tobytes()), dtype=torch.uint8).float() for s in (half, studio))
+    assert (a - b).abs().mean() < 3
