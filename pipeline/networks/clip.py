@@ -55,3 +55,8 @@ def is_too_long(text: str) -> bool:
     except RuntimeError:
         return True
     return False
+
+
+def encode_text(model: CLIP, tokens: Tensor) -> Tensor:
+    """Tokens (N, 77) -> embeddings (N, E), not normalised. Columns after the longest text are left out."""
+    return model.encode_text(tokens[:, : int(tokens.argmax(1).max()) + 1])

@@ -43,13 +43,14 @@ class EqualLinear(nn.Module):
 def load_frozen(build: Callable[[], M], state: Mapping[str, Tensor]) -> M:
     """The module `build` returns, holding `state`, in eval mode and without weight gradients.
 
-    Float16 is cast to float32; float32 is taken over without a copy. Raises RuntimeError on a missing, unexpected or
-    misshapen key.
+    Float16 is cast to float32. The tensors are copied: a network in training may hand out its state. Raises
+    RuntimeError on a missing, unexpected or misshapen key.
     """
     with torch.device("meta"):
         module = build()
     half = (torch.float16, torch.bfloat16)
-    module.load_state_dict({k: v.float() if v.dtype in half else v for k, v in state.items()}, strict=True, assign=True)
+    copies = {k: v.to(torch.float32 if v.dtype in half else v.dtype, copy=True) for k, v in state.items()}
+    module.load_state_dict(copies, strict=True, assign=True)
     return module.eval().requires_grad_(False)
 
 

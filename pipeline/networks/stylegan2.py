@@ -124,18 +124,17 @@ class StyledConv(nn.Module):
         with_gradients = torch.is_grad_enabled() and (style.requires_grad or conv.weight.requires_grad)
         modulate_weight = len(x) == 1 and x.numel() > conv.weight.numel() and not with_gradients
         kernel, squares = conv.prepared(style.dtype if modulate_weight else dtype)
-        # The gain sqrt(2) passes through the leaky ReLU, so it goes into the three small factors before it.
-        demodulation = torch.rsqrt(style.square() @ squares.T + 1e-8) * SQRT2
-        bias = (self.activate.bias * SQRT2).to(dtype)
-        noise = (noise * (self.noise.weight * SQRT2)).to(dtype)
-        if modulate_weight:  # one small image-free product instead of two passes over the activations
+        demodulation = torch.rsqrt((style * style) @ squares.T + 1e-8)
+        # The gain sqrt(2) passes through the leaky ReLU, so it goes into the three small terms before it.
+        demodulation, bias, noise = (v * SQRT2 for v in (demodulation, self.activate.bias, noise * self.noise.weight))
+        if modulate_weight:  # a small product without the image, instead of two passes over it
             rows, columns = (style, demodulation) if conv.upsample else (demodulation, style)
             kernel = (kernel * (rows.T[..., None, None] * columns[0, :, None, None])).to(dtype)
-            y = conv.convolve(x, kernel, bias)
-        else:
-            y = conv.convolve(x * style[..., None, None].to(dtype), kernel)
-            y = torch.addcmul(bias[:, None, None], y, demodulation[..., None, None].to(dtype))
-        return F.leaky_relu_(y.add_(noise), 0.2)
+            y = conv.convolve(x, kernel, bias.to(dtype)).add_(noise.to(dtype))
+        else:  # bias and noise are summed once for the batch, in the memory order of channels_last
+            y = conv.convolve(x * style[..., None, None].to(dtype), kernel) * demodulation[..., None, None].to(dtype)
+            y = y.add_((noise.permute(0, 2, 3, 1) + bias).to(dtype).permute(0, 3, 1, 2))
+        return F.leaky_relu_(y, 0.2)
 
 
 class ToRGB(nn.Module):
