@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .errors import UserError
-from .networks.clip import is_too_long, tokenize
+from .networks.clip import encode_text, is_too_long, tokenize
 
 # ImageNet templates of CLIP's authors, without "a photo of many {}." as published with StyleCLIP. @ is "a" and "the".
 _WITH_ARTICLE = (
@@ -56,6 +56,7 @@ LONGEST_TEMPLATE = max(TEMPLATES, key=len)
 
 MAX_CHARACTERS = 1000
 CUT_NOTE = "The description is longer than CLIP can read; its end was left out."
+SIGNS_NOTE = "This description has no words in it; words are understood better than signs."
 
 
 def check_prompt(text: str, in_templates: bool = False) -> list[str]:
@@ -64,7 +65,8 @@ def check_prompt(text: str, in_templates: bool = False) -> list[str]:
         raise UserError("Please describe the face in a few words first.")
     if len(text) > MAX_CHARACTERS:
         raise UserError(f"Please use a shorter description, of at most {MAX_CHARACTERS:,} characters.")
-    return [CUT_NOTE] if is_too_long(_fill(LONGEST_TEMPLATE, text) if in_templates else text) else []
+    notes = [] if any(c.isalnum() for c in text) else [SIGNS_NOTE]
+    return notes + ([CUT_NOTE] if is_too_long(_fill(LONGEST_TEMPLATE, text) if in_templates else text) else [])
 
 
 def check_pair(target: str, neutral: str) -> list[str]:
@@ -86,7 +88,7 @@ class Texts:
 
     @torch.no_grad()
     def _encode(self, texts: list[str]) -> Tensor:
-        return F.normalize(self.model.encode_text(tokenize(texts).to(self.device)))
+        return F.normalize(encode_text(self.model, tokenize(texts).to(self.device)))
 
     def _embedding(self, text: str) -> Tensor:
         """Unit embedding (1, E) of one text as it is."""
