@@ -23,7 +23,7 @@ def _told_plainly() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise gr.Error(html.escape(str(error)), title="One moment", print_exception=False) from None
+        raise gr.Error(html.escape(str(error)), print_exception=False) from None
     except gr.Error:
         raise
     except Exception as error:
@@ -32,7 +32,7 @@ def _told_plainly() -> Iterator[None]:
         sentence = (
             f"Something went wrong on our side. Your face and your edit are still here. (Number {number} in the log)"
         )
-        raise gr.Error(sentence, title="Sorry", print_exception=False) from error
+        raise gr.Error(sentence, print_exception=False) from error
 
 
 def guard(handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 360, 132, 34, 20, 10, 8
 
 
-def progress(step: int, steps: int, seconds: float) -> str:
-    """A bar for `step` of `steps` after `seconds`, with a guess of what is left."""
-    left = seconds / step * (steps - step) if step else 0
-    words = f"Step {step} of {steps}" + (f" · about {left:.0f} s left" if left >= 1 else "")
+def progress(step: int, steps: int, seconds_left: float = 0.0) -> str:
+    """A bar for `step` of `steps`, with a guess of what is left."""
+    words = f"Step {step} of {steps}" + (f" · about {seconds_left:.0f} s left" if seconds_left >= 1 else "")
     return (
         f'<div class="progress"><progress max="{steps}" value="{step}" aria-label="Progress"></progress>'
         f'<p class="note" role="status">{words}</p></div>'

@@ -73,7 +73,7 @@ def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Dire
                 elem_id="beta",
             )
             with gr.Row(elem_classes="actions"):
-                kept = gr.HTML(kept_note(session.edit.channels if session.edit else None), elem_id="kept")
+                kept = gr.HTML(kept_note(session.edit.channels if session.edit else None), label="kept", elem_id="kept")
                 run = gr.Button("Apply", variant="primary", elem_id="apply-direction")
     return Directions(neutral, target, chips, strength, threshold, run, kept)
 

@@ -53,7 +53,7 @@ def layout(prompts: tuple[Prompt, ...], steps: int) -> Optimization:
                 elem_classes="chips",
             )
         with gr.Column():
-            slider = gr.Slider(10, max(300, steps), steps, step=10, label="Steps", buttons=[], elem_id="steps")
+            slider = gr.Slider(1, max(300, steps), steps, step=1, label="Steps", buttons=[], elem_id="steps")
             l2 = gr.Slider(
                 0, 0.02, prompts[0].l2, step=0.0005, label="Stay near the face, λ L2", buttons=[], elem_id="l2"
             )
@@ -70,7 +70,7 @@ def layout(prompts: tuple[Prompt, ...], steps: int) -> Optimization:
         start = gr.Radio([THIS_FACE, NO_FACE], value=THIS_FACE, label="Start from", elem_id="start-from")
         run = gr.Button("Optimize", variant="primary", elem_id="optimize")
         stop = gr.Button("Stop", interactive=False, elem_id="stop")
-        bar = gr.HTML(progress(0, steps, 0), elem_id="progress")
+        bar = gr.HTML(progress(0, steps), label="progress", elem_id="progress")
     return Optimization(words, suggestions, start, slider, l2, identity, run, stop, bar)
 
 
@@ -94,27 +94,28 @@ def connect(
         if start == NO_FACE:
             run = studio.generate(words, steps=steps, preview=PREVIEW)
             before = studio.image(studio.sample(seed=0, truncation=0.0))
+            weights = {"CLIP": ("clip", 1.0)}
         elif session.latent is None:
             raise UserError("Choose a face first.")
         else:
             run = studio.optimize(session.latent, words, steps, l2, identity, preview=PREVIEW)
             before = session.picture
-        yield gr.skip(), gr.skip(), plot({}, steps), progress(0, steps, 0), gr.Button(interactive=True)
-        began = drawn = time.monotonic()
-        weights = {"clip": 1.0} if start == NO_FACE else {"clip": 1.0, "l2": l2, "identity": identity}
+            weights = {"CLIP": ("clip", 1.0), "λ L2": ("l2", l2), "λ ID": ("identity", identity)}
         curves: dict[str, list[float]] = {name: [] for name in weights}
+        yield gr.skip(), gr.skip(), plot(curves, steps), progress(0, steps), gr.Button(interactive=True)
+        began = drawn = time.monotonic()
         for step in run:
-            for name, weight in weights.items():
-                curves[name].append(weight * step.losses.get(name, 0.0))
+            for name, (term, weight) in weights.items():
+                curves[name].append(weight * step.losses.get(term, 0.0))
+            if session.stop:
+                break
             now = time.monotonic()
             if now - drawn > REDRAW_EVERY:
                 drawn = now
-                pictures = (before, step.image)
-                yield pictures, gr.skip(), plot(curves, steps), progress(step.index, steps, now - began), gr.skip()
-            if session.stop:
-                break
+                bar = progress(step.index, steps, (now - began) / step.index * (steps - step.index))
+                yield (before, step.image), gr.skip(), plot(curves, steps), bar, gr.skip()
         session.keep(step.edit, before)
-        yield *shown(session, plot(curves, steps)), progress(step.index, steps, time.monotonic() - began), gr.skip()
+        yield *shown(session, plot(curves, steps)), progress(step.index, steps), gr.skip()
 
     def stop(session: Session) -> None:
         session.stop = True

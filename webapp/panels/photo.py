@@ -94,7 +94,7 @@ def layout(session: Session) -> Photo:
             elem_id="inversion",
             alt_text="The face as the model draws it: the starting point of every edit",
         )
-    line = gr.HTML(faces_note(1) if session.face else note("A random face."), elem_id="photo-note")
+    line = gr.HTML(faces_note(1) if session.face else note("A random face."), label="note", elem_id="photo-note")
     seed = gr.Number(0, label="seed", precision=0, visible=False)
     truncation = gr.Number(TRUNCATION, label="truncation", visible=False)
     return Photo(photo, examples, random, crop, inversion, line, seed, truncation)

@@ -90,10 +90,9 @@ def layout(session: Session) -> Result:
                 max_lines=6,
                 elem_id="edit-words",
             )
-            losses = gr.HTML(elem_id="losses")
+            losses = gr.HTML(label="losses", elem_id="losses")
             gr.HTML(
-                '<p class="note">Drag the line to compare. The recipe, together with the latent of the face it began with, '
-                "repeats the edit exactly.</p>",
+                '<p class="note">Drag the line to compare. With the same photo, the recipe repeats the edit.</p>',
                 elem_id="goodbye",
             )
             with gr.Row(elem_id="downloads"):

@@ -1,0 +1,46 @@
+"""The page, served in this process on a free port, and Debian's Chromium."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from pipeline import StyleCLIP
+from pipeline.zoo import REGISTRY
+from webapp.page import LAUNCH, build
+
+
+@pytest.fixture(scope="session")
+def shown_studio(request):
+    """The built-in models; before they are made, the family of random weights stands in for them."""
+    if (REGISTRY.parent / "demo" / "generator.safetensors").exists():
+        return StyleCLIP.from_pretrained("demo", device="cpu")
+    return request.getfixturevalue("studio")
+
+
+@pytest.fixture(scope="session")
+def url(shown_studio):
+    page = build(shown_studio).queue()
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    yield url
+    page.close(verbose=False)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def bad_photos(tmp_path_factory):
+    """Files that are no photo of a face, by what is wrong with them."""
+    folder = tmp_path_factory.mktemp("bad")
+    noise = np.random.default_rng(0).integers(0, 255, (200, 300, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "no_face.png")
+    (folder / "text.jpg").write_text("A face, in words only.")
+    Image.new("RGB", (1, 1)).save(folder / "one_pixel.png")
+    Image.new("L", (20_000, 300)).save(folder / "wide.png")
+    return {path.stem: path for path in folder.iterdir()}

@@ -1,0 +1,138 @@
+"""One visit in a real browser: every way to a face, every method, what goes wrong, and leaving."""
+
+import re
+
+import pytest
+from gradio_client import Client
+from playwright.sync_api import expect
+
+from webapp.panels.photo import EXAMPLES
+
+SLOW = 20_000  # milliseconds that a busy machine may take for a picture
+
+
+@pytest.fixture
+def visit(chromium, url):
+    """A fresh page; whatever its console complains about fails the test in the end."""
+    page = chromium.new_page(viewport={"width": 1366, "height": 900})
+    complaints = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(url)
+    expect(after(page)).to_be_visible(timeout=SLOW)
+    yield page
+    page.close()
+    assert complaints == []
+
+
+def after(page):
+    return page.locator("#before-after img").nth(1)
+
+
+def changes(page, act):
+    """Do something, and wait until the edited picture is another one."""
+    old = after(page).get_attribute("src")
+    act()
+    expect(after(page)).not_to_have_attribute("src", old, timeout=SLOW)
+
+
+def open_tab(page, name):
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def press(page, name):
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def test_a_visit(visit):
+    # A face is there already, edited; then an example, a photo of one's own, and a random face.
+    expect(visit.locator("#photo-note")).to_contain_text("One face found")
+    changes(visit, lambda: visit.locator("#examples button").nth(1).click())
+    expect(visit.locator("#edit-words textarea")).to_have_value(re.compile("Nothing changed yet"))
+    changes(visit, lambda: visit.locator("#photo input[type=file]").set_input_files(EXAMPLES[-1]))
+    changes(visit, lambda: press(visit, "Random face"))
+    expect(visit.locator("#photo-note")).to_contain_text("Random face")
+
+    # Global directions: a known good pair, words of one's own, and both sliders.
+    changes(visit, lambda: visit.locator("#pairs button").nth(2).click())
+    visit.locator("#target textarea").fill("surprised face")
+    changes(visit, lambda: press(visit, "Apply"))
+    expect(visit.locator("#kept")).to_contain_text("channels kept")
+    alpha, beta = (visit.locator(f"{name} input[type=range]") for name in ("#alpha", "#beta"))
+    changes(visit, lambda: alpha.press("End"))
+    changes(visit, lambda: beta.press("Home"))
+    shown = after(visit).get_attribute("src")
+    beta.press("End")
+    expect(visit.locator("#kept")).to_contain_text("No channel", timeout=SLOW)
+    assert after(visit).get_attribute("src") == shown
+
+    # A mapper and its strength.
+    open_tab(visit, "Mappers")
+    changes(visit, lambda: visit.locator("#mappers button").first.click())
+    changes(visit, lambda: visit.locator("#mapper-strength input[type=range]").press("ArrowLeft"))
+
+    # Optimization, live, then stopped: what was reached stays.
+    open_tab(visit, "Optimization")
+    visit.locator("#steps input[type=number]").fill("300")
+    changes(visit, lambda: press(visit, "Optimize"))
+    expect(visit.locator("#losses polyline").first).to_be_visible()
+    press(visit, "Stop")
+    expect(visit.locator("#edit-words textarea")).to_have_value(re.compile(r"[0-9]+ steps"), timeout=SLOW)
+    assert "300 steps" not in visit.locator("#edit-words textarea").input_value()
+
+    # All of it can be taken home.
+    for name, ending in (("Picture", ".png"), ("Recipe", ".json"), ("Latent", ".safetensors")):
+        with visit.expect_download() as download:
+            press(visit, name)
+        assert download.value.suggested_filename.endswith(ending)
+
+
+def test_mistakes_are_answered_and_lose_nothing(visit, bad_photos):
+    old = after(visit).get_attribute("src")
+    press(visit, "Remove Image")
+    visit.locator("#photo input[type=file]").set_input_files(bad_photos["text"])
+    expect(visit.locator(".toast-body")).to_contain_text("could not be read", timeout=SLOW)
+    press(visit, "Close")
+    open_tab(visit, "Optimization")
+    visit.locator("#prompt textarea").fill("   ")
+    press(visit, "Optimize")
+    expect(visit.locator(".toast-body")).to_contain_text("describe", timeout=SLOW)
+    expect(visit.locator("#stop")).to_be_disabled()
+    assert after(visit).get_attribute("src") == old
+
+    # Markup in a text stays text, and the next photo works.
+    open_tab(visit, "Global directions")
+    visit.locator("#target textarea").fill("<img src=x onerror=document.title='broken'> face")
+    changes(visit, lambda: press(visit, "Apply"))
+    expect(visit.locator("#edit-words textarea")).to_have_value(re.compile("<img src=x"))
+    assert visit.title() == "StyleCLIP Studio"
+    changes(visit, lambda: visit.locator("#photo input[type=file]").set_input_files(EXAMPLES[0]))
+
+
+def test_leaving_ends_the_optimization(visit, url, shown_studio, monkeypatch):
+    taken = []
+    optimize = shown_studio.optimize
+
+    def counted(*args, **kwargs):
+        for step in optimize(*args, **kwargs):
+            taken.append(step.index)
+            yield step
+
+    monkeypatch.setattr(shown_studio, "optimize", counted)
+    open_tab(visit, "Optimization")
+    visit.locator("#steps input[type=number]").fill("300")
+    changes(visit, lambda: press(visit, "Optimize"))
+    visit.close()
+    # One job at a time: an answer for the next visitor means that the first one's job is over.
+    Client(url, verbose=False).predict(1, 0.7, api_name="/sample")
+    assert 0 < len(taken) < 300
+
+
+def test_nothing_is_wider_than_a_phone(chromium, url):
+    page = chromium.new_page(viewport={"width": 360, "height": 740})
+    page.goto(url)
+    expect(after(page)).to_be_visible(timeout=SLOW)
+    for name in ("Optimization", "Mappers", "Global directions"):
+        open_tab(page, name)
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.close()
