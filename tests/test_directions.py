@@ -8,7 +8,7 @@ from pipeline.directions import Directions, channel_relevance
 from pipeline.errors import UserError
 from pipeline.networks.clip import CLIP, build_clip
 from pipeline.networks.stylegan2 import Generator
-from pipeline.text import TEMPLATES, Texts, check_pair, check_prompt
+from pipeline.text import SIGNS_NOTE, TEMPLATES, Texts, check_pair, check_prompt
 
 GOLDENS = Goldens.from_environment()
 
@@ -83,7 +83,7 @@ def test_text_direction_golden():
 
 def test_prompts():
     assert check_prompt("a person with purple hair") == []
-    assert check_prompt("😀") == []
+    assert check_prompt("😀") == [SIGNS_NOTE]
     assert check_prompt("{} and {0}") == []
     assert "left out" in check_prompt("a very long beard " * 50)[0]
     assert len(check_pair("a very long beard " * 50, "a very long nose " * 50)) == 1
