@@ -1,4 +1,4 @@
-"""Photograph the page for the README: `python docs/screenshot.py` writes docs/screenshot.png, with Debian's Chromium."""
+"""Photograph the page for the README: `python docs/screenshot.py` writes docs/screenshot.png (needs Chromium)."""
 
 import os
 import sys

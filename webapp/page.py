@@ -23,7 +23,7 @@ LAUNCH: dict[str, Any] = {
     "theme": theme(),
     "css_paths": CSS,
     "max_file_size": photo.MAX_BYTES,
-    "footer_links": ["api", "settings"],
+    "footer_links": ["api"],
     "run_history": False,
     "show_error": False,
     "ssr_mode": False,
