@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from webapp.panels.photo import EXAMPLES
 
-SLOW = 20_000  # milliseconds that a busy machine may take for a picture
+SLOW = 60_000  # milliseconds that a busy machine may take for a picture
 
 
 @pytest.fixture
@@ -17,8 +17,9 @@ def visit(chromium, url):
     page = chromium.new_page(viewport={"width": 1366, "height": 900})
     complaints = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.set_default_timeout(SLOW)
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(url)
+    page.goto(url, timeout=SLOW)
     expect(after(page)).to_be_visible(timeout=SLOW)
     yield page
     page.close()
@@ -124,13 +125,14 @@ def test_leaving_ends_the_optimization(visit, url, shown_studio, monkeypatch):
     changes(visit, lambda: press(visit, "Optimize"))
     visit.close()
     # One job at a time: an answer for the next visitor means that the first one's job is over.
-    Client(url, verbose=False).predict(1, 0.7, api_name="/sample")
+    Client(url, verbose=False, httpx_kwargs={"timeout": 60}).predict(1, 0.7, api_name="/sample")
     assert 0 < len(taken) < 300
 
 
 def test_nothing_is_wider_than_a_phone(chromium, url):
     page = chromium.new_page(viewport={"width": 360, "height": 740})
-    page.goto(url)
+    page.set_default_timeout(SLOW)
+    page.goto(url, timeout=SLOW)
     expect(after(page)).to_be_visible(timeout=SLOW)
     for name in ("Optimization", "Mappers", "Global directions"):
         open_tab(page, name)

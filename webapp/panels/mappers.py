@@ -10,7 +10,7 @@ import gradio as gr
 from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
 from webapp.guard import guard
-from webapp.panels.result import Result, shown, take_home
+from webapp.panels.result import Result, on_screen, shown, take_home
 from webapp.session import Session
 
 
@@ -30,13 +30,12 @@ def layout(studio: StyleCLIP, latent: Latent) -> Mappers:
     if not titles:
         gr.HTML('<p class="note">This model family comes without mappers.</p>')
     gallery = gr.Gallery(
-        value=[(studio.map(latent, name).image, title) for name, title in titles.items()],
+        value=[(on_screen(studio.map(latent, name).image), title) for name, title in titles.items()],
         label="Mappers",
         show_label=False,
         allow_preview=False,
         buttons=[],
         container=False,
-        format="png",
         visible=bool(titles),
         elem_id="mappers",
         elem_classes="thumbs captioned",

@@ -13,7 +13,7 @@ from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from webapp.guard import guard
 from webapp.lossplot import plot, progress
-from webapp.panels.result import Result, shown, take_home
+from webapp.panels.result import Result, on_screen, shown, take_home
 from webapp.presets import Prompt
 from webapp.session import Session
 
@@ -103,6 +103,7 @@ def connect(
             weights = {"CLIP": ("clip", 1.0), "λ L2": ("l2", l2), "λ ID": ("identity", identity)}
         curves: dict[str, list[float]] = {name: [] for name in weights}
         yield gr.skip(), gr.skip(), plot(curves, steps), progress(0, steps), gr.Button(interactive=True)
+        shown_before = on_screen(before)
         began = drawn = time.monotonic()
         for step in run:
             for name, (term, weight) in weights.items():
@@ -113,7 +114,7 @@ def connect(
             if now - drawn > REDRAW_EVERY:
                 drawn = now
                 bar = progress(step.index, steps, (now - began) / step.index * (steps - step.index))
-                yield (before, step.image), gr.skip(), plot(curves, steps), bar, gr.skip()
+                yield (shown_before, on_screen(step.image)), gr.skip(), plot(curves, steps), bar, gr.skip()
         session.keep(step.edit, before)
         yield *shown(session, plot(curves, steps)), progress(step.index, steps), gr.skip()
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from webapp.guard import guard
-from webapp.panels.result import Result, shown, take_home
+from webapp.panels.result import Result, on_screen, shown, take_home
 from webapp.session import Session
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.png"))
@@ -77,7 +76,7 @@ def layout(session: Session) -> Photo:
     random = gr.Button("Random face", elem_id="random")
     with gr.Row(elem_id="face-pair"):
         crop = gr.Image(
-            value=session.face.image if session.face else None,
+            value=on_screen(session.face.image) if session.face else None,
             label="Aligned",
             interactive=False,
             buttons=[],
@@ -86,7 +85,7 @@ def layout(session: Session) -> Photo:
             alt_text="The face as found in the photo, upright and cropped",
         )
         inversion = gr.Image(
-            value=session.picture,
+            value=on_screen(session.picture),
             label="Inversion",
             interactive=False,
             buttons=[],
@@ -105,16 +104,16 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
     picture_outputs = [panel.inversion, *result.picture]
 
     @guard
-    def align(photo: str | None, session: Session) -> tuple[Image.Image, str]:
+    def align(photo: str | None, session: Session) -> tuple[str, str]:
         """Find the faces in a photo; the largest becomes this visitor's face. Follow with /invert."""
         if photo is None:
             raise UserError("Choose a picture first.")
         faces = studio.align(photo)
         session.face = faces[0]
-        return faces[0].image, faces_note(len(faces))
+        return on_screen(faces[0].image), faces_note(len(faces))
 
     @guard
-    def choose(event: gr.SelectData, session: Session) -> tuple[str, Image.Image, str]:
+    def choose(event: gr.SelectData, session: Session) -> tuple[str, str, str]:
         path = str(EXAMPLES[event.index])
         return path, *align(path, session)
 
@@ -125,14 +124,14 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
             raise UserError("Choose a picture first.")
         latent = studio.invert(session.face)
         session.start_from(latent, studio.image(latent), session.face)
-        return session.picture, *shown(session)
+        return on_screen(session.picture), *shown(session)
 
     @guard
     def sample(seed: int, truncation: float, session: Session) -> tuple[Any, ...]:
         """Make up a face that belongs to nobody: `seed` says which, `truncation` (0 to 1) how far from the average."""
         latent = studio.sample(int(seed), truncation)
         session.start_from(latent, studio.image(latent))
-        return None, None, note(f"Random face {int(seed)}."), session.picture, *shown(session)
+        return None, None, note(f"Random face {int(seed)}."), on_screen(session.picture), *shown(session)
 
     face_outputs = [panel.crop, panel.note]
     uploaded = panel.photo.upload(align, [panel.photo, state], face_outputs, api_name="align", **job)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import secrets
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 from PIL import Image
 
 from webapp.session import Session
@@ -37,10 +40,25 @@ class Result:
         return [self.png, self.recipe, self.latent]
 
 
-def shown(session: Session, losses: str = "") -> tuple[tuple[Image.Image, Image.Image], str, str]:
+def on_screen(picture: Image.Image) -> str:
+    """Write a picture into Gradio's cache for the browser, and give its path.
+
+    A JPEG of this quality looks like the original and takes a hundredth of the time that Gradio's PNG takes; what is
+    downloaded is a PNG all the same.
+    """
+    data = BytesIO()
+    picture.save(data, "JPEG", quality=95, subsampling=0)
+    folder = Path(get_upload_folder()) / hashlib.sha256(data.getvalue()).hexdigest()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "image.jpg"
+    path.write_bytes(data.getvalue())
+    return str(path)
+
+
+def shown(session: Session, losses: str = "") -> tuple[tuple[str, str], str, str]:
     """The values of `Result.picture`: before and after, what was done in words, and a plot of the losses or ""."""
     after = session.edit.image if session.edit else session.before
-    return (session.before, after), describe(session), losses
+    return (on_screen(session.before), on_screen(after)), describe(session), losses
 
 
 def describe(session: Session) -> str:
@@ -70,7 +88,6 @@ def layout(session: Session) -> Result:
         slider = gr.ImageSlider(
             value=pictures,
             type="filepath",
-            format="png",
             label="Before and after",
             show_label=False,
             container=False,
@@ -127,7 +144,7 @@ def files(result: Result, session: Session) -> tuple[dict[str, Any], ...]:
     """
     if session.latent is None:
         return tuple(gr.update(value=None, interactive=False) for _ in result.files)
-    folder = Path(result.png.GRADIO_CACHE) / secrets.token_hex(8)
+    folder = Path(get_upload_folder()) / secrets.token_hex(8)
     folder.mkdir(parents=True)
     edit = session.edit
     name = "face" if edit is None else file_name(describe(session))
