@@ -379,7 +379,7 @@ def _wrap(text: str, random_: random.Random) -> str:
 # One plain text for each value, in the order of CATEGORIES, for zero-shot classification.
 PROMPTS: dict[str, tuple[str, ...]] = {
     "hair_colour": tuple(f"face with {colour} hair" for colour in CATEGORIES["hair_colour"]),
-    "hairstyle": ("bald face", "face with hair", "face with a mohawk"),
+    "hairstyle": ("bald face", "face with a full head of hair", "face with a mohawk"),
     "hair_texture": ("face with straight hair", "face with curly hair"),
     "hair_length": ("face with short hair", "face with long hair"),
     "fringe": ("face without a fringe", "face with a fringe"),
