@@ -1,7 +1,7 @@
-"""Disturbances that make drawn faces look more like photographs, so that what is trained on drawings also reads photographs.
+"""Disturbances that bring drawn faces nearer to photographs: what is trained on drawings also reads photographs.
 
-Images are (N, C, S, S), colour or grey, in [-1, 1]; points are in the picture's square [-1, 1]², x to the right, y down. Random numbers come
-from a `torch.Generator`.
+Images are (N, C, S, S), colour or grey, in [-1, 1]; points lie in the picture's square [-1, 1]², x to the right, y
+down. Random numbers come from a `torch.Generator`.
 """
 
 import io
@@ -37,7 +37,7 @@ def texture(count: int, channels: int, size: int, rng: Generator) -> Tensor:
 
 
 def photograph(images: Tensor, rng: Generator, strength: float = 1.0) -> Tensor:
-    """Uneven light, rough surfaces, a camera's colours and tone curve, blur, noise and JPEG, differently for each image."""
+    """Uneven light, rough surfaces, a camera's colours and tone curve, blur, noise and JPEG, drawn for each image."""
     count, channels, size, _ = images.shape
 
     def draw(scale: float, channels: int = 1) -> Tensor:
@@ -45,8 +45,8 @@ def photograph(images: Tensor, rng: Generator, strength: float = 1.0) -> Tensor:
 
     x = (images + 1) / 2
     light = draw(0.25).abs() * field(count, 1, 2, size, rng) + draw(0.15).abs() * field(count, 1, 5, size, rng)
-    rough = draw(0.05).abs() * field(count, 1, size // 6, size, rng) + draw(0.05).abs() * field(count, 1, size // 2, size, rng)
-    x = x * (light + rough + draw(0.12) + draw(0.06, channels)).exp()
+    coarse, fine = (draw(0.05).abs() * field(count, 1, cells, size, rng) for cells in (size // 6, size // 2))
+    x = x * (light + coarse + fine + draw(0.12) + draw(0.06, channels)).exp()
     grey = x.mean(1, keepdim=True)
     x = grey + (x - grey) * (1 + draw(0.3)).clamp(0, 1.6)
     x = x.clamp(1e-4, 1) ** draw(0.25).exp()
@@ -113,7 +113,7 @@ class Warp:
         return out[..., :2] / out[..., 2:]
 
     def sample(self, images: Tensor, size: int, padding: str = "reflection") -> tuple[Tensor, Tensor]:
-        """Deformed images (N, C, size, size), and the points (N, size, size, 2) of the aligned faces that their pixels show."""
+        """Deformed images (N, C, size, size), and the points (N, size, size, 2) of the aligned faces that they show."""
         axis = (torch.arange(size) + 0.5) * (2 / size) - 1
         grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), 2).view(1, -1, 2).expand(len(images), -1, 2)
         faces = self.source(grid).view(len(images), size, size, 2)
@@ -131,8 +131,8 @@ def placement(
 ) -> Tensor:
     """Random matrices (count, 3, 3) from output to aligned face.
 
-    The face's half side measures `scale` of the output's; it is turned by up to `turn` radians, shifted by up to `shift`,
-    stretched by e^±`stretch`, and seen in a perspective of up to `tilt`.
+    The face's half side measures `scale` of the output's; it is turned by up to `turn` radians, shifted by up to
+    `shift`, stretched by e^±`stretch`, and seen in a perspective of up to `tilt`.
     """
     size, angle = uniform(*scale, (count,), rng), uniform(-turn, turn, (count,), rng)
     squeeze = uniform(-stretch, stretch, (count,), rng).exp()

@@ -2,9 +2,9 @@
 
     python -m pipeline.training.demo.encoder [--minutes N]
 
-Half of every batch is disturbed as photographs are, on other backgrounds, so that a real photograph becomes a plausible,
-similar face. As in the paper the base row learns first and the offsets of the other rows later, then with pictures and
-identities compared as well. The first stage looks at small pictures, through a first unit without its stride.
+Half of every batch is disturbed as photographs are, on other backgrounds, so that a real photograph becomes a
+plausible, similar face. As in the paper the base row learns first and the offsets of the other rows later, then with
+pictures and identities compared as well. The first stages look at small pictures, through a network with fewer strides.
 """
 
 import argparse
@@ -24,15 +24,15 @@ from pipeline.networks.stylegan2 import Generator
 from pipeline.training.demo.attributes import CATEGORIES, SEMANTICS, W_DIM, _standard
 from pipeline.training.demo.augment import Warp, photograph, placement, texture
 from pipeline.training.demo.dataset import CACHE, SIZE, Dataset
+from pipeline.training.demo.narrow import fix_slopes, published, set_strides
 from pipeline.training.demo.reader import Reader, read, visible
 from pipeline.training.muon import Muon
 
 CHECKPOINTS = Path("checkpoints/demo")
 OUTPUT = CHECKPOINTS / "encoder.safetensors"
-ROWS, HEAD_WIDTH, WIDTHS, DEPTHS, REDUCTION = 14, 64, (16, 32, 64, 96), (1, 2, 4, 2), 8
-STAGES = ((128, 0.5), (256, 0.25), (256, 0.25))  # size, share of the time; the last one trains all rows on pictures too
+ROWS, HEAD_WIDTH, WIDTHS, DEPTHS, REDUCTION = 14, 64, (16, 32, 64, 96), (1, 1, 3, 2), 8
+STAGES = ((64, 0.4), (128, 0.2), (256, 0.15), (256, 0.25))  # size, share of the time; in the last all rows, on pictures
 BATCH, PICTURES, MUON_RATE, ADAM_RATE = 16, 4, 0.004, 3e-3
-SLOPE = 0.25  # where PReLU starts; kept there, because a slope that is learned doubles the cost of a layer
 
 # How much an error counts, where it is not 1: by the area and contrast of what it changes, and by what prompts name.
 IMPORTANCE = {
@@ -77,7 +77,7 @@ class Semantics:
 
 
 def replace_background(images: Tensor, data: Dataset, index: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Faces (N, 3, S, S) before random surfaces, and the background colours (N, 3) in [0, 1] that come nearest to those."""
+    """Faces (N, 3, S, S) before random surfaces, and the backgrounds (N, 3) in [0, 1] nearest to those."""
     count, _, size, _ = images.shape
     a = {name: data.attributes[name][index].view(-1, 1, 1) for name in ("back_r", "back_g", "back_b", "light")}
     axis = (torch.arange(size) + 0.5) * (2 / size) - 1
@@ -108,9 +108,7 @@ class Fit:
         torch.manual_seed(0)
         self.meaning = meaning
         self.model = Encoder(ROWS, W_DIM, HEAD_WIDTH, SIZE, WIDTHS, DEPTHS, REDUCTION)
-        self.slopes = {name: m.num_parameters for name, m in self.model.named_modules() if isinstance(m, nn.PReLU)}
-        for name in self.slopes:
-            self.model.set_submodule(name, nn.LeakyReLU(SLOPE))
+        self.slopes = fix_slopes(self.model)
         for head in self.model.styles[1:]:
             nn.init.zeros_(head.linear.weight)
         matrices = [p for p in self.model.parameters() if p.ndim == 4 and p.shape[2] == 3]
@@ -123,10 +121,8 @@ class Fit:
         self.generator, self.identity, self.latent_avg = judges()
 
     def base(self, images: Tensor) -> Tensor:
-        """The base row alone, (N, 1, D). Images below 256 px pass the first unit without its stride."""
-        first = self.model.body[0]
-        stride = 1 if images.shape[-1] < SIZE else 2
-        first.stride, first.res_layer[3].stride = stride, (stride, stride)
+        """The base row alone, (N, 1, D), from images of 64, 128 or 256 px."""
+        set_strides(self.model.body, DEPTHS, (SIZE // images.shape[-1]).bit_length() - 1)
         return self.model.styles[0](self.model.body(self.model.input_layer(images)))[:, None]
 
     def step(self, images: Tensor, values: Tensor, weights: Tensor, stage: int, rate: float) -> float:
@@ -180,13 +176,10 @@ class Fit:
 
     def export(self, path: Path = OUTPUT) -> None:
         """Write the published layout in half precision."""
-        state = dict(self.mean.module.state_dict())
-        state |= {f"{name}.weight": torch.full((n,), SLOPE) for name, n in self.slopes.items()}
-        half = {f"encoder.{k}": (v.half() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
+        half = {f"encoder.{k}": v for k, v in published(self.mean.module, self.slopes).items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(half, path.with_suffix(".part"))
         path.with_suffix(".part").rename(path)
-
 
 
 def judges() -> tuple[Generator | None, IRSE | None, Tensor]:
@@ -201,8 +194,12 @@ def judges() -> tuple[Generator | None, IRSE | None, Tensor]:
 
 @torch.inference_mode()
 def measure(data: Dataset, count: int = 200, path: Path = OUTPUT) -> dict[str, float]:
-    """How well `count` held-out faces come back: codes, and where the judges exist, pictures, identity and attributes."""
-    encoder, meaning, (generator, identity, average) = Encoder.from_state_dict(load_file(path)), Semantics(data), judges()
+    """How well `count` held-out faces come back: codes, and where the judges exist, pictures, identity, attributes."""
+    encoder, meaning, (generator, identity, average) = (
+        Encoder.from_state_dict(load_file(path)),
+        Semantics(data),
+        judges(),
+    )
     reader = Reader.from_file()
     found, errors, likeness, kept = [], [], [], []
     for index in torch.arange(data.train, data.train + count).split(20):
@@ -217,7 +214,9 @@ def measure(data: Dataset, count: int = 200, path: Path = OUTPUT) -> dict[str, f
         likeness.append(1 - identity_distance(*features))
         before, after = read(reader, images), read(reader, drawn)
         seen = visible(before)
-        kept.append(torch.stack([torch.where(seen[n], (before[n] == after[n]).float(), torch.nan) for n in CATEGORIES], 1))
+        kept.append(
+            torch.stack([torch.where(seen[n], (before[n] == after[n]).float(), torch.nan) for n in CATEGORIES], 1)
+        )
     index = slice(data.train, data.train + count)
     wrong = (torch.cat(found) - meaning.values[index]).square() * meaning.weights[index]
     figures = {"encoder: explained share of visible semantics": 1 - (wrong.sum() / meaning.weights[index].sum()).item()}
@@ -245,7 +244,7 @@ def _schedule(done: float) -> tuple[int, float]:
 
 
 def main() -> None:
-    """Fit for `--minutes` of computing time, counted over all runs, then write the checkpoint and print its figures."""
+    """Fit for `--minutes` of computing time, counted over all runs, then write the file and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=40)
     total = parser.parse_args().minutes * 60

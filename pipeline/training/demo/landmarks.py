@@ -1,9 +1,9 @@
 """The demo's landmark model: dlib's regression trees, trained on drawn faces warped into scenes.
 
-python -m pipeline.training.demo.landmarks [--faces N]
+    python -m pipeline.training.demo.landmarks [--faces N]
 
-The faces are found by dlib's stock detector. The trees see grey values, so colours do not matter; shapes, light, blur and
-surroundings are varied strongly, because the model must also land on photographs.
+The faces are found by dlib's stock detector. The trees see grey values, so colours do not matter; shapes, light, blur
+and surroundings are varied strongly, because the model must also land on photographs.
 """
 
 import argparse
@@ -64,7 +64,11 @@ def found(detector: dlib.fhog_object_detector, image: np.ndarray, landmarks: np.
 
 def collect(data: Dataset, index: Tensor, seed: int) -> tuple[list[np.ndarray], list[list[dlib.full_object_detection]]]:
     """Scenes of these faces and their marked boxes: for half of them the detector's, where it finds the face."""
-    rng, boxing, detector = torch.Generator().manual_seed(seed), np.random.default_rng(seed), dlib.get_frontal_face_detector()
+    rng, boxing, detector = (
+        torch.Generator().manual_seed(seed),
+        np.random.default_rng(seed),
+        dlib.get_frontal_face_detector(),
+    )
     pictures, objects = [], []
     for rows in index.split(32):
         points = torch.from_numpy(data.landmarks[rows.numpy()]) * (2 / SIZE) - 1
@@ -118,7 +122,7 @@ def measure(data: Dataset, path: Path = OUTPUT, count: int = 1000) -> dict[str, 
 
 def main() -> None:
     """Train and write the model, and print its figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", type=int, default=4000)
     faces = parser.parse_args().faces
     torch.set_num_threads(1)
