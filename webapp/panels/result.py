@@ -134,7 +134,7 @@ def take_home(result: Result, event: gr.events.Dependency, state: gr.State) -> N
 
 def file_name(text: str) -> str:
     """The first line of a text as a harmless file name, without its ending."""
-    return re.sub(r"[^a-z0-9]+", "-", text.splitlines()[0].lower()).strip("-")[:48] or "edit"
+    return re.sub(r"[^a-z0-9]+", "-", text.partition("\n")[0].lower()).strip("-")[:48] or "edit"
 
 
 def files(result: Result, session: Session) -> tuple[dict[str, Any], ...]:
