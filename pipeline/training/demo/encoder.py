@@ -261,9 +261,10 @@ def main() -> None:
         loss = fit.step(*batch(data, meaning, STAGES[stage][0], rng), stage, rate)
         running += (loss - running) / min(200, fit.steps)
         fit.seconds += time.process_time() - start
-        if fit.steps % 200 == 0:
+        if fit.steps % 100 == 0:
             print(f"{fit.steps} steps  {fit.seconds / 60:.1f} min  stage {stage}  error {running:.4f}", flush=True)
             fit.save(kept)
+            fit.export()
     fit.save(kept)
     fit.export()
     for name, value in measure(data).items():

@@ -4,7 +4,7 @@
 
 A person is the geometry of the face with its skin, eyes and freckles; the views of one person differ in everything
 else: expression, age, hair, beard, glasses, make-up, clothes, light and background. What makes a person is known, so
-the centres of the classes are a learned linear image of it, which takes a tenth of the pictures that free centres would.
+the centres of the classes are a learned linear image of it: that takes a tenth of the pictures that free ones would.
 """
 
 import argparse

@@ -28,15 +28,18 @@ def scenes(images: Tensor, landmarks: Tensor, rng: torch.Generator) -> tuple[np.
     Returns grey pictures uint8 (N, SCENE, SCENE) and landmarks (N, 68, 2) in their pixels.
     """
     count = len(images)
-    matrix = placement(count, rng, scale=(0.5, 0.95), turn=0.5, shift=0.12, stretch=0.08, tilt=0.12)
-    warp = Warp(matrix, rng)
+    far = placement(count, rng, scale=(0.5, 0.95), turn=0.5, shift=0.12, stretch=0.08, tilt=0.12)
+    near = placement(count, rng, scale=(0.75, 1.0), turn=0.15, shift=0.06)
+    easy = torch.rand(count, generator=rng) < 0.35  # nearly as they are drawn
+    warp = Warp(torch.where(easy[:, None, None], near, far), rng)
+    warp.amplitude[easy], warp.scales[easy] = 0.0, 0.0
     rooms = texture(count, 1, SIZE, rng)
     axis = (torch.arange(SIZE) + 0.5) * (2 / SIZE) - 1
     # elsewhere than in the face the drawing gives way to noise, which stands for every hair and background there is
     mid_x, mid_y = uniform(-0.03, 0.03, (count, 1, 1), rng), uniform(0.0, 0.12, (count, 1, 1), rng)
     away = (((axis - mid_x) / 0.55).square() + ((axis[:, None] - mid_y) / 0.74).square()).sqrt()
     edge = uniform(0.03, 0.3, (count, 1, 1), rng)
-    outside = ((away - 1) / edge + 0.5).clamp(0, 1) * (torch.rand(count, 1, 1, generator=rng) < 0.5)
+    outside = ((away - 1) / edge + 0.5).clamp(0, 1) * (torch.rand(count, 1, 1, generator=rng) < 0.4)
     faces, seen = warp.sample(torch.lerp(images, rooms, outside[:, None]), SCENE)
     beyond = (seen.abs().amax(3) > 1) & (torch.rand(count, 1, 1, generator=rng) < 0.7)
     faces = torch.where(beyond[:, None], texture(count, 1, SCENE, rng), faces)
@@ -48,8 +51,8 @@ def boxes(landmarks: np.ndarray, rng: np.random.Generator) -> dlib.rectangle:
     """A box as the stock detector would draw it around landmarks (68, 2), give or take."""
     left, right = (landmarks[eye].mean(0) for eye in EYES)
     distance, down = np.linalg.norm(right - left), landmarks[48:].mean(0) - (left + right) / 2
-    centre = (left + right) / 2 + 0.46 * down + rng.normal(0, 0.06, 2) * distance
-    half = 0.5 * 2.12 * max(distance, np.linalg.norm(down)) * np.exp(rng.normal(0, 0.09))
+    centre = (left + right) / 2 + 0.46 * down + rng.normal(0, 0.09, 2) * distance
+    half = 0.5 * 2.12 * max(distance, np.linalg.norm(down)) * np.exp(rng.normal(0, 0.13))
     return dlib.rectangle(*(int(round(v)) for v in (*(centre - half), *(centre + half))))
 
 
