@@ -18,12 +18,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pipeline.networks.stylegan2 import Generator
+from pipeline.training.demo import mapping
 from pipeline.training.demo.attributes import W_DIM, sample_z
 from pipeline.training.demo.dataset import CACHE, Dataset
 from pipeline.training.muon import Muon
 
 CHANNELS = {4: 128, 8: 128, 16: 128, 32: 128, 64: 64, 128: 32, 256: 16}
-MLP_LAYERS = 4
 STAGES = ((64, 0.22), (128, 0.30), (256, 0.48))  # resolution, share of the minutes
 MUON_RATE, ADAM_RATE, NOISE_RATE = 0.008, 0.01, 0.06
 BATCH = 8
@@ -33,7 +33,7 @@ OUTPUT = Path("checkpoints/demo/generator.safetensors")
 def new_generator() -> Generator:
     """An untrained generator whose noise maps are parameters, as the fit wants them."""
     torch.manual_seed(0)
-    model = Generator(256, W_DIM, MLP_LAYERS, CHANNELS)
+    model = Generator(256, W_DIM, mapping.LAYERS, CHANNELS)
     model.compute_dtype = torch.bfloat16
     for name, buffer in list(model.noises.named_buffers()):
         del model.noises._buffers[name]
@@ -102,7 +102,7 @@ class Fit:
     def save(self, path: Path) -> None:
         """Everything that is needed to go on."""
         state = {
-            "model": self.model.state_dict(),
+            "model": {n: v for n, v in self.model.state_dict().items() if not n.startswith("style.")},
             "average": self.average,
             "optimizers": [o.state_dict() for o in self.optimizers],
             "steps": self.steps,
@@ -114,7 +114,7 @@ class Fit:
     def load(self, path: Path) -> None:
         """Go on from `save`."""
         state = torch.load(path, weights_only=True)
-        self.model.load_state_dict(state["model"])
+        self.model.load_state_dict(state["model"], strict=False)  # the mapping network is kept apart
         self.average = state["average"]
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
