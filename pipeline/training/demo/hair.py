@@ -8,17 +8,10 @@ from pipeline.training.demo.geometry import HEAD_Y, Geometry
 from pipeline.training.demo.shapes import Canvas, cover, shade, soft
 
 
-def slopes(height: Tensor, pixel: float) -> tuple[Tensor, Tensor]:
-    """Central differences along x and y of a height field (N, H, W)."""
-    along_x = (height[:, :, 2:] - height[:, :, :-2]) / (2 * pixel)
-    along_y = (height[:, 2:] - height[:, :-2]) / (2 * pixel)
-    return torch.nn.functional.pad(along_x, (1, 1)), torch.nn.functional.pad(along_y, (0, 0, 1, 1))
-
-
 class Mane:
     """The hair of a batch of faces over the pixel grid x, y."""
 
-    def __init__(self, a: Attributes, g: Geometry, x: Tensor, y: Tensor) -> None:
+    def __init__(self, canvas: Canvas, a: Attributes, g: Geometry, x: Tensor, y: Tensor) -> None:
         self.a, self.g, self.x, self.y = a, g, x, y
         curl, volume, length = a["curl"], a["volume"], a["length"]
         self.u = u = x - g.head_x - 0.01 * a["yaw"]
@@ -37,7 +30,7 @@ class Mane:
         sides = u.abs() - half - flare - curl * 0.018 * torch.sin(19 * y)
         hang = torch.maximum(sides, y - end + 0.14 * soft(0.0, 0.25, u.abs() - g.half_width))
         self.outline = torch.where(above > 0, dome * half, hang) + wave * (above > -0.25)
-        self.back = cover(self.outline, Canvas(1, x.shape[-1]))
+        self.back = cover(self.outline, canvas)
 
     def colour(self, tuft: Tensor) -> Tensor:
         """Shaded hair colour (N, 3, H, W): strands that flow from the parting, or curls that catch the light."""

@@ -10,11 +10,11 @@ from torch import Tensor
 from pipeline.training.demo import hair
 from pipeline.training.demo.attributes import Attributes
 from pipeline.training.demo.geometry import EYE_X, EYE_Y, HEAD_Y, MOUTH_Y, Geometry
-from pipeline.training.demo.shapes import Canvas, bump, cover, ellipse, hue, shade, soft, stroke
+from pipeline.training.demo.shapes import Canvas, bump, cover, ellipse, hue, shade, slopes, soft, stroke
 
 
-def render(attributes: Attributes, size: int) -> tuple[Tensor, Tensor]:
-    """Draw faces.
+def render(attributes: Attributes, size: int, extent: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Draw faces. An `extent` above 1 shows that many times more than FFHQ's aligned crop, as a photograph does.
 
     Returns images (N, 3, size, size) in [-1, 1] and landmarks (N, 68, 2) in pixels (68 points of the iBUG scheme).
     """
@@ -23,14 +23,14 @@ def render(attributes: Attributes, size: int) -> tuple[Tensor, Tensor]:
     a["age_lines"] = soft(0.52, 0.78, a["age"])
     a["age_fold"] = soft(0.40, 0.80, a["age"])
     g = Geometry.of(attributes)
-    axis = (torch.arange(size) + 0.5) * (2 / size) - 1
+    axis = ((torch.arange(size) + 0.5) * (2 / size) - 1) * extent
     x, y = axis.expand(1, size, size), axis.view(1, size, 1).expand(1, size, size)
-    canvas = Canvas(count, size)
+    canvas = Canvas(count, size, extent)
     skin = torch.cat([a["skin_r"], a["skin_g"], a["skin_b"]], 1).view(count, 3, 1, 1)
     tuft = torch.cat([a["hair_r"], a["hair_g"], a["hair_b"]], 1).view(count, 3, 1, 1)
 
     _background(canvas, a, x, y)
-    mane = hair.Mane(a, g, x, y)
+    mane = hair.Mane(canvas, a, g, x, y)
     canvas.paint(mane.colour(tuft * 0.7), mane.back * (1 - a["bald"]) * (1 - a["mohawk"]))
     _body(canvas, a, g, skin, x, y)
     radius, head = _head(canvas, a, g, skin, tuft, x, y)
@@ -43,7 +43,7 @@ def render(attributes: Attributes, size: int) -> tuple[Tensor, Tensor]:
         _brow(canvas, a, g, tuft, side, x, y)
         _earring(canvas, a, g, side, x, y)
     _eyewear(canvas, a, g, x, y)
-    landmarks = (g.landmarks() + 1) * (size / 2)
+    landmarks = (g.landmarks() / extent + 1) * (size / 2)
     return canvas.rgb.clamp(0, 1) * 2 - 1, landmarks
 
 
@@ -159,7 +159,7 @@ def _relief(a: Attributes, g: Geometry, radius: Tensor, x: Tensor, y: Tensor) ->
 
 def _lighting(a: Attributes, height: Tensor, pixel: float) -> tuple[Tensor, Tensor]:
     """Wrapped Lambert and Blinn gloss of a height field under a key light from above and to one side."""
-    slope_x, slope_y = hair.slopes(height, pixel)
+    slope_x, slope_y = slopes(height, pixel)
     length = (slope_x.square() + slope_y.square() + 1).rsqrt()
     light_x = 0.55 * a["light"]
     norm = (light_x.square() + 0.30 + 1).rsqrt()

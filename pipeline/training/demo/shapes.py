@@ -7,9 +7,9 @@ from torch import Tensor
 class Canvas:
     """Pictures being painted: `rgb` (N, 3, size, size) in [0, 1]; `pixel` is a pixel's side in picture units."""
 
-    def __init__(self, count: int, size: int) -> None:
+    def __init__(self, count: int, size: int, extent: float = 1.0) -> None:
         self.rgb = torch.zeros(count, 3, size, size)
-        self.pixel = 2 / size
+        self.pixel = 2 * extent / size
 
     def paint(self, colour: Tensor, alpha: Tensor) -> None:
         """Lay a colour (broadcastable to N, 3, H, W) over the picture with opacity alpha (broadcastable to N, H, W)."""
@@ -57,3 +57,10 @@ def hue(position: Tensor) -> Tensor:
     place = position.view(-1, 1) * 3 - torch.arange(4)
     weights = (1 - place.abs()).clamp(min=0)
     return (weights @ knots).view(-1, 3, 1, 1)
+
+
+def slopes(height: Tensor, pixel: float) -> tuple[Tensor, Tensor]:
+    """Central differences along x and y of a height field (N, H, W)."""
+    along_x = (height[:, :, 2:] - height[:, :, :-2]) / (2 * pixel)
+    along_y = (height[:, 2:] - height[:, :-2]) / (2 * pixel)
+    return torch.nn.functional.pad(along_x, (1, 1)), torch.nn.functional.pad(along_y, (0, 0, 1, 1))
