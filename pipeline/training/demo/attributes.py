@@ -61,8 +61,8 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
 _FACTORS = (
     "skin hair_colour hair_shade greying style length curl volume fringe parting hairline gender age beard moustache "
     "eyewear frame_colour frame_round frame_size expression intensity teeth eye_colour lipstick lip_hue eyeshadow "
-    "shadow_hue earrings freckles blush face_width jaw chin eye_size nose_width nose_length lips brow_thick brow_height cheeks yaw "
-    "light back_hue back_sat back_light cloth_hue cloth_light"
+    "shadow_hue earrings freckles blush face_width jaw chin eye_size nose_width nose_length lips brow_thick "
+    "brow_height cheeks yaw light back_hue back_sat back_light cloth_hue cloth_light"
 ).split()
 
 SEMANTICS = (
