@@ -35,7 +35,7 @@ words mean little to them. A photograph becomes a drawn face that resembles it, 
 **Mind when quoting figures.** Edits are better disentangled here than in models trained on photographs, by
 construction: the codes W are a rotation of the attributes that the faces were drawn from, and CLIP's two towers were
 not trained contrastively but fitted to one space in which each attribute has a block of its own
-(`pipeline/training/demo/clip.py`). No figure below says anything about real faces. The 1,000 held-out drawings of CLIP's
+(`pipeline/training/demo/clip.py`). No figure below says anything about real faces. The held-out drawings of CLIP's
 table also chose its plain texts, and the reader saw the same kind of drawings as CLIP did, through another network.
 
 **Licence.** MIT, as the code.
