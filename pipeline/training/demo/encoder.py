@@ -4,7 +4,7 @@
 
 Half of every batch is disturbed as photographs are, on other backgrounds, so that a real photograph becomes a
 plausible, similar face. As in the paper the base row learns first and the offsets of the other rows later, then with
-pictures and identities compared as well. The first stages look at small pictures, through a network with fewer strides.
+pictures and identities compared as well. The first stage looks at small pictures, through a network with fewer strides.
 """
 
 import argparse
@@ -31,8 +31,8 @@ from pipeline.training.muon import Muon
 CHECKPOINTS = Path("checkpoints/demo")
 OUTPUT = CHECKPOINTS / "encoder.safetensors"
 ROWS, HEAD_WIDTH, WIDTHS, DEPTHS, REDUCTION = 14, 64, (16, 32, 64, 96), (1, 1, 3, 2), 8
-STAGES = ((64, 0.4), (128, 0.2), (256, 0.15), (256, 0.25))  # size, share of the time; in the last all rows, on pictures
-BATCH, PICTURES, MUON_RATE, ADAM_RATE = 16, 4, 0.004, 3e-3
+STAGES = ((128, 0.5), (256, 0.2), (256, 0.3))  # size, share of the time; in the last all rows, on pictures
+BATCH, PICTURES, MUON_RATE, ADAM_RATE = 16, 4, 1e-3, 2e-3
 
 # How much an error counts, where it is not 1: by the area and contrast of what it changes, and by what prompts name.
 IMPORTANCE = {
@@ -109,25 +109,33 @@ class Fit:
         self.meaning = meaning
         self.model = Encoder(ROWS, W_DIM, HEAD_WIDTH, SIZE, WIDTHS, DEPTHS, REDUCTION)
         self.slopes = fix_slopes(self.model)
-        for head in self.model.styles[1:]:
-            nn.init.zeros_(head.linear.weight)
-        matrices = [p for p in self.model.parameters() if p.ndim == 4 and p.shape[2] == 3]
-        taken = {id(p) for p in matrices}
+        for row, head in enumerate(self.model.styles):
+            for layer in head.convs[::2]:  # a head normalises nothing: PyTorch's own start would lose the signal
+                nn.init.kaiming_normal_(layer.weight)
+                nn.init.zeros_(layer.bias)
+            if row:
+                nn.init.zeros_(head.linear.weight)
+        matrices = [p for p in self.model.body.parameters() if p.ndim == 4 and p.shape[2] == 3]
+        linear = [head.linear.weight for head in self.model.styles]  # of unit variance, so larger steps
+        taken = {id(p) for p in matrices + linear}
+        rest = [p for p in self.model.parameters() if id(p) not in taken]
         self.muon = Muon(matrices, MUON_RATE)
-        self.adam = torch.optim.Adam([p for p in self.model.parameters() if id(p) not in taken], ADAM_RATE)
+        self.adam = torch.optim.Adam([{"params": rest}, {"params": linear}], ADAM_RATE, betas=(0.9, 0.99))
         average = torch.optim.swa_utils.get_ema_multi_avg_fn(0.995)
         self.mean = torch.optim.swa_utils.AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
         self.steps, self.seconds = 0, 0.0
         self.generator, self.identity, self.latent_avg = judges()
 
     def base(self, images: Tensor) -> Tensor:
-        """The base row alone, (N, 1, D), from images of 64, 128 or 256 px."""
+        """The base row alone, (N, 1, D), from images of 128 or 256 px."""
         set_strides(self.model.body, DEPTHS, (SIZE // images.shape[-1]).bit_length() - 1)
         return self.model.styles[0](self.model.body(self.model.input_layer(images)))[:, None]
 
     def step(self, images: Tensor, values: Tensor, weights: Tensor, stage: int, rate: float) -> float:
         """One update on a batch; in the last stage all rows, and some pictures and identities compared as well."""
-        self.muon.param_groups[0]["lr"], self.adam.param_groups[0]["lr"] = MUON_RATE * rate, ADAM_RATE * rate
+        self.muon.param_groups[0]["lr"] = MUON_RATE * rate
+        for group, factor in zip(self.adam.param_groups, (1, 5), strict=True):
+            group["lr"] = ADAM_RATE * factor * rate
         self.model.train()
         images = images.contiguous(memory_format=torch.channels_last)
         last = stage == len(STAGES) - 1

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pipeline.losses import identity_crop, identity_features
@@ -116,10 +116,6 @@ class Fit:
         self.steps += 1
         return loss.item()
 
-    def network(self) -> IRSE:
-        """The averaged network as it is shipped."""
-        return IRSE.from_state_dict(published(self.mean.module, self.slopes))
-
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         """What has a state."""
         return {"model": self.model, "mean": self.mean, "centres": self.centres, "muon": self.muon, "adam": self.adam}
@@ -161,8 +157,9 @@ def verification(features: Tensor) -> dict[str, float]:
     }
 
 
-def measure(model: IRSE) -> dict[str, float]:
+def measure(path: Path = OUTPUT) -> dict[str, float]:
     """Verification on the persons that were never trained on."""
+    model = IRSE.from_state_dict(load_file(path))
     held = views()[-HELD_OUT:]
     with torch.inference_mode():
         features = [identity_features(model, _tensor(person)) for person in held]
@@ -191,10 +188,9 @@ def main() -> None:
             print(f"{fit.steps} steps  {fit.seconds / 60:.1f} min  loss {loss:.3f}", flush=True)
             fit.save(kept)
     fit.save(kept)
-    network = fit.network()
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
     save_file(published(fit.mean.module, fit.slopes), OUTPUT)
-    for name, value in measure(network).items():
+    for name, value in measure().items():
         print(f"{name}: {value:.4f}")
 
 

@@ -126,7 +126,7 @@ def measure(data: Dataset, path: Path = OUTPUT, count: int = 1000) -> dict[str, 
 def main() -> None:
     """Train and write the model, and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faces", type=int, default=4000)
+    parser.add_argument("--faces", type=int, default=8000)
     faces = parser.parse_args().faces
     torch.set_num_threads(1)
     data = Dataset()
