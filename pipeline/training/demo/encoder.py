@@ -262,15 +262,15 @@ def main() -> None:
     fit = Fit(meaning)
     if kept.exists():
         fit.load(kept)
-    rng, running = torch.Generator().manual_seed(fit.steps), 0.0
+    rng, losses = torch.Generator().manual_seed(fit.steps), []
     while fit.seconds < total:
         start = time.process_time()
         stage, rate = _schedule(fit.seconds / total)
-        loss = fit.step(*batch(data, meaning, STAGES[stage][0], rng), stage, rate)
-        running += (loss - running) / min(200, fit.steps)
+        losses.append(fit.step(*batch(data, meaning, STAGES[stage][0], rng), stage, rate))
         fit.seconds += time.process_time() - start
         if fit.steps % 100 == 0:
-            print(f"{fit.steps} steps  {fit.seconds / 60:.1f} min  stage {stage}  error {running:.4f}", flush=True)
+            error = sum(losses[-100:]) / len(losses[-100:])
+            print(f"{fit.steps} steps  {fit.seconds / 60:.1f} min  stage {stage}  error {error:.4f}", flush=True)
             fit.save(kept)
             fit.export()
     fit.save(kept)
