@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from pipeline.networks.arcface import IRSE
 from pipeline.networks.stylegan2 import Generator
 from pipeline.training.demo import clip, encoder, identity, landmarks, reader
 from pipeline.training.demo.attributes import CATEGORIES, attributes, labels, sample_z
@@ -95,12 +94,11 @@ def main() -> None:
     state.pop("latent_avg")
     truth = {name: value[data.train :] for name, value in data.labels.items()}
     images = torch.cat([data.batch(part, 128) for part in torch.arange(data.train, len(data.z)).split(100)])
-    person = IRSE.from_state_dict(load_file(FOLDER / "identity.safetensors"))
     sections = {
         "Generator (StyleGAN2)": generator_rows(Generator.from_state_dict(state), judge, data),
         "CLIP: zero-shot accuracy": clip_rows(data),
         "Encoder (e4e)": figures(encoder.measure(data)),
-        "Identity network (IR-SE)": figures(identity.measure(person)),
+        "Identity network (IR-SE)": figures(identity.measure()),
         "Landmarks (dlib)": figures(landmarks.measure(data)),
         "Attribute reader (judges edits; no method uses it): accuracy": figures(reader.accuracy(judge, images, truth)),
     }
