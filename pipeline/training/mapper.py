@@ -40,9 +40,9 @@ class Recipe:
     clip: float = 1.0
     l2: float = 0.8
     identity: float = 0.1
-    steps: int = 600
-    batch: int = 4
-    rate: float = 0.5
+    steps: int = 220
+    batch: int = 3
+    rate: float = 1.5
     jitter: float = 0.1
     resolution: int = 128
     seed: int = 0
