@@ -11,19 +11,19 @@ import subprocess
 import sys
 
 PROMPTS = {
-    "blonde_hair": "face with blonde hair",
-    "purple_hair": "a person with purple hair",
-    "smiling": "smiling face",
-    "surprised": "surprised face",
-    "angry": "angry face",
-    "glasses": "face with glasses",
-    "beard": "face with a beard",
-    "bald": "bald face",
-    "curly_hair": "face with curly hair",
-    "old": "old face",
-    "red_lipstick": "face with red lipstick",
-    "mohawk": "mohawk hairstyle",
+    "blonde_hair": "a face with blonde hair",
+    "purple_hair": "a face with purple hair",
+    "curly_hair": "a face with curly hair",
+    "bald": "a bald face",
+    "smiling": "a smiling face",
+    "surprised": "a surprised face",
+    "angry": "an angry face",
+    "glasses": "a face with glasses",
+    "beard": "a face with a beard",
+    "old": "an old face",
+    "red_lipstick": "a face with red lipstick",
 }
+FURTHER = {"bald": ["--l2", "0.25", "--steps", "300"]}  # a large change, which the paper's 0.8 holds back
 
 PARTS: dict[str, list[str]] = {
     "dataset": ["pipeline.training.demo.dataset"],
@@ -54,7 +54,7 @@ def _commands(part: str) -> list[list[str]]:
     if part != "mappers":
         return [PARTS[part]]
     command = ["pipeline.training.mapper", "--model", "demo"]
-    return [[*command, "--prompt", prompt, "--name", name] for name, prompt in PROMPTS.items()]
+    return [[*command, "--prompt", prompt, "--name", name, *FURTHER.get(name, [])] for name, prompt in PROMPTS.items()]
 
 
 if __name__ == "__main__":
