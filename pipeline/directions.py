@@ -18,7 +18,8 @@ class Directions:
     """A generator's channels as CLIP sees them.
 
     `relevance` (C, E) holds for every channel of S outside toRGB, in S order, the unit change of the CLIP image
-    embedding that it causes (section 6.2); fewer rows leave the last channels alone. `style_std` (C_all,) is each
+    embedding that it causes (section 6.2); fewer rows leave the last channels alone. With C_all rows toRGB's channels
+    are among them, which the paper leaves out: for generators that keep colours there. `style_std` (C_all,) is each
     channel's deviation.
     """
 
@@ -48,8 +49,9 @@ class Directions:
         scores = torch.where(kept, scores, 0)
         scores = scores / scores.abs().max()
         in_rgb = torch.cat([torch.full((layer.channels,), layer.is_to_rgb) for layer in self.layers])
+        rows = torch.ones_like(in_rgb) if len(scores) == len(in_rgb) else ~in_rgb
         step = torch.zeros_like(self.style_std)
-        step[(~in_rgb).nonzero()[: len(scores), 0]] = scores
+        step[rows.nonzero()[: len(scores), 0]] = scores
         return [s[None] for s in (step * self.style_std).split([layer.channels for layer in self.layers])], channels
 
 

@@ -41,7 +41,8 @@ def test_statistics_are_those_of_sampled_styles(generator):
     assert torch.allclose(std, styles.std(0, correction=0), rtol=1e-2)
 
 
-def test_relevance_equals_a_plain_loop(generator):
+@pytest.mark.parametrize("to_rgb", [False, True])
+def test_relevance_equals_a_plain_loop(generator, to_rgb):
     projection = torch.randn(3 * 16 * 16, 7, generator=torch.Generator().manual_seed(2))
 
     def embed(images):
@@ -49,7 +50,7 @@ def test_relevance_equals_a_plain_loop(generator):
 
     _, std = style_statistics(generator, samples=500)
     seen = []
-    found = measure_relevance(generator, embed, std, codes=2, seed=3, batch=4, progress=seen.append)
+    found = measure_relevance(generator, embed, std, codes=2, seed=3, batch=4, to_rgb=to_rgb, progress=seen.append)
 
     rng, changes = torch.Generator().manual_seed(3), []
     with torch.no_grad():
@@ -58,7 +59,7 @@ def test_relevance_equals_a_plain_loop(generator):
             rows, offset = [], 0
             for i, layer in enumerate(generator.style_layers):
                 for channel in range(layer.channels):
-                    if layer.is_to_rgb:
+                    if layer.is_to_rgb and not to_rgb:
                         continue
                     ends = []
                     for sign in (-1, 1):
@@ -69,7 +70,7 @@ def test_relevance_equals_a_plain_loop(generator):
                 offset += layer.channels
             changes.append(torch.cat(rows))
     expected = F.normalize(torch.stack(changes).mean(0))
-    assert found.shape == (6 + 6 + 5 + 5 + 4, 7)
+    assert found.shape == ((6 + 6 + 5 + 5 + 4) + to_rgb * (6 + 5 + 4), 7)
     assert torch.allclose(found, expected, atol=1e-3)
     assert seen[-1] == pytest.approx(1)
 

@@ -34,7 +34,7 @@ PARTS: dict[str, list[str]] = {
     "identity": ["pipeline.training.demo.identity"],
     "clip": ["pipeline.training.demo.clip"],
     "encoder": ["pipeline.training.demo.encoder"],
-    "relevance": ["pipeline.training.relevance", "--model", "demo"],
+    "relevance": "pipeline.training.relevance --model demo --codes 10 --lowest 128 --to-rgb".split(),
     "mappers": [],
     "card": ["pipeline.training.demo.card"],
 }
