@@ -200,7 +200,7 @@ def judges() -> tuple[Generator | None, IRSE | None, Tensor]:
     return Generator.from_state_dict(state), IRSE.from_state_dict(identity), average
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def measure(data: Dataset, count: int = 200, path: Path = OUTPUT) -> dict[str, float]:
     """How well `count` held-out faces come back: codes, and where the judges exist, pictures, identity, attributes."""
     encoder, meaning, (generator, identity, average) = (
