@@ -22,7 +22,7 @@ def main(model: str = "demo") -> None:
         visit = browser.new_page(viewport={"width": 1366, "height": 850})
         visit.goto(url)
         visit.locator("#before-after img").nth(1).wait_for()
-        visit.wait_for_load_state("networkidle")
+        visit.wait_for_function("[...document.images].every(image => image.complete)")
         visit.screenshot(path=Path(__file__).with_name("screenshot.png"))
         browser.close()
     page.close(verbose=False)
