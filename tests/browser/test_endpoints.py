@@ -75,7 +75,7 @@ def test_signs_instead_of_words_get_a_note(visitor):
     ("target", "neutral", "threshold", "sentence"),
     [
         ("face", "face", 0.1, "are the same"),
-        ("smiling face", "face", 0.6, "No channel"),
+        ("smiling face", "face", 0.9, "No channel"),
         ("", "face", 0.1, "Please"),
         ("long " * 400, "face", 0.1, "Please"),
     ],

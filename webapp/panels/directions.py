@@ -65,7 +65,7 @@ def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Dire
             )
             threshold = gr.Slider(
                 0.02,
-                0.6,
+                0.9,
                 usual_threshold(studio, pairs[0].target, pairs[0].neutral),
                 step=0.001,
                 label="Only related channels, β",
