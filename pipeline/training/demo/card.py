@@ -36,6 +36,7 @@ construction: the codes W are a rotation of the attributes that the faces were d
 not trained contrastively but fitted to one space in which each attribute has a block of its own
 (`pipeline/training/demo/clip.py`). No figure below says anything about real faces. The held-out drawings of CLIP's
 table also chose its plain texts, and the reader saw the same kind of drawings as CLIP did, through another network.
+The identity network was told which traits make a person, so its figures say little about real faces either.
 
 **Licence.** MIT, as the code.
 
