@@ -58,7 +58,7 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
     "freckles": ("no", "yes"),
 }
 
-_FACTORS = (
+FACTORS = (
     "skin hair_colour hair_shade greying style length curl volume fringe parting hairline gender age beard moustache "
     "eyewear frame_colour frame_round frame_size expression intensity teeth eye_colour lipstick lip_hue eyeshadow "
     "shadow_hue earrings freckles blush face_width jaw chin eye_size nose_width nose_length lips brow_thick "
@@ -107,7 +107,7 @@ def attributes(z: Tensor) -> Attributes:
     """Attributes of the faces that codes z (N, Z_DIM) stand for: tensors (N,), colours as three entries _r _g _b."""
     z = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()  # the mapping network's PixelNorm
     uniform = torch.special.ndtr(z)
-    u = {name: uniform[:, i] for i, name in enumerate(_FACTORS)}
+    u = {name: uniform[:, i] for i, name in enumerate(FACTORS)}
     signed = {name: (2 * value - 1) for name, value in u.items()}
     a: Attributes = {}
 
@@ -229,7 +229,7 @@ def labels(a: Attributes) -> dict[str, Tensor]:
 
 
 @functools.cache
-def _standard() -> tuple[Tensor, Tensor, Tensor]:
+def standardisation() -> tuple[Tensor, Tensor, Tensor]:
     """Mean (D,) and deviation (D,) of the semantics, and the rotation (D, W_DIM) that spreads them over W."""
     values = torch.stack([attributes(sample_z(50_000, seed=1))[name] for name in SEMANTICS], 1)
     basis = torch.linalg.qr(torch.randn(W_DIM, W_DIM, generator=torch.Generator().manual_seed(2), dtype=torch.float64))[
@@ -241,13 +241,13 @@ def _standard() -> tuple[Tensor, Tensor, Tensor]:
 
 def w_from_attributes(a: Attributes) -> Tensor:
     """The code w* (N, W_DIM), of about unit variance, that the generator is fitted to draw the face of."""
-    mean, deviation, rotation = _standard()
+    mean, deviation, rotation = standardisation()
     values = torch.stack([a[name] for name in SEMANTICS], 1)
     return (values - mean) / deviation @ rotation
 
 
 def attributes_from_w(w: Tensor) -> Attributes:
     """The semantic attributes that a code (N, W_DIM) holds: the inverse of `w_from_attributes` on its image."""
-    mean, deviation, rotation = _standard()
+    mean, deviation, rotation = standardisation()
     values = w @ rotation.T / rotation.square().sum(1) * deviation + mean
     return dict(zip(SEMANTICS, values.T, strict=True))

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pipeline.losses import clip_features, clip_pool
-from pipeline.networks.clip import CLIP, build_clip, tokenize
+from pipeline.networks.clip import CLIP, build_clip, encode_text, tokenize
 from pipeline.training.demo.attributes import CATEGORIES, Attributes, labels
 from pipeline.training.demo.captions import PROMPTS, VALUES, caption
 from pipeline.training.demo.dataset import CACHE, Dataset
-from pipeline.training.demo.reader import EXCHANGED, SEED, exchanged
+from pipeline.training.demo.reader import EXCHANGED, SEED, exchanged, to_bytes
 from pipeline.training.demo.renderer import render
 from pipeline.training.muon import Muon
 
@@ -163,18 +163,14 @@ def pictures(data: Dataset) -> tuple[Tensor, Attributes]:
             raise SystemExit("the rendered set is incomplete: python -m pipeline.training.demo.dataset")
         chunks = []
         for index in torch.arange(len(data.images)).split(100):
-            chunks.append(_bytes(clip_pool(data.batch(index), RESOLUTION)))
+            chunks.append(to_bytes(clip_pool(data.batch(index), RESOLUTION)))
         numbers = {name: value for name, value in dealt.items() if value.ndim == 1}
         with torch.inference_mode():
             for start in range(0, EXCHANGED, 24):
                 drawn, _ = render({name: v[start : start + 24] for name, v in numbers.items()}, 2 * RESOLUTION)
-                chunks.append(_bytes(clip_pool(drawn, RESOLUTION)))
+                chunks.append(to_bytes(clip_pool(drawn, RESOLUTION)))
         torch.save(torch.cat(chunks), kept)
     return torch.load(kept, weights_only=True), both
-
-
-def _bytes(images: Tensor) -> Tensor:
-    return ((images + 1) * 127.5).round().byte()
 
 
 def augment(images: Tensor, rng: torch.Generator) -> Tensor:
@@ -199,9 +195,8 @@ def augment(images: Tensor, rng: torch.Generator) -> Tensor:
 
 def encode_short(model: CLIP, tokens: Tensor) -> Tensor:
     """Text embeddings (N, EMBED), exact, without computing what follows the last end of text in the batch."""
-    length = int(tokens.argmax(1).max()) + 1
     with sdpa_kernel(SDPBackend.MATH):  # for short sequences several times faster on a CPU
-        return model.encode_text(tokens[:, :length])
+        return encode_text(model, tokens)
 
 
 class Fit:

@@ -29,9 +29,9 @@ class Dataset:
     def __init__(self, count: int = COUNT, folder: Path = CACHE) -> None:
         """Open the set in `folder`, or prepare an empty one there of `count` faces."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.images = _map(folder / "images.u8", np.uint8, (count, SIZE, SIZE, 3))
-        self.landmarks = _map(folder / "landmarks.f32", np.float32, (count, 68, 2))
-        self.done = _map(folder / "done.u8", np.uint8, (count // CHUNK,))
+        self.images = memory_map(folder / "images.u8", np.uint8, (count, SIZE, SIZE, 3))
+        self.landmarks = memory_map(folder / "landmarks.f32", np.float32, (count, 68, 2))
+        self.done = memory_map(folder / "done.u8", np.uint8, (count // CHUNK,))
         self.z = sample_z(count, SEED)
         self.attributes = attributes(self.z)
         self.w = w_from_attributes(self.attributes)
@@ -44,7 +44,7 @@ class Dataset:
         return pixels if size == SIZE else torch.nn.functional.adaptive_avg_pool2d(pixels, size)
 
 
-def _map(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+def memory_map(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
     expected = int(np.prod(shape)) * np.dtype(dtype).itemsize
     fresh = not path.exists() or path.stat().st_size != expected
     return np.memmap(path, dtype, "w+" if fresh else "r+", shape=shape)

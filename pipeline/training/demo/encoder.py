@@ -21,7 +21,7 @@ from pipeline.losses import identity_distance, identity_features
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.e4e import Encoder
 from pipeline.networks.stylegan2 import Generator
-from pipeline.training.demo.attributes import CATEGORIES, SEMANTICS, W_DIM, _standard
+from pipeline.training.demo.attributes import CATEGORIES, SEMANTICS, W_DIM, standardisation
 from pipeline.training.demo.augment import Warp, photograph, placement, texture
 from pipeline.training.demo.dataset import CACHE, SIZE, Dataset
 from pipeline.training.demo.narrow import fix_slopes, published, set_strides
@@ -57,7 +57,7 @@ class Semantics:
     """The standardised semantics (N, D) of faces and of codes, and the error between them."""
 
     def __init__(self, data: Dataset) -> None:
-        mean, deviation, rotation = _standard()
+        mean, deviation, rotation = standardisation()
         self.values = (torch.stack([data.attributes[name] for name in SEMANTICS], 1) - mean) / deviation
         self.mean, self.deviation, self.rotation = mean, deviation, rotation
         self.inverse = rotation.T / rotation.square().sum(1)

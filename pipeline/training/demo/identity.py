@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from pipeline.losses import identity_crop, identity_features
 from pipeline.networks.arcface import IRSE
-from pipeline.training.demo.attributes import _FACTORS, Z_DIM, attributes, sample_z
+from pipeline.training.demo.attributes import FACTORS, Z_DIM, attributes, sample_z
 from pipeline.training.demo.augment import Warp, photograph, placement
-from pipeline.training.demo.dataset import CACHE, _map
+from pipeline.training.demo.dataset import CACHE, memory_map
 from pipeline.training.demo.narrow import fix_slopes, published, set_strides
 from pipeline.training.demo.renderer import render
 from pipeline.training.muon import Muon
@@ -44,12 +44,12 @@ SMALL = 0.6  # share of the time in which pictures of half the size train the ne
 
 def view_codes(persons: int, views: int, seed: int) -> Tensor:
     """Codes z (persons * views, Z_DIM): each person's views in a row, alike in the personal factors only."""
-    personal = torch.tensor([name in PERSONAL for name in _FACTORS] + [False] * (Z_DIM - len(_FACTORS)))
+    personal = torch.tensor([name in PERSONAL for name in FACTORS] + [False] * (Z_DIM - len(FACTORS)))
     z = sample_z(persons * views, seed)
     who = sample_z(persons, seed + 1).repeat_interleave(views, 0)
     z = torch.where(personal, who, z)
     # the unused entries make up the length, so that the normalisation of z leaves the personal factors alone
-    used = len(_FACTORS)
+    used = len(FACTORS)
     rest = (Z_DIM - z[:, :used].square().sum(1, keepdim=True)).clamp(min=1)
     z[:, used:] *= (rest / z[:, used:].square().sum(1, keepdim=True)).sqrt()
     return z
@@ -57,7 +57,7 @@ def view_codes(persons: int, views: int, seed: int) -> Tensor:
 
 def views(path: Path = CACHE / "persons.u8", chunk: int = 20) -> np.memmap:
     """Drawn persons, uint8 (PERSONS, VIEWS, SIZE, SIZE, 3), drawn as far as they are missing."""
-    images = _map(path, np.uint8, (PERSONS, VIEWS, SIZE, SIZE, 3))
+    images = memory_map(path, np.uint8, (PERSONS, VIEWS, SIZE, SIZE, 3))
     flat = images.reshape(-1, SIZE, SIZE, 3)
     numbers = {k: v for k, v in attributes(view_codes(PERSONS, VIEWS, SEED)).items() if v.ndim == 1}
     draw = torch.compile(lambda batch: render(batch, SIZE)[0], dynamic=False)

@@ -144,10 +144,12 @@ def training_set(data: Dataset) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.inference_mode():
             for start in range(0, EXCHANGED, 20):
                 batch, _ = render({name: v[start : start + 20] for name, v in numbers.items()}, SIZE)
-                chunks.append(_bytes(batch))
+                chunks.append(to_bytes(batch))
         torch.save(torch.cat(chunks), kept)
     chunks = [
-        _bytes(data.batch(index, SIZE)) for index in torch.arange(data.train).split(100) if data.done[index // 8].all()
+        to_bytes(data.batch(index, SIZE))
+        for index in torch.arange(data.train).split(100)
+        if data.done[index // 8].all()
     ]
     if sum(map(len, chunks)) < data.train:
         raise SystemExit("the rendered set is incomplete: python -m pipeline.training.demo.dataset")
@@ -156,7 +158,8 @@ def training_set(data: Dataset) -> tuple[Tensor, dict[str, Tensor]]:
     return torch.cat([*chunks, torch.load(kept, weights_only=True)]), truth
 
 
-def _bytes(images: Tensor) -> Tensor:
+def to_bytes(images: Tensor) -> Tensor:
+    """Images in [-1, 1] as uint8, same shape."""
     return ((images + 1) * 127.5).round().byte()
 
 
