@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
-from .networks.stylegan2 import StyleLayer
+from .networks.stylegan2 import Generator, StyleLayer
 
 SUGGESTED_CHANNELS = 20  # what the paper's authors keep for faces
 
@@ -53,6 +53,19 @@ class Directions:
         step = torch.zeros_like(self.style_std)
         step[rows.nonzero()[: len(scores), 0]] = scores
         return [s[None] for s in (step * self.style_std).split([layer.channels for layer in self.layers])], channels
+
+
+def style_statistics(generator: Generator, samples: int = 100_000, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (C_all,) of every channel of S, toRGB included, in S order, over sampled codes."""
+    rng = torch.Generator().manual_seed(seed)
+    count, total, squares = 0, 0.0, 0.0
+    with torch.inference_mode():
+        while count < samples:
+            z = torch.randn(min(1_000, samples - count), generator.style_dim, generator=rng)
+            s = torch.cat(generator.styles(generator.mapping(z.to(generator.input.input.device))), 1).double()
+            count, total, squares = count + len(s), total + s.sum(0), squares + s.square().sum(0)
+    mean = total / count
+    return mean.float().cpu(), (squares / count - mean.square()).clamp(min=0).sqrt().float().cpu()
 
 
 def channel_relevance(before: Tensor, after: Tensor) -> Tensor:

@@ -28,11 +28,12 @@ class Face:
     """A face found in a photo.
 
     `image` is the aligned crop, square, RGB. In pixels of the upright photo: `landmarks` (68, 2) as iBUG orders them,
-    and `quad` (4, 2), the corners of the crop from top left counter-clockwise.
+    and `quad` (4, 2), the corners of the crop from top left counter-clockwise. Where no face was looked for, because
+    the model draws other things, there are no landmarks, and the crop may be wider than high.
     """
 
     image: Image.Image
-    landmarks: NDArray[np.float64]
+    landmarks: NDArray[np.float64] | None
     quad: NDArray[np.float64]
 
 
@@ -70,6 +71,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
+
+
+def centred(photo: Image.Image, width: int, height: int) -> Face:
+    """The largest part of that shape in the middle of an RGB photo, as `width` x `height` pixels."""
+    scale = min(photo.width / width, photo.height / height)
+    half = np.array([width, height]) * scale / 2
+    (left, top), (right, bottom) = np.array(photo.size) / 2 - half, np.array(photo.size) / 2 + half
+    image = photo.resize((width, height), Image.Resampling.LANCZOS, (left, top, right, bottom))
+    return Face(image, None, np.array([(left, top), (left, bottom), (right, bottom), (right, top)]))
 
 
 class FaceFinder:

@@ -6,10 +6,10 @@ from PIL import Image
 from torch import Tensor
 
 
-def to_tensor(image: Image.Image, size: int) -> Tensor:
-    """RGB image, resized to `size` x `size` when it is not -> (1, 3, size, size) float32 in [-1, 1]."""
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.LANCZOS)
+def to_tensor(image: Image.Image, size: tuple[int, int]) -> Tensor:
+    """RGB image, resized to `size` (width, height) when it is not -> (1, 3, height, width) float32 in [-1, 1]."""
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.LANCZOS)
     pixels = torch.from_numpy(np.array(image.convert("RGB")))
     return pixels.permute(2, 0, 1)[None].float() / 127.5 - 1
 

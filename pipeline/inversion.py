@@ -10,12 +10,14 @@ from .latents import Latent
 
 
 @torch.no_grad()
-def invert(encoder: nn.Module, latent_avg: Tensor, image: Image.Image) -> Latent:
-    """The code of an aligned, square face; `latent_avg` (L, D) is what the encoder's offsets count from.
+def invert(encoder: nn.Module, latent_avg: Tensor, image: Image.Image, rows: int) -> Latent:
+    """The code of an aligned picture; `latent_avg` (L, D) is what the encoder's offsets count from.
 
-    Raises UserError for a picture that is not square.
+    The encoder sees it `encoder.size` pixels wide and `rows` high; rows of its answer that the generator does not have
+    are left out. Raises UserError for a picture of another shape.
     """
-    if image.width != image.height:
-        raise UserError("An aligned face is a square picture; please let the studio find the face in this one first.")
-    offsets = encoder(to_tensor(image, encoder.size).to(latent_avg.device))
-    return Latent((offsets + latent_avg).cpu())
+    if abs(image.width * rows - image.height * encoder.size) > encoder.size:
+        shape = "a square picture" if rows == encoder.size else f"{encoder.size}:{rows} wide"
+        raise UserError(f"An aligned picture is {shape}; please let the studio align this one first.")
+    offsets = encoder(to_tensor(image, (encoder.size, rows)).to(latent_avg.device))
+    return Latent((offsets[:, : len(latent_avg)] + latent_avg).cpu())

@@ -1,24 +1,28 @@
 """StyleCLIP: the three methods of the paper behind one object (Patashnik et al. 2021)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 
+from .directions import Directions
+from .downloads import Progress
 from .edits import Edit, Step
 from .errors import UserError
-from .faces import Face, Photo, open_photo
+from .faces import Face, Photo, centred, open_photo
 from .images import to_pil
 from .inversion import invert
 from .latents import Latent
 from .losses import clip_distance, clip_features, identity_distance, identity_features
 from .mapper import apply_mapper
 from .optimization import Loss, optimize
+from .registry import REGISTRY
 from .text import Texts, check_pair, check_prompt
-from .zoo import REGISTRY, Family, load_family
+from .zoo import Family, family_row, load_family
 
 ENCODER_SIZE = 256  # aligned faces have at least this many pixels a side
 
@@ -42,28 +46,41 @@ class StyleCLIP:
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
         registry: str | Path = REGISTRY,
+        files: Mapping[str, str | Path] | None = None,
+        progress: Progress | None = None,
     ) -> "StyleCLIP":
-        """The family `name` of a registry, see `available_models`.
+        """The family `name` of a registry, see `available_models`; what of it is not on this machine is downloaded.
 
         `device` is CUDA where there is one, else the CPU. `dtype` is what the generator's convolutions compute in:
-        float32 unless told otherwise. Raises UserError for an unknown name.
+        float32 unless told otherwise. `files`, kind -> path, are the user's own for the family "custom". `progress`
+        hears of downloads, which else draw a bar in the terminal. Raises UserError for an unknown name, and for a file
+        that cannot be had or read.
         """
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return cls(load_family(name, device, dtype or torch.float32, registry))
+        return cls(load_family(family_row(name, registry, files), device, dtype or torch.float32, progress))
 
     # Faces in and out
 
     def align(self, photo: Photo) -> list[Face]:
         """The faces of a photo (a PIL image, a path or an open file), the largest and surest first.
 
-        Raises UserError when there is no face, or the picture is too small, too large or not readable.
+        A model of other things than faces looks for none: the middle of the photo is its one answer. Raises UserError
+        when there is no face, or the picture is too small, too large or not readable.
         """
-        return self.family.faces.find(open_photo(photo), max(ENCODER_SIZE, self.family.generator.size))
+        photo, size = open_photo(photo), max(ENCODER_SIZE, self.family.generator.size)
+        if self.family.faces is None:
+            return [centred(photo, size, self._rows(size))]
+        return self.family.faces.find(photo, size)
 
     def invert(self, face: Face | Image.Image) -> Latent:
-        """The code in W+ of a face, or of a square picture that is aligned already (e4e)."""
+        """The code in W+ of a face, or of a picture that is aligned already (e4e).
+
+        Raises UserError for a picture of another shape, and where the model has no encoder.
+        """
+        if self.family.encoder is None:
+            raise UserError(f"The model “{self.family.title}” can't read photos; please start from a random picture.")
         image = face.image if isinstance(face, Face) else open_photo(face)
-        return invert(self.family.encoder, self.family.latent_avg, image)
+        return invert(self.family.encoder, self.family.latent_avg, image, self._rows(self.family.encoder.size))
 
     @torch.no_grad()
     def sample(self, seed: int, truncation: float = 0.7) -> Latent:
@@ -81,7 +98,15 @@ class StyleCLIP:
         Raises UserError for a latent of another model.
         """
         self._check(latent)
-        return to_pil(self.family.generator.synthesize(latent.styles(self.family.generator), resolution))
+        return self._picture(self.family.generator.synthesize(latent.styles(self.family.generator), resolution))
+
+    def _rows(self, size: int) -> int:
+        """How many rows of a square of `size` pixels are the picture: not all, where it is wider than high."""
+        return size * (self.family.row.crop_rows or self.family.generator.size) // self.family.generator.size
+
+    def _picture(self, square: Tensor) -> Image.Image:
+        rows = self._rows(square.shape[2])
+        return to_pil(square.narrow(2, (square.shape[2] - rows) // 2, rows))
 
     # Latent optimization (section 4)
 
@@ -140,15 +165,15 @@ class StyleCLIP:
     ) -> Iterator[Step]:
         options = {"l2": 0.0, "identity": 0.0} | parameters
         terms = {"clip": (1.0, self._clip_loss(options.pop("prompt")))}
-        if weight := options.pop("identity"):
+        if (weight := options.pop("identity")) and self.family.identity is not None:
             terms["identity"] = (weight, self._identity_loss(source))
         recipe = self._recipe(method, source, parameters)
         total = parameters["steps"]
         for state in optimize(self.family.generator, source, terms, **options):
-            full = to_pil(state.image)
+            full = self._picture(state.image)
             edit = Edit(full, state.latent, recipe | {"taken": state.index}, notes)
             small = preview and state.index < total and preview < full.width
-            image = full.resize((preview, preview), Image.Resampling.BOX) if small else full
+            image = full.resize((preview, self._rows(preview)), Image.Resampling.BOX) if small else full
             yield Step(state.index, total, image, state.losses, edit)
 
     def _clip_loss(self, prompt: str) -> Loss:
@@ -165,7 +190,7 @@ class StyleCLIP:
 
     def mappers(self) -> dict[str, str]:
         """The mappers of this family: name -> title."""
-        return {name: row["title"] for name, row in self.family.mappers.items()}
+        return {name: title for name, (title, _) in self.family.row.mappers.items()}
 
     def map(self, latent: Latent, mapper: str, strength: float | None = None) -> Edit:
         """One of the edits that a mapper was trained for, in one forward pass; the paper's strength is 0.1.
@@ -197,7 +222,7 @@ class StyleCLIP:
         """
         self._check(latent)
         notes = tuple(check_pair(target, neutral))
-        directions = self.family.directions
+        directions = self._directions()
         strength = self.family.defaults.strength if strength is None else strength
         channels = self.family.defaults.channels if channels is None else channels
         parameters = {"target": target, "neutral": neutral, "strength": strength}
@@ -213,7 +238,15 @@ class StyleCLIP:
         """The β that keeps `channels` channels, or the family's default number, for a pair of texts."""
         check_pair(target, neutral)
         channels = self.family.defaults.channels if channels is None else channels
-        return self.family.directions.threshold(self.texts.direction(target, neutral).cpu(), channels)
+        return self._directions().threshold(self.texts.direction(target, neutral).cpu(), channels)
+
+    def _directions(self) -> Directions:
+        if self.family.directions is None:
+            raise UserError(
+                f"For the model “{self.family.title}” the relevance of the channels has not been measured yet; run "
+                f"`python -m pipeline.training.relevance --model {self.family.name}` once."
+            )
+        return self.family.directions
 
     # Recipes
 

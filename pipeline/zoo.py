@@ -1,17 +1,24 @@
-"""Which model families exist, and loading them. Only this module reads models.toml and opens model files."""
+"""Loading a model family, and its files from the command line.
 
+    python -m pipeline.zoo list | fetch FAMILY [--mappers] | verify FAMILY | where [FAMILY]
+
+Only this module turns files into networks; `registry` knows which, `downloads` gets them, `weights` reads them.
+"""
+
+import argparse
+import sys
 import threading
-import tomllib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import dlib
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .directions import Directions
+from .directions import Directions, style_statistics
+from .downloads import Progress, Source, asset, fetch, verify
 from .errors import UserError
 from .faces import FaceFinder
 from .networks.arcface import IRSE
@@ -19,93 +26,220 @@ from .networks.clip import build_clip
 from .networks.e4e import Encoder
 from .networks.mapper import mapper_from_state_dict
 from .networks.stylegan2 import Generator
+from .registry import REGISTRY, Defaults, Row, read_registry
+from .weights import State, read_slim, remembered
 
-REGISTRY = Path(__file__).parent.parent / "checkpoints" / "models.toml"
-
-
-@dataclass(frozen=True)
-class Defaults:
-    """The settings that suit a family: the paper's unless its row in the registry says otherwise."""
-
-    steps: int = 300
-    lr: float = 0.1
-    l2: float = 0.008
-    identity: float = 0.005
-    mapper_strength: float = 0.1
-    strength: float = 3.0
-    channels: int = 20
+T = TypeVar("T")
 
 
 @dataclass
 class Family:
-    """The loaded models of one row of the registry; mappers are loaded when first asked for."""
+    """The loaded models of one row of the registry; mappers are loaded when first asked for.
 
-    name: str
-    title: str
-    clip_normalize: bool
-    defaults: Defaults
+    What a family does not have is None: an encoder, where faces can only be made up; directions, before their relevance
+    has been measured; an identity network and a face finder, where the pictures are of other things.
+    """
+
+    row: Row
     generator: Generator
     latent_avg: Tensor  # (L, D)
-    encoder: Encoder
-    identity: IRSE
     clip: nn.Module
-    directions: Directions
-    faces: FaceFinder
-    mappers: dict[str, dict[str, Any]]  # name -> its row: title, path
-    folder: Path
+    encoder: Encoder | None
+    identity: IRSE | None
+    directions: Directions | None
+    faces: FaceFinder | None
     device: torch.device
     _loaded: dict[str, nn.Module] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def mapper(self, name: str) -> nn.Module:
-        """A mapper by name. Raises UserError when this family has none of that name."""
-        if name not in self.mappers:
-            raise UserError(f"There is no mapper “{name}”; there are: {', '.join(self.mappers) or 'none'}.")
+    @property
+    def name(self) -> str:
+        return self.row.name
+
+    @property
+    def title(self) -> str:
+        return self.row.title
+
+    @property
+    def clip_normalize(self) -> bool:
+        return self.row.clip_normalize
+
+    @property
+    def defaults(self) -> Defaults:
+        return self.row.defaults
+
+    def mapper(self, name: str, progress: Progress | None = None) -> nn.Module:
+        """A mapper by name, downloaded when it is not here. Raises UserError when this family has none of that name."""
+        mappers = self.row.mappers
+        if name not in mappers:
+            raise UserError(f"There is no mapper “{name}”; there are: {', '.join(mappers) or 'none'}.")
         with self._lock:
             if name not in self._loaded:
-                state = load_file(self.folder / self.mappers[name]["path"])
-                self._loaded[name] = mapper_from_state_dict(state).to(self.device)
+                source = mappers[name][1]
+                state = _read("mapper", source, progress)
+                self._loaded[name] = _built(mapper_from_state_dict, state, source).to(self.device)
             return self._loaded[name]
 
 
 def available_models(registry: Path | str = REGISTRY) -> list[str]:
     """The names that `StyleCLIP.from_pretrained` knows."""
-    return list(_families(registry))
+    return list(read_registry(registry))
 
 
-def load_family(name: str, device: torch.device, dtype: torch.dtype, registry: Path | str = REGISTRY) -> Family:
+def family_row(name: str, registry: Path | str = REGISTRY, own: Mapping[str, str | Path] | None = None) -> Row:
+    """The row of a family. Raises UserError for an unknown name."""
+    rows = read_registry(registry, own)
+    if name not in rows:
+        raise UserError(f"There is no model “{name}”; there are: {', '.join(rows)}.")
+    return rows[name]
+
+
+def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Progress | None = None) -> Family:
     """The models of a family on a device; `dtype` is what the generator's convolutions compute in.
 
-    Paths in the registry count from its folder. Raises UserError for an unknown name.
+    Fetches what is not here; `progress` hears of it. Raises UserError when a file cannot be had or read.
     """
-    families = _families(registry)
-    if name not in families:
-        raise UserError(f"There is no model “{name}”; there are: {', '.join(families)}.")
-    row, folder = families[name], Path(registry).parent
-    files = {kind: folder / file["path"] for kind, file in row["files"].items()}
+    files = row.files
+    if "generator" not in files:
+        raise UserError(
+            f"The model “{row.name}” needs a generator; name its file with --generator or in a models file."
+        )
+    for source in row.sources():
+        fetch(source, progress)
 
-    state = load_file(files["generator"])
-    latent_avg = state.pop("latent_avg").float()
-    generator = Generator.from_state_dict(state).to(device)
+    state = _read("generator", files["generator"])
+    average = state.pop("latent_avg", None)
+    generator = _built(Generator.from_state_dict, state, files["generator"]).to(device)
     generator.compute_dtype = dtype
-    statistics = {k: v.float() for k, v in load_file(files["directions"]).items()}
+    if average is None:
+        average = generator.mean_latent()
+    average = average.float().expand(generator.num_rows, -1) if average.ndim == 1 else average[: generator.num_rows]
+
+    def network(kind: str, build: Callable[[State], nn.Module]) -> nn.Module | None:
+        if kind not in files:
+            return None
+        return _built(build, _read(kind, files[kind]), files[kind]).to(device)
+
+    finder = None
+    if "landmarks" in files:
+        path = fetch(files["landmarks"])
+        _checked(files["landmarks"], path)
+        finder = FaceFinder(_built(dlib.shape_predictor, str(path), files["landmarks"]))
     return Family(
-        name=name,
-        title=row["title"],
-        clip_normalize=row["clip_normalize"],
-        defaults=Defaults(**row.get("defaults", {})),
+        row=row,
         generator=generator,
-        latent_avg=latent_avg.expand(generator.num_rows, -1).to(device),
-        encoder=Encoder.from_state_dict(load_file(files["encoder"])).to(device),
-        identity=IRSE.from_state_dict(load_file(files["identity"])).to(device),
-        clip=build_clip(load_file(files["clip"])).to(device),
-        directions=Directions(statistics["relevance"], statistics["style_std"], generator.style_layers),
-        faces=FaceFinder(dlib.shape_predictor(str(files["landmarks"]))),
-        mappers=row.get("mappers", {}),
-        folder=folder,
+        latent_avg=average.float().to(device),
+        clip=network("clip", build_clip),
+        encoder=network("encoder", Encoder.from_state_dict),
+        identity=network("identity", IRSE.from_state_dict),
+        directions=_directions(row, generator),
+        faces=finder,
         device=device,
     )
 
 
-def _families(registry: Path | str) -> dict[str, dict[str, Any]]:
-    return tomllib.loads(Path(registry).read_text(encoding="utf-8"))["families"]
+def relevance_path(row: Row) -> Path:
+    """Where a relevance matrix that was measured on this machine is kept."""
+    source = row.files.get("directions")
+    return source.path if source and source.path else asset("relevance") / f"{row.name}.safetensors"
+
+
+def _directions(row: Row, generator: Generator) -> Directions | None:
+    own = relevance_path(row)
+    source = Source(path=own) if own.is_file() else row.files.get("directions")
+    if source is None:
+        return None
+    state = {k: v.float() for k, v in _read("directions", source).items()}
+    if "style_std" not in state:  # published matrices come without: seconds, once for a generator
+        path = fetch(row.files["generator"])
+        about = path.resolve().stat()
+        stamp = f"{path.resolve()} {about.st_size} {about.st_mtime_ns}"
+        state |= remembered(f"{path.stem}-statistics", stamp, lambda: {"style_std": style_statistics(generator)[1]})
+    return Directions(state["relevance"], state["style_std"], generator.style_layers)
+
+
+def _read(kind: str, source: Source, progress: Progress | None = None) -> State:
+    path = fetch(source, progress)
+    return read_slim(kind, path, check=lambda: _checked(source, path))
+
+
+def _checked(source: Source, path: Path) -> None:
+    """Verify what has a checksum of its own, each time before it is read."""
+    if source.sha256 or source.git_blob or not source.path:
+        verify(source, path)
+
+
+def _built(build: Callable[[State], T], state: State, source: Source) -> T:
+    try:
+        return build(state)
+    except (KeyError, ValueError, RuntimeError, StopIteration) as error:
+        raise UserError(f"The file {source.name} is not of the kind that this model needs there.") from error
+
+
+# The command line
+
+
+def _list(rows: Mapping[str, Row]) -> None:
+    for row in rows.values():
+        print(f"{row.name:12} {_status(row):34} {row.title} · {row.licence}")
+
+
+def _status(row: Row) -> str:
+    if "generator" not in row.files:
+        return "needs --generator"
+    missing = row.missing()
+    if not missing:
+        return "here"
+    local = [source for source in missing if source.path]
+    if local:
+        return f"missing: {local[0].path}"
+    return f"{sum(s.size or s.about or 0 for s in missing) / 1e6:,.0f} MB to download"
+
+
+def _verify(row: Row) -> None:
+    for source in (*row.sources(), *(source for _, source in row.mappers.values())):
+        path = source.here()
+        if path is None:
+            print(f"not here  {source.name}")
+        else:
+            print(f"ok        {source.name}  {path.stat().st_size:,} bytes  sha256 {verify(source, path)}")
+
+
+def _where(row: Row) -> None:
+    for source in (*row.sources(), *(source for _, source in row.mappers.values())):
+        print(f"{row.name:12} {source.name:40} {source.here() or f'not here; from {source.origin}'}")
+
+
+def main() -> None:
+    """The command line; a UserError becomes one line and exit status 1."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.zoo", description="The files of the model families.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="all families: here or how much to download, and their licences")
+    get = commands.add_parser("fetch", help="download a family's files, and check them")
+    get.add_argument("family")
+    get.add_argument("--mappers", action="store_true", help="its mappers too, which else come when first used")
+    commands.add_parser("verify", help="check the files that are here against their checksums").add_argument("family")
+    commands.add_parser("where", help="where the files are").add_argument("family", nargs="?")
+    options = parser.parse_args()
+    try:
+        rows = read_registry()
+        if options.command == "list":
+            return _list(rows)
+        chosen = [family_row(options.family)] if options.family else list(rows.values())
+        for row in chosen:
+            if options.command == "where":
+                _where(row)
+            elif options.command == "verify":
+                _verify(row)
+            else:
+                if row.terms:
+                    print(row.terms)
+                mappers = [source for _, source in row.mappers.values()] if options.mappers else []
+                for source in (*row.sources(), *mappers):
+                    print(f"{source.name}: {fetch(source)}")
+    except UserError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -64,8 +64,11 @@ class Encoder(nn.Module):
         return load_frozen(lambda: cls(num_rows, style_dim, head_width, size, **shape), state)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (N, 3, 256, 256) in [-1, 1] -> (N, L, D), to which the caller adds `latent_avg`."""
-        if x.shape[2:] != (self.size, self.size):
+        """x (N, 3, 256, 256) in [-1, 1] -> (N, L, D), to which the caller adds `latent_avg`.
+
+        Pictures that are wider than high (cars: 192 rows) end in one pixel as well.
+        """
+        if x.shape[3] != self.size or not self.size // 2 < x.shape[2] <= self.size:
             raise ValueError(f"expected images (N, 3, {self.size}, {self.size}), got {tuple(x.shape)}")
         x = self.input_layer(x)
         maps, start = [], 0

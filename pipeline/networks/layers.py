@@ -43,14 +43,13 @@ class EqualLinear(nn.Module):
 def load_frozen(build: Callable[[], M], state: Mapping[str, Tensor]) -> M:
     """The module `build` returns, holding `state`, in eval mode and without weight gradients.
 
-    Float16 is cast to float32. The tensors are copied: a network in training may hand out its state. Raises
-    RuntimeError on a missing, unexpected or misshapen key.
+    Half precision is cast to float32; other tensors are taken as they are, so a memory-mapped file is not copied, and
+    a network in training must hand out copies. Raises RuntimeError on a missing, unexpected or misshapen key.
     """
     with torch.device("meta"):
         module = build()
     half = (torch.float16, torch.bfloat16)
-    copies = {k: v.to(torch.float32 if v.dtype in half else v.dtype, copy=True) for k, v in state.items()}
-    module.load_state_dict(copies, strict=True, assign=True)
+    module.load_state_dict({k: v.float() if v.dtype in half else v for k, v in state.items()}, strict=True, assign=True)
     return module.eval().requires_grad_(False)
 
 

@@ -225,6 +225,13 @@ class Generator(nn.Module):
         """z (N, D), standard normal -> w (N, D)."""
         return self.style(z)
 
+    @torch.no_grad()
+    def mean_latent(self, samples: int = 10_000) -> Tensor:
+        """The mean w (D,) of sampled codes, for files that do not bring it."""
+        rng = torch.Generator().manual_seed(0)
+        z = torch.randn(samples, self.style_dim, generator=rng)
+        return self.mapping(z.to(self.input.input.device)).mean(0)
+
     def styles(self, w: Tensor) -> list[Tensor]:
         """w (N, D) or W+ (N, L, D) -> StyleSpace S: one (N, C_i) per entry of `style_layers`."""
         if w.ndim == 2:

@@ -18,11 +18,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pipeline.downloads import asset
 from pipeline.losses import clip_distance, clip_features, identity_distance, identity_features
 from pipeline.networks.mapper import LEVELS, LevelsMapper
 from pipeline.networks.stylegan2 import Generator
 from pipeline.text import Texts
-from pipeline.training.judges import Judges, family_files, load_judges
+from pipeline.training.judges import Judges, load_judges
+from pipeline.zoo import family_row
 
 STRENGTH = 0.1  # what a mapper's step is multiplied with, in training as in use
 
@@ -145,7 +147,8 @@ def main() -> None:
     levels = tuple(level for level in LEVELS if not (options.no_fine and level == "fine"))
     recipe = Recipe(options.prompt, levels, **{name: getattr(options, name) for name in numbers})
     codes = load_file(options.latents)["w_plus"] if options.latents else None
-    folder = family_files(options.model)["generator"].parent / "mappers"
+    generator = family_row(options.model).files["generator"]
+    folder = generator.path.parent / "mappers" if generator.path else asset("mappers")
     path = train_file(options.name, load_judges(options.model), recipe, folder, options.name.replace("_", " "), codes)
     print(f"wrote {path}; name it under [families.{options.model}.mappers] in checkpoints/models.toml to offer it")
 

@@ -16,26 +16,14 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pipeline.directions import channel_relevance
+from pipeline.directions import channel_relevance, style_statistics
 from pipeline.losses import clip_features
 from pipeline.networks.stylegan2 import Generator
-from pipeline.training.judges import family_files, load_judges
+from pipeline.training.judges import load_judges
+from pipeline.zoo import family_row, relevance_path
 
 Embed = Callable[[Tensor], Tensor]
 Prefix = dict[int, tuple[Tensor, Tensor | None]]
-
-
-def style_statistics(generator: Generator, samples: int = 100_000, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (C_all,) of every channel of S, toRGB included, in S order, over sampled codes."""
-    rng = torch.Generator().manual_seed(seed)
-    count, total, squares = 0, 0.0, 0.0
-    with torch.inference_mode():
-        while count < samples:
-            z = torch.randn(min(5_000, samples - count), generator.style_dim, generator=rng)
-            s = torch.cat(generator.styles(generator.mapping(z)), 1).double()
-            count, total, squares = count + len(s), total + s.sum(0), squares + s.square().sum(0)
-    mean = total / count
-    return mean.float(), (squares / count - mean.square()).clamp(min=0).sqrt().float()
 
 
 def synthesize_from(
@@ -138,7 +126,7 @@ def main() -> None:
     parser.add_argument("--lowest", type=int, help="draw no layer's effect smaller than this; default: full size")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    judges, path = load_judges(options.model), family_files(options.model)["directions"]
+    judges, path = load_judges(options.model), relevance_path(family_row(options.model))
     begin = told = time.monotonic()
 
     def progress(done: float) -> None:

@@ -5,6 +5,8 @@
 Half of every batch is disturbed as photographs are, on other backgrounds, so that a real photograph becomes a
 plausible, similar face. As in the paper the base row learns first and the offsets of the other rows later, then with
 pictures and identities compared as well. The first stage looks at small pictures, through a network with fewer strides.
+A linear *guide*, thrown away afterwards, reads the same semantics off the coarse feature map: through it the body learns
+geometry that the heads, with their many strides, find only much later.
 """
 
 import argparse
@@ -31,8 +33,8 @@ from pipeline.training.muon import Muon
 CHECKPOINTS = Path("checkpoints/demo")
 OUTPUT = CHECKPOINTS / "encoder.safetensors"
 ROWS, HEAD_WIDTH, WIDTHS, DEPTHS, REDUCTION = 14, 64, (16, 32, 64, 96), (1, 1, 3, 2), 8
-STAGES = ((128, 0.5), (256, 0.2), (256, 0.3))  # size, share of the time; in the last all rows, on pictures
-BATCH, PICTURES, MUON_RATE, ADAM_RATE = 16, 4, 1e-3, 2e-3
+STAGES = ((128, 0.55), (256, 0.15), (256, 0.3))  # size, share of the time; in the last all rows, on pictures
+BATCH, PICTURES, MUON_RATE, ADAM_RATE, GUIDE_RATE = 16, 4, 1e-3, 2e-3, 2e-4
 
 # How much an error counts, where it is not 1: by the area and contrast of what it changes, and by what prompts name.
 IMPORTANCE = {
@@ -113,37 +115,44 @@ class Fit:
             for layer in head.convs[::2]:  # a head normalises nothing: PyTorch's own start would lose the signal
                 nn.init.kaiming_normal_(layer.weight)
                 nn.init.zeros_(layer.bias)
+            nn.init.ones_(head.convs[-2].bias)  # signed values through units that pass only positive ones
             if row:
                 nn.init.zeros_(head.linear.weight)
-        matrices = [p for p in self.model.body.parameters() if p.ndim == 4 and p.shape[2] == 3]
+        features = nn.Sequential(nn.BatchNorm2d(WIDTHS[-1]), nn.AdaptiveAvgPool2d(8), nn.Flatten())
+        self.guide = nn.Sequential(features, nn.Linear(WIDTHS[-1] * 64, len(SEMANTICS)))
+        nn.init.zeros_(self.guide[1].weight)
+        matrices = [p for p in self.model.parameters() if p.ndim == 4 and p.shape[2] == 3]
         linear = [head.linear.weight for head in self.model.styles]  # of unit variance, so larger steps
         taken = {id(p) for p in matrices + linear}
         rest = [p for p in self.model.parameters() if id(p) not in taken]
         self.muon = Muon(matrices, MUON_RATE)
-        self.adam = torch.optim.Adam([{"params": rest}, {"params": linear}], ADAM_RATE, betas=(0.9, 0.99))
+        groups = [{"params": rest}, {"params": linear}, {"params": self.guide.parameters()}]
+        self.adam = torch.optim.Adam(groups, ADAM_RATE, betas=(0.9, 0.99))
         average = torch.optim.swa_utils.get_ema_multi_avg_fn(0.995)
         self.mean = torch.optim.swa_utils.AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
         self.steps, self.seconds = 0, 0.0
         self.generator, self.identity, self.latent_avg = judges()
 
-    def base(self, images: Tensor) -> Tensor:
-        """The base row alone, (N, 1, D), from images of 128 or 256 px."""
+    def base(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The base row alone, (N, 1, D), and the guide's semantics (N, S), from images of 128 or 256 px."""
         set_strides(self.model.body, DEPTHS, (SIZE // images.shape[-1]).bit_length() - 1)
-        return self.model.styles[0](self.model.body(self.model.input_layer(images)))[:, None]
+        coarse = self.model.body(self.model.input_layer(images))
+        return self.model.styles[0](coarse)[:, None], self.guide(coarse)
 
     def step(self, images: Tensor, values: Tensor, weights: Tensor, stage: int, rate: float) -> float:
         """One update on a batch; in the last stage all rows, and some pictures and identities compared as well."""
         self.muon.param_groups[0]["lr"] = MUON_RATE * rate
-        for group, factor in zip(self.adam.param_groups, (1, 5), strict=True):
-            group["lr"] = ADAM_RATE * factor * rate
+        for group, base in zip(self.adam.param_groups, (ADAM_RATE, 5 * ADAM_RATE, GUIDE_RATE), strict=True):
+            group["lr"] = base * rate
         self.model.train()
         images = images.contiguous(memory_format=torch.channels_last)
         last = stage == len(STAGES) - 1
         with torch.autocast("cpu", torch.bfloat16):
-            codes = self.model(images) if last else self.base(images)
+            codes, guided = (self.model(images), None) if last else self.base(images)
         codes = codes.float() + self.latent_avg
-        loss = self.meaning.error(codes, values, weights)
-        total = loss
+        total = loss = self.meaning.error(codes, values, weights)
+        if guided is not None:
+            total = loss + ((guided - values).square() * weights).sum() / weights.sum()
         if last and self.generator is not None:
             total = total + self.picture_error(codes[:PICTURES], images[:PICTURES])
         self.muon.zero_grad(set_to_none=True)
@@ -167,7 +176,7 @@ class Fit:
 
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         """What has a state."""
-        return {"model": self.model, "mean": self.mean, "muon": self.muon, "adam": self.adam}
+        return {"model": self.model, "guide": self.guide, "mean": self.mean, "muon": self.muon, "adam": self.adam}
 
     def save(self, path: Path) -> None:
         """Keep everything that a later run needs."""
@@ -272,7 +281,6 @@ def main() -> None:
             error = sum(losses[-100:]) / len(losses[-100:])
             print(f"{fit.steps} steps  {fit.seconds / 60:.1f} min  stage {stage}  error {error:.4f}", flush=True)
             fit.save(kept)
-            fit.export()
     fit.save(kept)
     fit.export()
     for name, value in measure(data).items():

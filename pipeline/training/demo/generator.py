@@ -142,7 +142,7 @@ class Fit:
     def averaged(self) -> Generator:
         """The generator with averaged weights, frozen, float32."""
         state = self.model.state_dict() | self.average
-        return Generator.from_state_dict(state)
+        return Generator.from_state_dict({k: v.clone() for k, v in state.items()})
 
 
 @torch.inference_mode()

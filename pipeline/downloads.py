@@ -1,0 +1,278 @@
+"""Getting a model's file onto this machine, whole and unaltered: from a folder, the Hub, Google Drive or a URL."""
+
+import errno
+import hashlib
+import io
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gdown
+import httpx2
+import huggingface_hub
+import requests
+from filelock import FileLock
+from gdown.exceptions import DownloadError, FileURLRetrievalError
+from huggingface_hub import constants, errors
+from huggingface_hub.utils import tqdm
+
+from .errors import UserError
+
+Progress = Callable[[str, int, int | None], None]
+"""Hears a file's name, the bytes that are here, and how many it has (None where nobody says)."""
+
+LIBRARY = "styleclip-studio"
+TIMEOUT = 30.0  # seconds without a byte
+RETRIES = 5
+RESERVE = 50 * 2**20  # bytes of the disk that a download leaves free
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a file comes from: `path` on this machine, or `repo` on the Hub, `drive` (an id) or `url`.
+
+    `file` is its path in the repository, or its name elsewhere. `size` in bytes, `sha256` and `git_blob` (the id that
+    git gives the content) are checked where known; `about` is a size to show where `size` is not known.
+    """
+
+    path: Path | None = None
+    repo: str | None = None
+    file: str = ""
+    revision: str | None = None
+    drive: str | None = None
+    url: str | None = None
+    size: int | None = None
+    about: int | None = None
+    sha256: str | None = None
+    git_blob: str | None = None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any], folder: Path) -> "Source":
+        """From a row of the registry; its `path` counts from `folder`."""
+        row = {k: v for k, v in row.items() if k in cls.__dataclass_fields__}
+        path = row.pop("path", None)
+        return cls(path=folder / Path(path).expanduser() if path else None, **row)
+
+    @property
+    def name(self) -> str:
+        """What people know the file by."""
+        return self.path.name if self.path else Path(self.file).name
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, in words."""
+        if self.repo:
+            return f"{constants.ENDPOINT}/{self.repo}"
+        return str(self.path) if self.path else self.url or f"Google Drive ({self.drive})"
+
+    def here(self) -> Path | None:
+        """The file's place on this machine, or None when it must be fetched. Asks no network."""
+        if self.path:
+            return self.path if self.path.is_file() else None
+        if self.repo:
+            found = huggingface_hub.try_to_load_from_cache(self.repo, self.file, revision=self.revision)
+            return Path(found) if isinstance(found, str) else None
+        kept = self._kept()
+        return kept if kept.is_file() else None
+
+    def _kept(self) -> Path:
+        """Where a file that is not on the Hub is kept, in the Hub's own cache for such things."""
+        key = hashlib.sha256((self.drive or self.url or "").encode()).hexdigest()[:12]
+        return asset("downloads") / f"{key}-{self.name}"
+
+
+def asset(folder: str) -> Path:
+    """A folder of ours in the Hub's cache."""
+    return huggingface_hub.cached_assets_path(LIBRARY, folder, "files", assets_dir=constants.HF_ASSETS_CACHE)
+
+
+def fetch(source: Source, progress: Progress | None = None) -> Path:
+    """The file on this machine, downloaded if need be: resumed after a cut, checked, and never half there.
+
+    Without `progress` a bar is drawn in the terminal. Raises UserError, with one sentence that names the file and what
+    to do, when it cannot be had or is not what it should be.
+    """
+    if path := source.here():
+        return path
+    if source.path:
+        raise UserError(
+            f"The file {source.path} is missing; put it there, or name another place for it in models.toml."
+        )
+    missing = source.size or source.about
+    if missing:
+        _check_space(source, missing)
+    try:
+        path = _from_hub(source, progress) if source.repo else _from_web(source, progress)
+    except OSError as error:
+        if _errno(error) == errno.ENOSPC:
+            raise _full(source) from error
+        raise
+    verify(source, path)
+    return path
+
+
+def verify(source: Source, path: Path) -> str:
+    """The SHA-256 of a file. Raises UserError, and removes a download, when it is not the file that it should be."""
+    digest, actual = _digests(source, path)
+    wrong = None
+    if source.size and actual["size"] != source.size:
+        wrong = f"has {actual['size']:,} bytes instead of {source.size:,}"
+    elif any(actual[kind] != wanted for kind, wanted in _expected(source, path).items()):
+        wrong = "is not the file that was published (its checksum differs)"
+    if wrong:
+        if source.path:
+            raise UserError(f"The file {path} {wrong}; please put the original there.")
+        path.resolve().unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        raise UserError(
+            f"What {source.origin} sent as {source.name} {wrong}, so it was removed; please try again later, "
+            "or name another source for it in a models file (STYLECLIP_MODELS)."
+        )
+    if not (source.path or source.repo):
+        path.with_name(path.name + ".sha256").write_text(digest)
+    return digest
+
+
+def _digests(source: Source, path: Path) -> tuple[str, dict[str, Any]]:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    actual = {"size": size, "sha256": sha256}
+    if source.git_blob:
+        blob = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+        with path.open("rb") as file:
+            while chunk := file.read(io.DEFAULT_BUFFER_SIZE * 16):
+                blob.update(chunk)
+        actual["git_blob"] = blob.hexdigest()
+    return sha256, actual
+
+
+def _expected(source: Source, path: Path) -> dict[str, str]:
+    """Checksums that hold for a file: those of its row; else what the Hub says, or what the first download was."""
+    known = {kind: value for kind in ("sha256", "git_blob") if (value := getattr(source, kind))}
+    if known:
+        return known
+    first = path.with_name(path.name + ".sha256")
+    if first.is_file():
+        return {"sha256": first.read_text()}
+    etag = path.resolve().name if source.repo else ""  # the Hub's cache names a large file by its SHA-256
+    return {"sha256": etag} if len(etag) == 64 else {}
+
+
+def _from_hub(source: Source, progress: Progress | None) -> Path:
+    name, repo = source.name, source.repo
+    elsewhere = "or name another source for it in a models file (STYLECLIP_MODELS)"
+    try:
+        bar = _bar(name, progress) if progress else None
+        return Path(huggingface_hub.hf_hub_download(repo, source.file, revision=source.revision, tqdm_class=bar))
+    except errors.GatedRepoError as error:
+        raise UserError(
+            f"{name} is only given to those who agree to its terms: do so at {source.origin}, log in with "
+            f"`hf auth login`, and try again."
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise UserError(
+            f"{name} can't be had: {source.origin} is gone or private; log in with `hf auth login` if you have access, "
+            f"{elsewhere}."
+        ) from error
+    except errors.LocalEntryNotFoundError as error:
+        raise _unreachable(source) from error
+    except (errors.EntryNotFoundError, errors.RevisionNotFoundError) as error:
+        raise UserError(f"{name} is not in {source.origin} any more; please report this, {elsewhere}.") from error
+    except (errors.HfHubHTTPError, errors.FileMetadataError, httpx2.HTTPError) as error:
+        raise _broken(source) from error
+    except OSError as error:
+        if "Consistency check" in str(error):  # the size is not the one announced
+            raise _broken(source) from error
+        raise
+
+
+def _from_web(source: Source, progress: Progress | None) -> Path:
+    kept = source._kept()
+    options: dict[str, Any] = {"id": source.drive} if source.drive else {"url": source.url}
+    if progress:
+        options["progress"] = lambda done, total: progress(source.name, done, total)
+    try:
+        with FileLock(f"{kept}.lock"):
+            if not kept.is_file():
+                gdown.download(
+                    output=str(kept),
+                    quiet=progress is not None,
+                    resume=True,
+                    use_cookies=False,
+                    timeout=TIMEOUT,
+                    retries=RETRIES,
+                    **options,
+                )
+    except requests.HTTPError as error:
+        code = error.response.status_code
+        raise UserError(
+            f"{source.name} can't be had: {source.origin} answered “{code}”; please report this, or name another source "
+            "for it in a models file (STYLECLIP_MODELS)."
+        ) from error
+    except FileURLRetrievalError as error:
+        raise UserError(
+            f"Google Drive does not hand out {source.name} now (it limits how often); try again tomorrow, or fetch "
+            f"https://drive.google.com/uc?id={source.drive} in a browser and name its place in a models file "
+            "(STYLECLIP_MODELS)."
+        ) from error
+    except DownloadError as error:
+        raise _broken(source) from error
+    except requests.ConnectionError as error:
+        raise _unreachable(source) from error
+    except requests.RequestException as error:
+        raise _broken(source) from error
+    return kept
+
+
+def _bar(name: str, progress: Progress) -> type[tqdm]:
+    """A bar for huggingface_hub that draws nothing and reports to `progress`."""
+
+    class Bar(tqdm):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **{**options, "file": io.StringIO(), "disable": False})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            shown = super().update(n)
+            progress(name, int(self.n), self.total)
+            return shown
+
+    return Bar
+
+
+def _check_space(source: Source, missing: int) -> None:
+    folder = Path(constants.HF_HUB_CACHE)
+    while not folder.exists():
+        folder = folder.parent
+    if shutil.disk_usage(folder).free < missing + RESERVE:
+        raise _full(source)
+
+
+def _full(source: Source) -> UserError:
+    size = f" ({(source.size or source.about) / 1e6:,.0f} MB)" if source.size or source.about else ""
+    return UserError(
+        f"There is no room for {source.name}{size} on the disk with {constants.HF_HOME}; free some, or set HF_HOME to a "
+        "folder on a larger disk."
+    )
+
+
+def _unreachable(source: Source) -> UserError:
+    return UserError(
+        f"{source.name} is not on this machine yet, and {source.origin} can't be reached; check the network "
+        "(HF_HUB_OFFLINE must not be set) and try again."
+    )
+
+
+def _broken(source: Source) -> UserError:
+    return UserError(f"The download of {source.name} broke off; please try again: it goes on where it stopped.")
+
+
+def _errno(error: BaseException | None) -> int | None:
+    """The number of the operating system's error that an exception is, or comes from."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno:
+            return error.errno
+        error = error.__cause__ or error.__context__
+    return None

@@ -1,0 +1,161 @@
+"""Reading pickles of strangers without running a line of theirs.
+
+A pickle is a program that may call any function it names. Here names are looked up in short lists only: what rebuilds
+tensors and arrays, and classes of networks, which become inert records of what was stored in them. Everything else is
+refused. For PyTorch's own files `torch.load(weights_only=True)` does the same; these are the two kinds that it does not
+read: NVIDIA's network pickles and TorchScript archives.
+"""
+
+import io
+import pickle
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class RefusedPickle(Exception):
+    """A pickle names something that no file of weights needs."""
+
+
+class Record(dict):
+    """Stands for an object of a class that is not looked up: what it was called with, its items and its state."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__()
+        self.args, self.state = args, None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+def _rebuild_tensor(storage: Any, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
+    return torch._utils._rebuild_tensor(storage, offset, size, stride)
+
+
+def _array(*_: Any) -> np.ndarray:
+    return np.ndarray((0,), "b")
+
+
+def _scalar(dtype: np.dtype, value: bytes) -> Any:
+    if dtype.hasobject:
+        raise RefusedPickle("an array of objects")
+    return np.frombuffer(value, dtype)[0]
+
+
+def _dtype(name: str, *_: Any) -> np.dtype:
+    dtype = np.dtype(name)
+    if dtype.hasobject:
+        raise RefusedPickle("an array of objects")
+    return dtype
+
+
+def _encoded(text: str, encoding: str) -> bytes:
+    if encoding not in ("latin1", "latin-1"):
+        raise RefusedPickle(f"the encoding {encoding}")
+    return text.encode("latin-1")
+
+
+_COMMON = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
+}
+_NUMPY = {
+    ("ndarray"): np.ndarray,
+    ("dtype"): _dtype,
+    ("_reconstruct"): _array,
+    ("scalar"): _scalar,
+}
+_NUMPY_MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
+_NETWORKS = ("dnnlib", "torch_utils", "training", "torch.nn.modules", "torch.nn.parameter")
+
+
+class _NetworkUnpickler(pickle.Unpickler):
+    """For NVIDIA's .pkl files, whose networks carry their own source code: it is kept as text and never run."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _COMMON:
+            return _COMMON[module, name]
+        if module in _NUMPY_MODULES and name in _NUMPY:
+            return _NUMPY[name]
+        if (module, name) == ("torch.storage", "_load_from_bytes"):
+            return lambda content: torch.load(io.BytesIO(content), weights_only=True)
+        if (module, name) == ("_codecs", "encode"):
+            return _encoded
+        if any(module == known or module.startswith(f"{known}.") for known in _NETWORKS):
+            return Record
+        raise RefusedPickle(f"{module}.{name}")
+
+
+class _ScriptUnpickler(pickle.Unpickler):
+    """For the data of a TorchScript archive; its code is not looked at."""
+
+    def __init__(self, reader: Any) -> None:
+        super().__init__(io.BytesIO(reader.get_record("data.pkl")))
+        self.reader = reader
+        self.storages: dict[str, Any] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _COMMON:
+            return _COMMON[module, name]
+        if module == "torch" and name.endswith("Storage"):
+            return getattr(torch, name)
+        if module.startswith("__torch__") or module == "torch.jit._pickle":
+            return Record
+        raise RefusedPickle(f"{module}.{name}")
+
+    def persistent_load(self, reference: tuple[str, Any, str, str, int]) -> Any:
+        _, kind, key, _, count = reference
+        if key not in self.storages:
+            content = self.reader.get_storage_from_record(f"data/{key}", count * kind.dtype.itemsize, torch.uint8)
+            storage = content._typed_storage()._untyped_storage
+            self.storages[key] = torch.storage.TypedStorage(wrap_storage=storage, dtype=kind.dtype, _internal=True)
+        return self.storages[key]
+
+
+def read_network_pickle(path: Path) -> Any:
+    """What an NVIDIA pickle holds, its networks as `Record`s. Raises RefusedPickle for names that it has no need of."""
+    with path.open("rb") as file:
+        return _NetworkUnpickler(file, encoding="latin1").load()
+
+
+def read_torchscript(path: Path) -> dict[str, Tensor]:
+    """The tensors of a TorchScript archive by their dotted names."""
+    root = _ScriptUnpickler(torch._C.PyTorchFileReader(str(path))).load()
+    return dict(_tensors(root.state, ""))
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether a file is a zip archive with compiled code in it."""
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\3\4":
+            return False
+    return torch._C.PyTorchFileReader(str(path)).has_record("constants.pkl")
+
+
+def _tensors(state: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Tensor]]:
+    for name, value in state.items():
+        if isinstance(value, Tensor):
+            yield f"{prefix}{name}", value
+        elif isinstance(value, Record) and isinstance(value.state, Mapping):
+            yield from _tensors(value.state, f"{prefix}{name}.")
+
+
+def module_tensors(module: Record) -> dict[str, Tensor]:
+    """The state dict of a module of stylegan2-ada-pytorch (its `persistence` wraps every module's attributes)."""
+    return dict(_walk(module, ""))
+
+
+def _walk(module: Record, prefix: str) -> Iterator[tuple[str, Tensor]]:
+    attributes = module.state if module.state is not None else module.args[0]["state"]
+    for group in ("_parameters", "_buffers"):
+        for name, value in attributes[group].items():
+            if value is not None:
+                yield f"{prefix}{name}", value
+    for name, child in attributes["_modules"].items():
+        yield from _walk(child, f"{prefix}{name}.")

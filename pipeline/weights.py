@@ -1,0 +1,235 @@
+"""Published files of weights, read safely and reduced to what is needed; and the slim copies kept of that.
+
+Everything comes out under the names of the published PyTorch checkpoints (`../networks`). Nothing in a file is executed:
+PyTorch's files are loaded with `weights_only`, other pickles by `unpickling`.
+"""
+
+import argparse
+import logging
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .downloads import asset
+from .errors import UserError
+from .networks.layers import part
+from .unpickling import Record, RefusedPickle, is_torchscript, module_tensors, read_network_pickle, read_torchscript
+
+State = dict[str, Tensor]
+FORMAT = "1"  # of the slim copies: another number remakes them all
+
+log = logging.getLogger(__name__)
+
+
+def read_weights(kind: str, path: Path) -> State:
+    """The tensors of a file that a "generator", "encoder", "identity", "clip", "mapper" or "directions" needs.
+
+    A generator comes with `latent_avg`, (D,) or (L, D), where the file has it. Raises UserError for a file that is
+    damaged, tries to run code, or holds something else.
+    """
+    try:
+        return _PICK[kind](_load(path))
+    except RefusedPickle as error:
+        raise UserError(
+            f"The file {path.name} tries to run code ({error}), which no file of weights needs, so it was not opened; "
+            "please get it from its publisher."
+        ) from error
+    except (pickle.UnpicklingError, SafetensorError, EOFError, RuntimeError, ValueError, OSError) as error:
+        raise UserError(
+            f"The file {path.name} can't be read as weights; please delete it and fetch it anew."
+        ) from error
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise UserError(f"The file {path.name} holds no {kind} in a format that this studio knows.") from error
+
+
+def read_slim(kind: str, path: Path, check: Callable[[], object] = lambda: None) -> State:
+    """As `read_weights`, but from a slim copy where there is one: memory-mapped, so it is there at once.
+
+    `check` is called before the file itself is read, to verify it. Files that are slim already are not copied.
+    """
+    if path.suffix == ".safetensors":
+        check()
+        return read_weights(kind, path)
+
+    def make() -> State:
+        check()
+        return read_weights(kind, path)
+
+    about = path.resolve().stat()
+    return remembered(f"{path.stem}-{kind}", f"{path.resolve()} {about.st_size} {about.st_mtime_ns}", make)
+
+
+def remembered(name: str, stamp: str, make: Callable[[], State]) -> State:
+    """What `make` returns, kept under `name` until `stamp` changes."""
+    stamp = f"{FORMAT} {stamp}"
+    kept = asset("slim") / f"{name}.safetensors"
+    try:
+        with safe_open(kept, "pt") as file:
+            if (file.metadata() or {}).get("stamp") == stamp:
+                return load_file(kept)
+    except (OSError, SafetensorError):
+        pass  # not there yet, or cut off while it was written
+    state = make()
+    fresh = kept.with_suffix(".part")
+    try:
+        save_file({k: v.contiguous() for k, v in state.items()}, fresh, {"stamp": stamp})
+        fresh.replace(kept)
+    except (OSError, SafetensorError) as error:
+        log.warning("no slim copy of %s was kept, so the next start will be as slow: %s", name, error)
+        fresh.unlink(missing_ok=True)
+        return state
+    return load_file(kept)
+
+
+def _load(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    if path.suffix == ".npy":
+        return {"relevance": torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))}
+    if path.suffix == ".pkl":
+        return read_network_pickle(path)
+    if is_torchscript(path):
+        return read_torchscript(path)
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError as error:
+            if "mmap can only be used" not in str(error):
+                raise
+            return torch.load(path, map_location="cpu", weights_only=True)  # the format from before PyTorch 1.6
+
+
+def _state(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    return content.get("state_dict", content)
+
+
+def _own(content: Mapping[str, Any], prefix: str) -> State:
+    """The tensors under a prefix, or all where nothing has it."""
+    state = {k: v for k, v in part(_state(content), prefix).items() if isinstance(v, Tensor)}
+    if not state:
+        raise KeyError(prefix)
+    return state
+
+
+def _generator(content: Any) -> State:
+    if isinstance(content, tuple):  # TensorFlow's (G, D, Gs)
+        return _from_tensorflow(content[2])
+    if isinstance(content.get("G_ema"), Record):
+        return _from_ada(module_tensors(content["G_ema"]))
+    state = _own(content.get("g_ema", content), "decoder.")
+    if isinstance(average := content.get("latent_avg"), Tensor):
+        state["latent_avg"] = average
+    return state
+
+
+def _directions(content: Mapping[str, Tensor]) -> State:
+    return {name: content[name] for name in ("relevance", "style_std") if name in content or name == "relevance"}
+
+
+_PICK: dict[str, Callable[[Any], State]] = {
+    "generator": _generator,
+    "encoder": lambda content: _own(content, "encoder."),
+    "identity": lambda content: _own(content, ""),
+    "clip": lambda content: _own(content, ""),
+    "mapper": lambda content: _own(content, "mapper."),
+    "directions": _directions,
+}
+
+
+def _blocks(size: int) -> list[tuple[int, int | None, str, str]]:
+    """For the styled convolutions from low to high: resolution, index among both of its block, our name, number."""
+    rows = [(4, None, "conv1", "noise_0")]
+    resolution, index = 8, 0
+    while resolution <= size:
+        for which in (0, 1):
+            rows.append((resolution, which, f"convs.{index}", f"noise_{index + 1}"))
+            index += 1
+        resolution *= 2
+    return rows
+
+
+def _fir(state: State) -> None:
+    """The filters, which NVIDIA's files do not name after our layers: they are always the same."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
+    kernel = torch.outer(taps, taps) / taps.sum() ** 2 * 4
+    for name in [k.removesuffix(".conv.weight") for k in state if k.endswith(".conv.weight")]:
+        if name.startswith("convs.") and int(name.split(".")[1]) % 2 == 0:
+            state[f"{name}.conv.blur.kernel"] = kernel.clone()
+        elif name.startswith("to_rgbs."):
+            state[f"{name}.upsample.kernel"] = kernel.clone()
+
+
+def _from_ada(theirs: Mapping[str, Tensor]) -> State:
+    """stylegan2-ada-pytorch's names and shapes to ours."""
+    depth = sum(k.startswith("mapping.fc") and k.endswith(".weight") for k in theirs)
+    size = max(int(k.split(".")[1][1:]) for k in theirs if k.startswith("synthesis.b"))
+    state = {f"style.{i + 1}.{k}": theirs[f"mapping.fc{i}.{k}"] for i in range(depth) for k in ("weight", "bias")}
+    state["input.input"] = theirs["synthesis.b4.const"][None]
+    for resolution, which, name, noise in _blocks(size):
+        layer = f"synthesis.b{resolution}.conv{1 if which is None else which}"
+        state |= {
+            f"{name}.conv.weight": theirs[f"{layer}.weight"][None],
+            f"{name}.conv.modulation.weight": theirs[f"{layer}.affine.weight"],
+            f"{name}.conv.modulation.bias": theirs[f"{layer}.affine.bias"],
+            f"{name}.noise.weight": theirs[f"{layer}.noise_strength"].reshape(1),
+            f"{name}.activate.bias": theirs[f"{layer}.bias"],
+            f"noises.{noise}": theirs[f"{layer}.noise_const"][None, None],
+        }
+        if which != 0:  # each block ends in a toRGB layer
+            name = "to_rgb1" if which is None else f"to_rgbs.{resolution.bit_length() - 4}"
+            layer = f"synthesis.b{resolution}.torgb"
+            state |= {
+                f"{name}.conv.weight": theirs[f"{layer}.weight"][None],
+                f"{name}.conv.modulation.weight": theirs[f"{layer}.affine.weight"],
+                f"{name}.conv.modulation.bias": theirs[f"{layer}.affine.bias"],
+                f"{name}.bias": theirs[f"{layer}.bias"].reshape(1, 3, 1, 1),
+            }
+    _fir(state)
+    return {k: v.float() for k, v in state.items()} | {"latent_avg": theirs["mapping.w_avg"].float()}
+
+
+def _from_tensorflow(network: Record) -> State:
+    """The names and shapes of NVIDIA's TensorFlow StyleGAN2 (config F) to ours."""
+    own = dict(network.state["variables"])
+    parts = {name: dict(child.state["variables"]) for name, child in network.state["components"].items()}
+    mapping, synthesis = parts["mapping"], parts["synthesis"]
+
+    def tensor(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.array(array, dtype=np.float32))
+
+    def kernel(name: str, flip: bool = False) -> Tensor:
+        weight = tensor(synthesis[f"{name}/weight"]).permute(3, 2, 0, 1)
+        return (weight.flip(2, 3) if flip else weight)[None]
+
+    def modulation(name: str) -> State:
+        return {"weight": tensor(synthesis[f"{name}/mod_weight"]).T, "bias": tensor(synthesis[f"{name}/mod_bias"]) + 1}
+
+    depth = sum(k.endswith("/weight") for k in mapping)
+    size = max(int(k.split("x")[0]) for k in synthesis if k.endswith("ToRGB/weight"))
+    state: State = {}
+    for i in range(depth):
+        state[f"style.{i + 1}.weight"] = tensor(mapping[f"Dense{i}/weight"]).T
+        state[f"style.{i + 1}.bias"] = tensor(mapping[f"Dense{i}/bias"])
+    state["input.input"] = tensor(synthesis["4x4/Const/const"])
+    for resolution, which, name, noise in _blocks(size):
+        layer = f"{resolution}x{resolution}/{ {None: 'Conv', 0: 'Conv0_up', 1: 'Conv1'}[which] }"
+        state[f"{name}.conv.weight"] = kernel(layer, flip=which == 0)
+        state |= {f"{name}.conv.modulation.{k}": v for k, v in modulation(layer).items()}
+        state[f"{name}.noise.weight"] = tensor(synthesis[f"{layer}/noise_strength"]).reshape(1)
+        state[f"{name}.activate.bias"] = tensor(synthesis[f"{layer}/bias"])
+        state[f"noises.{noise}"] = tensor(synthesis[noise.replace("_", "")])
+        if which != 0:
+            name = "to_rgb1" if which is None else f"to_rgbs.{resolution.bit_length() - 4}"
+            layer = f"{resolution}x{resolution}/ToRGB"
+            state[f"{name}.conv.weight"] = kernel(layer)
+            state |= {f"{name}.conv.modulation.{k}": v for k, v in modulation(layer).items()}
+            state[f"{name}.bias"] = tensor(synthesis[f"{layer}/bias"]).reshape(1, 3, 1, 1)
+    _fir(state)
+    return state | {"latent_avg": tensor(own["dlatent_avg"])}
