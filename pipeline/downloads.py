@@ -209,8 +209,8 @@ def _from_web(source: Source, progress: Progress | None) -> Path:
     except requests.HTTPError as error:
         code = error.response.status_code
         raise UserError(
-            f"{source.name} can't be had: {source.origin} answered “{code}”; please report this, or name another source "
-            "for it in a models file (STYLECLIP_MODELS)."
+            f"{source.name} can't be had: {source.origin} answered “{code}”; please report this, or name another "
+            "source for it in a models file (STYLECLIP_MODELS)."
         ) from error
     except FileURLRetrievalError as error:
         raise UserError(
@@ -253,8 +253,8 @@ def _check_space(source: Source, missing: int) -> None:
 def _full(source: Source) -> UserError:
     size = f" ({(source.size or source.about) / 1e6:,.0f} MB)" if source.size or source.about else ""
     return UserError(
-        f"There is no room for {source.name}{size} on the disk with {constants.HF_HOME}; free some, or set HF_HOME to a "
-        "folder on a larger disk."
+        f"There is no room for {source.name}{size} on the disk with {constants.HF_HOME}; free some, or set HF_HOME "
+        "to a folder on a larger disk."
     )
 
 

@@ -113,7 +113,7 @@ class _ScriptUnpickler(pickle.Unpickler):
         _, kind, key, _, count = reference
         if key not in self.storages:
             content = self.reader.get_storage_from_record(f"data/{key}", count * kind.dtype.itemsize, torch.uint8)
-            storage = content._typed_storage()._untyped_storage
+            storage = content.untyped_storage()
             self.storages[key] = torch.storage.TypedStorage(wrap_storage=storage, dtype=kind.dtype, _internal=True)
         return self.storages[key]
 

@@ -1,7 +1,7 @@
 """Published files of weights, read safely and reduced to what is needed; and the slim copies kept of that.
 
-Everything comes out under the names of the published PyTorch checkpoints (`../networks`). Nothing in a file is executed:
-PyTorch's files are loaded with `weights_only`, other pickles by `unpickling`.
+Everything comes out under the names of the published PyTorch checkpoints. Nothing in a file is executed: files of
+PyTorch are loaded with `weights_only`, other pickles by `unpickling`.
 """
 
 import argparse

@@ -5,8 +5,8 @@
 Half of every batch is disturbed as photographs are, on other backgrounds, so that a real photograph becomes a
 plausible, similar face. As in the paper the base row learns first and the offsets of the other rows later, then with
 pictures and identities compared as well. The first stage looks at small pictures, through a network with fewer strides.
-A linear *guide*, thrown away afterwards, reads the same semantics off the coarse feature map: through it the body learns
-geometry that the heads, with their many strides, find only much later.
+A linear *guide*, thrown away afterwards, reads the same semantics off the coarse feature map: through it the body
+learns geometry that the heads, with their many strides, find only much later.
 """
 
 import argparse
