@@ -127,8 +127,7 @@ def verify(source: Source, path: Path) -> str:
         path.resolve().unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         raise UserError(
-            f"What {source.origin} sent as {source.name} {wrong}, so it was removed; please try again later, "
-            "or name another source for it in a models file (STYLECLIP_MODELS)."
+            f"What {source.origin} sent as {source.name} {wrong}, so it was removed; try again later, {ELSEWHERE}."
         )
     if not (source.path or source.repo):
         path.with_name(path.name + ".sha256").write_text(digest)
@@ -161,9 +160,11 @@ def _expected(source: Source, path: Path) -> dict[str, str]:
     return {"sha256": etag} if len(etag) == 64 else {}
 
 
+ELSEWHERE = "or name another source for it in a models file (STYLECLIP_MODELS)"
+
+
 def _from_hub(source: Source, progress: Progress | None) -> Path:
     name, repo = source.name, source.repo
-    elsewhere = "or name another source for it in a models file (STYLECLIP_MODELS)"
     try:
         bar = _bar(name, progress) if progress else None
         return Path(huggingface_hub.hf_hub_download(repo, source.file, revision=source.revision, tqdm_class=bar))
@@ -172,16 +173,17 @@ def _from_hub(source: Source, progress: Progress | None) -> Path:
             f"{name} is only given to those who agree to its terms: do so at {source.origin}, log in with "
             f"`hf auth login`, and try again."
         ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise UserError(
-            f"{name} can't be had: {source.origin} is gone or private; log in with `hf auth login` if you have access, "
-            f"{elsewhere}."
-        ) from error
     except errors.LocalEntryNotFoundError as error:
         raise _unreachable(source) from error
+    except errors.RepositoryNotFoundError as error:
+        raise _refused(source) from error
     except (errors.EntryNotFoundError, errors.RevisionNotFoundError) as error:
-        raise UserError(f"{name} is not in {source.origin} any more; please report this, {elsewhere}.") from error
-    except (errors.HfHubHTTPError, errors.FileMetadataError, httpx2.HTTPError) as error:
+        raise UserError(f"{name} is not in {source.origin} any more; please report this, {ELSEWHERE}.") from error
+    except errors.HfHubHTTPError as error:
+        if error.response.status_code in (401, 403):
+            raise _refused(source) from error
+        raise _broken(source) from error
+    except (errors.FileMetadataError, httpx2.HTTPError) as error:
         raise _broken(source) from error
     except OSError as error:
         if "Consistency check" in str(error):  # the size is not the one announced
@@ -209,8 +211,7 @@ def _from_web(source: Source, progress: Progress | None) -> Path:
     except requests.HTTPError as error:
         code = error.response.status_code
         raise UserError(
-            f"{source.name} can't be had: {source.origin} answered “{code}”; please report this, or name another "
-            "source for it in a models file (STYLECLIP_MODELS)."
+            f"{source.name} can't be had: {source.origin} answered “{code}”; try again later, {ELSEWHERE}."
         ) from error
     except FileURLRetrievalError as error:
         raise UserError(
@@ -218,12 +219,9 @@ def _from_web(source: Source, progress: Progress | None) -> Path:
             f"https://drive.google.com/uc?id={source.drive} in a browser and name its place in a models file "
             "(STYLECLIP_MODELS)."
         ) from error
-    except DownloadError as error:
-        raise _broken(source) from error
-    except requests.ConnectionError as error:
-        raise _unreachable(source) from error
-    except requests.RequestException as error:
-        raise _broken(source) from error
+    except (DownloadError, requests.RequestException) as error:
+        unanswered = isinstance(error.__cause__ or error, requests.ConnectionError)
+        raise (_unreachable if unanswered else _broken)(source) from error
     return kept
 
 
@@ -255,6 +253,13 @@ def _full(source: Source) -> UserError:
     return UserError(
         f"There is no room for {source.name}{size} on the disk with {constants.HF_HOME}; free some, or set HF_HOME "
         "to a folder on a larger disk."
+    )
+
+
+def _refused(source: Source) -> UserError:
+    return UserError(
+        f"{source.name} can't be had: {source.origin} is gone or private; log in with `hf auth login` if you may, "
+        f"{ELSEWHERE}."
     )
 
 

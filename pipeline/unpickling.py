@@ -8,6 +8,7 @@ read: NVIDIA's network pickles and TorchScript archives.
 
 import io
 import pickle
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -112,8 +113,10 @@ class _ScriptUnpickler(pickle.Unpickler):
     def persistent_load(self, reference: tuple[str, Any, str, str, int]) -> Any:
         _, kind, key, _, count = reference
         if key not in self.storages:
-            content = self.reader.get_storage_from_record(f"data/{key}", count * kind.dtype.itemsize, torch.uint8)
-            storage = content.untyped_storage()
+            with warnings.catch_warnings():  # of a class that PyTorch's own reader still hands out
+                warnings.filterwarnings("ignore", message="TypedStorage is deprecated")
+                content = self.reader.get_storage_from_record(f"data/{key}", count * kind.dtype.itemsize, torch.uint8)
+                storage = content.untyped_storage()
             self.storages[key] = torch.storage.TypedStorage(wrap_storage=storage, dtype=kind.dtype, _internal=True)
         return self.storages[key]
 

@@ -38,8 +38,12 @@ def build_clip(state_dict: Mapping[str, Tensor]) -> CLIP:
     """
     scalars = {"input_resolution", "context_length", "vocab_size"}
     state = {k: v.float() for k, v in state_dict.items() if k not in scalars}
-    model = clip.model.build_model(dict(state)).float()
-    model.load_state_dict(state)  # once more, because build_model has rounded the weights to float16
+    with torch.device("meta"), warnings.catch_warnings():  # the package's own loading would draw and round the weights
+        warnings.filterwarnings("ignore", message=".*is a no-op")
+        model = clip.model.build_model(dict(state)).float()
+    model.load_state_dict(state, assign=True)
+    for block in model.transformer.resblocks:
+        block.attn_mask = model.build_attention_mask()  # neither parameter nor buffer, so it is still on "meta"
     return model.eval().requires_grad_(False)
 
 

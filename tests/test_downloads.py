@@ -1,0 +1,175 @@
+"""Getting files: the real client of the Hub, and plain addresses, against a server of our own that can fail."""
+
+import hashlib
+import shutil
+from collections import namedtuple
+from dataclasses import replace
+
+import gdown
+import pytest
+from gdown.exceptions import FileURLRetrievalError
+from huggingface_hub import constants
+
+from pipeline import downloads
+from pipeline.downloads import Source, fetch, verify
+from pipeline.errors import UserError
+from tests.hub import Hub
+
+CONTENT = bytes(range(256)) * 20_000  # 5 MB
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache of the Hub."""
+    for name, folder in (("HF_HOME", "."), ("HF_HUB_CACHE", "hub"), ("HF_ASSETS_CACHE", "assets")):
+        monkeypatch.setattr(constants, name, str(tmp_path / "cache" / folder))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch, cache):
+    """A Hub with `someone/model/weights.pt`."""
+    folder = tmp_path / "served"
+    (folder / "someone" / "model").mkdir(parents=True)
+    (folder / "someone" / "model" / "weights.pt").write_bytes(CONTENT)
+    hub = Hub(folder)
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 2**16)  # of 10 MB, which no file here has
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # the clients wait before they try again
+    yield hub
+    hub.close()
+
+
+NAME = "someone/model/weights.pt"
+SOURCES = {
+    "hub": lambda hub: Source(repo="someone/model", file="weights.pt", sha256=SHA256, size=len(CONTENT)),
+    "url": lambda hub: Source(url=f"{hub.url}/files/{NAME}", file="weights.pt", sha256=SHA256, size=len(CONTENT)),
+}
+
+
+@pytest.fixture(params=SOURCES)
+def source(request, hub) -> Source:
+    """The same file, once on the Hub and once at a plain address."""
+    return SOURCES[request.param](hub)
+
+
+def test_a_file_is_fetched_once_and_its_progress_is_told(source, hub):
+    told = []
+    assert source.here() is None
+    path = fetch(source, lambda name, done, total: told.append((name, done, total)))
+    assert path.read_bytes() == CONTENT
+    assert told[-1] == ("weights.pt", len(CONTENT), len(CONTENT))
+    hub.close()
+    assert fetch(source) == source.here() == path  # without the network
+
+
+def test_a_download_that_was_cut_goes_on_where_it_stopped(source, hub):
+    hub.faults[NAME] = "cut"
+    assert fetch(source, lambda *_: None).read_bytes() == CONTENT
+    assert int(hub.requests[-1][2].removeprefix("bytes=").removesuffix("-")) > len(CONTENT) // 3
+
+
+def test_a_download_that_was_cancelled_goes_on_later(source, hub):
+    def cancel(name, done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch(source, cancel)
+    assert source.here() is None
+    assert fetch(source, lambda *_: None).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("fault", "kinds", "words"),
+    [
+        ("flip", ("hub", "url"), "is not the file that was published"),
+        ("short", ("hub", "url"), "bytes instead of"),
+        (404, ("hub", "url"), "weights.pt"),
+        (503, ("hub", "url"), "weights.pt"),
+        ("EntryNotFound", ("hub",), "is not in"),
+        ("RepoNotFound", ("hub",), "is gone or private"),
+        ("GatedRepo", ("hub",), "agree to its terms"),
+        (401, ("hub",), "hf auth login"),
+    ],
+)
+def test_what_goes_wrong_is_said_in_one_sentence_and_leaves_nothing(hub, fault, kinds, words):
+    for kind in kinds:
+        source = SOURCES[kind](hub)
+        hub.faults[NAME] = fault
+        with pytest.raises(UserError, match=words) as error:
+            fetch(source, lambda *_: None)
+        assert "weights.pt" in str(error.value)
+        assert source.here() is None
+        hub.faults.clear()
+        assert fetch(source, lambda *_: None).read_bytes() == CONTENT  # and a later try succeeds
+
+
+def test_no_network(source, hub):
+    hub.close()
+    with pytest.raises(UserError, match=r"weights\.pt .*can't be reached"):
+        fetch(source, lambda *_: None)
+
+
+def test_a_full_disk_is_noticed_before_the_download(source, hub, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 10, 0))
+    with pytest.raises(UserError, match=r"no room for weights\.pt \(5 MB\)"):
+        fetch(source)
+    assert not hub.requests
+
+
+def test_a_disk_that_fills_up_meanwhile(source, hub, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(downloads, "_from_hub", full)
+    monkeypatch.setattr(downloads, "_from_web", full)
+    with pytest.raises(UserError, match=r"no room for weights\.pt"):
+        fetch(source)
+
+
+def test_without_a_known_checksum_the_first_download_counts(hub):
+    source = replace(SOURCES["url"](hub), sha256=None, size=None)
+    path = fetch(source, lambda *_: None)
+    verify(source, path)
+    path.unlink()
+    hub.faults[NAME] = "flip"
+    with pytest.raises(UserError, match="not the file that was published"):
+        fetch(source, lambda *_: None)
+
+
+def test_the_hub_s_own_checksum_counts_where_the_registry_has_none(hub):
+    source = replace(SOURCES["hub"](hub), sha256=None, size=None)
+    hub.faults[NAME] = "flip"
+    with pytest.raises(UserError, match="not the file that was published"):
+        fetch(source, lambda *_: None)
+
+
+def test_git_knows_a_file_by_its_blob(hub):
+    blob = hashlib.sha1(b"blob %d\0" % len(CONTENT) + CONTENT).hexdigest()
+    source = replace(SOURCES["url"](hub), sha256=None, git_blob=blob)
+    fetch(source, lambda *_: None)
+    with pytest.raises(UserError, match="not the file that was published"):
+        verify(replace(source, git_blob="0" * 40), source.here())
+
+
+def test_google_drive_that_refuses_is_explained(cache, monkeypatch):
+    def refuse(**_):
+        raise FileURLRetrievalError("quota")
+
+    monkeypatch.setattr(gdown, "download", refuse)
+    with pytest.raises(UserError, match=r"afro\.pt .*uc\?id=abc"):
+        fetch(Source(drive="abc", file="afro.pt"))
+
+
+def test_a_local_file_that_is_missing_or_wrong_is_named_and_kept(tmp_path):
+    source = Source(path=tmp_path / "own.pt", sha256="0" * 64)
+    with pytest.raises(UserError, match=r"own\.pt is missing"):
+        fetch(source)
+    source.path.write_bytes(b"mine")
+    with pytest.raises(UserError, match="put the original there"):
+        verify(source, fetch(source))
+    assert source.path.read_bytes() == b"mine"
