@@ -1,26 +1,43 @@
-"""Start the studio: `python app.py [--model demo] [--share]`. Host and port by Gradio's own conventions
-(GRADIO_SERVER_NAME, GRADIO_SERVER_PORT)."""
+"""Start the studio: `python app.py [--model NAME] [--share]`; also what a Space runs, see docs/spaces.md.
+
+The model family is STYLECLIP_MODEL's where --model is not given; host and port go by Gradio's own conventions
+(GRADIO_SERVER_NAME, GRADIO_SERVER_PORT).
+"""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import os
+import sys
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read by Gradio when it is imported
+if os.environ.get("SPACES_ZERO_GPU") == "true":
+    import spaces  # noqa: F401  # before torch, in which it puts its own CUDA
 
-from pipeline import StyleCLIP, available_models  # noqa: E402
+from pipeline import StyleCLIP, UserError, available_models  # noqa: E402
+from webapp.gpu import on_gpu  # noqa: E402
 from webapp.page import LAUNCH, build  # noqa: E402
+
+LONGEST_LINE = 100  # requests that wait; without a number Gradio lets one alone wait on ZeroGPU
 
 
 def main() -> None:
     """Load one model family and serve its page."""
     parser = argparse.ArgumentParser(description="Edit faces with words.")
-    parser.add_argument("--model", default="demo", choices=available_models(), help="model family (default: demo)")
+    parser.add_argument(
+        "--model",
+        default=os.environ.get("STYLECLIP_MODEL") or "demo",
+        help=f"model family: {', '.join(available_models())} (default: STYLECLIP_MODEL, or else demo)",
+    )
     parser.add_argument("--share", action="store_true", help="also make a public link through gradio.live")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    build(StyleCLIP.from_pretrained(options.model)).queue().launch(share=options.share, **LAUNCH)
+    try:
+        studio = StyleCLIP.from_pretrained(options.model)
+    except UserError as error:
+        sys.exit(str(error))
+    build(on_gpu(studio)).queue(max_size=LONGEST_LINE).launch(share=options.share, **LAUNCH)
 
 
 if __name__ == "__main__":
