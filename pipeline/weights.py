@@ -92,7 +92,7 @@ def _load(path: Path) -> Any:
     if path.suffix == ".safetensors":
         return load_file(path)
     if path.suffix == ".npy":
-        return {"relevance": torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))}
+        return {"relevance": torch.from_numpy(np.lib.format.open_memmap(path, mode="r").astype(np.float32))}
     if path.suffix == ".pkl":
         return read_network_pickle(path)
     if is_torchscript(path):

@@ -1,0 +1,210 @@
+"""Reading published files: the right tensors out of every format, and nothing of theirs run."""
+
+import argparse
+import fractions
+import os
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import constants
+
+from pipeline.errors import UserError
+from pipeline.networks.clip import build_clip
+from pipeline.networks.stylegan2 import Generator
+from pipeline.weights import read_slim, read_weights
+from tests.published import (
+    Sizes,
+    published_format,
+    write_ada_pickle,
+    write_family,
+    write_tensorflow_pickle,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The small files of a family in their published formats."""
+    return tmp_path_factory.mktemp("published")
+
+
+@pytest.fixture(scope="module")
+def sizes(folder) -> Sizes:
+    return write_family(folder, small=True)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "assets"))
+    return tmp_path / "assets"
+
+
+def same(state, expected) -> bool:
+    return state.keys() == expected.keys() and all(torch.equal(state[k], expected[k]) for k in expected)
+
+
+def test_e4e_holds_an_encoder_and_a_generator(folder, sizes):
+    path = folder / "e4e_ffhq_encode.pt"
+    assert same(read_weights("encoder", path), sizes.encoder)
+    assert same(read_weights("generator", path), sizes.generator | {"latent_avg": sizes.latent_avg})
+
+
+def test_stylegan2_alone_is_read(tmp_path, sizes):
+    path = tmp_path / "stylegan2-ffhq-config-f.pt"
+    torch.save({"g_ema": sizes.generator, "latent_avg": sizes.latent_avg[0]}, path)
+    assert same(read_weights("generator", path), sizes.generator | {"latent_avg": sizes.latent_avg[0]})
+
+
+def test_the_other_files_are_read(folder, sizes):
+    assert same(read_weights("identity", folder / "model_ir_se50.pth"), sizes.identity)
+    assert same(read_weights("mapper", folder / "afro.pt"), sizes.mapper)
+    assert np.array_equal(read_weights("directions", folder / "fs3.npy")["relevance"], sizes.relevance)
+
+
+def test_openai_s_archive_makes_the_same_clip(folder, sizes):
+    model = build_clip(read_weights("clip", folder / "ViT-B-32.pt"))
+    for name, value in sizes.clip.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], value, rtol=2e-3, atol=1e-4)  # stored in half precision
+
+
+@pytest.mark.parametrize("write", [write_ada_pickle, write_tensorflow_pickle])
+def test_nvidia_s_pickles_make_the_same_generator(write, tmp_path, sizes):
+    path, average = tmp_path / "network.pkl", torch.randn(32)
+    write(sizes.generator, average, path)
+    state = read_weights("generator", path)
+    assert torch.equal(state.pop("latent_avg"), average)
+    w = torch.randn(2, 32)
+    image = Generator.from_state_dict(state)(w)
+    torch.testing.assert_close(image, Generator.from_state_dict(sizes.generator)(w), rtol=1e-4, atol=1e-4)
+
+
+def test_the_published_keys_are_those_of_our_networks():
+    assert {
+        k.removeprefix("decoder.") for k in published_format("e4e_ffhq_encode.pt")["top_level"]["state_dict"]
+    } >= set(published_format("stylegan2-ffhq-config-f.pt")["top_level"]["g_ema"])
+    with torch.device("meta"):
+        generator = Generator(1024)
+    published = published_format("stylegan2-ffhq-config-f.pt")["top_level"]["g_ema"]
+    assert {k: list(v.shape) for k, v in generator.state_dict().items()} == {k: v[0] for k, v in published.items()}
+
+
+# What a stranger may send
+
+
+class Payload:
+    """Leaves a file behind when it is unpickled by a careless reader."""
+
+    def __init__(self, trace) -> None:
+        self.trace = trace
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.trace}",)
+
+
+class Hidden(Payload):
+    """The same through a function that a lax list of names might allow."""
+
+    def __reduce__(self):
+        return eval, (f"open({str(self.trace)!r}, 'w')",)
+
+
+@pytest.mark.parametrize("payload", [Payload, Hidden])
+@pytest.mark.parametrize("kind", ["pkl", "pt", "old.pt"])
+def test_a_pickle_that_runs_code_is_refused(payload, kind, tmp_path):
+    trace, path = tmp_path / "trace", tmp_path / f"evil.{kind}"
+    content = {"G_ema": payload(trace), "state_dict": {"mapper.x": payload(trace)}}
+    if kind == "pkl":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=kind == "pt")
+    for wanted in ("generator", "mapper"):
+        with pytest.raises(UserError, match="evil"):
+            read_weights(wanted, path)
+    assert not trace.exists()
+    torch.load(path, weights_only=False) if kind == "pt" else None
+    assert kind != "pt" or trace.exists()  # the payload is a real one
+
+
+def test_code_inside_a_storage_of_a_pickle_is_refused(tmp_path):
+    trace, path = tmp_path / "trace", tmp_path / "nested.pkl"
+
+    class Nested:
+        def __reduce__(self):
+            return torch.storage._load_from_bytes, (pickle.dumps(Payload(trace)),)
+
+    path.write_bytes(pickle.dumps({"G_ema": Nested()}))
+    with pytest.raises(UserError, match=r"nested\.pkl"):
+        read_weights("generator", path)
+    assert not trace.exists()
+
+
+def test_a_namespace_of_options_is_the_one_class_that_is_allowed(tmp_path):
+    path = tmp_path / "x.pt"
+    torch.save({"state_dict": {"mapper.a": torch.ones(1)}, "opts": argparse.Namespace(a=1)}, path)
+    assert read_weights("mapper", path).keys() == {"a"}
+    torch.save({"state_dict": {"mapper.a": torch.ones(1)}, "opts": fractions.Fraction(1, 2)}, path)
+    with pytest.raises(UserError, match="can't be read as weights"):
+        read_weights("mapper", path)
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w.pkl", "w.npy", "w.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"not a model", b"PK\3\4 cut"])
+def test_a_damaged_file_is_named(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=name):
+        read_weights("directions" if name == "w.npy" else "generator", tmp_path / name)
+
+
+def test_a_file_of_another_kind_is_named(folder, tmp_path):
+    with pytest.raises(UserError, match=r"afro\.pt holds no directions"):
+        read_weights("directions", folder / "afro.pt")
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(UserError, match=r"list\.pt holds no generator"):
+        read_weights("generator", tmp_path / "list.pt")
+
+
+# Slim copies
+
+
+def test_a_slim_copy_is_read_instead_and_remade_when_its_source_changes(tmp_path, sizes):
+    path, checked = tmp_path / "afro.pt", []
+
+    def write(value: float) -> None:
+        state = {f"mapper.{k}": v + value for k, v in sizes.mapper.items()}
+        torch.save({"state_dict": state | {"decoder.big": torch.zeros(10**6)}, "opts": {}}, path)
+
+    def read():
+        return read_slim("mapper", path, check=lambda: checked.append(1))
+
+    write(0.0)
+    assert same(read(), sizes.mapper)
+    assert same(read(), sizes.mapper)
+    assert len(checked) == 1
+    write(1.0)
+    os.utime(path, (1, 1))
+    assert same(read(), {k: v + 1 for k, v in sizes.mapper.items()})
+    assert len(checked) == 2
+
+
+def test_a_slim_copy_that_was_cut_off_is_remade(folder, sizes, cache):
+    read_slim("mapper", folder / "afro.pt")
+    (kept,) = cache.rglob("*.safetensors")
+    kept.write_bytes(kept.read_bytes()[:100])
+    assert same(read_slim("mapper", folder / "afro.pt"), sizes.mapper)
+
+
+def test_where_nothing_can_be_kept_the_file_itself_serves(folder, sizes, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pipeline.weights.save_file", full)
+    assert same(read_slim("mapper", folder / "afro.pt"), sizes.mapper)
+
+
+def test_reading_warns_of_nothing(folder, sizes):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for kind, name in (("generator", "e4e_ffhq_encode.pt"), ("clip", "ViT-B-32.pt"), ("mapper", "afro.pt")):
+            read_weights(kind, folder / name)
