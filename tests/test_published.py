@@ -1,0 +1,211 @@
+"""The family `ffhq` end to end on files of the published form: small ones from a Hub of our own, and the full size."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import constants
+from PIL import Image
+
+from pipeline import StyleCLIP
+from pipeline.errors import UserError
+from pipeline.registry import REGISTRY, read_registry
+from pipeline.zoo import family_row, main
+from tests.hub import Hub
+from tests.published import write_family
+
+FILES = {
+    "e4e-ffhq": ("public-data/e4e", "e4e_ffhq_encode.pt"),
+    "ir-se50": ("AIRI-Institute/StyleFeatureEditor", "pretrained_models/model_ir_se50.pth"),
+    "landmarks-68": ("public-data/dlib_face_landmark_model", "shape_predictor_68_face_landmarks.dat"),
+    "clip-vit-b-32": (None, "ViT-B-32.pt"),
+    "relevance-ffhq": (None, "fs3.npy"),
+}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory) -> Path:
+    """The small files, laid out as their publishers have them."""
+    made, served = tmp_path_factory.mktemp("made"), tmp_path_factory.mktemp("served")
+    write_family(made, small=True)
+    shutil.copy(REGISTRY.parent / "demo" / "landmarks.dat", made / "shape_predictor_68_face_landmarks.dat")
+    for repo, file in FILES.values():
+        place = served / (repo or "") / file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(made / Path(file).name, place)
+    shutil.move(made / "afro.pt", served / "afro.pt")
+    return served
+
+
+@pytest.fixture
+def hub(served, tmp_path, monkeypatch) -> Hub:
+    """The server, with an empty cache, and a models file whose sources have these files' checksums."""
+    hub = Hub(served)
+    for name, folder in (("HF_HOME", "."), ("HF_HUB_CACHE", "hub"), ("HF_ASSETS_CACHE", "assets")):
+        monkeypatch.setattr(constants, name, str(tmp_path / "cache" / folder))
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
+    lines = []
+    for name, (repo, file) in FILES.items():
+        content = (served / (repo or "") / file).read_bytes()
+        where = f'repo = "{repo}"' if repo else f'url = "{hub.url}/files/{file}"'
+        lines.append(f'[sources.{name}]\n{where}\nfile = "{file}"\nsize = {len(content)}')
+        lines.append(f'sha256 = "{hashlib.sha256(content).hexdigest()}"\n')
+    lines.append(
+        f'[families.ffhq.mappers]\nafro = {{ title = "Afro", url = "{hub.url}/files/afro.pt", file = "afro.pt" }}'
+    )
+    (tmp_path / "own.toml").write_text("\n".join(lines))
+    monkeypatch.setenv("STYLECLIP_MODELS", str(tmp_path / "own.toml"))
+    yield hub
+    hub.close()
+
+
+def test_ffhq_is_fetched_loaded_and_edits_faces(hub, photo):
+    told = set()
+    studio = StyleCLIP.from_pretrained("ffhq", device="cpu", progress=lambda name, *_: told.add(name))
+    assert told == {Path(file).name for _, file in FILES.values()}
+
+    face = studio.align(photo)[0]
+    latent = studio.invert(face)
+    *_, last = studio.optimize(latent, "a person with purple hair", steps=3)
+    assert set(last.losses) == {"clip", "identity", "l2", "total"}
+    edits = [last.edit, studio.map(latent, "afro"), studio.direct(latent, "face with blonde hair", "face")]
+    before = studio.image(latent)
+    for edit in edits:
+        assert edit.image.size == before.size == (64, 64)
+        assert edit.image.tobytes() != before.tobytes()
+        json.dumps(edit.recipe)
+        assert studio.repeat(edit.recipe, latent).image.tobytes() == edit.image.tobytes()
+
+
+def test_with_a_filled_cache_it_starts_without_the_network(hub):
+    first = StyleCLIP.from_pretrained("ffhq", device="cpu", progress=lambda *_: None)
+    picture = first.image(first.sample(1))
+    hub.close()
+    assert family_row("ffhq").ready()
+    again = StyleCLIP.from_pretrained("ffhq", device="cpu")
+    assert again.image(again.sample(1)).tobytes() == picture.tobytes()
+
+
+def test_a_file_that_was_altered_in_the_cache_is_noticed(hub, tmp_path):
+    StyleCLIP.from_pretrained("ffhq", device="cpu", progress=lambda *_: None)
+    path = family_row("ffhq").files["generator"].here().resolve()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"e4e_ffhq_encode\.pt is not the file that was published"):
+        StyleCLIP.from_pretrained("ffhq", device="cpu")
+
+
+def test_a_file_of_another_kind_is_named(hub, tmp_path, monkeypatch):
+    own = Path(os.environ["STYLECLIP_MODELS"])
+    url = f"{hub.url}/files/afro.pt"
+    own.write_text(own.read_text() + f'\n[families.ffhq.files]\nidentity = {{ url = "{url}", file = "afro.pt" }}\n')
+    with pytest.raises(UserError, match=r"afro\.pt"):
+        StyleCLIP.from_pretrained("ffhq", device="cpu", progress=lambda *_: None)
+
+
+def test_the_command_line_lists_fetches_and_verifies(hub, tmp_path, monkeypatch, capsys):
+    environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "pipeline.zoo", "fetch", "ffhq"]
+    fetched = subprocess.run(command, env=environment, cwd=REGISTRY.parents[1], capture_output=True, text=True)
+    assert "not for commercial use" in fetched.stdout
+    assert "e4e_ffhq_encode.pt" in fetched.stdout
+    hub.close()
+
+    def zoo(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["zoo", *arguments])
+        main()
+        return capsys.readouterr().out
+
+    assert zoo("list").splitlines()[1].split()[:2] == ["ffhq", "here"]
+    assert [line.split()[0] for line in zoo("verify", "ffhq").splitlines()].count("ok") == len(FILES)
+    assert str(tmp_path / "cache") in zoo("where", "ffhq")
+    with pytest.raises(SystemExit, match="There is no model “cats”"):
+        zoo("fetch", "cats")
+
+
+# Every family's row
+
+
+def test_every_published_row_states_its_licence_and_terms():
+    for row in read_registry().values():
+        if any(source.path is None for source in row.files.values()) and row.name != "custom":
+            assert "License-NC" in row.licence
+            assert "not for commercial use" in row.terms
+            assert row.resolution
+            assert {"generator", "clip"} <= row.files.keys()
+
+
+# Other domains: pictures that are wider than high, no faces, no encoder
+
+
+@pytest.fixture
+def cars(tmp_path, monkeypatch, seeded_registry) -> StyleCLIP:
+    """The small generator as a family of cars: three quarters of its rows are the picture, and nothing is aligned."""
+    rows = [f'{kind} = {{ path = "{seeded_registry.parent / kind}.safetensors" }}' for kind in ("generator", "encoder")]
+    rows.append(f'clip = {{ path = "{seeded_registry.parent / "clip"}.safetensors" }}')
+    (tmp_path / "own.toml").write_text("[families.wide]\ncrop_rows = 48\n[families.wide.files]\n" + "\n".join(rows))
+    monkeypatch.setenv("STYLECLIP_MODELS", str(tmp_path / "own.toml"))
+    return StyleCLIP.from_pretrained("wide", device="cpu")
+
+
+def test_a_family_without_faces_takes_the_middle_of_a_photo(cars):
+    (found,) = cars.align(Image.new("RGB", (900, 500), "teal"))
+    assert found.landmarks is None
+    assert found.image.size == (256, 192)
+    latent = cars.invert(found)
+    assert cars.image(latent).size == (64, 48)
+    *_, last = cars.optimize(latent, "a sports car", steps=2, preview=32)
+    assert last.image.size == (64, 48)
+    with pytest.raises(UserError, match="256:192"):
+        cars.invert(Image.new("RGB", (300, 300)))
+
+
+def test_a_family_without_directions_says_how_to_get_them(cars):
+    with pytest.raises(UserError, match=r"pipeline\.training\.relevance --model wide"):
+        cars.direct(cars.sample(0), "a red car", "a car")
+
+
+def test_a_generator_of_one_s_own(sizes_file):
+    studio = StyleCLIP.from_pretrained("custom", device="cpu", files=sizes_file)
+    assert studio.image(studio.sample(3)).size == (64, 64)
+    with pytest.raises(UserError, match="random picture"):
+        studio.invert(Image.new("RGB", (256, 256)))
+    with pytest.raises(UserError, match="--generator"):
+        StyleCLIP.from_pretrained("custom", device="cpu")
+
+
+@pytest.fixture
+def sizes_file(tmp_path, monkeypatch) -> dict[str, Path]:
+    """A generator alone, without its mean code, and a CLIP."""
+    monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "assets"))
+    sizes = write_family(tmp_path, small=True)
+    torch.save(sizes.generator, tmp_path / "mine.pt")
+    return {"generator": tmp_path / "mine.pt", "clip": tmp_path / "ViT-B-32.pt"}
+
+
+# The full size
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_ffhq_at_full_size(dtype, tmp_path_factory, photo, capfd):
+    """In a process of its own, whose memory is counted; prints what README says of it."""
+    folder = Path(os.environ.get("FULL_SIZE_FOLDER") or tmp_path_factory.getbasetemp() / "full")
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        write_family(folder, small=False)
+    photo.save(folder / "photo.png")
+    command = [sys.executable, "-m", "tests.full_size", str(folder), dtype]
+    environment = os.environ | {"HF_HOME": str(folder / f"home-{dtype}")}
+    done = subprocess.run(command, env=environment, cwd=REGISTRY.parents[1], capture_output=True, text=True)
+    with capfd.disabled():
+        print("\n" + done.stdout)
+    assert done.returncode == 0, done.stderr
