@@ -19,5 +19,6 @@ def invert(encoder: nn.Module, latent_avg: Tensor, image: Image.Image, rows: int
     if abs(image.width * rows - image.height * encoder.size) > encoder.size:
         shape = "a square picture" if rows == encoder.size else f"{encoder.size}:{rows} wide"
         raise UserError(f"An aligned picture is {shape}; please let the studio align this one first.")
-    offsets = encoder(to_tensor(image, (encoder.size, rows)).to(latent_avg.device))
+    pixels = to_tensor(image, (encoder.size, rows)).to(next(encoder.parameters()))
+    offsets = encoder(pixels).float()
     return Latent((offsets[:, : len(latent_avg)] + latent_avg).cpu())

@@ -42,7 +42,7 @@ def clip_features(model: nn.Module, images: Tensor, normalize: bool) -> Tensor:
     if normalize:
         mean, std = (x.new_tensor(v)[:, None, None] for v in (CLIP_MEAN, CLIP_STD))
         x = ((x + 1) / 2 - mean) / std
-    return F.normalize(model.encode_image(x))
+    return F.normalize(model.encode_image(x).float())
 
 
 def clip_distance(image_features: Tensor, text_features: Tensor) -> Tensor:

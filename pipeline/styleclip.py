@@ -51,10 +51,10 @@ class StyleCLIP:
     ) -> "StyleCLIP":
         """The family `name` of a registry, see `available_models`; what of it is not on this machine is downloaded.
 
-        `device` is CUDA where there is one, else the CPU. `dtype` is what the generator's convolutions compute in:
-        float32 unless told otherwise. `files`, kind -> path, are the user's own for the family "custom". `progress`
-        hears of downloads, which else draw a bar in the terminal. Raises UserError for an unknown name, and for a file
-        that cannot be had or read.
+        `device` is CUDA where there is one, else the CPU. `dtype`, float32 or bfloat16, is what the generator's
+        convolutions, the encoder and CLIP compute in: float32 unless told otherwise. `files`, kind -> path, are the
+        user's own for the family "custom". `progress` hears of downloads, which else draw a bar in the terminal. Raises
+        UserError for an unknown name, and for a file that cannot be had or read.
         """
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         return cls(load_family(family_row(name, registry, files), device, dtype or torch.float32, progress))

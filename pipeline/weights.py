@@ -23,7 +23,7 @@ from .networks.layers import part
 from .unpickling import Record, RefusedPickle, is_torchscript, module_tensors, read_network_pickle, read_torchscript
 
 State = dict[str, Tensor]
-FORMAT = "1"  # of the slim copies: another number remakes them all
+FORMAT = "2"  # of the slim copies: another number remakes them all
 
 log = logging.getLogger(__name__)
 
@@ -79,12 +79,15 @@ def remembered(name: str, stamp: str, make: Callable[[], State]) -> State:
     state = make()
     fresh = kept.with_suffix(".part")
     try:
-        save_file({k: v.contiguous() for k, v in state.items()}, fresh, {"stamp": stamp})
+        # In float32, as the networks hold them: so they can live in the mapped file.
+        kept_state = {k: (v.float() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
+        save_file(kept_state, fresh, {"stamp": stamp})
         fresh.replace(kept)
     except (OSError, SafetensorError) as error:
         log.warning("no slim copy of %s was kept, so the next start will be as slow: %s", name, error)
         fresh.unlink(missing_ok=True)
         return state
+    del state, kept_state
     return load_file(kept)
 
 

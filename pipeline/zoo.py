@@ -22,7 +22,7 @@ from .downloads import Progress, Source, asset, fetch, verify
 from .errors import UserError
 from .faces import FaceFinder
 from .networks.arcface import IRSE
-from .networks.clip import build_clip
+from .networks.clip import build_clip, narrow_clip
 from .networks.e4e import Encoder
 from .networks.mapper import mapper_from_state_dict
 from .networks.stylegan2 import Generator
@@ -30,6 +30,7 @@ from .registry import REGISTRY, Defaults, Row, read_registry
 from .weights import State, read_slim, remembered
 
 T = TypeVar("T")
+_NARROWED = {"encoder": nn.Module.bfloat16, "clip": narrow_clip}  # kind -> what makes it compute in bfloat16
 
 
 @dataclass
@@ -95,7 +96,8 @@ def family_row(name: str, registry: Path | str = REGISTRY, own: Mapping[str, str
 
 
 def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Progress | None = None) -> Family:
-    """The models of a family on a device; `dtype` is what the generator's convolutions compute in.
+    """The models of a family on a device; `dtype`, float32 or bfloat16, is what the generator's
+    convolutions, the encoder and CLIP compute in.
 
     Fetches what is not here; `progress` hears of it. Raises UserError when a file cannot be had or read.
     """
@@ -118,7 +120,11 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
     def network(kind: str, build: Callable[[State], nn.Module]) -> nn.Module | None:
         if kind not in files:
             return None
-        return _built(build, _read(kind, files[kind]), files[kind]).to(device)
+        made = _built(build, _read(kind, files[kind]), files[kind])
+        if dtype == torch.bfloat16 and kind in _NARROWED:
+            _NARROWED[kind](made)
+            _copy_views(made)
+        return made.to(device)
 
     finder = None
     if "landmarks" in files:
@@ -129,13 +135,23 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
         row=row,
         generator=generator,
         latent_avg=average.float().to(device),
-        clip=network("clip", build_clip),
         encoder=network("encoder", Encoder.from_state_dict),
+        clip=network("clip", build_clip),
         identity=network("identity", IRSE.from_state_dict),
         directions=_directions(row, generator),
         faces=finder,
         device=device,
     )
+
+
+def _copy_views(network: nn.Module) -> None:
+    """Copy what is small: each of these tensors is a view of the mapped file, and would keep all of it in memory."""
+    for module in network.modules():
+        for name, buffer in module._buffers.items():
+            module._buffers[name] = buffer.clone()
+        for parameter in module._parameters.values():
+            if parameter is not None and parameter.dtype == torch.float32:
+                parameter.data = parameter.data.clone()
 
 
 def relevance_path(row: Row) -> Path:

@@ -47,6 +47,14 @@ def build_clip(state_dict: Mapping[str, Tensor]) -> CLIP:
     return model.eval().requires_grad_(False)
 
 
+def narrow_clip(model: CLIP) -> None:
+    """Put the large weights into bfloat16; the norms stay float32, as in OpenAI's half precision."""
+    clip.model.convert_weights(model)
+    for p in model.parameters():
+        if p.dtype == torch.float16:
+            p.data = p.data.to(torch.bfloat16)
+
+
 def tokenize(texts: str | Sequence[str]) -> Tensor:
     """Texts -> (N, 77) long. Texts that are too long are cut."""
     return clip.tokenize([texts] if isinstance(texts, str) else list(texts), truncate=True)
@@ -62,5 +70,5 @@ def is_too_long(text: str) -> bool:
 
 
 def encode_text(model: CLIP, tokens: Tensor) -> Tensor:
-    """Tokens (N, 77) -> embeddings (N, E), not normalised. Columns after the longest text are left out."""
-    return model.encode_text(tokens[:, : int(tokens.argmax(1).max()) + 1])
+    """Tokens (N, 77) -> embeddings (N, E), float32, not normalised. Columns after the longest text are left out."""
+    return model.encode_text(tokens[:, : int(tokens.argmax(1).max()) + 1]).float()
