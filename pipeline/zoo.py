@@ -96,8 +96,7 @@ def family_row(name: str, registry: Path | str = REGISTRY, own: Mapping[str, str
 
 
 def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Progress | None = None) -> Family:
-    """The models of a family on a device; `dtype`, float32 or bfloat16, is what the generator's
-    convolutions, the encoder and CLIP compute in.
+    """The models of a family on a device; in `dtype`, float32 or bfloat16, compute generator, encoder and CLIP.
 
     Fetches what is not here; `progress` hears of it. Raises UserError when a file cannot be had or read.
     """
@@ -166,6 +165,10 @@ def _directions(row: Row, generator: Generator) -> Directions | None:
     if source is None:
         return None
     state = {k: v.float() for k, v in _read("directions", source).items()}
+    if state["relevance"].ndim != 2 or len(state["relevance"]) > sum(
+        layer.channels for layer in generator.style_layers
+    ):
+        raise UserError(f"The file {source.name} was not measured on this generator: the numbers of channels differ.")
     if "style_std" not in state:  # published matrices come without: seconds, once for a generator
         path = fetch(row.files["generator"])
         about = path.resolve().stat()
