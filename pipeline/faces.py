@@ -8,15 +8,17 @@ from typing import Any, BinaryIO
 import dlib
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter
 
 from .errors import UserError
 
 MIN_SIDE, MAX_SIDE = 32, 16_384  # of a photo, in pixels
 MAX_PIXELS = 80_000_000
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # Pillow reads stranger ones, some with other programs
 DETECTION_SIDE = 800  # larger photos are searched for faces at this size; dlib finds faces of 80 px and more
 LANDMARK_BOX = 256  # landmarks are read off a face whose box is scaled to this width
+SURE = 0.5  # dlib's score for what is a face for certain; false ones score less, and come later than their size says
 BOX_SHIFTS = 0.04 * np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)])  # in widths of the box
 BOX_ZOOMS = (0.92, 1.0, 1.08)
 
@@ -28,8 +30,9 @@ class Face:
     """A face found in a photo.
 
     `image` is the aligned crop, square, RGB. In pixels of the upright photo: `landmarks` (68, 2) as iBUG orders them,
-    and `quad` (4, 2), the corners of the crop from top left counter-clockwise. Where no face was looked for, because
-    the model draws other things, there are no landmarks, and the crop may be wider than high.
+    and `quad` (4, 2), the corners of the crop from top left counter-clockwise, as distances from the photo's left and
+    top edge. Where no face was looked for, because the model draws other things, there are no landmarks, and the crop
+    may be wider than high.
     """
 
     image: Image.Image
@@ -38,19 +41,28 @@ class Face:
 
 
 def open_photo(photo: Photo) -> Image.Image:
-    """Any picture as an upright RGB image; transparent parts become white.
+    """Any picture, of several frames the first, as an upright RGB image; transparent parts become white.
 
     Raises UserError when it cannot be read, is too small or too large.
     """
     try:
-        image = photo if isinstance(photo, Image.Image) else Image.open(photo)
-        _check_size(*image.size)
+        image = photo if isinstance(photo, Image.Image) else Image.open(photo, formats=FORMATS)
+        _check_size(*image.size)  # before anything is decoded
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        return _to_rgb(_upright(image))
+    except (UserError, MemoryError):
+        raise
     except Image.DecompressionBombError:
         raise UserError(f"This picture is too large; please use at most {MAX_PIXELS // 10**6} megapixels.") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+    except Exception:  # the decoders raise nearly anything for a broken file
         raise UserError("This file could not be read as a picture; please choose a JPEG or PNG file.") from None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a damaged EXIF block does not spoil the picture
+        return image.copy()
 
 
 def _check_size(width: int, height: int) -> None:
@@ -64,13 +76,15 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):  # 16-bit greys, which PIL would clip instead of scaling
-        grey = np.asarray(image, dtype=np.float32)
-        image = Image.fromarray((grey * (255 / max(grey.max(), 255))).clip(0, 255).astype(np.uint8))
+    if image.mode.startswith(("I", "F")):  # greys of 16 or 32 bits, which PIL would clip instead of scaling
+        grey = np.nan_to_num(np.asarray(image, dtype=np.float32))
+        scales = (65535,) if image.mode.startswith("I;16") else (1, 255, 65535)  # of 32 bits any part may be in use
+        white = next((scale for scale in scales if grey.max() <= scale), grey.max())
+        image = Image.fromarray(np.rint(grey * (255 / white)).clip(0, 255).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def centred(photo: Image.Image, width: int, height: int) -> Face:
@@ -92,18 +106,19 @@ class FaceFinder:
         self.lock = threading.Lock()  # dlib's detector keeps state while it scans
 
     def find(self, photo: Image.Image, size: int) -> list[Face]:
-        """Faces of an RGB photo, aligned to `size` px, the largest and surest first. Raises UserError for none."""
+        """Faces of an RGB photo, aligned to `size` px, the largest first. Raises UserError for none."""
         faces = []
         for box in self._boxes(photo):
             landmarks = self._landmarks(photo, box)
             quad = face_quad(landmarks)
-            faces.append(Face(crop_quad(photo, quad, size, 4 * size), landmarks, quad))
+            image = crop_quad(photo, quad, size, 4 * size)
+            faces.append(Face(image, landmarks, sampled_corners(photo.size, quad, size)))
         if not faces:
             raise UserError("No face was found; please use a photo in which a face looks towards the camera.")
         return faces
 
     def _boxes(self, photo: Image.Image) -> list[NDArray[np.float64]]:
-        """Boxes (left, top, right, bottom), ordered by size times score."""
+        """Boxes (left, top, right, bottom), the largest first, but doubtful ones later."""
         scale = min(1.0, DETECTION_SIDE / max(photo.size))
         pixels = np.asarray(_resized(photo, scale))
         for upsample in (0, 1):  # up-sampling finds smaller faces, but also false ones beside a large face
@@ -111,7 +126,7 @@ class FaceFinder:
                 boxes, scores, _ = self.detector.run(pixels, upsample, 0.0)
             if boxes:
                 break
-        order = sorted(range(len(boxes)), key=lambda i: boxes[i].width() * scores[i], reverse=True)
+        order = sorted(range(len(boxes)), key=lambda i: boxes[i].width() * min(scores[i], SURE), reverse=True)
         return [np.array([b.left(), b.top(), b.right() + 1, b.bottom() + 1]) / scale for b in (boxes[i] for i in order)]
 
     def _landmarks(self, photo: Image.Image, box: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -165,12 +180,11 @@ def crop_quad(photo: Image.Image, quad: NDArray, size: int, transform_size: int)
     It is sampled at `transform_size` first. Parts outside the photo are mirrored, blurred and faded into the median
     colour.
     """
-    quad_size = float(np.hypot(*(quad[3] - quad[0])))
-    shrink = int(quad_size / size * 0.5)
+    shrink, reduced = _reduction(photo.size, quad, size)
     if shrink > 1:
-        reduced = [int(np.rint(side / shrink)) for side in photo.size]
         photo = photo.resize(reduced, Image.Resampling.LANCZOS)
-        quad, quad_size = quad / shrink, quad_size / shrink
+        quad = quad / shrink
+    quad_size = float(np.hypot(*(quad[3] - quad[0])))
 
     border = max(int(np.rint(quad_size * 0.1)), 3)
     low, high = np.floor(quad.min(0)).astype(int), np.ceil(quad.max(0)).astype(int)
@@ -190,6 +204,24 @@ def crop_quad(photo: Image.Image, quad: NDArray, size: int, transform_size: int)
     corners = (quad + 0.5).ravel().tolist()
     photo = photo.transform((transform_size,) * 2, Image.Transform.QUAD, corners, Image.Resampling.BILINEAR)
     return photo if size == transform_size else photo.resize((size, size), Image.Resampling.LANCZOS)
+
+
+def sampled_corners(photo_size: tuple[int, int], quad: NDArray, size: int) -> NDArray[np.float64]:
+    """Where the corners (4, 2) of `crop_quad` lie in the photo, as distances from its left and top edge.
+
+    They are not quite the quad's: half a pixel is added after the photo was shrunk, and to whole pixels.
+    """
+    shrink, reduced = _reduction(photo_size, quad, size)
+    return (quad / shrink + 0.5) * np.array(photo_size) / reduced
+
+
+def _reduction(photo_size: tuple[int, int], quad: NDArray, size: int) -> tuple[int, tuple[int, int]]:
+    """By which factor a photo is shrunk before a crop of `size` pixels, and its (width, height) then."""
+    shrink = int(np.hypot(*(quad[3] - quad[0])) / size * 0.5)
+    if shrink <= 1:
+        return 1, photo_size
+    width, height = (int(np.rint(side / shrink)) for side in photo_size)
+    return shrink, (width, height)
 
 
 def _faded_margin(photo: Image.Image, before: NDArray, after: NDArray, blur: float) -> Image.Image:

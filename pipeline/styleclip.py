@@ -20,6 +20,7 @@ from .latents import Latent
 from .losses import clip_distance, clip_features, identity_distance, identity_features
 from .mapper import apply_mapper
 from .optimization import Loss, optimize
+from .pasting import paste
 from .registry import REGISTRY
 from .text import Texts, check_pair, check_prompt
 from .zoo import Family, family_row, load_family
@@ -71,6 +72,10 @@ class StyleCLIP:
         if self.family.faces is None:
             return [centred(photo, size, self._rows(size))]
         return self.family.faces.find(photo, size)
+
+    def paste(self, photo: Photo, face: Face, image: Image.Image) -> Image.Image:
+        """The photo in which `align` found `face`, with an edited `image` of that face in its place (RGB, upright)."""
+        return paste(open_photo(photo), face, image)
 
     def invert(self, face: Face | Image.Image) -> Latent:
         """The code in W+ of a face, or of a picture that is aligned already (e4e).
