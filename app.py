@@ -1,7 +1,7 @@
 """Start the studio: `python app.py [--model NAME] [--share]`; also what a Space runs, see docs/spaces.md.
 
 The model family is STYLECLIP_MODEL's where --model is not given; host and port go by Gradio's own conventions
-(GRADIO_SERVER_NAME, GRADIO_SERVER_PORT).
+(GRADIO_SERVER_NAME, GRADIO_SERVER_PORT). The page has a menu to change the model, except with --share and on a Space.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ def main() -> None:
         studio = StyleCLIP.from_pretrained(options.model)
     except UserError as error:
         sys.exit(str(error))
-    build(on_gpu(studio)).queue(max_size=LONGEST_LINE).launch(share=options.share, **LAUNCH)
+    # The menu changes the model for everybody: not where strangers share the page.
+    alone = not options.share and "SPACE_ID" not in os.environ
+    page = build(on_gpu(studio), load=StyleCLIP.from_pretrained if alone else None)
+    page.queue(max_size=LONGEST_LINE).launch(share=options.share, **LAUNCH)
 
 
 if __name__ == "__main__":

@@ -6,18 +6,20 @@ import gradio as gr
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.zoo import available_models
+from pipeline.registry import read_registry
 from webapp.guard import guard
 from webapp.lossplot import plot, progress
 from webapp.panels.result import file_name
-from webapp.presets import FILE, presets, tomllib
+from webapp.presets import FILE, Pair, presets, tomllib
 
 
 def test_every_family_has_suggestions():
-    for family in [*available_models(), "a family of its own"]:
-        known = presets(family)
+    rows = read_registry()
+    for name, row in rows.items():
+        known = presets(name, row.defaults)
         assert known.prompts and known.pairs
-    assert set(tomllib.loads(FILE.read_text())) <= {"default", *available_models()}
+    assert presets("cars", rows["cars"].defaults).pairs == (Pair("a car", "a sports car"),)
+    assert set(tomllib.loads(FILE.read_text())) <= set(rows)
 
 
 def test_a_user_error_is_told_as_it_is_but_never_as_markup():

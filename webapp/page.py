@@ -1,17 +1,20 @@
-"""The page: the panels put together, and what is computed for it once, at start."""
+"""The page: the panels put together, and what is computed for it once, before it is shown."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import gradio as gr
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
-from webapp.panels import directions, mappers, optimization, photo, result
+from webapp.panels import directions, mappers, models, optimization, photo, result
 from webapp.presets import Presets, presets
 from webapp.session import Session
+from webapp.stage import Lent, replace
 from webapp.theme import CSS, theme
 
 TITLE = "StyleCLIP Studio"
@@ -30,11 +33,13 @@ LAUNCH: dict[str, Any] = {
 }
 """Arguments for `launch()` that belong to the page; host, port and share are the caller's."""
 
+Switch = Callable[[str], None]
+
 
 def first_session(studio: StyleCLIP, known: Presets) -> Session:
-    """What a first visitor finds: an example face, already edited with the first known good pair."""
+    """What a first visitor finds: an example face, or a random picture, already edited with the first good pair."""
     session = Session()
-    if photo.EXAMPLES:
+    if photo.EXAMPLES and photo.finds_faces(studio):
         face = studio.align(photo.EXAMPLES[0])[0]
         latent = studio.invert(face)
     else:
@@ -47,26 +52,58 @@ def first_session(studio: StyleCLIP, known: Presets) -> Session:
     return session
 
 
-def build(studio: StyleCLIP) -> gr.Blocks:
-    """The page for one studio; serve it with `.queue().launch(**LAUNCH)`."""
-    known = presets(studio.family.name)
+def build(studio: StyleCLIP, load: Callable[[str], StyleCLIP] | None = None) -> gr.Blocks:
+    """The page for one studio; serve it with `.queue().launch(**LAUNCH)`.
+
+    With `load`, which makes a studio of a family's name, the page has a menu to change the model, for all visitors at
+    once: give it where they are one person, or know each other. The new model is loaded before the old one is let go,
+    so that one that fails costs nobody anything. Both are in memory meanwhile, which is less than it seems: the weights
+    are files mapped into memory, whose pages the system drops when it needs the room.
+    """
+    lent = Lent(studio)
+
+    def switch(name: str) -> None:
+        nonlocal lent
+        if name == lent.family.name:
+            return
+        fresh = Lent(load(name))
+        with ThreadPoolExecutor(1) as elsewhere:  # in the thread of a handler, Gradio makes updates of components
+            replace(page, elsewhere.submit(_drawn, fresh, switch).result())
+        lent.take_back()
+        lent = fresh
+
+    page = _drawn(lent, switch if load else None)
+    return page
+
+
+def _drawn(studio: StyleCLIP | Lent, switch: Switch | None) -> gr.Blocks:
+    known = presets(studio.family.name, studio.family.defaults)
     session = first_session(studio, known)
+    first_tab = "directions" if studio.family.directions else "optimization"
+    width, height = session.picture.size
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(AN_HOUR // 4, AN_HOUR)) as page:
         state = gr.State(session, time_to_live=AN_HOUR)
-        gr.HTML(
-            '<header id="masthead"><h1>StyleCLIP <span>Studio</span></h1>'
-            "<p>Pick a face, say what should change, and watch it change.</p></header>"
-        )
+        with gr.Row(elem_id="top"):
+            thing = photo.thing(studio)
+            gr.HTML(
+                '<header id="masthead"><h1>StyleCLIP <span>Studio</span></h1>'
+                f"<p>Pick a {thing}, say what should change, and watch it change.</p></header>"
+                f"<style>:root {{ --aspect: {width} / {height}; }}</style>"
+            )
+            if switch:
+                models_panel = models.layout(studio.family.row)
+            else:
+                models.fixed(studio.family.row)
         with gr.Row(elem_id="studio"):
             with gr.Column(elem_id="face"):
-                gr.HTML("<h2>The face</h2>")
-                photo_panel = photo.layout(session)
+                gr.HTML(f"<h2>The {thing}</h2>")
+                photo_panel = photo.layout(studio, session)
             with gr.Column(elem_id="work"):
-                with gr.Column(elem_id="edit-card"), gr.Tabs(selected="directions"):
+                with gr.Column(elem_id="edit-card"), gr.Tabs(selected=first_tab):
                     with gr.Tab("Optimization", id="optimization"):
-                        optimization_panel = optimization.layout(known.prompts, studio.family.defaults.steps)
+                        optimization_panel = optimization.layout(studio, known.prompts)
                     with gr.Tab("Mappers", id="mappers"):
-                        mappers_panel = mappers.layout(studio, session.latent)
+                        mappers_panel = mappers.layout(studio, session)
                     with gr.Tab("Global directions", id="directions"):
                         directions_panel = directions.layout(studio, known.pairs, session)
                 result_panel = result.layout(session)
@@ -81,4 +118,7 @@ def build(studio: StyleCLIP) -> gr.Blocks:
         optimization.connect(optimization_panel, result_panel, studio, known.prompts, state, JOB)
         mappers.connect(mappers_panel, result_panel, studio, state, JOB)
         directions.connect(directions_panel, result_panel, studio, known.pairs, state, JOB)
+        if switch:
+            models.connect(models_panel, studio.family.row, switch, state, JOB)
+            page.load(None, None, None, js=models.WATCH)
     return page

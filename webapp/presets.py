@@ -6,6 +6,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.registry import Defaults
+
 FILE = Path(__file__).with_name("presets.toml")
 
 
@@ -34,10 +36,14 @@ class Presets:
     pairs: tuple[Pair, ...]
 
 
-def presets(family: str) -> Presets:
-    """The suggestions for a family by its name in checkpoints/models.toml; the paper's where it has none."""
-    table = tomllib.loads(FILE.read_text(encoding="utf-8"))
-    rows = table.get(family, table["default"])
+def presets(family: str, defaults: Defaults) -> Presets:
+    """The suggestions for a family by its name in checkpoints/models.toml; for one that has none its default texts."""
+    rows = tomllib.loads(FILE.read_text(encoding="utf-8")).get(family)
+    if rows is None:
+        return Presets(
+            prompts=(Prompt(defaults.target, defaults.l2, defaults.identity),),
+            pairs=(Pair(defaults.neutral, defaults.target),),
+        )
     return Presets(
         prompts=tuple(Prompt(**row) for row in rows["prompts"]),
         pairs=tuple(Pair(**row) for row in rows["pairs"]),

@@ -29,6 +29,8 @@ class Session:
     """What the newest edit is compared with: the face's picture, or the average face for words alone."""
     stop: bool = False
     """Set by the Stop button, read between two steps of an optimization."""
+    cancel: bool = False
+    """Set by the Cancel button of a download, read while it runs."""
 
     def start_from(self, latent: Latent, picture: Image.Image, face: Face | None = None) -> None:
         """Take another face; the edit of the one before goes with it."""

@@ -9,6 +9,8 @@ from gradio_client.exceptions import AppError
 from webapp.panels.optimization import THIS_FACE
 from webapp.panels.photo import EXAMPLES
 
+ENDPOINTS = {"/align", "/invert", "/optimize", "/map", "/direct", "/sample"}
+
 
 def arrive(url):
     """Another visitor; a busy machine may take its time."""
@@ -22,7 +24,7 @@ def visitor(url):
 
 def test_the_endpoints_have_names(visitor):
     named = visitor.view_api(return_format="dict")["named_endpoints"]
-    assert set(named) == {"/align", "/invert", "/optimize", "/map", "/direct", "/sample"}
+    assert set(named) == ENDPOINTS
 
 
 def test_a_photo_goes_all_the_way(visitor, shown_studio):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +45,13 @@ def usual_threshold(studio: StyleCLIP, target: str, neutral: str) -> float:
 
 def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Directions:
     """Draw the panel; the first of `pairs` stands in its fields, with the β that suits it."""
-    with gr.Row(elem_classes="two"):
+    threshold, missing = 0.1, ""
+    try:
+        threshold = usual_threshold(studio, pairs[0].target, pairs[0].neutral)
+    except UserError as error:  # this family's relevance has not been measured
+        missing = re.sub("`(.+?)`", r"<code>\1</code>", html.escape(str(error)))
+    gr.HTML(f'<p class="note">{missing}</p>', visible=bool(missing), elem_id="no-directions")
+    with gr.Column(visible=not missing), gr.Row(elem_classes="two"):
         with gr.Column():
             with gr.Row(elem_classes="from-to"):
                 neutral = gr.Textbox(pairs[0].neutral, label="From (neutral)", min_width=120, elem_id="neutral")
@@ -63,10 +70,10 @@ def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Dire
             strength = gr.Slider(
                 -10, 10, studio.family.defaults.strength, step=0.1, label="Strength α", buttons=[], elem_id="alpha"
             )
-            threshold = gr.Slider(
+            beta = gr.Slider(
                 0.02,
                 0.9,
-                usual_threshold(studio, pairs[0].target, pairs[0].neutral),
+                threshold,
                 step=0.001,
                 label="Only related channels, β",
                 buttons=[],
@@ -75,7 +82,7 @@ def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Dire
             with gr.Row(elem_classes="actions"):
                 kept = gr.HTML(kept_note(session.edit.channels if session.edit else None), label="kept", elem_id="kept")
                 run = gr.Button("Apply", variant="primary", elem_id="apply-direction")
-    return Directions(neutral, target, chips, strength, threshold, run, kept)
+    return Directions(neutral, target, chips, strength, beta, run, kept)
 
 
 def connect(

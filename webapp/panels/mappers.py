@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from PIL import Image, ImageOps
 
-from pipeline import Latent, StyleCLIP
+from pipeline import StyleCLIP
 from pipeline.errors import UserError
+from webapp.arrival import DOWNLOAD, arriving, bytes_of, megabytes
 from webapp.guard import guard
 from webapp.panels.result import Result, on_screen, shown, take_home
 from webapp.session import Session
+
+THUMB = 256  # pixels
 
 
 @dataclass(frozen=True)
@@ -20,38 +25,60 @@ class Mappers:
 
     gallery: gr.Gallery
     name: gr.Textbox
+    progress: gr.HTML
     strength: gr.Slider
 
 
-def layout(studio: StyleCLIP, latent: Latent) -> Mappers:
-    """Draw the panel: what each mapper makes of one face, and the strength."""
+def thumbs(studio: StyleCLIP, session: Session) -> list[str]:
+    """What each mapper makes of one face; the face itself in grey for those that are still to be downloaded."""
+    pictures = []
+    for name, (_, source) in studio.family.row.mappers.items():
+        picture = studio.map(session.latent, name).image if source.here() else _grey(session.picture)
+        pictures.append(on_screen(ImageOps.contain(picture, (THUMB, THUMB))))
+    return pictures
+
+
+def _grey(picture: Image.Image) -> Image.Image:
+    grey = picture.convert("L").convert("RGB")
+    return Image.blend(grey, Image.new("RGB", grey.size, (128, 128, 128)), 0.5)
+
+
+def captions(studio: StyleCLIP) -> list[str]:
+    """The mappers' titles, with the size of what is still to be downloaded."""
+    rows = studio.family.row.mappers.values()
+    return [title if source.here() else f"{title} · {megabytes(bytes_of([source]))}" for title, source in rows]
+
+
+def layout(studio: StyleCLIP, session: Session) -> Mappers:
+    """Draw the panel: what each mapper makes of the session's face, and the strength."""
     usual = studio.family.defaults.mapper_strength
-    titles = studio.mappers()
-    if not titles:
-        gr.HTML('<p class="note">This model family comes without mappers.</p>')
+    some = bool(studio.mappers())
+    if not some:
+        gr.HTML('<p class="note">This model family comes without mappers.</p>', elem_id="no-mappers")
     gallery = gr.Gallery(
-        value=[(on_screen(studio.map(latent, name).image), title) for name, title in titles.items()],
+        value=list(zip(thumbs(studio, session), captions(studio), strict=True)),
         label="Mappers",
         show_label=False,
         allow_preview=False,
         buttons=[],
         container=False,
-        visible=bool(titles),
+        visible=some,
         elem_id="mappers",
         elem_classes="thumbs captioned",
     )
     name = gr.Textbox("", label="mapper", visible=False)
+    progress = gr.HTML(label="download", elem_id="mapper-download")
     strength = gr.Slider(
         round(-2 * usual, 3),
         round(3 * usual, 3),
         usual,
         step=round(usual / 10, 3),
         label=f"Strength ({usual:g} as trained)",
-        visible=bool(titles),
+        visible=some,
         buttons=[],
         elem_id="mapper-strength",
     )
-    return Mappers(gallery, name, strength)
+    return Mappers(gallery, name, progress, strength)
 
 
 def connect(panel: Mappers, result: Result, studio: StyleCLIP, state: gr.State, job: dict[str, Any]) -> None:
@@ -67,12 +94,24 @@ def connect(panel: Mappers, result: Result, studio: StyleCLIP, state: gr.State, 
         session.keep(studio.map(session.latent, name, strength))
         return shown(session)
 
+    @guard
     def choose(event: gr.SelectData) -> str:
         return list(studio.mappers())[event.index]
 
+    @guard
+    def download(name: str) -> Iterator[str]:
+        """Before its first use, and beside what computes: other visitors need not wait for it."""
+        source = studio.family.row.mappers[name][1]
+        if not source.here():
+            yield from arriving([source], lambda: False)
+        yield ""
+
+    silent: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
     fields = [panel.name, panel.strength, state]
-    chosen = panel.gallery.select(choose, None, panel.name, api_visibility="private", queue=False)
-    applied = chosen.then(apply, fields, result.picture, api_visibility="private", **job)
+    chosen = panel.gallery.select(choose, None, panel.name, **silent)
+    arrived = chosen.success(download, panel.name, panel.progress, api_visibility="private", **DOWNLOAD)
+    arrived.failure(lambda: "", None, panel.progress, **silent)
+    applied = arrived.success(apply, fields, result.picture, api_visibility="private", **job)
     moved = panel.strength.input(apply, fields, result.picture, api_name="map", trigger_mode="always_last", **job)
     take_home(result, applied, state)
     take_home(result, moved, state)

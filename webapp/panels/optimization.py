@@ -13,6 +13,7 @@ from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from webapp.guard import guard
 from webapp.lossplot import plot, progress
+from webapp.panels.photo import thing
 from webapp.panels.result import Result, on_screen, shown, take_home
 from webapp.presets import Prompt
 from webapp.session import Session
@@ -37,8 +38,9 @@ class Optimization:
     progress: gr.HTML
 
 
-def layout(prompts: tuple[Prompt, ...], steps: int) -> Optimization:
-    """Draw the panel; the first of `prompts` stands in its field. `steps` is the family's own number."""
+def layout(studio: StyleCLIP, prompts: tuple[Prompt, ...]) -> Optimization:
+    """Draw the panel; the first of `prompts` stands in its field."""
+    steps, face = studio.family.defaults.steps, thing(studio)
     with gr.Row(elem_classes="two"):
         with gr.Column():
             words = gr.Textbox(value=prompts[0].words, label="What should be seen", elem_id="prompt")
@@ -55,7 +57,13 @@ def layout(prompts: tuple[Prompt, ...], steps: int) -> Optimization:
         with gr.Column():
             slider = gr.Slider(1, max(300, steps), steps, step=1, label="Steps", buttons=[], elem_id="steps")
             l2 = gr.Slider(
-                0, 0.02, prompts[0].l2, step=0.0005, label="Stay near the face, λ L2", buttons=[], elem_id="l2"
+                0,
+                0.02,
+                prompts[0].l2,
+                step=0.0005,
+                label=f"Stay near the {face}, λ L2",
+                buttons=[],
+                elem_id="l2",
             )
             identity = gr.Slider(
                 0,
@@ -63,11 +71,13 @@ def layout(prompts: tuple[Prompt, ...], steps: int) -> Optimization:
                 prompts[0].identity,
                 step=0.0005,
                 label="Stay the same person, λ ID",
+                visible=studio.family.identity is not None,
                 buttons=[],
                 elem_id="identity",
             )
     with gr.Row(elem_classes="actions"):
-        start = gr.Radio([THIS_FACE, NO_FACE], value=THIS_FACE, label="Start from", elem_id="start-from")
+        this = (f"This {face}", THIS_FACE)
+        start = gr.Radio([this, NO_FACE], value=THIS_FACE, label="Start from", elem_id="start-from")
         run = gr.Button("Optimize", variant="primary", elem_id="optimize")
         stop = gr.Button("Stop", interactive=False, elem_id="stop")
         bar = gr.HTML(progress(0, steps), label="progress", elem_id="progress")
@@ -98,9 +108,13 @@ def connect(
         elif session.latent is None:
             raise UserError("Choose a face first.")
         else:
+            knows_people = studio.family.identity is not None
+            identity = identity if knows_people else 0.0
             run = studio.optimize(session.latent, words, steps, l2, identity, preview=PREVIEW)
             before = session.picture
-            weights = {"CLIP": ("clip", 1.0), "λ L2": ("l2", l2), "λ ID": ("identity", identity)}
+            weights = {"CLIP": ("clip", 1.0), "λ L2": ("l2", l2)}
+            if knows_people:
+                weights["λ ID"] = ("identity", identity)
         curves: dict[str, list[float]] = {name: [] for name in weights}
         yield gr.skip(), gr.skip(), plot(curves, steps), progress(0, steps), gr.Button(interactive=True)
         shown_before = on_screen(before)

@@ -38,19 +38,43 @@ class Photo:
     truncation: gr.Number
 
 
+def finds_faces(studio: StyleCLIP) -> bool:
+    """Whether the model looks for a face in a photo, and can read it."""
+    return studio.family.faces is not None and studio.family.encoder is not None
+
+
+def thing(studio: StyleCLIP) -> str:
+    """What the page calls that which is edited."""
+    return "face" if studio.family.faces is not None else "picture"
+
+
 def note(sentence: str) -> str:
     """The line under the face."""
     return f'<p class="note" role="status">{sentence}</p>'
 
 
-def faces_note(count: int) -> str:
+def faces_note(studio: StyleCLIP, count: int) -> str:
     """How many faces were found, and which is used."""
+    if studio.family.faces is None:
+        return note("No face is looked for with this model: the middle of the photo is used.")
     return note("One face found." if count == 1 else f"{count} faces found; the largest is used.")
 
 
-def layout(session: Session) -> Photo:
+def first_note(studio: StyleCLIP, session: Session) -> str:
+    """What to know of the first face, and of what the model can do with photos."""
+    if session.face:
+        return faces_note(studio, 1)
+    start = f"A random {thing(studio)}."
+    if studio.family.encoder is None:
+        return note(f"{start} This model can't read photos, so every edit starts from one like it.")
+    return note(f"{start} Of a photo, the middle is used: this model looks for no face in it.")
+
+
+def layout(studio: StyleCLIP, session: Session) -> Photo:
     """Draw the panel with the face that the session starts with."""
+    reads = studio.family.encoder is not None
     photo = gr.Image(
+        visible=reads,
         value=str(EXAMPLES[0]) if session.face else None,
         label="Photo",
         type="filepath",
@@ -69,31 +93,32 @@ def layout(session: Session) -> Photo:
         allow_preview=False,
         buttons=[],
         container=False,
-        visible=bool(EXAMPLES),
+        visible=bool(EXAMPLES) and finds_faces(studio),
         elem_id="examples",
         elem_classes="thumbs",
     )
-    random = gr.Button("Random face", elem_id="random")
+    random = gr.Button(f"Random {thing(studio)}", elem_id="random")
     with gr.Row(elem_id="face-pair"):
         crop = gr.Image(
+            visible=reads,
             value=on_screen(session.face.image) if session.face else None,
-            label="Aligned",
+            label="Aligned" if finds_faces(studio) else "Cropped",
             interactive=False,
             buttons=[],
             min_width=120,
             elem_id="crop",
-            alt_text="The face as found in the photo, upright and cropped",
+            alt_text="What is taken from the photo, upright and cropped",
         )
         inversion = gr.Image(
             value=on_screen(session.picture),
-            label="Inversion",
+            label="Inversion" if reads else "Random",
             interactive=False,
             buttons=[],
             min_width=120,
             elem_id="inversion",
-            alt_text="The face as the model draws it: the starting point of every edit",
+            alt_text=f"The {thing(studio)} as the model draws it: the starting point of every edit",
         )
-    line = gr.HTML(faces_note(1) if session.face else note("A random face."), label="note", elem_id="photo-note")
+    line = gr.HTML(first_note(studio, session), label="note", elem_id="photo-note")
     seed = gr.Number(0, label="seed", precision=0, visible=False)
     truncation = gr.Number(TRUNCATION, label="truncation", visible=False)
     return Photo(photo, examples, random, crop, inversion, line, seed, truncation)
@@ -110,7 +135,7 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
             raise UserError("Choose a picture first.")
         faces = studio.align(photo)
         session.face = faces[0]
-        return on_screen(faces[0].image), faces_note(len(faces))
+        return on_screen(faces[0].image), faces_note(studio, len(faces))
 
     @guard
     def choose(event: gr.SelectData, session: Session) -> tuple[str, str, str]:
@@ -131,7 +156,7 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
         """Make up a face that belongs to nobody: `seed` says which, `truncation` (0 to 1) how far from the average."""
         latent = studio.sample(int(seed), truncation)
         session.start_from(latent, studio.image(latent))
-        return None, None, note(f"Random face {int(seed)}."), on_screen(session.picture), *shown(session)
+        return None, None, note(f"Random {thing(studio)} {int(seed)}."), on_screen(session.picture), *shown(session)
 
     face_outputs = [panel.crop, panel.note]
     uploaded = panel.photo.upload(align, [panel.photo, state], face_outputs, api_name="align", **job)

@@ -1,0 +1,169 @@
+"""The model menu: which families there are, what they cost to get and under which terms, and changing to another."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from pipeline.errors import UserError
+from pipeline.registry import Row, read_registry
+from webapp.arrival import DOWNLOAD, arriving, bar, bytes_of, megabytes
+from webapp.guard import guard
+from webapp.session import Session
+
+# A page of a model that is no longer in use starts anew, and says so when it has. Whether it is, its server is asked.
+WATCH = """() => {
+  const note = document.getElementById("renewed");
+  note.hidden = !sessionStorage.getItem("renewed");
+  sessionStorage.removeItem("renewed");
+  window.renew = () => { sessionStorage.setItem("renewed", "yes"); location.reload(); };
+  const {root, api_prefix, app_id} = window.gradio_config;
+  setInterval(async () => {
+    if (document.hidden) return;
+    const answer = await fetch(`${root}${api_prefix}/app_id`).catch(() => null);
+    if (answer?.ok && (await answer.json()).app_id !== app_id) window.renew();
+  }, 2000);
+}"""
+RENEW = "() => window.renew()"
+
+
+@dataclass(frozen=True)
+class Models:
+    """The menu's components."""
+
+    menu: gr.Accordion
+    choice: gr.Radio
+    terms: gr.HTML
+    agree: gr.Checkbox
+    use: gr.Button
+    cancel: gr.Button
+    progress: gr.HTML
+
+    @property
+    def offer(self) -> list[gr.components.Component]:
+        """What follows the choice; `offered` makes the values."""
+        return [self.terms, self.agree, self.use, self.cancel, self.progress]
+
+
+def families(current: Row) -> dict[str, Row]:
+    """What can be chosen: every row that names a generator, and the one in use."""
+    rows = {name: row for name, row in read_registry().items() if "generator" in row.files}
+    return {current.name: current} | rows
+
+
+def label(row: Row, current: Row) -> str:
+    """A family in two lines: its title; what it takes to use it, and its licence."""
+    return f"{row.title}\n{'in use' if row.name == current.name else status(row)} · {row.licence}"
+
+
+def status(row: Row) -> str:
+    """Whether a family is here, or how much of it must be downloaded."""
+    missing = row.missing()
+    if not missing:
+        return "on this machine"
+    if any(source.path for source in missing):
+        return "a file is missing"
+    return f"{megabytes(bytes_of(missing))} to download" if bytes_of(missing) else "to download"
+
+
+def choices(current: Row) -> list[tuple[str, str]]:
+    """The families for the list, by what is said of them."""
+    return [(label(row, current), name) for name, row in families(current).items()]
+
+
+def offered(row: Row, current: Row) -> tuple[Any, ...]:
+    """The values of `Models.offer` for a family: what to agree to, and what the button does."""
+    away = [source for source in row.missing() if not source.path]
+    used, asks = row.name == current.name, bool(away and row.terms)
+    does = "In use" if used else "Download and use it" if away else "Use it"
+    return (
+        f'<p class="note">{html.escape(row.terms)}</p>' if asks else "",
+        gr.update(value=False, visible=asks, interactive=True),
+        gr.update(value=does, interactive=not used and not asks),
+        gr.update(visible=False),
+        "",
+    )
+
+
+def fixed(current: Row) -> None:
+    """In place of the menu, where the model cannot be changed: what is in use."""
+    title, licence = html.escape(current.title), html.escape(current.licence)
+    gr.HTML(f'<p class="note"><b>{title}</b> · {licence}</p>', elem_id="model")
+
+
+def layout(current: Row) -> Models:
+    """Draw the menu, closed."""
+    with gr.Accordion(f"Model: {current.title}", open=False, elem_id="models") as menu:
+        choice = gr.Radio(
+            choices(current), value=current.name, label="Models", show_label=False, container=False, elem_id="families"
+        )
+        terms = gr.HTML(label="terms", elem_id="terms")
+        with gr.Row(elem_classes="actions"):
+            agree = gr.Checkbox(label="I agree to these terms", container=False, visible=False, elem_id="agree")
+            use = gr.Button("In use", variant="primary", interactive=False, elem_id="use-model")
+            cancel = gr.Button("Cancel", visible=False, elem_id="cancel-download")
+            progress = gr.HTML(label="download", elem_id="download")
+    gr.HTML(
+        '<p class="note notice" id="renewed" role="status" hidden>The page has started anew with '
+        f"<b>{html.escape(current.title)}</b>: faces and latents belong to the model that they were made with.</p>",
+        elem_id="renewal",
+    )
+    return Models(menu, choice, terms, agree, use, cancel, progress)
+
+
+def connect(panel: Models, current: Row, switch: Callable[[str], None], state: gr.State, job: dict[str, Any]) -> None:
+    """Say what the menu does. `switch` puts a family whose files are here in place of the current one; `job` holds the
+    queue settings of everything that computes, so that it waits for the edit that is running."""
+
+    def row(name: str) -> Row:
+        rows = families(current)
+        if name not in rows:
+            raise UserError("This model is not in the models file any more; please choose another one.")
+        return rows[name]
+
+    @guard
+    def opened() -> tuple[Any, ...]:
+        """The list as it is now: files come and go."""
+        return gr.update(choices=choices(current), value=current.name, interactive=True), *offered(current, current)
+
+    @guard
+    def choose(name: str) -> tuple[Any, ...]:
+        return offered(row(name), current)
+
+    @guard
+    def download(name: str, agreed: bool, session: Session) -> Iterator[tuple[Any, ...]]:
+        wanted, session.cancel = row(name), False
+        missing = wanted.missing()
+        if missing and wanted.terms and not agreed:
+            raise UserError("Please agree to the terms first.")
+        off = gr.update(interactive=False)
+        yield off, off, off, gr.update(visible=bool(missing)), bar("Starting")
+        for drawn in arriving(missing, lambda: session.cancel):
+            yield *[gr.skip()] * 4, drawn
+        words = f"Loading {wanted.title}, once the edits that are running are finished"
+        yield *[gr.skip()] * 3, gr.update(visible=False), bar(words)
+
+    def cancel(session: Session) -> None:
+        session.cancel = True
+
+    silent: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
+    shown = [panel.choice, *panel.offer]
+    panel.menu.expand(opened, None, shown, **silent)
+    panel.choice.input(choose, panel.choice, panel.offer, **silent)
+    panel.agree.input(lambda agreed: gr.update(interactive=agreed), panel.agree, panel.use, **silent)
+    arrived = panel.use.click(
+        download,
+        [panel.choice, panel.agree, state],
+        [panel.choice, panel.agree, panel.use, panel.cancel, panel.progress],
+        api_visibility="private",
+        **DOWNLOAD,
+    )
+    panel.cancel.click(cancel, state, None, **silent)
+    switched = arrived.success(guard(switch), panel.choice, None, api_visibility="private", **job)
+    switched.success(None, None, None, js=RENEW)
+    for event in (arrived, switched):
+        event.failure(opened, None, shown, **silent)
