@@ -16,6 +16,7 @@ if os.environ.get("SPACES_ZERO_GPU") == "true":
     import spaces  # noqa: F401  # before torch, in which it puts its own CUDA
 
 from pipeline import StyleCLIP, UserError, available_models  # noqa: E402
+from pipeline.registry import GENERATOR  # noqa: E402
 from webapp.gpu import on_gpu  # noqa: E402
 from webapp.page import LAUNCH, build  # noqa: E402
 
@@ -30,9 +31,12 @@ def main() -> None:
         default=os.environ.get("STYLECLIP_MODEL") or "demo",
         help=f"model family: {', '.join(available_models())} (default: STYLECLIP_MODEL, or else demo)",
     )
+    parser.add_argument("--generator", metavar="FILE", help="your own StyleGAN2, as the model “custom”")
     parser.add_argument("--share", action="store_true", help="also make a public link through gradio.live")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    if options.generator:
+        os.environ[GENERATOR], options.model = options.generator, "custom"
     try:
         studio = StyleCLIP.from_pretrained(options.model)
     except UserError as error:

@@ -12,6 +12,7 @@ from .errors import UserError
 
 REGISTRY = Path(__file__).parent.parent / "checkpoints" / "models.toml"
 OVERLAY = "STYLECLIP_MODELS"  # names a file of the same form, laid over the registry
+GENERATOR = "STYLECLIP_GENERATOR"  # names the generator of the family "custom"
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ class Row:
 def read_registry(registry: str | Path = REGISTRY, own: Mapping[str, str | Path] | None = None) -> dict[str, Row]:
     """The rows of a registry by name, with the user's file (STYLECLIP_MODELS) laid over it.
 
-    `own` are a user's own files, kind -> path, which replace those of the family "custom". Raises UserError for a
-    registry that cannot be read.
+    `own` are a user's own files, kind -> path, which replace those of the family "custom"; STYLECLIP_GENERATOR names its
+    generator too. Raises UserError for a registry that cannot be read.
     """
     tables = _read(Path(registry))
     if overlay := os.environ.get(OVERLAY):
@@ -70,6 +71,8 @@ def read_registry(registry: str | Path = REGISTRY, own: Mapping[str, str | Path]
         tables["sources"] |= theirs["sources"]
         for name, row in theirs["families"].items():
             tables["families"][name] = _merged(tables["families"].get(name, {}), row)
+    if own is None and (generator := os.environ.get(GENERATOR)):
+        own = {"generator": generator}
     if own:
         files = {kind: Source(path=Path(path).expanduser()) for kind, path in own.items()}
         tables["families"]["custom"] = _merged(tables["families"].get("custom", {}), {"files": files})

@@ -173,13 +173,15 @@ def test_a_family_without_directions_says_how_to_get_them(cars):
         cars.direct(cars.sample(0), "a red car", "a car")
 
 
-def test_a_generator_of_one_s_own(sizes_file):
+def test_a_generator_of_one_s_own(sizes_file, monkeypatch):
     studio = StyleCLIP.from_pretrained("custom", device="cpu", files=sizes_file)
     assert studio.image(studio.sample(3)).size == (64, 64)
     with pytest.raises(UserError, match="random picture"):
         studio.invert(Image.new("RGB", (256, 256)))
     with pytest.raises(UserError, match="--generator"):
         StyleCLIP.from_pretrained("custom", device="cpu")
+    monkeypatch.setenv("STYLECLIP_GENERATOR", str(sizes_file["generator"]))
+    assert family_row("custom").files["generator"].here() == sizes_file["generator"]
 
 
 @pytest.fixture
