@@ -27,6 +27,8 @@ class Mappers:
     name: gr.Textbox
     progress: gr.HTML
     strength: gr.Slider
+    thumbs: list[str]
+    """The pictures of the gallery."""
 
 
 def thumbs(studio: StyleCLIP, session: Session) -> list[str]:
@@ -55,8 +57,9 @@ def layout(studio: StyleCLIP, session: Session) -> Mappers:
     some = bool(studio.mappers())
     if not some:
         gr.HTML('<p class="note">This model family comes without mappers.</p>', elem_id="no-mappers")
+    pictures = thumbs(studio, session)
     gallery = gr.Gallery(
-        value=list(zip(thumbs(studio, session), captions(studio), strict=True)),
+        value=list(zip(pictures, captions(studio), strict=True)),
         label="Mappers",
         show_label=False,
         allow_preview=False,
@@ -78,7 +81,7 @@ def layout(studio: StyleCLIP, session: Session) -> Mappers:
         buttons=[],
         elem_id="mapper-strength",
     )
-    return Mappers(gallery, name, progress, strength)
+    return Mappers(gallery, name, progress, strength, pictures)
 
 
 def connect(panel: Mappers, result: Result, studio: StyleCLIP, state: gr.State, job: dict[str, Any]) -> None:
@@ -99,17 +102,22 @@ def connect(panel: Mappers, result: Result, studio: StyleCLIP, state: gr.State, 
         return list(studio.mappers())[event.index]
 
     @guard
-    def download(name: str) -> Iterator[str]:
+    def download(name: str) -> Iterator[tuple[Any, Any]]:
         """Before its first use, and beside what computes: other visitors need not wait for it."""
         source = studio.family.row.mappers[name][1]
-        if not source.here():
-            yield from arriving([source], lambda: False)
-        yield ""
+        if source.here():
+            yield gr.skip(), gr.skip()
+            return
+        for bar in arriving([source], lambda: False):
+            yield bar, gr.skip()
+        yield "", list(zip(panel.thumbs, captions(studio), strict=True))
 
     silent: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
     fields = [panel.name, panel.strength, state]
     chosen = panel.gallery.select(choose, None, panel.name, **silent)
-    arrived = chosen.success(download, panel.name, panel.progress, api_visibility="private", **DOWNLOAD)
+    arrived = chosen.success(
+        download, panel.name, [panel.progress, panel.gallery], api_visibility="private", **DOWNLOAD
+    )
     arrived.failure(lambda: "", None, panel.progress, **silent)
     applied = arrived.success(apply, fields, result.picture, api_visibility="private", **job)
     moved = panel.strength.input(apply, fields, result.picture, api_name="map", trigger_mode="always_last", **job)
