@@ -15,9 +15,13 @@ def fix_slopes(network: nn.Module) -> dict[str, int]:
 
 
 def published(network: nn.Module, slopes: dict[str, int]) -> dict[str, Tensor]:
-    """The state dict that the network would have with its PReLUs, in half precision."""
+    """The state dict that the network would have with its PReLUs, in half precision but for the running statistics.
+
+    The variances of a network without weight decay pass what half precision can hold.
+    """
     state = network.state_dict() | {f"{name}.weight": torch.full((count,), SLOPE) for name, count in slopes.items()}
-    return {name: (v.half() if v.is_floating_point() else v).contiguous() for name, v in state.items()}
+    small = {name: v.half() for name, v in state.items() if v.is_floating_point() and ".running_" not in name}
+    return {name: v.contiguous() for name, v in (state | small).items()}
 
 
 def set_strides(body: nn.Sequential, depths: tuple[int, ...], unstrided: int) -> None:
