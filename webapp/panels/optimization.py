@@ -40,7 +40,8 @@ class Optimization:
 
 def layout(studio: StyleCLIP, prompts: tuple[Prompt, ...]) -> Optimization:
     """Draw the panel; the first of `prompts` stands in its field."""
-    steps, face = studio.family.defaults.steps, thing(studio)
+    usual, face = studio.family.defaults, thing(studio)
+    steps = usual.steps
     with gr.Row(elem_classes="two"):
         with gr.Column():
             words = gr.Textbox(value=prompts[0].words, label="What should be seen", elem_id="prompt")
@@ -58,18 +59,18 @@ def layout(studio: StyleCLIP, prompts: tuple[Prompt, ...]) -> Optimization:
             slider = gr.Slider(1, max(300, steps), steps, step=1, label="Steps", buttons=[], elem_id="steps")
             l2 = gr.Slider(
                 0,
-                0.02,
+                2.5 * usual.l2,
                 prompts[0].l2,
-                step=0.0005,
+                step=usual.l2 / 16,
                 label=f"Stay near the {face}, λ L2",
                 buttons=[],
                 elem_id="l2",
             )
             identity = gr.Slider(
                 0,
-                0.02,
+                4 * usual.identity,
                 prompts[0].identity,
-                step=0.0005,
+                step=usual.identity / 10,
                 label="Stay the same person, λ ID",
                 visible=studio.family.identity is not None,
                 buttons=[],
