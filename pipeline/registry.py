@@ -62,8 +62,8 @@ class Row:
 def read_registry(registry: str | Path = REGISTRY, own: Mapping[str, str | Path] | None = None) -> dict[str, Row]:
     """The rows of a registry by name, with the user's file (STYLECLIP_MODELS) laid over it.
 
-    `own` are a user's own files, kind -> path, which replace those of the family "custom"; STYLECLIP_GENERATOR names its
-    generator too. Raises UserError for a registry that cannot be read.
+    `own` are a user's own files, kind -> path, which replace those of the family "custom"; STYLECLIP_GENERATOR names
+    its generator too. Raises UserError for a registry that cannot be read.
     """
     tables = _read(Path(registry))
     if overlay := os.environ.get(OVERLAY):
