@@ -23,7 +23,10 @@ PROMPTS = {
     "old": "an old face",
     "red_lipstick": "a face with red lipstick",
 }
-FURTHER = {"bald": ["--l2", "0.25", "--steps", "300"]}  # a large change, which the paper's 0.8 holds back
+FURTHER = {  # a large change, which the paper's 0.8 holds back; and one too small to earn much
+    "bald": ["--l2", "0.25", "--steps", "300"],
+    "angry": ["--clip", "3"],
+}
 
 PARTS: dict[str, list[str]] = {
     "dataset": ["pipeline.training.demo.dataset"],
