@@ -15,7 +15,7 @@ from webapp.page import LAUNCH, build  # noqa: E402
 
 def main(model: str = "demo") -> None:
     """Serve the page of a model family and photograph what a first visitor sees."""
-    page = build(StyleCLIP.from_pretrained(model)).queue()
+    page = build(StyleCLIP.from_pretrained(model), load=StyleCLIP.from_pretrained).queue()
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
