@@ -34,7 +34,7 @@ def test_a_photo_goes_all_the_way(visitor, shown_studio):
     *_, kept = visitor.predict("smiling face", "face", 3, 0.1, api_name="/direct")
     assert "channels kept" in kept
     visitor.predict(next(iter(shown_studio.mappers())), 0.1, api_name="/map")
-    before_after, words, *_ = visitor.predict("a person with glasses", THIS_FACE, 2, 0.008, 0.005, api_name="/optimize")
+    before_after, words, *_ = visitor.predict("a person with glasses", THIS_FACE, 2, 0.0002, 0.001, api_name="/optimize")
     assert len(before_after) == 2 and words.startswith("a person with glasses")
 
 
@@ -64,12 +64,12 @@ def test_a_bad_photo_gets_a_sentence(visitor, bad_photos, photo, sentence):
 @pytest.mark.parametrize("words", ["", "   ", "long " * 400])
 def test_a_bad_prompt_gets_a_sentence(visitor, words):
     with pytest.raises(AppError, match="Please"):
-        visitor.predict(words, THIS_FACE, 2, 0.008, 0.005, api_name="/optimize")
-    visitor.predict("a smiling person", THIS_FACE, 2, 0.008, 0.005, api_name="/optimize")
+        visitor.predict(words, THIS_FACE, 2, 0.0002, 0.001, api_name="/optimize")
+    visitor.predict("a smiling person", THIS_FACE, 2, 0.0002, 0.001, api_name="/optimize")
 
 
 def test_signs_instead_of_words_get_a_note(visitor):
-    _, words, *_ = visitor.predict("😀🎉", THIS_FACE, 2, 0.008, 0.005, api_name="/optimize")
+    _, words, *_ = visitor.predict("😀🎉", THIS_FACE, 2, 0.0002, 0.001, api_name="/optimize")
     assert "no words" in words
 
 
