@@ -15,7 +15,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read by Gradio whe
 if os.environ.get("SPACES_ZERO_GPU") == "true":
     import spaces  # noqa: F401  # before torch, in which it puts its own CUDA
 
-from pipeline import StyleCLIP, UserError, available_models  # noqa: E402
+from pipeline import StyleCLIP, UserError  # noqa: E402
 from pipeline.registry import GENERATOR  # noqa: E402
 from webapp.gpu import on_gpu  # noqa: E402
 from webapp.page import LAUNCH, build  # noqa: E402
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument(
         "--model",
         default=os.environ.get("STYLECLIP_MODEL") or "demo",
-        help=f"model family: {', '.join(available_models())} (default: STYLECLIP_MODEL, or else demo)",
+        help="model family, see `python -m pipeline.zoo list` (default: STYLECLIP_MODEL, or else demo)",
     )
     parser.add_argument("--generator", metavar="FILE", help="your own StyleGAN2, as the model “custom”")
     parser.add_argument("--share", action="store_true", help="also make a public link through gradio.live")

@@ -1,5 +1,6 @@
 """Getting a model's file onto this machine, whole and unaltered: from a folder, the Hub, Google Drive or a URL."""
 
+import contextlib
 import errno
 import hashlib
 import io
@@ -124,8 +125,9 @@ def verify(source: Source, path: Path) -> str:
     if wrong:
         if source.path:
             raise UserError(f"The file {path} {wrong}; please put the original there.")
-        path.resolve().unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+        for place in (path.resolve(), path):
+            with contextlib.suppress(PermissionError):
+                place.unlink(missing_ok=True)
         raise UserError(
             f"What {source.origin} sent as {source.name} {wrong}, so it was removed; try again later, {ELSEWHERE}."
         )
@@ -150,7 +152,7 @@ def _digests(source: Source, path: Path) -> tuple[str, dict[str, Any]]:
 
 def _expected(source: Source, path: Path) -> dict[str, str]:
     """Checksums that hold for a file: those of its row; else what the Hub says, or what the first download was."""
-    known = {kind: value for kind in ("sha256", "git_blob") if (value := getattr(source, kind))}
+    known = {kind: value.lower() for kind in ("sha256", "git_blob") if (value := getattr(source, kind))}
     if known:
         return known
     first = path.with_name(path.name + ".sha256")
@@ -271,7 +273,7 @@ def _unreachable(source: Source) -> UserError:
 
 
 def _broken(source: Source) -> UserError:
-    return UserError(f"The download of {source.name} broke off; please try again: it goes on where it stopped.")
+    return UserError(f"The download of {source.name} broke off; please check the network and try again.")
 
 
 def _errno(error: BaseException | None) -> int | None:

@@ -8,9 +8,10 @@ read: NVIDIA's network pickles and TorchScript archives.
 
 import io
 import pickle
+import re
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,25 +35,65 @@ class Record(dict):
         self.state = state
 
 
+class _Call:
+    """One of our functions as a pickle gets it: it can be called, and nothing about it can be changed."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, *args: Any) -> Any:
+        return self.function(*args)
+
+    def __setstate__(self, state: Any) -> None:
+        raise RefusedPickle("a change of the reader")
+
+
+class _Storage:
+    """A storage class as a pickle gets it: nothing but its dtype."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+
+    def __setstate__(self, state: Any) -> None:
+        raise RefusedPickle("a change of the reader")
+
+
+class _DType:
+    """The dtype of an array: plain numbers only, whatever the pickle says besides."""
+
+    def __init__(self, name: str, *_: Any) -> None:
+        if not re.fullmatch(r"[<>|=]?[biufc]\d{1,2}", name):
+            raise RefusedPickle(f"arrays of {name}")
+        self.name, self.order = name.lstrip("<>|="), "="
+
+    def __setstate__(self, state: tuple) -> None:
+        self.order = state[1] if state[1] in ("<", ">") else "="
+
+    def numpy(self) -> np.dtype:
+        return np.dtype(self.order + self.name)
+
+
+class Array:
+    """An array, made from its bytes; `value` is the NumPy array."""
+
+    value: np.ndarray
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, dtype, fortran, content = state
+        flat = np.frombuffer(bytes(content), dtype.numpy())
+        self.value = flat.reshape(tuple(map(int, shape)), order="F" if fortran else "C")
+
+
 def _rebuild_tensor(storage: Any, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
     return torch._utils._rebuild_tensor(storage, offset, size, stride)
 
 
-def _array(*_: Any) -> np.ndarray:
-    return np.ndarray((0,), "b")
-
-
-def _scalar(dtype: np.dtype, value: bytes) -> Any:
-    if dtype.hasobject:
-        raise RefusedPickle("an array of objects")
-    return np.frombuffer(value, dtype)[0]
-
-
-def _dtype(name: str, *_: Any) -> np.dtype:
-    dtype = np.dtype(name)
-    if dtype.hasobject:
-        raise RefusedPickle("an array of objects")
-    return dtype
+def _scalar(dtype: _DType, value: bytes) -> Any:
+    return np.frombuffer(bytes(value), dtype.numpy())[0]
 
 
 def _encoded(text: str, encoding: str) -> bytes:
@@ -62,15 +103,24 @@ def _encoded(text: str, encoding: str) -> bytes:
 
 
 _COMMON = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
+    ("collections", "OrderedDict"): _Call(OrderedDict),
+    ("torch._utils", "_rebuild_tensor_v2"): _Call(_rebuild_tensor),
+    ("torch._utils", "_rebuild_parameter"): _Call(lambda tensor, *_: tensor),
 }
 _NUMPY = {
-    ("ndarray"): np.ndarray,
-    ("dtype"): _dtype,
-    ("_reconstruct"): _array,
-    ("scalar"): _scalar,
+    "ndarray": None,  # only named, as an argument of _reconstruct
+    "dtype": _Call(_DType),
+    "_reconstruct": _Call(lambda *_: Array()),
+    "scalar": _Call(_scalar),
+}
+_STORAGES = {
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "DoubleStorage": torch.float64,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "BoolStorage": torch.bool,
 }
 _NUMPY_MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
 _NETWORKS = ("dnnlib", "torch_utils", "training", "torch.nn.modules", "torch.nn.parameter")
@@ -85,9 +135,9 @@ class _NetworkUnpickler(pickle.Unpickler):
         if module in _NUMPY_MODULES and name in _NUMPY:
             return _NUMPY[name]
         if (module, name) == ("torch.storage", "_load_from_bytes"):
-            return lambda content: torch.load(io.BytesIO(content), weights_only=True)
+            return _Call(lambda content: torch.load(io.BytesIO(content), weights_only=True))
         if (module, name) == ("_codecs", "encode"):
-            return _encoded
+            return _Call(_encoded)
         if any(module == known or module.startswith(f"{known}.") for known in _NETWORKS):
             return Record
         raise RefusedPickle(f"{module}.{name}")
@@ -104,8 +154,8 @@ class _ScriptUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _COMMON:
             return _COMMON[module, name]
-        if module == "torch" and name.endswith("Storage"):
-            return getattr(torch, name)
+        if module == "torch" and name in _STORAGES:
+            return _Storage(_STORAGES[name])
         if module.startswith("__torch__") or module == "torch.jit._pickle":
             return Record
         raise RefusedPickle(f"{module}.{name}")

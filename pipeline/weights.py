@@ -6,6 +6,7 @@ PyTorch are loaded with `weights_only`, other pickles by `unpickling`.
 
 import argparse
 import logging
+import os
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +21,15 @@ from torch import Tensor
 from .downloads import asset
 from .errors import UserError
 from .networks.layers import part
-from .unpickling import Record, RefusedPickle, is_torchscript, module_tensors, read_network_pickle, read_torchscript
+from .unpickling import (
+    Array,
+    Record,
+    RefusedPickle,
+    is_torchscript,
+    module_tensors,
+    read_network_pickle,
+    read_torchscript,
+)
 
 State = dict[str, Tensor]
 FORMAT = "2"  # of the slim copies: another number remakes them all
@@ -41,7 +50,7 @@ def read_weights(kind: str, path: Path) -> State:
             f"The file {path.name} tries to run code ({error}), which no file of weights needs, so it was not opened; "
             "please get it from its publisher."
         ) from error
-    except (pickle.UnpicklingError, SafetensorError, EOFError, RuntimeError, ValueError, OSError) as error:
+    except (pickle.UnpicklingError, SafetensorError, EOFError, RuntimeError, ValueError, OSError, MemoryError) as error:
         raise UserError(
             f"The file {path.name} can't be read as weights; please delete it and fetch it anew."
         ) from error
@@ -49,10 +58,11 @@ def read_weights(kind: str, path: Path) -> State:
         raise UserError(f"The file {path.name} holds no {kind} in a format that this studio knows.") from error
 
 
-def read_slim(kind: str, path: Path, check: Callable[[], object] = lambda: None) -> State:
+def read_slim(kind: str, path: Path, expected: str = "", check: Callable[[], object] = lambda: None) -> State:
     """As `read_weights`, but from a slim copy where there is one: memory-mapped, so it is there at once.
 
-    `check` is called before the file itself is read, to verify it. Files that are slim already are not copied.
+    `check` is called before the file itself is read, to verify it against the checksums `expected`. Files that are slim
+    already are not copied.
     """
     if path.suffix == ".safetensors":
         check()
@@ -63,7 +73,7 @@ def read_slim(kind: str, path: Path, check: Callable[[], object] = lambda: None)
         return read_weights(kind, path)
 
     about = path.resolve().stat()
-    return remembered(f"{path.stem}-{kind}", f"{path.resolve()} {about.st_size} {about.st_mtime_ns}", make)
+    return remembered(f"{path.stem}-{kind}", f"{path.resolve()} {about.st_size} {about.st_mtime_ns} {expected}", make)
 
 
 def remembered(name: str, stamp: str, make: Callable[[], State]) -> State:
@@ -77,7 +87,7 @@ def remembered(name: str, stamp: str, make: Callable[[], State]) -> State:
     except (OSError, SafetensorError):
         pass  # not there yet, or cut off while it was written
     state = make()
-    fresh = kept.with_suffix(".part")
+    fresh = kept.with_suffix(f".{os.getpid()}.part")
     try:
         # In float32, as the networks hold them: so they can live in the mapped file.
         kept_state = {k: (v.float() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
@@ -204,8 +214,9 @@ def _from_tensorflow(network: Record) -> State:
     parts = {name: dict(child.state["variables"]) for name, child in network.state["components"].items()}
     mapping, synthesis = parts["mapping"], parts["synthesis"]
 
-    def tensor(array: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.array(array, dtype=np.float32))
+    def tensor(array: Any) -> Tensor:
+        value = array.value if isinstance(array, Array) else array  # a variable without dimensions may be a scalar
+        return torch.from_numpy(np.array(value, dtype=np.float32))
 
     def kernel(name: str, flip: bool = False) -> Tensor:
         weight = tensor(synthesis[f"{name}/weight"]).permute(3, 2, 0, 1)

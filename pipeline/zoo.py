@@ -105,7 +105,7 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
         raise UserError(
             f"The model “{row.name}” needs a generator; name its file with --generator or in a models file."
         )
-    for source in row.sources():
+    for source in sorted(row.sources(), key=lambda source: source.path is None):  # a wrong path is told at once
         fetch(source, progress)
 
     state = _read("generator", files["generator"])
@@ -179,7 +179,7 @@ def _directions(row: Row, generator: Generator) -> Directions | None:
 
 def _read(kind: str, source: Source, progress: Progress | None = None) -> State:
     path = fetch(source, progress)
-    return read_slim(kind, path, check=lambda: _checked(source, path))
+    return read_slim(kind, path, f"{source.sha256} {source.git_blob}", check=lambda: _checked(source, path))
 
 
 def _checked(source: Source, path: Path) -> None:

@@ -140,6 +140,39 @@ def test_code_inside_a_storage_of_a_pickle_is_refused(tmp_path):
     assert not trace.exists()
 
 
+class Forged:
+    """Calls or changes what the reader looks up."""
+
+    def __init__(self, *call):
+        self.call = call
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        Forged(np.ndarray, ((1,), "O", b"AAAAAAAA")),  # pointers of the sender's choice
+        Forged(np.dtype, ("V8",), (3, "|", None, ("a",), {"a": (np.dtype("f4"), 4096)}, 8, 1, 63)),
+        Forged(np.dtype, ("O",)),
+    ],
+)
+def test_arrays_of_anything_but_numbers_are_refused(forged, tmp_path):
+    path = tmp_path / "forged.pkl"
+    path.write_bytes(pickle.dumps((None, None, forged)))
+    with pytest.raises(UserError, match=r"forged\.pkl"):
+        read_weights("generator", path)
+
+
+def test_a_pickle_cannot_change_the_reader(tmp_path, sizes):
+    path = tmp_path / "change.pkl"
+    change = b"ctorch._utils\n_rebuild_tensor_v2\n(N}S'__defaults__'\n(I7\nI8\ntstb."
+    path.write_bytes(b"\x80\x02" + change)
+    with pytest.raises(UserError, match=r"change\.pkl tries to run code"):
+        read_weights("generator", path)
+
+
 def test_a_namespace_of_options_is_the_one_class_that_is_allowed(tmp_path):
     path = tmp_path / "x.pt"
     torch.save({"state_dict": {"mapper.a": torch.ones(1)}, "opts": argparse.Namespace(a=1)}, path)

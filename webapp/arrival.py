@@ -42,7 +42,7 @@ def arriving(sources: Sequence[Source], stopped: Callable[[], bool]) -> Iterator
     """Fetch files one after the other and yield bars while they come.
 
     Raises the UserError of a file that can't be had, and one when `stopped()` is true. When it ends early, however it
-    does, what has arrived is kept, and the next try goes on from there.
+    does, files that have arrived whole are kept, and the next try goes on with the others.
     """
     whole, names = bytes_of(sources), [source.name for source in sources]
     now: tuple[str, int, int | None] = (names[0] if names else "", 0, None)
@@ -83,7 +83,7 @@ def arriving(sources: Sequence[Source], stopped: Callable[[], bool]) -> Iterator
             yield drawn()
             worker.join(REDRAW_EVERY)
             if stopped():
-                raise UserError("The download was stopped. What has arrived is kept: it goes on from there next time.")
+                raise UserError("The download was stopped. Files that have arrived whole are kept.")
         if failure:
             raise failure[0]
     finally:

@@ -49,10 +49,11 @@ def build_clip(state_dict: Mapping[str, Tensor]) -> CLIP:
 
 def narrow_clip(model: CLIP) -> None:
     """Put the large weights into bfloat16; the norms stay float32, as in OpenAI's half precision."""
+    exact = {name: p.data for name, p in model.named_parameters()}
     clip.model.convert_weights(model)
-    for p in model.parameters():
+    for name, p in model.named_parameters():
         if p.dtype == torch.float16:
-            p.data = p.data.to(torch.bfloat16)
+            p.data = exact.pop(name).to(torch.bfloat16)
 
 
 def tokenize(texts: str | Sequence[str]) -> Tensor:

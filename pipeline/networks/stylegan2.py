@@ -131,7 +131,7 @@ class StyledConv(nn.Module):
             rows, columns = (style, demodulation) if conv.upsample else (demodulation, style)
             kernel = (kernel * (rows.T[..., None, None] * columns[0, :, None, None])).to(dtype)
             y = conv.convolve(x, kernel, bias.to(dtype)).add_(noise.to(dtype))
-        elif with_gradients and not conv.weight.requires_grad:
+        elif with_gradients and not any(p.requires_grad for p in self.parameters()):
             return FrozenStyledConv.apply(x, style, demodulation, conv, kernel, noise, bias)
         else:  # bias and noise are summed once for the batch, in the memory order of channels_last
             y = conv.convolve(x * style[..., None, None].to(dtype), kernel) * demodulation[..., None, None].to(dtype)

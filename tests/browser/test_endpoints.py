@@ -34,7 +34,9 @@ def test_a_photo_goes_all_the_way(visitor, shown_studio):
     *_, kept = visitor.predict("smiling face", "face", 3, 0.1, api_name="/direct")
     assert "channels kept" in kept
     visitor.predict(next(iter(shown_studio.mappers())), 0.1, api_name="/map")
-    before_after, words, *_ = visitor.predict("a person with glasses", THIS_FACE, 2, 0.0002, 0.001, api_name="/optimize")
+    before_after, words, *_ = visitor.predict(
+        "a person with glasses", THIS_FACE, 2, 0.0002, 0.001, api_name="/optimize"
+    )
     assert len(before_after) == 2 and words.startswith("a person with glasses")
 
 

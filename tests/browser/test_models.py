@@ -192,7 +192,7 @@ def test_a_download_asks_first_and_can_be_stopped_on_a_phone(arrive, monkeypatch
         press(visit, "Download and use it")
         expect(visit.locator("#download")).to_contain_text("generator.safetensors: 3 of 4 MB", timeout=SLOW)
         press(visit, "Cancel")
-        expect(visit.locator(".toast-body")).to_contain_text("What has arrived is kept", timeout=SLOW)
+        expect(visit.locator(".toast-body")).to_contain_text("The download was stopped", timeout=SLOW)
     press(visit, "Close")
 
     choose(visit, "Far")
