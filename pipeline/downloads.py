@@ -52,7 +52,9 @@ class Source:
     @classmethod
     def from_row(cls, row: Mapping[str, Any], folder: Path) -> "Source":
         """From a row of the registry; its `path` counts from `folder`."""
-        row = {k: v for k, v in row.items() if k in cls.__dataclass_fields__}
+        if unknown := row.keys() - cls.__dataclass_fields__.keys() - {"title"}:
+            raise TypeError(f"a source has no “{min(unknown)}”")
+        row = {k: v for k, v in row.items() if k != "title"}
         path = row.pop("path", None)
         return cls(path=folder / Path(path).expanduser() if path else None, **row)
 

@@ -46,16 +46,24 @@ def read_weights(kind: str, path: Path) -> State:
     try:
         return _PICK[kind](_load(path))
     except RefusedPickle as error:
-        raise UserError(
-            f"The file {path.name} tries to run code ({error}), which no file of weights needs, so it was not opened; "
-            "please get it from its publisher."
-        ) from error
-    except (pickle.UnpicklingError, SafetensorError, EOFError, RuntimeError, ValueError, OSError, MemoryError) as error:
-        raise UserError(
-            f"The file {path.name} can't be read as weights; please delete it and fetch it anew."
-        ) from error
+        raise _refused(path) from error
+    except pickle.UnpicklingError as error:  # what PyTorch's own reader says of names that it does not allow
+        raise (_refused if "unsupported" in str(error).lower() else _unreadable)(path) from error
+    except (SafetensorError, EOFError, RuntimeError, ValueError, OSError, MemoryError) as error:
+        raise _unreadable(path) from error
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise UserError(f"The file {path.name} holds no {kind} in a format that this studio knows.") from error
+
+
+def _refused(path: Path) -> UserError:
+    return UserError(
+        f"The file {path.name} tries to run code, which no file of weights needs, so it was not opened; please get it "
+        "from its publisher."
+    )
+
+
+def _unreadable(path: Path) -> UserError:
+    return UserError(f"The file {path.name} can't be read as weights; please delete it and fetch it anew.")
 
 
 def read_slim(kind: str, path: Path, expected: str = "", check: Callable[[], object] = lambda: None) -> State:

@@ -120,7 +120,7 @@ def test_a_pickle_that_runs_code_is_refused(payload, kind, tmp_path):
     else:
         torch.save(content, path, _use_new_zipfile_serialization=kind == "pt")
     for wanted in ("generator", "mapper"):
-        with pytest.raises(UserError, match="evil"):
+        with pytest.raises(UserError, match=r"evil.* tries to run code"):
             read_weights(wanted, path)
     assert not trace.exists()
     torch.load(path, weights_only=False) if kind == "pt" else None
@@ -178,7 +178,7 @@ def test_a_namespace_of_options_is_the_one_class_that_is_allowed(tmp_path):
     torch.save({"state_dict": {"mapper.a": torch.ones(1)}, "opts": argparse.Namespace(a=1)}, path)
     assert read_weights("mapper", path).keys() == {"a"}
     torch.save({"state_dict": {"mapper.a": torch.ones(1)}, "opts": fractions.Fraction(1, 2)}, path)
-    with pytest.raises(UserError, match="can't be read as weights"):
+    with pytest.raises(UserError, match="tries to run code"):
         read_weights("mapper", path)
 
 
