@@ -28,6 +28,7 @@ LIBRARY = "styleclip-studio"
 TIMEOUT = 30.0  # seconds without a byte
 RETRIES = 5
 RESERVE = 50 * 2**20  # bytes of the disk that a download leaves free
+ELSEWHERE = "or name another source for it in a models file (STYLECLIP_MODELS)"
 
 
 @dataclass(frozen=True)
@@ -162,9 +163,6 @@ def _expected(source: Source, path: Path) -> dict[str, str]:
         return {"sha256": first.read_text()}
     etag = path.resolve().name if source.repo else ""  # the Hub's cache names a large file by its SHA-256
     return {"sha256": etag} if len(etag) == 64 else {}
-
-
-ELSEWHERE = "or name another source for it in a models file (STYLECLIP_MODELS)"
 
 
 def _from_hub(source: Source, progress: Progress | None) -> Path:

@@ -138,7 +138,7 @@ def connect(panel: Models, current: Row, switch: Callable[[str], None], state: g
     def download(name: str, agreed: bool, session: Session) -> Iterator[tuple[Any, ...]]:
         wanted, session.cancel = row(name), False
         missing = wanted.missing()
-        if missing and wanted.terms and not agreed:
+        if any(source.path is None for source in missing) and wanted.terms and not agreed:
             raise UserError("Please agree to the terms first.")
         off = gr.update(interactive=False)
         yield off, off, off, gr.update(visible=bool(missing)), bar("Starting")
