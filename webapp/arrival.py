@@ -69,8 +69,10 @@ def arriving(sources: Sequence[Source], stopped: Callable[[], bool]) -> Iterator
         size = total or bytes_of([sources[number]])
         words = f"File {number + 1} of {len(names)}, {name}: {done / 1e6:,.0f}"
         words += f" of {size / 1e6:,.0f} MB" if size else " MB"
-        share = min(1, (before + done) / max(whole, before + size)) if whole and size else None
-        if size and done >= size:
+        share = min(1, (before + done) / max(whole, before + size)) if whole and size and done else None
+        if not done:
+            words = f"File {number + 1} of {len(names)}, {name}: connecting"
+        elif size and done >= size:
             words = f"File {number + 1} of {len(names)}, {name}: checking"
         elif share is not None:
             words += f" · {share:.0%} of {megabytes(whole)}"

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from .layers import EqualLinear, PixelNorm, load_frozen
 
@@ -159,6 +160,7 @@ class FrozenStyledConv(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, y, style, demodulation, kernel, noise, bias = ctx.saved_tensors
         grad = torch.where(y < 0, 0.2 * grad, grad).contiguous(memory_format=torch.channels_last)

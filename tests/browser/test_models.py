@@ -175,7 +175,8 @@ def test_a_file_that_is_missing_gets_a_sentence_and_the_page_goes_on(arrive):
     press(visit, "Use it")
     expect(visit.locator(".toast-body")).to_contain_text("lost.safetensors is missing", timeout=SLOW)
     press(visit, "Close")
-    expect(visit.get_by_role("radio", name=re.compile("^Random weights"))).to_be_checked()
+    expect(visit.get_by_role("radio", name=re.compile("^Lost"))).to_be_checked()
+    expect(visit.locator("#use-model")).to_be_enabled()
     changes(visit, lambda: press(visit, "Random face"))
 
 
@@ -195,7 +196,7 @@ def test_a_download_asks_first_and_can_be_stopped_on_a_phone(arrive, monkeypatch
         expect(visit.locator(".toast-body")).to_contain_text("The download was stopped", timeout=SLOW)
     press(visit, "Close")
 
-    choose(visit, "Far")
-    visit.get_by_label("I agree").check()
+    # What was chosen and agreed to still stands.
+    expect(visit.get_by_label("I agree")).to_be_checked()
     press(visit, "Download and use it")
     shows(visit, "Far")

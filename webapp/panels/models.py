@@ -75,15 +75,15 @@ def choices(current: Row) -> list[tuple[str, str]]:
     return [(label(row, current), name) for name, row in families(current).items()]
 
 
-def offered(row: Row, current: Row) -> tuple[Any, ...]:
+def offered(row: Row, current: Row, agreed: bool = False) -> tuple[Any, ...]:
     """The values of `Models.offer` for a family: what to agree to, and what the button does."""
     away = [source for source in row.missing() if not source.path]
     used, asks = row.name == current.name, bool(away and row.terms)
     does = "In use" if used else "Download and use it" if away else "Use it"
     return (
         f'<p class="note">{html.escape(row.terms)}</p>' if asks else "",
-        gr.update(value=False, visible=asks, interactive=True),
-        gr.update(value=does, interactive=not used and not asks),
+        gr.update(value=agreed, visible=asks, interactive=True),
+        gr.update(value=does, interactive=not used and (agreed or not asks)),
         gr.update(visible=False),
         "",
     )
@@ -102,6 +102,11 @@ def layout(current: Row) -> Models:
             choices(current), value=current.name, label="Models", show_label=False, container=False, elem_id="families"
         )
         terms = gr.HTML(label="terms", elem_id="terms")
+        gr.HTML(
+            '<p class="note">A StyleGAN2 of your own: start the studio with '
+            "<code>python app.py --generator FILE</code>.</p>",
+            elem_id="own-generator",
+        )
         with gr.Row(elem_classes="actions"):
             agree = gr.Checkbox(label="I agree to these terms", container=False, visible=False, elem_id="agree")
             use = gr.Button("In use", variant="primary", interactive=False, elem_id="use-model")
@@ -129,6 +134,13 @@ def connect(panel: Models, current: Row, switch: Callable[[str], None], state: g
     def opened() -> tuple[Any, ...]:
         """The list as it is now: files come and go."""
         return gr.update(choices=choices(current), value=current.name, interactive=True), *offered(current, current)
+
+    @guard
+    def again(name: str, agreed: bool) -> tuple[Any, ...]:
+        """After a download or a change that came to nothing: what was chosen, ready for the next try."""
+        wanted = families(current).get(name, current)
+        kept = gr.update(choices=choices(current), value=wanted.name, interactive=True)
+        return kept, *offered(wanted, current, agreed)
 
     @guard
     def choose(name: str) -> tuple[Any, ...]:
@@ -166,4 +178,4 @@ def connect(panel: Models, current: Row, switch: Callable[[str], None], state: g
     switched = arrived.success(guard(switch), panel.choice, None, api_visibility="private", **job)
     switched.success(None, None, None, js=RENEW)
     for event in (arrived, switched):
-        event.failure(opened, None, shown, **silent)
+        event.failure(again, [panel.choice, panel.agree], shown, **silent)
