@@ -87,7 +87,7 @@ def train(pictures: list[np.ndarray], objects: list[list[dlib.full_object_detect
     """The regression trees; their count is what a file of 8 MB holds."""
     options = dlib.shape_predictor_training_options()
     options.cascade_depth, options.tree_depth, options.num_trees_per_cascade_level = 10, 4, 58
-    options.oversampling_amount, options.nu, options.num_test_splits = 4, 0.15, 20
+    options.oversampling_amount, options.nu, options.num_test_splits = 4, 0.25, 80
     options.feature_pool_size, options.feature_pool_region_padding = 400, 0.05
     options.num_threads, options.random_seed, options.be_verbose = 1, "1", False
     return dlib.train_shape_predictor(pictures, objects, options)
