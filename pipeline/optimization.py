@@ -53,41 +53,54 @@ class Adam:
 
 
 class Variable:
-    """The part of a latent that moves: w_plus, or the step in S of all vectors but toRGB's."""
+    """The part of a latent that moves: one step for all rows of W+ ("w"), each row ("w+"), or S but for toRGB ("s").
+
+    A step in W stays among the codes that the generator was trained on, and changes less than was not asked for; the
+    paper's W+ reaches more.
+    """
 
     def __init__(self, generator: Generator, source: Latent, space: str) -> None:
         self.generator, self.source, self.space = generator, source, space
         device = generator.input.input.device
-        if space == "w+":
-            start = [source.w_plus.to(device)]
-        else:
+        self.w_plus = source.w_plus.to(device)
+        if space == "s":
             with torch.no_grad():
-                self.base = generator.styles(source.w_plus.to(device))
+                self.base = generator.styles(self.w_plus)
             steps = source.style_step or tuple(torch.zeros_like(s) for s in self.base)
             self.steps = [s.to(device) for s in steps]
             self.moving = [i for i, layer in enumerate(generator.style_layers) if not layer.is_to_rgb]
-            start = [self.steps[i] for i in self.moving]
-        self.start = start
-        self.values = [v.clone().requires_grad_() for v in start]
+            self.start = [self.steps[i] for i in self.moving]
+        else:
+            self.start = [self.w_plus if space == "w+" else torch.zeros_like(self.w_plus[:, :1])]
+        self.values = [v.clone().requires_grad_() for v in self.start]
+
+    def _moved(self, values: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The code in W+ and the steps in S at these values."""
+        if self.space != "s":
+            return values[0] if self.space == "w+" else self.w_plus + values[0], []
+        steps = list(self.steps)
+        for i, value in zip(self.moving, values, strict=True):
+            steps[i] = value
+        return self.w_plus, steps
 
     def styles(self) -> list[Tensor]:
         """StyleSpace coordinates of the latent, differentiable with respect to `values`."""
-        if self.space == "w+":
-            return replace(self.source, w_plus=self.values[0]).styles(self.generator)
-        steps = list(self.steps)
-        for i, value in zip(self.moving, self.values, strict=True):
-            steps[i] = value
+        w_plus, steps = self._moved(self.values)
+        if self.space != "s":
+            return replace(self.source, w_plus=w_plus).styles(self.generator)
         return [base + step for base, step in zip(self.base, steps, strict=True)]
+
+    def distance(self) -> Tensor:
+        """The L2 term: squared distance from the source in W+, or in S."""
+        distance = sum(l2_distance(v, start) for v, start in zip(self.values, self.start, strict=True))
+        return distance * self.w_plus.shape[1] if self.space == "w" else distance
 
     def latent(self) -> Latent:
         """A copy of the latent as it is now."""
-        values = [v.detach().cpu().clone() for v in self.values]
-        if self.space == "w+":
-            return replace(self.source, w_plus=values[0])
-        steps = [s.cpu() for s in self.steps]
-        for i, value in zip(self.moving, values, strict=True):
-            steps[i] = value
-        return replace(self.source, style_step=tuple(steps))
+        w_plus, steps = self._moved([v.detach() for v in self.values])
+        if self.space != "s":
+            return replace(self.source, w_plus=w_plus.cpu().clone())
+        return replace(self.source, style_step=tuple(s.cpu().clone() for s in steps))
 
 
 def optimize(
@@ -98,7 +111,7 @@ def optimize(
     steps: int,
     lr: float,
     l2: float,
-    space: str = "w+",
+    space: str,
 ) -> Iterator[State]:
     """Minimise the weighted sum of `terms`, name -> (weight, loss of an image), plus `l2` times the distance from the
     source.
@@ -113,7 +126,7 @@ def optimize(
         with torch.set_grad_enabled(index < steps):
             image = generator.synthesize(variable.styles())
             losses = {name: loss(image) for name, (_, loss) in terms.items()}
-            losses["l2"] = sum(l2_distance(v, start) for v, start in zip(variable.values, variable.start, strict=True))
+            losses["l2"] = variable.distance()
             weights = {name: weight for name, (weight, _) in terms.items()} | {"l2": l2}
             total = sum(weights[name] * loss for name, loss in losses.items())
             state = State(index, image.detach(), {k: v.item() for k, v in losses.items()}, variable.latent())

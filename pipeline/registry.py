@@ -20,6 +20,7 @@ class Defaults:
     """The settings that suit a family: the paper's unless its row in the registry says otherwise."""
 
     steps: int = 300
+    space: str = "w+"
     lr: float = 0.1
     l2: float = 0.008
     identity: float = 0.005

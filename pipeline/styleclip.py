@@ -123,10 +123,10 @@ class StyleCLIP:
         l2: float | None = None,
         identity: float | None = None,
         lr: float | None = None,
-        space: str = "w+",
+        space: str | None = None,
         preview: int | None = None,
     ) -> Iterator[Step]:
-        """Change a face until CLIP finds that it looks like `prompt`, in `space` "w+" or "s".
+        """Change a face until CLIP finds that it looks like `prompt`, in `space` "w", "w+" or "s".
 
         λ_L2 `l2` holds the latent, λ_ID `identity` the person; what is None takes the family's default. Yields after
         each of the `steps`; `preview` is the size in pixels of the pictures on the way. Closing the iterator stops the
@@ -140,7 +140,7 @@ class StyleCLIP:
             "l2": defaults.l2 if l2 is None else l2,
             "identity": defaults.identity if identity is None else identity,
             "lr": defaults.lr if lr is None else lr,
-            "space": space,
+            "space": defaults.space if space is None else space,
         }
         return self._run("optimize", latent, parameters, preview)
 
@@ -160,15 +160,15 @@ class StyleCLIP:
         """Checks at once, then hands back the iterator."""
         if parameters["steps"] < 1:
             raise UserError("Please ask for at least one step.")
-        if parameters.get("space", "w+") not in ("w+", "s"):
-            raise ValueError(f"space is 'w+' or 's', not {parameters['space']!r}")
+        if parameters.get("space", "w") not in ("w", "w+", "s"):
+            raise ValueError(f"space is 'w', 'w+' or 's', not {parameters['space']!r}")
         notes = tuple(check_prompt(parameters["prompt"]))
         return self._steps(method, source, parameters, preview, notes)
 
     def _steps(
         self, method: str, source: Latent, parameters: dict[str, Any], preview: int | None, notes: tuple[str, ...]
     ) -> Iterator[Step]:
-        options = {"l2": 0.0, "identity": 0.0} | parameters
+        options = {"l2": 0.0, "identity": 0.0, "space": self.family.defaults.space} | parameters
         terms = {"clip": (1.0, self._clip_loss(options.pop("prompt")))}
         if (weight := options.pop("identity")) and self.family.identity is not None:
             terms["identity"] = (weight, self._identity_loss(source))

@@ -15,14 +15,22 @@ def source(studio):
     return studio.sample(seed=3)
 
 
-@pytest.mark.parametrize("space", ["w+", "s"])
+@pytest.mark.parametrize("space", ["w", "w+", "s"])
 def test_the_loss_falls(studio, source, space):
     steps = list(studio.optimize(source, PROMPT, steps=12, space=space, lr=0.05))
     assert [step.index for step in steps] == list(range(1, 13))
     assert steps[-1].losses["total"] < steps[0].losses["total"]
     assert set(steps[-1].losses) == {"clip", "identity", "l2", "total"}
-    assert steps[-1].latent.space == space
+    assert steps[-1].latent.space == ("s" if space == "s" else "w+")
     assert studio.image(steps[-1].latent).tobytes() == steps[-1].edit.image.tobytes()
+
+
+def test_in_w_all_rows_take_the_same_step(studio, source):
+    *_, last = studio.optimize(source, PROMPT, steps=3, space="w", l2=0.5)
+    step = last.latent.w_plus - source.w_plus
+    assert step.abs().max() > 0.01
+    torch.testing.assert_close(step, step[:, :1].expand_as(step))
+    assert last.losses["l2"] == pytest.approx(step.square().sum().item(), rel=1e-4)
 
 
 def test_total_is_the_weighted_sum(studio, source):

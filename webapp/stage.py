@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -10,22 +12,41 @@ import torch
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
+from webapp.gpu import CALLS, RUNS
+from webapp.turns import Turns
 
 
 class Lent:
     """A studio, lent to the handlers of one page until it is taken back.
 
     Pages outlive their model: a browser still shows them, a job of theirs waits in the queue. Through this they keep
-    nothing of the model in memory, and get a sentence instead of another model's answer.
+    nothing of the model in memory, and get a sentence instead of another model's answer. What computes takes a turn
+    as an edit; `turns` is for what waits until there is none.
     """
 
     def __init__(self, studio: StyleCLIP) -> None:
         self._studio: StyleCLIP | None = studio
+        self.turns = Turns()
 
     def __getattr__(self, name: str) -> Any:
         if self._studio is None:
             raise UserError("The model was changed meanwhile, so this face is no longer known; the page starts anew.")
-        return getattr(self._studio, name)
+        attribute = getattr(self._studio, name)
+        if name in CALLS:
+            return partial(self._call, attribute)
+        return partial(self._run, attribute) if name in RUNS else attribute
+
+    def _call(self, method: Any, *args: Any, **kwargs: Any) -> Any:
+        with self.turns.edit():
+            return method(*args, **kwargs)
+
+    def _run(self, method: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """Checks the arguments at once, as the studio does."""
+        return self._steps(method(*args, **kwargs))
+
+    def _steps(self, run: Iterator[Any]) -> Iterator[Any]:
+        with self.turns.edit():
+            yield from run
 
     def take_back(self) -> None:
         """Let go of the studio, and of the memory of its models."""
