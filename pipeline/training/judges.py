@@ -9,7 +9,7 @@ from torch import nn
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.stylegan2 import Generator
 from pipeline.registry import REGISTRY
-from pipeline.zoo import family_row, load_family
+from pipeline.zoo import Family, family_row, load_family
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,23 @@ class Judges:
     identity: IRSE | None
     normalize: bool
 
+    @classmethod
+    def of(cls, family: Family) -> "Judges":
+        """The networks of a loaded family, shared with it."""
+        return cls(family.generator, family.clip, family.identity, family.clip_normalize)
 
-def load_judges(name: str, registry: Path = REGISTRY) -> Judges:
-    """The networks of a family of the registry."""
+    @property
+    def device(self) -> torch.device:
+        return self.generator.input.input.device
+
+
+def load_judges(
+    name: str,
+    registry: Path | str = REGISTRY,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Judges:
+    """The networks of a family of the registry; `dtype`, float32 or bfloat16, is what generator and CLIP compute in."""
     row = family_row(name, registry)
     files = {kind: source for kind, source in row.files.items() if kind in ("generator", "clip", "identity")}
-    family = load_family(replace(row, files=files), torch.device("cpu"), torch.float32)
-    return Judges(family.generator, family.clip, family.identity, row.clip_normalize)
+    return Judges.of(load_family(replace(row, files=files), torch.device(device), dtype))
