@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import io
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ import requests
 from filelock import FileLock
 from gdown.exceptions import DownloadError, FileURLRetrievalError
 from huggingface_hub import constants, errors
-from huggingface_hub.utils import tqdm
+from huggingface_hub.file_download import http_get, repo_folder_name
+from huggingface_hub.utils import build_hf_headers, tqdm, validate_repo_id
 
 from .errors import UserError
 
@@ -54,8 +56,14 @@ class Source:
     def from_row(cls, row: Mapping[str, Any], folder: Path) -> "Source":
         """From a row of the registry; its `path` counts from `folder`."""
         if unknown := row.keys() - cls.__dataclass_fields__.keys() - {"title"}:
-            raise TypeError(f"a source has no “{min(unknown)}”")
+            raise ValueError(f"a source has no “{min(unknown)}”")
         row = {k: v for k, v in row.items() if k != "title"}
+        if len(row.keys() & {"path", "repo", "drive", "url"}) != 1:
+            raise ValueError("a source has one of path, repo, drive and url")
+        if "path" not in row and not Path(row.get("file", "")).name:
+            raise ValueError("a source on the net has the name of its file")
+        if "repo" in row:
+            validate_repo_id(row["repo"])
         path = row.pop("path", None)
         return cls(path=folder / Path(path).expanduser() if path else None, **row)
 
@@ -119,12 +127,7 @@ def fetch(source: Source, progress: Progress | None = None) -> Path:
 
 def verify(source: Source, path: Path) -> str:
     """The SHA-256 of a file. Raises UserError, and removes a download, when it is not the file that it should be."""
-    digest, actual = _digests(source, path)
-    wrong = None
-    if source.size and actual["size"] != source.size:
-        wrong = f"has {actual['size']:,} bytes instead of {source.size:,}"
-    elif any(actual[kind] != wanted for kind, wanted in _expected(source, path).items()):
-        wrong = "is not the file that was published (its checksum differs)"
+    digest, wrong = flaw(source, path)
     if wrong:
         if source.path:
             raise UserError(f"The file {path} {wrong}; please put the original there.")
@@ -137,6 +140,16 @@ def verify(source: Source, path: Path) -> str:
     if not (source.path or source.repo):
         path.with_name(path.name + ".sha256").write_text(digest)
     return digest
+
+
+def flaw(source: Source, path: Path) -> tuple[str, str | None]:
+    """The SHA-256 of a file, and what is wrong with it, in words that go after its name, or None."""
+    digest, actual = _digests(source, path)
+    if source.size and actual["size"] != source.size:
+        return digest, f"has {actual['size']:,} bytes instead of {source.size:,}"
+    if any(actual[kind] != wanted for kind, wanted in _expected(source, path).items()):
+        return digest, "is not the file that was published (its checksum differs)"
+    return digest, None
 
 
 def _digests(source: Source, path: Path) -> tuple[str, dict[str, Any]]:
@@ -168,14 +181,14 @@ def _expected(source: Source, path: Path) -> dict[str, str]:
 def _from_hub(source: Source, progress: Progress | None) -> Path:
     name, repo = source.name, source.repo
     try:
-        bar = _bar(name, progress) if progress else None
-        return Path(huggingface_hub.hf_hub_download(repo, source.file, revision=source.revision, tqdm_class=bar))
+        _fill_cache(source, _bar(name, progress) if progress else None)
+        return Path(huggingface_hub.hf_hub_download(repo, source.file, revision=source.revision))
     except errors.GatedRepoError as error:
         raise UserError(
             f"{name} is only given to those who agree to its terms: do so at {source.origin}, log in with "
             f"`hf auth login`, and try again."
         ) from error
-    except errors.LocalEntryNotFoundError as error:
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, *_NOBODY_THERE) as error:
         raise _unreachable(source) from error
     except errors.RepositoryNotFoundError as error:
         raise _refused(source) from error
@@ -191,6 +204,38 @@ def _from_hub(source: Source, progress: Progress | None) -> Path:
         if "Consistency check" in str(error):  # the size is not the one announced
             raise _broken(source) from error
         raise
+
+
+_NOBODY_THERE = (httpx2.ConnectError, httpx2.ConnectTimeout)
+
+
+def _fill_cache(source: Source, bar: type[tqdm] | None) -> None:
+    """Put the content of a file where the Hub's client looks for what it has, going on where an earlier try stopped.
+
+    Left to itself the client keeps nothing of a download that was cancelled, and may take another road (Xet), whose
+    failures have no names.
+    """
+    url = huggingface_hub.hf_hub_url(source.repo, source.file, revision=source.revision)
+    about = huggingface_hub.get_hf_file_metadata(url)
+    if not re.fullmatch("[0-9a-f]{40,64}", about.etag or ""):  # it becomes the name of a file
+        raise errors.FileMetadataError("no checksum")
+    blobs = _blobs(source)
+    blobs.mkdir(parents=True, exist_ok=True)
+    whole, part = blobs / about.etag, blobs / f"{about.etag}.part"
+    with FileLock(f"{part}.lock"):
+        if whole.exists():
+            return
+        with part.open("ab") as file:
+            if about.size is not None and file.tell() > about.size:
+                file.truncate(0)
+            here = file.seek(0, io.SEEK_END)
+            http_get(url, file, resume_size=here, headers=build_hf_headers(), expected_size=about.size, tqdm_class=bar)
+        part.rename(whole)
+
+
+def _blobs(source: Source) -> Path:
+    """Where the Hub's cache keeps the contents of a repository's files, by their checksums."""
+    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=source.repo, repo_type="model") / "blobs"
 
 
 def _from_web(source: Source, progress: Progress | None) -> Path:
@@ -243,7 +288,11 @@ def _bar(name: str, progress: Progress) -> type[tqdm]:
 
 
 def _check_space(source: Source, missing: int) -> None:
-    folder = Path(constants.HF_HUB_CACHE)
+    if source.repo:
+        folder, begun = _blobs(source), f"{source.sha256 or ''}*.part"
+    else:
+        folder, begun = source._kept().parent, f"{source._kept().name}*.part"
+    missing -= max((part.stat().st_size for part in folder.glob(begun)), default=0)
     while not folder.exists():
         folder = folder.parent
     if shutil.disk_usage(folder).free < missing + RESERVE:

@@ -92,7 +92,7 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
             row["mappers"] = {name: (m.get("title", name), _source(m, path.parent)) for name, m in mappers}
     except OSError:
         raise UserError(f"The models file {path} can't be opened; please check STYLECLIP_MODELS.") from None
-    except (tomllib.TOMLDecodeError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"The models file {path} can't be understood ({error}); please mend it.") from None
     return {"sources": sources, "families": families}
 

@@ -6,6 +6,7 @@ Only this module turns files into networks; `registry` knows which, `downloads` 
 """
 
 import argparse
+import hashlib
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from .directions import Directions, style_statistics
-from .downloads import Progress, Source, asset, fetch, verify
+from .downloads import Progress, Source, asset, fetch, flaw, verify
 from .errors import UserError
 from .faces import FaceFinder
 from .networks.arcface import IRSE
@@ -89,6 +90,8 @@ def available_models(registry: Path | str = REGISTRY) -> list[str]:
 
 def family_row(name: str, registry: Path | str = REGISTRY, own: Mapping[str, str | Path] | None = None) -> Row:
     """The row of a family. Raises UserError for an unknown name."""
+    if own and name != "custom":
+        raise UserError(f"Files of your own go with the model “custom”, not with “{name}”.")
     rows = read_registry(registry, own)
     if name not in rows:
         raise UserError(f"There is no model “{name}”; there are: {', '.join(rows)}.")
@@ -155,8 +158,14 @@ def _copy_views(network: nn.Module) -> None:
 
 def relevance_path(row: Row) -> Path:
     """Where a relevance matrix that was measured on this machine is kept."""
-    source = row.files.get("directions")
-    return source.path if source and source.path else asset("relevance") / f"{row.name}.safetensors"
+    source, generator = row.files.get("directions"), row.files.get("generator")
+    if source and source.path:
+        return source.path
+    name = row.name
+    if generator and generator.path and generator.path.is_file():  # a user's own: the next one has the same name
+        with generator.path.open("rb") as file:
+            name += f"-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+    return asset("relevance") / f"{name}.safetensors"
 
 
 def _directions(row: Row, generator: Generator) -> Directions | None:
@@ -215,13 +224,18 @@ def _status(row: Row) -> str:
     return f"{sum(s.size or s.about or 0 for s in missing) / 1e6:,.0f} MB to download"
 
 
-def _verify(row: Row) -> None:
+def _verify(row: Row) -> bool:
+    """Tell of every file what it is; whether all that are here are right. Changes nothing."""
+    right = True
     for source in (*row.sources(), *(source for _, source in row.mappers.values())):
-        path = source.here()
-        if path is None:
+        if (path := source.here()) is None:
             print(f"not here  {source.name}")
-        else:
-            print(f"ok        {source.name}  {path.stat().st_size:,} bytes  sha256 {verify(source, path)}")
+            continue
+        digest, wrong = flaw(source, path)
+        right &= not wrong
+        does = "put the original there" if source.path else "delete it, and fetch it again"
+        print(f"wrong     {path} {wrong}: {does}" if wrong else f"ok        {path}  sha256 {digest}")
+    return right
 
 
 def _where(row: Row) -> None:
@@ -249,7 +263,8 @@ def main() -> None:
             if options.command == "where":
                 _where(row)
             elif options.command == "verify":
-                _verify(row)
+                if not _verify(row):
+                    sys.exit(1)
             else:
                 if row.terms:
                     print(row.terms)

@@ -16,7 +16,7 @@ from PIL import Image
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from pipeline.registry import REGISTRY, read_registry
-from pipeline.zoo import family_row, main
+from pipeline.zoo import family_row, main, relevance_path
 from tests.hub import Hub
 from tests.published import write_family
 
@@ -115,6 +115,7 @@ def test_the_command_line_lists_fetches_and_verifies(hub, tmp_path, monkeypatch,
     environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "cache")}
     command = [sys.executable, "-m", "pipeline.zoo", "fetch", "ffhq"]
     fetched = subprocess.run(command, env=environment, cwd=REGISTRY.parents[1], capture_output=True, text=True)
+    assert fetched.returncode == 0, fetched.stderr
     assert "not for commercial use" in fetched.stdout
     assert "e4e_ffhq_encode.pt" in fetched.stdout
     hub.close()
@@ -129,6 +130,35 @@ def test_the_command_line_lists_fetches_and_verifies(hub, tmp_path, monkeypatch,
     assert str(tmp_path / "cache") in zoo("where", "ffhq")
     with pytest.raises(SystemExit, match="There is no model “cats”"):
         zoo("fetch", "cats")
+
+    altered = family_row("ffhq").files["identity"].here().resolve()
+    altered.write_bytes(altered.read_bytes() + b"more")
+    with pytest.raises(SystemExit, match="1"):
+        zoo("verify", "ffhq")
+    told = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert told.count("wrong") == 1 and told.count("ok") == len(FILES) - 1
+    assert altered.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'[sources.x]\nrepo = "no such/name"\nfile = "x.pt"', "no such/name"),
+        (b'[sources.x]\nfile = "x.pt"', "one of path, repo, drive and url"),
+        (b'[sources.x]\npath = "x.pt"\nurl = "http://x"', "one of path, repo, drive and url"),
+        (b'[sources.x]\nurl = "http://x"', "name of its file"),
+        (b'[sources.x]\npath = "\xff"', "utf-8"),
+        (b"[sources.x", "can't be understood"),
+        (b"sources = 3", "can't be understood"),
+    ],
+)
+def test_a_models_file_with_a_mistake_is_named_in_a_sentence(content, words, tmp_path, monkeypatch):
+    own = tmp_path / "own.toml"
+    own.write_bytes(content)
+    monkeypatch.setenv("STYLECLIP_MODELS", str(own))
+    with pytest.raises(UserError, match=words) as error:
+        read_registry()
+    assert str(own) in str(error.value)
 
 
 # Every family's row
@@ -182,6 +212,16 @@ def test_a_generator_of_one_s_own(sizes_file, monkeypatch):
         StyleCLIP.from_pretrained("custom", device="cpu")
     monkeypatch.setenv("STYLECLIP_GENERATOR", str(sizes_file["generator"]))
     assert family_row("custom").files["generator"].here() == sizes_file["generator"]
+    with pytest.raises(UserError, match="custom"):
+        StyleCLIP.from_pretrained("ffhq", device="cpu", files=sizes_file)
+
+
+def test_each_generator_of_one_s_own_has_its_own_relevance(sizes_file, tmp_path):
+    rows = [family_row("custom", own={"generator": sizes_file[kind]}) for kind in ("generator", "clip", "generator")]
+    first, other, again = (relevance_path(row) for row in rows)
+    assert first == again != other
+    sizes_file["generator"].rename(tmp_path / "moved.pt")
+    assert relevance_path(family_row("custom", own={"generator": tmp_path / "moved.pt"})) == first
 
 
 @pytest.fixture
@@ -212,3 +252,5 @@ def test_ffhq_at_full_size(dtype, tmp_path_factory, photo, capfd):
         with capfd.disabled():
             print("\n" + done.stdout)
         assert done.returncode == 0, done.stderr
+    peak = float(done.stdout.split("peak ")[-1].split()[0])
+    assert peak <= {"float32": 4.0, "bfloat16": 2.6}[dtype]  # GB
