@@ -13,13 +13,17 @@ from .losses import l2_distance
 from .networks.stylegan2 import Generator
 
 RAMP_UP, RAMP_DOWN = 0.05, 0.25  # shares of the run over which the learning rate rises and falls
+NOISY = 0.75  # share of the run in which copies with noise are judged
 BETAS, EPS = (0.9, 0.999), 1e-8  # Adam's usual constants
 
 Loss = Callable[[Tensor], Tensor]
 
 
 class State(NamedTuple):
-    """After `index` updates: image (1, 3, R, R), loss terms with their weighted sum as `total`, and latent."""
+    """After `index` updates: image (1, 3, R, R), loss terms with their weighted sum as `total`, and latent.
+
+    While there is noise, the losses are those of the noisy copy.
+    """
 
     index: int
     image: Tensor
@@ -31,6 +35,11 @@ def learning_rate(t: float, peak: float) -> float:
     """Learning rate at t in (0, 1) of the run: a linear rise, a plateau and a cosine fall."""
     fall = 0.5 - 0.5 * math.cos(math.pi * min(1.0, (1 - t) / RAMP_DOWN))
     return peak * fall * min(1.0, t / RAMP_UP)
+
+
+def noise_level(t: float, peak: float) -> float:
+    """Deviation of the noise at t in (0, 1) of the run: it fades, and the last quarter has none."""
+    return peak * math.sqrt(max(0.0, 1 - t / NOISY))
 
 
 class Adam:
@@ -83,12 +92,16 @@ class Variable:
             steps[i] = value
         return self.w_plus, steps
 
-    def styles(self) -> list[Tensor]:
-        """StyleSpace coordinates of the latent, differentiable with respect to `values`."""
+    def styles(self, noise: Tensor | None = None) -> list[Tensor]:
+        """StyleSpace coordinates of the latent, differentiable with respect to `values`; beside it with `noise` (D,) in
+        W."""
         w_plus, steps = self._moved(self.values)
+        if noise is not None:
+            w_plus = w_plus + noise
         if self.space != "s":
             return replace(self.source, w_plus=w_plus).styles(self.generator)
-        return [base + step for base, step in zip(self.base, steps, strict=True)]
+        base = self.base if noise is None else self.generator.styles(w_plus)
+        return [b + step for b, step in zip(base, steps, strict=True)]
 
     def distance(self) -> Tensor:
         """The L2 term: squared distance from the source in W+, or in S."""
@@ -112,23 +125,34 @@ def optimize(
     lr: float,
     l2: float,
     space: str,
+    noise: float = 0.0,
 ) -> Iterator[State]:
     """Minimise the weighted sum of `terms`, name -> (weight, loss of an image), plus `l2` times the distance from the
     source.
 
-    Yields the state after each of the `steps` updates, and does the next one only when asked to.
+    With `noise`, in deviations of W, the losses are those of copies beside the latent, so that CLIP is asked for what
+    is seen around it as well, and can't be won over by a change that nobody sees. Yields the state after each of the
+    `steps` updates, and does the next one only when asked to.
     """
     variable = Variable(generator, source, space)
-    adam = Adam(variable.values)
+    adam, rng = Adam(variable.values), torch.Generator().manual_seed(0)
+    deviation = generator.code_deviation() if noise else None
+
+    def beside(level: float) -> Tensor:
+        return level * deviation * torch.randn(generator.style_dim, generator=rng).to(deviation)
 
     # Gradients are switched on and off inside this function, never across a yield, where they would leak to the caller.
     def advance(index: int) -> State:
+        level = noise_level(index / steps, noise)
         with torch.set_grad_enabled(index < steps):
-            image = generator.synthesize(variable.styles())
+            image = generator.synthesize(variable.styles(beside(level) if level else None))
             losses = {name: loss(image) for name, (_, loss) in terms.items()}
             losses["l2"] = variable.distance()
             weights = {name: weight for name, (weight, _) in terms.items()} | {"l2": l2}
             total = sum(weights[name] * loss for name, loss in losses.items())
+            if level:
+                with torch.no_grad():
+                    image = generator.synthesize(variable.styles())
             state = State(index, image.detach(), {k: v.item() for k, v in losses.items()}, variable.latent())
             state.losses["total"] = total.item()
             if index < steps:

@@ -24,6 +24,7 @@ class Defaults:
     lr: float = 0.1
     l2: float = 0.008
     identity: float = 0.005
+    noise: float = 0.0
     mapper_strength: float = 0.1
     strength: float = 3.0
     channels: int = 20

@@ -124,12 +124,13 @@ class StyleCLIP:
         identity: float | None = None,
         lr: float | None = None,
         space: str | None = None,
+        noise: float | None = None,
         preview: int | None = None,
     ) -> Iterator[Step]:
         """Change a face until CLIP finds that it looks like `prompt`, in `space` "w", "w+" or "s".
 
-        λ_L2 `l2` holds the latent, λ_ID `identity` the person; what is None takes the family's default. Yields after
-        each of the `steps`; `preview` is the size in pixels of the pictures on the way. Closing the iterator stops the
+        λ_L2 `l2` holds the latent, λ_ID `identity` the person; `noise`, in deviations of W, blurs the latent while it
+        is judged. What is None takes the family's default. Yields after each of the `steps`; `preview` is the size in pixels of the pictures on the way. Closing the iterator stops the
         work. Raises UserError for a prompt that is empty or too long.
         """
         self._check(latent)
@@ -141,6 +142,7 @@ class StyleCLIP:
             "identity": defaults.identity if identity is None else identity,
             "lr": defaults.lr if lr is None else lr,
             "space": defaults.space if space is None else space,
+            "noise": defaults.noise if noise is None else noise,
         }
         return self._run("optimize", latent, parameters, preview)
 
@@ -168,7 +170,7 @@ class StyleCLIP:
     def _steps(
         self, method: str, source: Latent, parameters: dict[str, Any], preview: int | None, notes: tuple[str, ...]
     ) -> Iterator[Step]:
-        options = {"l2": 0.0, "identity": 0.0, "space": self.family.defaults.space} | parameters
+        options = {"l2": 0.0, "identity": 0.0, "space": self.family.defaults.space, "noise": self.family.defaults.noise} | parameters
         terms = {"clip": (1.0, self._clip_loss(options.pop("prompt")))}
         if (weight := options.pop("identity")) and self.family.identity is not None:
             terms["identity"] = (weight, self._identity_loss(source))

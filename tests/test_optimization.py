@@ -33,6 +33,17 @@ def test_in_w_all_rows_take_the_same_step(studio, source):
     assert last.losses["l2"] == pytest.approx(step.square().sum().item(), rel=1e-4)
 
 
+@pytest.mark.parametrize("space", ["w", "w+", "s"])
+def test_noise_changes_the_way_but_no_picture_shows_it(studio, source, space):
+    steps = list(studio.optimize(source, PROMPT, steps=4, space=space, noise=0.5))
+    *_, plain = studio.optimize(source, PROMPT, steps=4, space=space)
+    assert steps[-1].latent.digest() != plain.latent.digest()
+    for step in steps:
+        assert studio.image(step.latent).tobytes() == step.edit.image.tobytes()
+    *_, again = studio.optimize(source, PROMPT, steps=4, space=space, noise=0.5)
+    assert again.latent.digest() == steps[-1].latent.digest()
+
+
 def test_total_is_the_weighted_sum(studio, source):
     (step,) = studio.optimize(source, PROMPT, steps=1, l2=0.5, identity=0.25)
     losses = step.losses

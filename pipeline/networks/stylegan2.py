@@ -271,12 +271,18 @@ class Generator(nn.Module):
         """z (N, D), standard normal -> w (N, D)."""
         return self.style(z)
 
-    @torch.no_grad()
-    def mean_latent(self, samples: int = 10_000) -> Tensor:
+    def mean_latent(self) -> Tensor:
         """The mean w (D,) of sampled codes, for files that do not bring it."""
-        rng = torch.Generator().manual_seed(0)
-        z = torch.randn(samples, self.style_dim, generator=rng)
-        return self.mapping(z.to(self.input.input.device)).mean(0)
+        return self._sampled_codes(10_000).mean(0)
+
+    def code_deviation(self) -> Tensor:
+        """The standard deviation (D,) of sampled codes w."""
+        return self._sampled_codes(1_000).std(0)
+
+    @torch.no_grad()
+    def _sampled_codes(self, samples: int) -> Tensor:
+        z = torch.randn(samples, self.style_dim, generator=torch.Generator().manual_seed(0))
+        return self.mapping(z.to(self.input.input.device))
 
     def styles(self, w: Tensor) -> list[Tensor]:
         """w (N, D) or W+ (N, L, D) -> StyleSpace S: one (N, C_i) per entry of `style_layers`."""
