@@ -1,19 +1,10 @@
-"""Training of what the methods read: channel relevance and mappers, on tiny random networks."""
-
-import json
+"""Training of what global directions read: channel relevance, on a tiny random generator."""
 
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
-from safetensors.torch import load_file
 
-from pipeline.networks.arcface import IRSE
-from pipeline.networks.clip import CLIP
-from pipeline.networks.mapper import mapper_from_state_dict
 from pipeline.networks.stylegan2 import Generator
-from pipeline.training.judges import Judges
-from pipeline.training.mapper import Recipe, sample_codes, train_file
 from pipeline.training.relevance import measure_relevance, style_statistics
 
 
@@ -21,14 +12,6 @@ from pipeline.training.relevance import measure_relevance, style_statistics
 def generator() -> Generator:
     torch.manual_seed(0)
     return Generator(16, 8, 2, {4: 6, 8: 5, 16: 4}).eval().requires_grad_(False)
-
-
-@pytest.fixture(scope="module")
-def judges(generator) -> Judges:
-    torch.manual_seed(1)
-    clip = CLIP(16, 16, 1, 64, 8, 77, 49408, 64, 1, 1).eval().requires_grad_(False)
-    identity = IRSE((4, 6, 8, 10), (1, 1, 1, 1), 8, reduction=2).eval().requires_grad_(False)
-    return Judges(generator, clip, identity, False)
 
 
 def test_statistics_are_those_of_sampled_styles(generator):
@@ -84,24 +67,3 @@ def test_lower_resolution_only_approximates(generator):
     exact, quick = (measure_relevance(generator, embed, std, codes=2, lowest=size) for size in (16, 8))
     assert torch.allclose(exact[-4:], quick[-4:], atol=1e-4)  # the layers at 16 px are drawn in full in both
     assert (exact * quick).sum(1).mean() > 0.5
-
-
-def test_a_mapper_trains_and_its_file_loads(judges, tmp_path):
-    recipe = Recipe("a person with purple hair", levels=("course", "medium"), steps=3, batch=2, resolution=16)
-    path = train_file("purple_hair", judges, recipe, tmp_path, "Purple hair")
-    mapper = mapper_from_state_dict(load_file(path))
-    w_plus = sample_codes(judges.generator, 2, 0.1, torch.Generator().manual_seed(0))
-    step = mapper(w_plus)
-    assert step.shape == w_plus.shape and step[:, :4].abs().sum() > 0
-    with safe_open(path, "pt") as file:
-        about = json.loads(file.metadata()["recipe"])
-    assert (
-        about["prompt"] == recipe.prompt
-        and about["title"] == "Purple hair"
-        and set(about["losses"])
-        == {
-            "clip",
-            "l2",
-            "identity",
-        }
-    )

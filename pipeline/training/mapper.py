@@ -1,43 +1,47 @@
 """Training of a latent mapper: one network for one description (StyleCLIP, section 5).
 
-    python -m pipeline.training.mapper --name NAME --prompt "a person with purple hair" [--model NAME] [--no-fine]
+    python -m pipeline.training.mapper --model NAME --prompt "a person with purple hair"    (see --help)
 
-Codes w are sampled, or read from a file of latents; the mapper's step, scaled by 0.1, is added; generator, CLIP and
-identity network judge the picture. The loss is the paper's: λ_CLIP·D_CLIP + λ_L2·mean|Δw|² + λ_ID·D_ID.
+The mapper's step, scaled by 0.1, is added to sampled or inverted codes; generator, CLIP and identity network judge the
+picture. The loss is the paper's: λ_CLIP·D_CLIP + λ_L2·mean|Δ|² + λ_ID·D_ID. `train` is the library's way in.
 """
 
-import argparse
-import json
 import math
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+import torch.distributed
+from torch import Tensor, nn
 
-from pipeline.downloads import asset
+from pipeline.errors import UserError
 from pipeline.losses import clip_distance, clip_features, identity_distance, identity_features
-from pipeline.networks.mapper import LEVELS, LevelsMapper
+from pipeline.networks.layers import EqualLinear, part
+from pipeline.networks.mapper import LEVELS, LevelsMapper, SingleMapper, StyleSpaceMapper, mapper_from_state_dict
 from pipeline.networks.stylegan2 import Generator
-from pipeline.text import Texts
-from pipeline.training.judges import Judges, load_judges
-from pipeline.zoo import family_row
+from pipeline.optimization import Adam
+from pipeline.training.judges import Judges
 
 STRENGTH = 0.1  # what a mapper's step is multiplied with, in training as in use
+VARIANTS = ("levels", "single", "stylespace")
+WARM_UP = 20  # steps over which the learning rate rises
+HELD_OUT, SHOWN = 8, 4  # faces that the validation loss is measured on, and how many of them are shown
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How a mapper is trained; it is stored in the mapper's file.
 
-    `resolution`: the running RGB that the losses see. `jitter`: deviation of the noise added to each row of W+, so
-    that the mapper also knows codes whose rows differ, as an encoder's do.
+    `variant`: "levels", a network for each of `levels`; "single", one for all rows of W+; "stylespace", one for each
+    vector of S but toRGB's. `resolution`: the running RGB that the losses see; the smallest that CLIP fits in when
+    None. `jitter`: deviation of the noise added to each row of sampled codes, so that the mapper also knows codes whose
+    rows differ, as an encoder's do. `every`: steps between validations; training stops when `patience` of them in a row
+    have found no lower loss.
     """
 
     prompt: str
+    variant: str = "levels"
     levels: tuple[str, ...] = tuple(LEVELS)
     clip: float = 1.0
     l2: float = 0.8
@@ -46,112 +50,236 @@ class Recipe:
     batch: int = 3
     rate: float = 1.5
     jitter: float = 0.1
-    resolution: int = 128
+    resolution: int | None = None
+    every: int = 20
+    patience: int = 5
     seed: int = 0
+
+
+class TrainingState(NamedTuple):
+    """After `step` of at most `steps` updates.
+
+    `losses` are those of the step's batch, by name, and their weighted sum as `total`. Every so many steps there are
+    also `validation`, the same for the held-out faces, and `pictures` (2, n, 3, R, R) of some, before and after.
+    """
+
+    step: int
+    steps: int
+    losses: dict[str, float]
+    validation: dict[str, float] | None
+    pictures: Tensor | None
+    training: "MapperTraining"
+
+    @property
+    def mapper(self) -> nn.Module:
+        """A frozen copy of the mapper so far: that of the lowest validation loss, once there is one."""
+        return self.training.mapper
 
 
 def sample_codes(generator: Generator, count: int, jitter: float, rng: torch.Generator) -> Tensor:
     """W+ codes (count, L, D): sampled w in every row, plus a little noise of each row's own."""
     with torch.no_grad():
-        w = generator.mapping(torch.randn(count, generator.style_dim, generator=rng))
+        device = generator.input.input.device
+        w = generator.mapping(torch.randn(count, generator.style_dim, generator=rng).to(device))
         rows = w[:, None].expand(-1, generator.num_rows, -1)
-        return rows + jitter * w.std() * torch.randn(rows.shape, generator=rng)
+        return rows + jitter * w.std() * torch.randn(rows.shape, generator=rng).to(device)
 
 
-def train(
-    judges: Judges,
-    text: Tensor,
-    recipe: Recipe,
-    codes: Tensor | None = None,
-    progress: Callable[[int, dict[str, float]], None] = lambda step, losses: None,
-) -> tuple[LevelsMapper, dict[str, float]]:
-    """A mapper trained towards the text embedding `text` (1, E), and its mean losses over the last tenth of the steps.
-
-    `codes` (M, L, D) are the faces trained on; sampled anew at each step when None. `progress` hears of each step.
-    """
-    generator = judges.generator
-    rng = torch.Generator().manual_seed(recipe.seed)
-    torch.manual_seed(recipe.seed)
-    mapper = LevelsMapper(generator.style_dim, recipe.levels)
-    optimizer = torch.optim.Adam(mapper.parameters(), lr=recipe.rate, betas=(0.9, 0.99))
-    history: list[dict[str, float]] = []
-    for step in range(recipe.steps):
-        t = step / recipe.steps
-        optimizer.param_groups[0]["lr"] = recipe.rate * min(1, (step + 1) / 20, 0.02 + math.cos(math.pi * t / 2) ** 2)
-        if codes is None:
-            w = sample_codes(generator, recipe.batch, recipe.jitter, rng)
+def new_mapper(generator: Generator, recipe: Recipe, rng: torch.Generator) -> nn.Module:
+    """An untrained mapper for a generator, on the CPU. Raises UserError for a variant or a level that there is not."""
+    if recipe.variant not in VARIANTS or not recipe.levels or not set(recipe.levels) <= set(LEVELS):
+        raise UserError(f"A mapper is one of {', '.join(VARIANTS)}, and its levels are some of {', '.join(LEVELS)}.")
+    with torch.device("meta"):
+        if recipe.variant == "stylespace":
+            layers = enumerate(generator.style_layers)
+            network = StyleSpaceMapper({i: layer.channels for i, layer in layers if not layer.is_to_rgb})
+        elif recipe.variant == "single":
+            network = SingleMapper(generator.style_dim)
         else:
-            w = codes[torch.randint(len(codes), (recipe.batch,), generator=rng)]
-        move = STRENGTH * mapper(w)
-        image = generator(w + move, recipe.resolution)
-        losses = {
-            "clip": clip_distance(clip_features(judges.clip, image, judges.normalize), text).mean(),
-            "l2": move.square().mean(),
-        }
-        if recipe.identity:
-            with torch.no_grad():
-                source = identity_features(judges.identity, generator(w, recipe.resolution))
+            network = LevelsMapper(generator.style_dim, recipe.levels)
+    network.to_empty(device="cpu")
+    with torch.no_grad():
+        for layer in network.modules():
+            if isinstance(layer, EqualLinear):
+                layer.weight.normal_(0, 1 / layer.lr_mul, generator=rng)
+                layer.bias.zero_()
+    return network
+
+
+def learning_rate(step: int, recipe: Recipe) -> float:
+    """The rate of step 0 ... steps - 1: a linear rise, then a cosine's fall to a fiftieth."""
+    t = step / recipe.steps
+    return recipe.rate * min(1, (step + 1) / WARM_UP, 0.02 + math.cos(math.pi * t / 2) ** 2)
+
+
+class MapperTraining:
+    """One mapper in training, a step at a time; its whole state can be kept, and taken up again to the bit.
+
+    In several processes of `torch.distributed` each takes its share of every batch, and all hold the same mapper. The
+    judges are only looked through: nothing about them is changed.
+    """
+
+    def __init__(self, judges: Judges, text: Tensor, recipe: Recipe, codes: Tensor | None = None) -> None:
+        """`text` is a unit embedding (1, E); `codes` (M, L, D) are the faces to train on, sampled anew when None.
+
+        Of given codes the last fifth, at most eight, are held out for the validation. Raises UserError for codes of
+        another model, a batch of fewer faces than processes, and an unknown variant or level.
+        """
+        self.judges, self.recipe = judges, recipe
+        self.text = text.to(judges.device)
+        generator = judges.generator
+        fitting = [layer.resolution for layer in generator.style_layers] + [generator.size]
+        self.resolution = recipe.resolution or next(
+            r for r in fitting if r >= min(judges.clip.visual.input_resolution, generator.size)
+        )
+        distributed = torch.distributed.is_initialized()
+        self.rank = torch.distributed.get_rank() if distributed else 0
+        self.world = torch.distributed.get_world_size() if distributed else 1
+        if not 0 < self.world <= recipe.batch:
+            raise UserError(f"A batch of {recipe.batch} is too small for {self.world} processes; make it larger.")
+        self.rng = torch.Generator().manual_seed(recipe.seed)
+        self.network = new_mapper(generator, recipe, self.rng).to(judges.device)
+        self.values = list(self.network.parameters())
+        self.adam = Adam(self.values)
+        if codes is None:
+            self.codes = None
+            self.held = sample_codes(generator, HELD_OUT, recipe.jitter, torch.Generator().manual_seed(~recipe.seed))
+        else:
+            if codes.shape[1:] != (generator.num_rows, generator.style_dim):
+                raise UserError("These latents were made with another model; please name some of this one.")
+            held = min(HELD_OUT, len(codes) // 5)
+            self.codes, self.held = (codes[:-held], codes[-held:]) if held else (codes, codes[-HELD_OUT:])
+        with torch.no_grad():
+            self.before = generator(self.held.to(judges.device), self.resolution)
+            self.source = self._source(self.before)
+        self.step = 0
+        self.best: dict[str, Tensor] | None = None
+        self.lowest: dict[str, float] = {}
+        self.waited = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done, or the last ones brought nothing."""
+        return self.step >= self.recipe.steps or self.waited >= self.recipe.patience
+
+    @property
+    def mapper(self) -> nn.Module:
+        """See `TrainingState.mapper`."""
+        state = self.best or self.network.state_dict()
+        return mapper_from_state_dict({name: value.detach().clone() for name, value in state.items()})
+
+    def advance(self) -> TrainingState:
+        """One update."""
+        recipe, codes = self.recipe, self.codes
+        if codes is None:
+            w = sample_codes(self.judges.generator, recipe.batch, recipe.jitter, self.rng)
+        else:
+            w = codes[torch.randint(len(codes), (recipe.batch,), generator=self.rng)].to(self.judges.device)
+        w = w[self.rank :: self.world]
+        with torch.no_grad():
+            source = self._source(self.judges.generator(w, self.resolution)) if self._sees_identity else None
+        with torch.enable_grad():
+            losses, _ = self._losses(w, source)
+            gradients = torch.autograd.grad(losses["total"], self.values)
+        losses, gradients = self._averaged(losses, gradients, len(w) / recipe.batch)
+        self.adam.update(gradients, learning_rate(self.step, recipe))
+        self.step += 1
+        due = self.step % recipe.every == 0 or self.step == recipe.steps
+        validation, pictures = self._validate() if due else (None, None)
+        return TrainingState(self.step, recipe.steps, losses, validation, pictures, self)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that the coming steps depend on: tensors, and what can be written as JSON."""
+        tensors = {f"mapper.{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in (self.best or {}).items()}
+        tensors |= {f"mean.{i}": value for i, value in enumerate(self.adam.mean)}
+        tensors |= {f"square.{i}": value for i, value in enumerate(self.adam.square)}
+        tensors |= {"rng": self.rng.get_state(), "text": self.text, "pictures": self.before, "held": self.held}
+        numbers = {"step": self.step, "lowest": self.lowest, "waited": self.waited}
+        return tensors, numbers | {"codes": 0 if self.codes is None else len(self.codes)}
+
+    def restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+        """Take up what `state` gave, of a training with the same recipe. Raises UserError when the networks or the
+        codes are others than they were then."""
+        own, own_numbers = self.state()
+        same = own.keys() - {k for k in own if k.startswith("best.")} <= tensors.keys()
+        for name in ("text", "held", "pictures"):
+            known = tensors.get(name)
+            same = same and known.shape == own[name].shape and torch.allclose(known.to(own[name]), own[name], atol=0.01)
+        if not same or numbers["codes"] != own_numbers["codes"]:
+            raise UserError("This training was begun with other models or other faces; please begin it anew.")
+        self.network.load_state_dict(part(tensors, "mapper."))
+        for name, values in (("mean", self.adam.mean), ("square", self.adam.square)):
+            for i, value in enumerate(values):
+                value.copy_(tensors[f"{name}.{i}"])
+        self.adam.steps = self.step = numbers["step"]
+        self.rng.set_state(tensors["rng"].cpu())
+        best = {k.removeprefix("best."): v.to(self.judges.device) for k, v in tensors.items() if k.startswith("best.")}
+        self.best, self.lowest, self.waited = best or None, numbers["lowest"], numbers["waited"]
+
+    @property
+    def _sees_identity(self) -> bool:
+        return bool(self.recipe.identity) and self.judges.identity is not None
+
+    def _source(self, images: Tensor) -> Tensor | None:
+        return identity_features(self.judges.identity, images) if self._sees_identity else None
+
+    def _losses(self, w: Tensor, source: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
+        """The losses of codes (N, L, D) with identity features `source` (N, E), and the edited pictures."""
+        judges, generator = self.judges, self.judges.generator
+        if isinstance(self.network, StyleSpaceMapper):
+            styles = generator.styles(w)
+            steps = [STRENGTH * step for step in self.network(styles)]
+            l2 = torch.cat(steps, 1).square().mean()
+            styles = [style + step for style, step in zip(styles, steps, strict=True)]
+        else:
+            step = STRENGTH * self.network(w)
+            l2 = step.square().mean()
+            styles = generator.styles(w + step)
+        image = generator.synthesize(styles, self.resolution)
+        features = clip_features(judges.clip, image, judges.normalize)
+        losses = {"clip": clip_distance(features, self.text).mean(), "l2": l2}
+        if source is not None:
             losses["identity"] = identity_distance(identity_features(judges.identity, image), source).mean()
-        total = sum(getattr(recipe, name) * value for name, value in losses.items())
-        optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
-        history.append({name: value.item() for name, value in losses.items()})
-        progress(step + 1, history[-1])
-    tail = history[-max(1, recipe.steps // 10) :]
-    return mapper.eval().requires_grad_(False), {name: sum(h[name] for h in tail) / len(tail) for name in tail[0]}
+        losses["total"] = sum(getattr(self.recipe, name) * value for name, value in losses.items())
+        return losses, image
+
+    def _averaged(
+        self, losses: dict[str, Tensor], gradients: tuple[Tensor, ...], share: float
+    ) -> tuple[dict[str, float], tuple[Tensor, ...]]:
+        """Means over all processes, of which this one did `share` of the batch."""
+        if self.world > 1:
+            parts = [*gradients, *losses.values()]
+            joined = torch.cat([v.detach().flatten() for v in parts]) * share
+            torch.distributed.all_reduce(joined)
+            parts = [v.view_as(p) for v, p in zip(joined.split([p.numel() for p in parts]), parts, strict=True)]
+            gradients, losses = tuple(parts[: len(gradients)]), dict(zip(losses, parts[len(gradients) :], strict=True))
+        return {name: value.item() for name, value in losses.items()}, gradients
+
+    @torch.no_grad()
+    def _validate(self) -> tuple[dict[str, float], Tensor]:
+        losses, after = self._losses(self.held.to(self.judges.device), self.source)
+        losses, _ = self._averaged(losses, (), 1 / self.world)  # so that all processes stop at the same step
+        if not self.lowest or losses["total"] < self.lowest["total"]:
+            self.best = {name: value.clone() for name, value in self.network.state_dict().items()}
+            self.lowest, self.waited = losses, 0
+        else:
+            self.waited += 1
+        return losses, torch.stack([self.before[:SHOWN], after[:SHOWN]]).cpu()
 
 
-def save_mapper(mapper: LevelsMapper, path: Path, recipe: Recipe, losses: dict[str, float], **notes: str) -> None:
-    """Write the published keys `mapper.*` in half precision, with the recipe as JSON in the file's metadata."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    about = notes | asdict(recipe) | {"losses": {name: round(value, 4) for name, value in losses.items()}}
-    state = {f"mapper.{name}": value.half().contiguous() for name, value in mapper.state_dict().items()}
-    save_file(state, path, {"recipe": json.dumps(about)})
+def train(judges: Judges, text: Tensor, recipe: Recipe, codes: Tensor | None = None) -> Iterator[TrainingState]:
+    """Train a mapper towards a text's unit embedding `text` (1, E), see `MapperTraining`.
 
-
-def train_file(
-    name: str, judges: Judges, recipe: Recipe, folder: Path, title: str, codes: Tensor | None = None
-) -> Path:
-    """Train one mapper, telling how it goes, and write it to `folder`/NAME.safetensors."""
-    text = Texts(judges.clip).embedding(recipe.prompt)
-    begin = time.monotonic()
-
-    def progress(step: int, losses: dict[str, float]) -> None:
-        if step % 100 == 0:
-            left = (time.monotonic() - begin) / step * (recipe.steps - step)
-            values = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-            print(f"{name}: step {step} of {recipe.steps}  {values}  {left:.0f} s left", flush=True)
-
-    mapper, losses = train(judges, text, recipe, codes, progress)
-    path = folder / f"{name}.safetensors"
-    save_mapper(mapper, path, recipe, losses, title=title)
-    return path
-
-
-def main() -> None:
-    """Train one mapper and write it beside the family's other mappers."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="demo")
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--prompt", required=True)
-    parser.add_argument("--latents", type=Path, help="safetensors file with `w_plus` (M, L, D); else codes are sampled")
-    parser.add_argument(
-        "--no-fine", action="store_true", help="leave out the fine part, for edits that must keep colours"
-    )
-    numbers = {"clip", "l2", "identity", "steps", "batch", "rate", "jitter", "resolution", "seed"}
-    for f in (f for f in fields(Recipe) if f.name in numbers):
-        parser.add_argument(f"--{f.name}", type=type(f.default), default=f.default)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    levels = tuple(level for level in LEVELS if not (options.no_fine and level == "fine"))
-    recipe = Recipe(options.prompt, levels, **{name: getattr(options, name) for name in numbers})
-    codes = load_file(options.latents)["w_plus"] if options.latents else None
-    generator = family_row(options.model).files["generator"]
-    folder = generator.path.parent / "mappers" if generator.path else asset("mappers")
-    path = train_file(options.name, load_judges(options.model), recipe, folder, options.name.replace("_", " "), codes)
-    print(f"wrote {path}; name it under [families.{options.model}.mappers] in checkpoints/models.toml to offer it")
+    Yields the state after each update, and does the next one only when asked to; closing the iterator ends the work.
+    The last state's `mapper` is the result. The same arguments give the same mapper.
+    """
+    training = MapperTraining(judges, text, recipe, codes)
+    while not training.finished:
+        yield training.advance()
 
 
 if __name__ == "__main__":
+    from pipeline.training.mapper_runs import main
+
     main()

@@ -1,0 +1,257 @@
+"""The command that trains a mapper, and what it leaves in a run's folder.
+
+losses.csv has a row a step; step_000020.jpg shows held-out faces before and after; checkpoint.safetensors is what a run
+that was cut off, however hard, goes on from, to the same file as if nothing had happened.
+"""
+
+import argparse
+import json
+import os
+import time
+from dataclasses import asdict, fields
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+import torch.distributed
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pipeline.downloads import asset
+from pipeline.errors import UserError
+from pipeline.images import to_pil
+from pipeline.networks.mapper import LEVELS
+from pipeline.registry import Row
+from pipeline.styleclip import StyleCLIP
+from pipeline.text import Texts, check_prompt
+from pipeline.training.judges import load_judges
+from pipeline.training.mapper import VARIANTS, MapperTraining, Recipe, TrainingState, learning_rate
+from pipeline.zoo import family_row, load_family
+
+TERMS = ("clip", "l2", "identity", "total")
+COLUMNS = ("step", "rate", *TERMS, *(f"validation {term}" for term in TERMS))
+PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
+
+
+def save_mapper(mapper: nn.Module, path: Path, recipe: Recipe, losses: dict[str, float], **notes: str) -> None:
+    """Write the published keys `mapper.*` in half precision, with the recipe as JSON in the file's metadata."""
+    about = notes | asdict(recipe) | {"losses": {name: round(value, 4) for name, value in losses.items()}}
+    state = {f"mapper.{name}": value.half().cpu().contiguous() for name, value in mapper.state_dict().items()}
+    _write(state, path, {"recipe": json.dumps(about)})
+
+
+def _write(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """A safetensors file that is either whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".part")
+    save_file(tensors, fresh, metadata)
+    fresh.replace(path)
+
+
+def read_codes(path: Path) -> Tensor:
+    """Codes (M, L, D) of a safetensors file with `w_plus`, or of a .pt file that holds one tensor, as the paper's.
+
+    Raises UserError for any other file.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            codes = load_file(path)["w_plus"]
+        else:
+            codes = torch.load(path, map_location="cpu", weights_only=True)
+        if codes.ndim != 3 or not len(codes):
+            raise ValueError
+    except (
+        OSError,
+        EOFError,
+        SafetensorError,
+        UnpicklingError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        AttributeError,
+    ) as e:
+        raise UserError(f"The file {path} holds no latents (M, rows, features); please name another.") from e
+    return codes.float()
+
+
+def invert_photos(studio: StyleCLIP, folder: Path) -> Tensor:
+    """Codes (M, L, D) of the foremost faces of a folder's photos; says which had none. Raises UserError if all."""
+    codes = []
+    for path in sorted(p for p in folder.glob("*") if p.suffix.lower() in PHOTOS):
+        try:
+            codes.append(studio.invert(studio.align(path)[0]).w_plus)
+        except UserError as error:
+            print(f"{path.name}: {error}")
+    if not codes:
+        raise UserError(f"There is no photo with a face in {folder}; please name another folder.")
+    return torch.cat(codes)
+
+
+class Run:
+    """A training with its folder: goes on from the checkpoint in it, if there is one.
+
+    In several processes the first alone writes.
+    """
+
+    def __init__(self, training: MapperTraining, folder: Path) -> None:
+        """Raises UserError when the folder holds an unfinished training of another recipe, model or faces."""
+        self.training, self.folder = training, folder
+        self.checkpoint, self.table = folder / "checkpoint.safetensors", folder / "losses.csv"
+        self.recipe = json.dumps(asdict(training.recipe))
+        if self.checkpoint.is_file():
+            with safe_open(self.checkpoint, "pt") as file:
+                about = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if about["recipe"] != self.recipe:
+                raise UserError(
+                    f"{folder} holds another unfinished training; delete it, or name a folder with --folder."
+                )
+            training.restore(tensors, json.loads(about["numbers"]))
+        self.writes = training.rank == 0
+        if self.writes:
+            folder.mkdir(parents=True, exist_ok=True)
+            rows = self.table.read_text().splitlines()[1 : training.step + 1] if self.table.is_file() else []
+            self.table.write_text("".join(f"{row}\n" for row in (",".join(COLUMNS), *rows)))
+        self.board = _tensorboard(folder, training.step) if self.writes else None
+
+    def finish(self) -> tuple[nn.Module, dict[str, float]]:
+        """Train to the end; the mapper and its losses on the held-out faces."""
+        begin, first = time.monotonic(), self.training.step
+        with self.table.open("a") if self.writes else open(os.devnull, "w") as table:  # noqa: PTH123
+            while not self.training.finished:
+                state = self.training.advance()
+                if self.writes:
+                    table.write(self._record(state))
+                    if state.validation is not None:
+                        table.flush()
+                        self._keep(state)
+                        left = (time.monotonic() - begin) / (state.step - first) * (state.steps - state.step)
+                        values = "  ".join(f"{name} {value:.4f}" for name, value in state.validation.items())
+                        print(f"step {state.step} of {state.steps}  {values}  {left:.0f} s left", flush=True)
+        if self.board is not None:
+            self.board.close()
+        return self.training.mapper, self.training.lowest
+
+    def _record(self, state: TrainingState) -> str:
+        rate = learning_rate(state.step - 1, self.training.recipe)
+        values = [state.losses.get(term, "") for term in TERMS]
+        values += [(state.validation or {}).get(term, "") for term in TERMS]
+        if self.board is not None:
+            for name, value in zip(COLUMNS[2:], values, strict=True):
+                if value != "":
+                    self.board.add_scalar(name.replace(" ", "/"), value, state.step)
+        return ",".join(str(v) for v in (state.step, f"{rate:.6g}", *values)) + "\n"
+
+    def _keep(self, state: TrainingState) -> None:
+        sheet(state.pictures).save(self.folder / f"step_{state.step:06}.jpg", quality=90)
+        tensors, numbers = self.training.state()
+        tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        _write(tensors, self.checkpoint, {"recipe": self.recipe, "numbers": json.dumps(numbers)})
+
+
+def sheet(pictures: Tensor) -> Image.Image:
+    """Pictures (2, n, 3, R, R), before and after, as two rows."""
+    rows = [torch.cat(list(row), 2) for row in pictures]
+    return to_pil(torch.cat(rows, 1)[None])
+
+
+def _tensorboard(folder: Path, step: int) -> Any:
+    """A writer, where TensorBoard is installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(folder / "tensorboard", purge_step=step + 1)
+
+
+def mapper_folder(row: Row) -> Path:
+    """Where a family's own mappers lie: beside its generator, or in the cache when that was downloaded."""
+    generator = row.files["generator"]
+    return generator.path.parent / "mappers" if generator.path else asset("mappers")
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.training.mapper",
+        description="Train a latent mapper; started again after a cut, it goes on. Several GPUs: torchrun.",
+    )
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--prompt", required=True, help="what the mapper is to make of a face")
+    parser.add_argument("--name", help="of the mapper's file; default: the prompt's words")
+    faces = parser.add_mutually_exclusive_group()
+    faces.add_argument("--photos", type=Path, help="folder of photos to train on; default: sampled faces")
+    faces.add_argument("--latents", type=Path, help="safetensors with `w_plus` (M, L, D), or .pt with such a tensor")
+    parser.add_argument("--variant", choices=VARIANTS, default="levels")
+    levels = parser.add_mutually_exclusive_group()
+    spelt = {level.replace("course", "coarse"): level for level in LEVELS}
+    levels.add_argument("--levels", nargs="+", choices=spelt, default=list(spelt))
+    levels.add_argument("--no-fine", action="store_true", help="leave out the fine part, so that colours stay")
+    parser.add_argument("--folder", type=Path, help="the run's folder; default: .cache/mappers/MODEL-NAME")
+    parser.add_argument("--output", type=Path, help="folder of the finished file; default: the model's own mappers")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of generator and CLIP")
+    for field in fields(Recipe):
+        if field.name not in ("prompt", "variant", "levels"):
+            kind = int if field.name == "resolution" else type(field.default)
+            parser.add_argument(f"--{field.name}", type=kind, default=field.default)
+    options = parser.parse_args(arguments)
+    levels = [level for level in options.levels if not (options.no_fine and level == "fine")]
+    options.levels = tuple(level for name, level in spelt.items() if name in levels)
+    options.name = options.name or "_".join("".join(c if c.isalnum() else " " for c in options.prompt).lower().split())
+    return options
+
+
+def _device() -> torch.device:
+    """This process's own GPU, or the CPU; joins the other processes when there are any (torchrun)."""
+    cuda, local = torch.cuda.is_available(), int(os.environ.get("LOCAL_RANK", 0))
+    if "WORLD_SIZE" in os.environ:
+        torch.distributed.init_process_group("nccl" if cuda else "gloo")
+    if cuda:
+        torch.cuda.set_device(local)
+    return torch.device("cuda", local) if cuda else torch.device("cpu")
+
+
+def _codes(options: argparse.Namespace, row: Row, folder: Path, device: torch.device) -> Tensor | None:
+    """The codes to train on; those of photos are kept in the run's folder."""
+    if not options.photos:
+        return read_codes(options.latents) if options.latents else None
+    kept = folder / "latents.safetensors"
+    distributed = torch.distributed.is_initialized()
+    if not kept.is_file() and not (distributed and torch.distributed.get_rank()):
+        studio = StyleCLIP(load_family(row, device, torch.float32))
+        _write({"w_plus": invert_photos(studio, options.photos)}, kept, {})
+    if distributed:
+        torch.distributed.barrier()
+    return read_codes(kept)
+
+
+def train_command(arguments: list[str] | None = None) -> Path:
+    """Train one mapper as the command line says; the path of its file. Raises UserError."""
+    options = _options(arguments)
+    check_prompt(options.prompt)
+    recipe = Recipe(**{field.name: getattr(options, field.name) for field in fields(Recipe)})
+    row, device = family_row(options.model), _device()
+    folder = options.folder or Path(".cache/mappers") / f"{row.name}-{options.name}"
+    path = (options.output or mapper_folder(row)) / f"{options.name}.safetensors"
+    codes = _codes(options, row, folder, device)
+    judges = load_judges(row.name, device=device, dtype=getattr(torch, options.dtype))
+    run = Run(MapperTraining(judges, Texts(judges.clip).embedding(recipe.prompt), recipe, codes), folder)
+    mapper, losses = run.finish()
+    if run.writes:
+        save_mapper(mapper, path, recipe, losses, title=options.name.replace("_", " ").capitalize())
+        run.checkpoint.unlink()
+        print(f"wrote {path}; name it under [families.{row.name}.mappers] in a models file to offer it")
+    return path
+
+
+def main() -> None:
+    """The command line; a UserError becomes one line and exit status 1."""
+    try:
+        train_command()
+    except UserError as error:
+        raise SystemExit(str(error)) from None
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()

@@ -1,0 +1,200 @@
+"""Mapper training: the iterator that the page drives, the files, and the command, cut off and in two processes."""
+
+import json
+import os
+import subprocess
+import sys
+from itertools import islice
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from pipeline import StyleCLIP, UserError
+from pipeline.networks.mapper import LevelsMapper, SingleMapper, StyleSpaceMapper
+from pipeline.training.judges import Judges
+from pipeline.training.mapper import MapperTraining, Recipe, sample_codes, train
+from pipeline.training.mapper_runs import save_mapper, train_command
+
+PROMPT = "a person with purple hair"
+KINDS = {
+    "levels": (Recipe(PROMPT), LevelsMapper),
+    "no_fine": (Recipe(PROMPT, levels=("course", "medium")), LevelsMapper),
+    "single": (Recipe(PROMPT, variant="single"), SingleMapper),
+    "space": (Recipe(PROMPT, variant="stylespace"), StyleSpaceMapper),
+}
+COMMAND = ["--model", "seeded", "--prompt", PROMPT, "--batch", "2", "--every", "2", "--resolution", "16"]
+
+
+@pytest.fixture(scope="module")
+def judges(studio) -> Judges:
+    return Judges.of(studio.family)
+
+
+@pytest.fixture
+def text(studio) -> torch.Tensor:
+    return studio.texts.embedding(PROMPT)
+
+
+@pytest.fixture
+def seeded(seeded_registry, monkeypatch) -> dict[str, str]:
+    """The environment in which commands know the family "seeded"."""
+    monkeypatch.setenv("STYLECLIP_MODELS", str(seeded_registry))
+    return os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def quick(**changes) -> Recipe:
+    return Recipe(PROMPT, **{"steps": 4, "batch": 2, "every": 2, "resolution": 16} | changes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_read_by_the_family_it_was_trained_for(kind, judges, text, tmp_path, seeded_registry):
+    recipe, network = KINDS[kind]
+    *_, last = train(judges, text, quick(variant=recipe.variant, levels=recipe.levels))
+    save_mapper(last.mapper, tmp_path / "new.safetensors", recipe, last.validation, title="New")
+    folder = seeded_registry.parent
+    rows = seeded_registry.read_text().replace('path = "', f'path = "{folder}/')
+    (tmp_path / "models.toml").write_text(rows + '\n[families.seeded.mappers.new]\npath = "new.safetensors"\n')
+    studio = StyleCLIP.from_pretrained("seeded", device="cpu", registry=tmp_path / "models.toml")
+    assert isinstance(studio.family.mapper("new"), network)
+    latent = studio.sample(1)
+    edits = [studio.map(latent, "new", strength) for strength in (0.0, 0.3)]
+    assert edits[0].image.tobytes() == studio.image(latent).tobytes() != edits[1].image.tobytes()
+    with safe_open(tmp_path / "new.safetensors", "pt") as file:
+        assert all(name.startswith("mapper.") for name in file.keys())  # noqa: SIM118
+        about = json.loads(file.metadata()["recipe"])
+    assert (about["prompt"], about["variant"], about["title"]) == (PROMPT, recipe.variant, "New")
+    assert set(about["losses"]) == {"clip", "l2", "identity", "total"}
+
+
+def test_levels_that_are_left_out_leave_their_rows(judges, text):
+    *_, last = train(judges, text, quick(levels=("medium",)))
+    step = last.mapper(sample_codes(judges.generator, 2, 0.1, torch.Generator().manual_seed(0)))
+    assert step[:, 4:8].abs().min() > 0 and not step[:, :4].any() and not step[:, 8:].any()
+
+
+def test_training_lowers_the_loss_and_repeats(judges, text):
+    recipe = quick(steps=16, every=8, l2=0.1)
+    first, second = ([s.validation["total"] for s in train(judges, text, recipe) if s.validation] for _ in range(2))
+    assert first == second and first[-1] < first[0]
+
+
+def test_training_leaves_the_shared_networks_and_the_callers_mode_alone(judges, text):
+    networks = (judges.generator, judges.clip, judges.identity)
+    before = [p.clone() for network in networks for p in network.parameters()]
+    random = torch.get_rng_state()
+    with torch.no_grad():
+        for _ in train(judges, text, quick()):
+            assert not torch.is_grad_enabled()
+    for state in train(judges, text, quick()):
+        assert torch.is_grad_enabled()
+        assert not any(p.requires_grad for p in state.mapper.parameters())
+    after = [p for network in networks for p in network.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert not any(p.requires_grad or p.grad is not None for p in after)
+    assert not any(network.training for network in networks)
+    assert torch.equal(random, torch.get_rng_state())
+
+
+def test_a_closed_training_does_no_more_and_its_mapper_stays(judges, text, monkeypatch):
+    advanced = []
+    advance = MapperTraining.advance
+    monkeypatch.setattr(MapperTraining, "advance", lambda self: advanced.append(1) or advance(self))
+    run = train(judges, text, quick(steps=1000))
+    *_, third = islice(run, 3)
+    run.close()
+    assert len(advanced) == 3 and (third.step, third.steps) == (3, 1000)
+    assert third.mapper(sample_codes(judges.generator, 1, 0.1, torch.Generator().manual_seed(0))).abs().sum() > 0
+
+
+def test_pictures_of_held_out_faces_come_with_the_validation(judges, text):
+    states = list(train(judges, text, quick()))
+    assert [s.pictures is not None for s in states] == [False, True, False, True]
+    before, after = states[1].pictures
+    assert before.shape == after.shape == (4, 3, 16, 16) and not torch.equal(before, after)
+    assert torch.equal(before, states[3].pictures[0])
+
+
+def test_training_stops_when_the_validation_loss_no_longer_falls(judges, text):
+    states = list(train(judges, text, quick(steps=500, every=1, patience=3, rate=60.0)))
+    totals = [s.validation["total"] for s in states]
+    best = totals.index(min(totals))
+    assert len(totals) == best + 1 + 3 < 500
+    assert states[-1].training.lowest["total"] == totals[best]
+    fresh = MapperTraining(judges, text, quick())  # the same held-out faces
+    fresh.network.load_state_dict(states[-1].mapper.state_dict())
+    losses, _ = fresh._losses(fresh.held, fresh.source)
+    assert losses["total"].item() == pytest.approx(totals[best], rel=1e-5)
+
+
+def test_given_faces_are_trained_on_and_some_held_out(judges, text):
+    codes = sample_codes(judges.generator, 12, 0.1, torch.Generator().manual_seed(3))
+    training = MapperTraining(judges, text, quick(), codes)
+    assert torch.equal(training.held, codes[-2:]) and torch.equal(training.codes, codes[:-2])
+    with pytest.raises(UserError, match="another model"):
+        MapperTraining(judges, text, quick(), codes[:, :4])
+
+
+def test_what_a_recipe_cannot_be_is_a_sentence(judges, text):
+    for wrong in ({"variant": "tall"}, {"levels": ()}, {"levels": ("coarse",)}):
+        with pytest.raises(UserError, match="levels"):
+            next(train(judges, text, quick(**wrong)))
+
+
+def command(folder, *more) -> list[str]:
+    return [*COMMAND, "--folder", str(folder / "run"), "--output", str(folder), "--name", "purple", *more]
+
+
+def files(folder) -> tuple[bytes, bytes]:
+    return (folder / "purple.safetensors").read_bytes(), (folder / "run" / "losses.csv").read_bytes()
+
+
+def test_a_killed_training_goes_on_to_the_same_file(seeded, tmp_path, capfd):
+    once, cut = tmp_path / "once", tmp_path / "cut"
+    train_command(command(once, "--steps", "8"))
+    arguments = [sys.executable, "-m", "pipeline.training.mapper", *command(cut, "--steps", "8")]
+    with subprocess.Popen(arguments, env=seeded, stdout=subprocess.PIPE, text=True) as process:
+        assert "step 2 of 8" in process.stdout.readline()
+        process.kill()  # SIGKILL
+    assert not (cut / "purple.safetensors").exists()
+    with (cut / "run" / "losses.csv").open("a") as table:
+        table.write("5,0.1,0.")  # as a cut in the middle of a row leaves it
+    with pytest.raises(UserError, match="another unfinished training"):
+        train_command(command(cut, "--steps", "14"))
+    capfd.readouterr()
+    train_command(command(cut, "--steps", "8"))
+    assert "step 2 of" not in capfd.readouterr().out
+    assert files(cut) == files(once)
+
+
+def test_two_processes_train_the_mapper_of_one(seeded, tmp_path):
+    once, both = tmp_path / "once", tmp_path / "both"
+    train_command(command(once, "--steps", "6"))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    arguments = [*torchrun, "pipeline.training.mapper", *command(both, "--steps", "6")]
+    done = subprocess.run(arguments, env=seeded, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("wrote ") == 1
+    one, two = (load_file(folder / "purple.safetensors") for folder in (once, both))
+    # float32 sums in another order, which Adam enlarges where a gradient is nearly zero; half precision keeps 1e-3
+    for name, value in one.items():
+        assert (two[name].float() - value.float()).norm() <= 2e-3 * value.float().norm(), name
+
+
+def test_photos_and_latents_files_are_trained_on(seeded, tmp_path, drawn_faces, photo):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    photo.save(photos / "one.png")
+    photo.resize((90, 70)).save(photos / "small.jpg")  # no face is found in it
+    train_command(command(tmp_path / "a", "--steps", "2", "--photos", str(photos)))
+    codes = load_file(tmp_path / "a" / "run" / "latents.safetensors")["w_plus"]
+    assert len(codes) == 1
+    torch.save(codes, tmp_path / "faces.pt")
+    save_file({"w_plus": codes}, tmp_path / "faces.safetensors")
+    for name in ("faces.pt", "faces.safetensors"):
+        train_command(command(tmp_path / name[5:], "--steps", "2", "--latents", str(tmp_path / name)))
+        assert files(tmp_path / name[5:]) == files(tmp_path / "a")
+    (tmp_path / "broken.pt").write_bytes(b"no")
+    with pytest.raises(UserError, match=r"broken\.pt"):
+        train_command(command(tmp_path / "b", "--latents", str(tmp_path / "broken.pt")))
