@@ -68,8 +68,12 @@ def style_statistics(generator: Generator, samples: int = 100_000, seed: int = 0
     return mean.float().cpu(), (squares / count - mean.square()).clamp(min=0).sqrt().float().cpu()
 
 
+def unit_change(before: Tensor, after: Tensor) -> Tensor:
+    """CLIP embeddings (..., E) of images with a channel lowered and raised -> the change's direction (..., E)."""
+    before, after = (torch.nn.functional.normalize(x, dim=-1) for x in (before, after))
+    return torch.nn.functional.normalize(after - before, dim=-1)
+
+
 def channel_relevance(before: Tensor, after: Tensor) -> Tensor:
     """CLIP embeddings (C, N, E) of N images, each channel lowered and raised -> relevance (C, E) (section 6.2)."""
-    before, after = (torch.nn.functional.normalize(x, dim=-1) for x in (before, after))
-    change = torch.nn.functional.normalize(after - before, dim=-1)
-    return torch.nn.functional.normalize(change.mean(1), dim=-1)
+    return torch.nn.functional.normalize(unit_change(before, after).mean(1), dim=-1)

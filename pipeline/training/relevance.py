@@ -1,25 +1,36 @@
 """Channel relevance and StyleSpace statistics, once a generator: what global directions read (StyleCLIP, section 6).
 
-    python -m pipeline.training.relevance [--model NAME] [--codes N] [--to-rgb]
+    python -m pipeline.training.relevance [--model NAME | --generator FILE] [--codes N] [--to-rgb]
+    torchrun --nproc-per-node N -m pipeline.training.relevance ...
 
 Each channel of S, without those of the toRGB layers unless asked for, is moved by ±5 standard deviations around every
 sample's own value, one at a time. CLIP embeds both pictures; the difference of the unit embeddings, itself of unit
-length, is averaged over the samples.
+length, is averaged over the samples. Started again after a cut, it goes on where it was; several processes share the
+channels. Either way the file is the same.
 """
 
 import argparse
+import hashlib
+import math
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
 
 import torch
+import torch.distributed
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor
 
-from pipeline.directions import channel_relevance, style_statistics
+from pipeline.directions import style_statistics, unit_change
+from pipeline.downloads import asset
+from pipeline.errors import UserError
 from pipeline.losses import clip_features
 from pipeline.networks.stylegan2 import Generator
-from pipeline.training.judges import load_judges
+from pipeline.registry import GENERATOR
+from pipeline.training.judges import Judges, load_judges
+from pipeline.training.partial import Partial, kept_files, write
 from pipeline.zoo import family_row, relevance_path
 
 Embed = Callable[[Tensor], Tensor]
@@ -53,10 +64,20 @@ def synthesize_from(
     return rgb
 
 
+Part = tuple[int, Tensor]
+
+
+def channel_parts(generator: Generator, batch: int, to_rgb: bool) -> list[Part]:
+    """The channels of S in S order, `batch` / 2 at a time: layer, and channels of that layer."""
+    layers = enumerate(generator.style_layers)
+    moving = [(p, layer.channels) for p, layer in layers if to_rgb or not layer.is_to_rgb]
+    return [(p, channels) for p, count in moving for channels in torch.arange(count).split(batch // 2)]
+
+
 def perturbed(
-    generator: Generator, z: Tensor, std: list[Tensor], sigmas: float, lowest: int, batch: int, to_rgb: bool
+    generator: Generator, z: Tensor, std: list[Tensor], sigmas: float, lowest: int, parts: Sequence[Part]
 ) -> Iterator[Tensor]:
-    """For one code z (1, D): yields pictures (2 K, 3, R, R) with K channels down, then the same up, through S in order.
+    """For one code z (1, D): yields pictures (2 K, 3, R, R) with the K channels of each part down, then the same up.
 
     Layers that work below `lowest` px are drawn at `lowest` px only: the running RGB, plus what the higher layers add
     to the picture of the unmoved code.
@@ -65,21 +86,21 @@ def perturbed(
     dtype = generator.compute_dtype or torch.float32
     prefix: Prefix = {0: (generator.input.input.to(dtype), None)}
     full = synthesize_from(generator, styles, prefix, 0, generator.size, keep=True)
-    for p, layer in enumerate(generator.style_layers):
-        if layer.is_to_rgb and not to_rgb:
-            continue
-        resolution = max(layer.resolution, lowest)
-        rest = 0.0
-        if resolution < generator.size:
-            rest = F.adaptive_avg_pool2d(full, resolution) - synthesize_from(generator, styles, prefix, 0, resolution)
-        for channels in torch.arange(layer.channels).split(batch // 2):
-            n = 2 * len(channels)
-            moved = [s.expand(n, -1) for s in styles]
-            moved[p] = moved[p].clone()
-            step = sigmas * std[p][channels]
-            moved[p][torch.arange(n), channels.repeat(2)] += torch.cat([-step, step])
-            shared = {q: tuple(None if t is None else t.expand(n, -1, -1, -1) for t in prefix[q]) for q in prefix}
-            yield synthesize_from(generator, moved, shared, p, resolution) + rest
+
+    @cache
+    def rest(resolution: int) -> Tensor | float:
+        if resolution == generator.size:
+            return 0.0
+        return F.adaptive_avg_pool2d(full, resolution) - synthesize_from(generator, styles, prefix, 0, resolution)
+
+    for p, channels in parts:
+        resolution, n = max(generator.style_layers[p].resolution, lowest), 2 * len(channels)
+        moved = [s.expand(n, -1) for s in styles]
+        moved[p] = moved[p].clone()
+        step = (sigmas * std[p][channels]).to(z.device)
+        moved[p][torch.arange(n), channels.repeat(2)] += torch.cat([-step, step])
+        shared = {q: tuple(None if t is None else t.expand(n, -1, -1, -1) for t in prefix[q]) for q in prefix}
+        yield synthesize_from(generator, moved, shared, p, resolution) + rest(resolution)
 
 
 def measure_relevance(
@@ -93,60 +114,141 @@ def measure_relevance(
     batch: int = 32,
     to_rgb: bool = False,
     progress: Callable[[float], None] = lambda done: None,
+    kept: Path | None = None,
 ) -> Tensor:
     """The relevance matrix (C, E): rows of unit length for the channels of S, without toRGB's or with, in S order.
 
     `embed` turns pictures (N, 3, R, R) in [-1, 1] into CLIP embeddings (N, E); `std` is (C_all,) of `style_statistics`;
-    `lowest`: see `perturbed`, the generator's size when None; `progress` hears the share done.
+    `lowest`: see `perturbed`, the generator's size when None; `progress` hears the share done. Under `kept`, a path
+    that names the work, what is done is kept, and found again. The processes of `torch.distributed` share the work,
+    and all get the whole matrix.
     """
-    layers = generator.style_layers
+    layers, device = generator.style_layers, generator.input.input.device
     stds = list(std.split([layer.channels for layer in layers]))
-    total = sum(layer.channels for layer in layers if to_rgb or not layer.is_to_rgb)
+    distributed = torch.distributed.is_initialized()
+    ranks = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if distributed else (0, 1)
     rng = torch.Generator().manual_seed(seed)
-    before, after = [], []
     with torch.inference_mode():
+        parts = channel_parts(generator, batch, to_rgb)
+        rows = torch.arange(sum(len(channels) for _, channels in parts)).split([len(part[1]) for part in parts])
+        width = embed(torch.zeros(1, 3, generator.size, generator.size, device=device)).shape[1]
+        partial = Partial(kept, rows, width, *ranks)
         for code in range(codes):
-            z = torch.randn(1, generator.style_dim, generator=rng)
-            ends: list[Tensor] = []
-            for pictures in perturbed(generator, z, stds, sigmas, lowest or generator.size, batch, to_rgb):
-                ends.append(embed(pictures.clamp(-1, 1)).float().unflatten(0, (2, -1)))
-                progress((code + sum(e.shape[1] for e in ends) / total) / codes)
-            down, up = torch.cat(ends, 1)
-            before.append(down)
-            after.append(up)
-    return channel_relevance(torch.stack(before, 1), torch.stack(after, 1))
+            z = torch.randn(1, generator.style_dim, generator=rng).to(device)
+            ahead = [part for part in partial.own if partial.done[part] == code]
+            pictures = perturbed(generator, z, stds, sigmas, lowest or generator.size, [parts[part] for part in ahead])
+            for part in ahead:
+                down, up = embed(next(pictures).clamp(-1, 1)).float().unflatten(0, (2, -1))
+                partial.add(part, unit_change(down, up).cpu())
+                progress(partial.share(codes))
+        partial.save()
+        sums = partial.sums
+        if distributed:  # each knows its own parts to the end, and of the others what was in the files
+            own = torch.cat([rows[part] for part in partial.own] or [torch.arange(0)])
+            sums = torch.zeros_like(sums).index_copy(0, own, sums[own]).to(device)
+            torch.distributed.all_reduce(sums)
+    return F.normalize(sums.cpu(), dim=-1)
+
+
+def lowest_resolution(judges: Judges) -> int:
+    """The smallest size of pictures that shows CLIP what it sees at full size (mean cosine of rows 0.995 or more)."""
+    seen = judges.clip.visual.input_resolution
+    return min(judges.generator.size, 2 ** math.ceil(math.log2(seen)))
+
+
+def _digest(judges: Judges, *settings: object) -> str:
+    """Names the work: the networks' values and everything that the result depends on."""
+    digest = hashlib.sha256(repr(settings).encode())
+    for network in (judges.generator, judges.clip.visual):
+        for name, value in network.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--generator", metavar="FILE", help="your own StyleGAN2, as the model “custom”")
+    parser.add_argument("--codes", type=int, default=100, help="sampled faces; the paper's 100 unless told otherwise")
+    parser.add_argument("--to-rgb", action="store_true", help="toRGB layers too, which the paper leaves out")
+    parser.add_argument("--lowest", type=int, help="draw no layer's effect smaller than this; default: as CLIP sees it")
+    parser.add_argument("--batch", type=int, default=32, help="pictures at a time")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="default: bfloat16 on a GPU")
+    options = parser.parse_args(arguments)
+    if options.codes < 1 or options.batch < 2:
+        parser.error("at least one code, and a batch of two")
+    if options.generator:
+        os.environ[GENERATOR], options.model = options.generator, "custom"
+    return options
+
+
+def relevance_command(arguments: list[str] | None = None) -> Path:
+    """Measure and write the file that the family's row in the registry names; its path. Raises UserError."""
+    options = _options(arguments)
+    device = own_device()
+    row = family_row(options.model)
+    dtype = getattr(torch, options.dtype or ("bfloat16" if device.type == "cuda" else "float32"))
+    judges, path = load_judges(options.model, device=device, dtype=dtype), relevance_path(row)
+    generator, lowest = judges.generator, options.lowest or lowest_resolution(judges)
+    if lowest not in {layer.resolution for layer in generator.style_layers}:
+        raise UserError(f"This generator draws at 4, 8, ... {generator.size} px; please choose one of them as lowest.")
+    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+    begin = told = time.monotonic()
+    before = None
+
+    def progress(done: float) -> None:
+        nonlocal told, before
+        now = time.monotonic()
+        if rank or (before is not None and now - told < 10):
+            return
+        if before is None:
+            before, told = (done, now), now
+            print(f"{done:.1%} done, {len(generator.style_layers)} layers, {options.codes} codes", flush=True)
+        elif done > before[0]:
+            told = now
+            left = (now - before[1]) * (1 - done) / (done - before[0])
+            print(f"{done:.1%}, {left / 60:.1f} min left", flush=True)
+
+    mean, std = style_statistics(generator)
+    settings = {"codes": options.codes, "lowest": lowest, "batch": options.batch, "to_rgb": options.to_rgb}
+    kept = asset("relevance") / f"{row.name}-{_digest(judges, settings, dtype, device.type)}"
+    relevance = measure_relevance(
+        generator,
+        lambda pictures: clip_features(judges.clip, pictures, judges.normalize),
+        std,
+        progress=progress,
+        kept=kept,
+        **settings,
+    )
+    if rank == 0:  # the others have ended too: they gave their rows
+        write({"relevance": relevance.half(), "style_mean": mean, "style_std": std}, path)
+        for file in kept_files(kept):
+            file.unlink()
+        print(f"wrote {path}: {len(relevance)} channels, {options.codes} codes, {time.monotonic() - begin:.0f} s")
+    return path
+
+
+def own_device() -> torch.device:
+    """This process's own GPU, or the CPU; joins the other processes when there are any (torchrun)."""
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    if "WORLD_SIZE" in os.environ:
+        torch.distributed.init_process_group("nccl" if cuda else "gloo")
+    return device
 
 
 def main() -> None:
-    """Measure and write the file that the family's row in the registry names."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="demo")
-    parser.add_argument("--codes", type=int, default=24, help="sampled faces")
-    parser.add_argument("--to-rgb", action="store_true", help="toRGB layers too, which the paper leaves out")
-    parser.add_argument("--lowest", type=int, help="draw no layer's effect smaller than this; default: full size")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    judges, path = load_judges(options.model), relevance_path(family_row(options.model))
-    begin = told = time.monotonic()
-
-    def progress(done: float) -> None:
-        nonlocal told
-        if (now := time.monotonic()) - told > 10:
-            told = now
-            print(f"{done:.0%}, {(now - begin) * (1 / done - 1):.0f} s left", flush=True)
-
-    mean, std = style_statistics(judges.generator)
-    relevance = measure_relevance(
-        judges.generator,
-        lambda pictures: clip_features(judges.clip, pictures, judges.normalize),
-        std,
-        options.codes,
-        lowest=options.lowest,
-        to_rgb=options.to_rgb,
-        progress=progress,
-    )
-    save_file({"relevance": relevance.half(), "style_mean": mean, "style_std": std}, path)
-    print(f"wrote {path}: {len(relevance)} channels, {options.codes} codes, {time.monotonic() - begin:.0f} s")
+    """The command line; a UserError becomes one line and exit status 1."""
+    try:
+        relevance_command()
+    except UserError as error:
+        raise SystemExit(str(error)) from None
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
