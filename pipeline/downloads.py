@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import hashlib
 import io
 import re
@@ -58,10 +59,14 @@ class Source:
         if unknown := row.keys() - cls.__dataclass_fields__.keys() - {"title"}:
             raise ValueError(f"a source has no “{min(unknown)}”")
         row = {k: v for k, v in row.items() if k != "title"}
+        if odd := [k for k, v in row.items() if not isinstance(v, int if k in ("size", "about") else str)]:
+            raise ValueError(f"the “{odd[0]}” of a source is not of the right kind")
         if len(row.keys() & {"path", "repo", "drive", "url"}) != 1:
             raise ValueError("a source has one of path, repo, drive and url")
         if "path" not in row and not Path(row.get("file", "")).name:
             raise ValueError("a source on the net has the name of its file")
+        if any(".." in Path(row.get(k, "")).parts or row.get(k, "").startswith("/") for k in ("file", "revision")):
+            raise ValueError("the file and revision of a source stay inside its repository")
         if "repo" in row:
             validate_repo_id(row["repo"])
         path = row.pop("path", None)
@@ -91,7 +96,7 @@ class Source:
 
     def _kept(self) -> Path:
         """Where a file that is not on the Hub is kept, in the Hub's own cache for such things."""
-        key = hashlib.sha256((self.drive or self.url or "").encode()).hexdigest()[:12]
+        key = hashlib.sha256((self.drive or self.url or f"{self.repo}/{self.file}").encode()).hexdigest()[:12]
         return asset("downloads") / f"{key}-{self.name}"
 
 
@@ -112,17 +117,23 @@ def fetch(source: Source, progress: Progress | None = None) -> Path:
         raise UserError(
             f"The file {source.path} is missing; put it there, or name another place for it in models.toml."
         )
-    missing = source.size or source.about
-    if missing:
-        _check_space(source, missing)
     try:
-        path = _from_hub(source, progress) if source.repo else _from_web(source, progress)
+        with FileLock(f"{source._kept()}.lock"):
+            if path := source.here():  # another process was fetching it
+                return path
+            _check_space(source)
+            path = _from_hub(source, progress) if source.repo else _from_web(source, progress)
+            verify(source, path)
+            return path
     except OSError as error:
-        if _errno(error) == errno.ENOSPC:
+        if _errno(error) in (errno.ENOSPC, errno.EDQUOT):
             raise _full(source) from error
+        if _errno(error) in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise UserError(
+                f"{source.name} can't be kept in {_folder(source)}, where nothing may be written; set HF_HOME to a "
+                "folder of your own."
+            ) from error
         raise
-    verify(source, path)
-    return path
 
 
 def verify(source: Source, path: Path) -> str:
@@ -132,11 +143,10 @@ def verify(source: Source, path: Path) -> str:
         if source.path:
             raise UserError(f"The file {path} {wrong}; please put the original there.")
         for place in (path.resolve(), path):
-            with contextlib.suppress(PermissionError):
+            with contextlib.suppress(OSError):
                 place.unlink(missing_ok=True)
-        raise UserError(
-            f"What {source.origin} sent as {source.name} {wrong}, so it was removed; try again later, {ELSEWHERE}."
-        )
+        done = f"please delete {path} and" if path.exists() else "so it was removed;"
+        raise UserError(f"What {source.origin} sent as {source.name} {wrong}, {done} try again later, {ELSEWHERE}.")
     if not (source.path or source.repo):
         path.with_name(path.name + ".sha256").write_text(digest)
     return digest
@@ -222,15 +232,21 @@ def _fill_cache(source: Source, bar: type[tqdm] | None) -> None:
     blobs = _blobs(source)
     blobs.mkdir(parents=True, exist_ok=True)
     whole, part = blobs / about.etag, blobs / f"{about.etag}.part"
-    with FileLock(f"{part}.lock"):
-        if whole.exists():
-            return
-        with part.open("ab") as file:
-            if about.size is not None and file.tell() > about.size:
-                file.truncate(0)
-            here = file.seek(0, io.SEEK_END)
-            http_get(url, file, resume_size=here, headers=build_hf_headers(), expected_size=about.size, tqdm_class=bar)
-        part.rename(whole)
+    if whole.exists():
+        return
+    with part.open("ab") as file:
+        if about.size is not None and file.tell() > about.size:
+            file.truncate(0)
+        http_get(
+            url,
+            file,
+            resume_size=file.seek(0, io.SEEK_END),
+            headers=build_hf_headers(),
+            expected_size=about.size,
+            displayed_filename=source.name,
+            tqdm_class=bar,
+        )
+    part.rename(whole)
 
 
 def _blobs(source: Source) -> Path:
@@ -239,22 +255,20 @@ def _blobs(source: Source) -> Path:
 
 
 def _from_web(source: Source, progress: Progress | None) -> Path:
-    kept = source._kept()
+    kept, begun = source._kept(), _begun(source)
     options: dict[str, Any] = {"id": source.drive} if source.drive else {"url": source.url}
     if progress:
         options["progress"] = lambda done, total: progress(source.name, done, total)
     try:
-        with FileLock(f"{kept}.lock"):
-            if not kept.is_file():
-                gdown.download(
-                    output=str(kept),
-                    quiet=progress is not None,
-                    resume=True,
-                    use_cookies=False,
-                    timeout=TIMEOUT,
-                    retries=RETRIES,
-                    **options,
-                )
+        gdown.download(
+            output=str(kept),
+            quiet=progress is not None,
+            resume=True,
+            use_cookies=False,
+            timeout=TIMEOUT,
+            retries=RETRIES,
+            **options,
+        )
     except requests.HTTPError as error:
         code = error.response.status_code
         raise UserError(
@@ -267,6 +281,10 @@ def _from_web(source: Source, progress: Progress | None) -> Path:
             "(STYLECLIP_MODELS)."
         ) from error
     except (DownloadError, requests.RequestException) as error:
+        if begun and re.search("byte range|multiple temporary files", str(error)):  # for gdown, now and for ever
+            for part in begun:
+                part.unlink(missing_ok=True)
+            return _from_web(source, progress)
         unanswered = isinstance(error.__cause__ or error, requests.ConnectionError)
         raise (_unreachable if unanswered else _broken)(source) from error
     return kept
@@ -287,12 +305,23 @@ def _bar(name: str, progress: Progress) -> type[tqdm]:
     return Bar
 
 
-def _check_space(source: Source, missing: int) -> None:
-    if source.repo:
-        folder, begun = _blobs(source), f"{source.sha256 or ''}*.part"
-    else:
-        folder, begun = source._kept().parent, f"{source._kept().name}*.part"
-    missing -= max((part.stat().st_size for part in folder.glob(begun)), default=0)
+def _folder(source: Source) -> Path:
+    """Where a download goes."""
+    return _blobs(source) if source.repo else source._kept().parent
+
+
+def _begun(source: Source) -> list[Path]:
+    """What earlier tries have left of a download."""
+    name = (source.sha256 or "").lower() if source.repo else glob.escape(source._kept().name)
+    return list(_folder(source).glob(f"{name}*.part"))
+
+
+def _check_space(source: Source) -> None:
+    wanted = source.size or source.about
+    if not wanted:
+        return
+    missing = wanted - max((part.stat().st_size for part in _begun(source)), default=0)
+    folder = _folder(source)
     while not folder.exists():
         folder = folder.parent
     if shutil.disk_usage(folder).free < missing + RESERVE:
@@ -302,7 +331,7 @@ def _check_space(source: Source, missing: int) -> None:
 def _full(source: Source) -> UserError:
     size = f" ({(source.size or source.about) / 1e6:,.0f} MB)" if source.size or source.about else ""
     return UserError(
-        f"There is no room for {source.name}{size} on the disk with {constants.HF_HOME}; free some, or set HF_HOME "
+        f"There is no room for {source.name}{size} on the disk with {_folder(source)}; free some, or set HF_HOME "
         "to a folder on a larger disk."
     )
 

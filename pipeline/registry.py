@@ -72,7 +72,10 @@ def read_registry(registry: str | Path = REGISTRY, own: Mapping[str, str | Path]
         theirs = _read(Path(overlay).expanduser())
         tables["sources"] |= theirs["sources"]
         for name, row in theirs["families"].items():
-            tables["families"][name] = _merged(tables["families"].get(name, {}), row)
+            try:
+                tables["families"][name] = _merged(tables["families"].get(name, {}), row)
+            except TypeError as error:
+                raise _odd(Path(overlay), error) from None
     if own is None and (generator := os.environ.get(GENERATOR)):
         own = {"generator": generator}
     if own:
@@ -93,9 +96,13 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
             row["mappers"] = {name: (m.get("title", name), _source(m, path.parent)) for name, m in mappers}
     except OSError:
         raise UserError(f"The models file {path} can't be opened; please check STYLECLIP_MODELS.") from None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"The models file {path} can't be understood ({error}); please mend it.") from None
+    except (ValueError, TypeError, AttributeError, RuntimeError) as error:  # the last: of ~ for nobody
+        raise _odd(path, error) from None
     return {"sources": sources, "families": families}
+
+
+def _odd(path: Path, error: Exception) -> UserError:
+    return UserError(f"The models file {path} can't be understood ({error}); please mend it.")
 
 
 def _source(row: str | Mapping[str, Any], folder: Path) -> str | Source:

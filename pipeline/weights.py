@@ -5,9 +5,11 @@ PyTorch are loaded with `weights_only`, other pickles by `unpickling`.
 """
 
 import argparse
+import glob
 import logging
 import os
 import pickle
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -91,22 +93,24 @@ def remembered(name: str, stamp: str, make: Callable[[], State]) -> State:
     try:
         with safe_open(kept, "pt") as file:
             if (file.metadata() or {}).get("stamp") == stamp:
-                return load_file(kept)
+                return {k: file.get_tensor(k) for k in file.offset_keys()}  # of the file that was stamped so
     except (OSError, SafetensorError):
         pass  # not there yet, or cut off while it was written
     state = make()
-    fresh = kept.with_suffix(f".{os.getpid()}.part")
+    fresh = kept.with_name(f"{name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
+        for left in kept.parent.glob(f"{glob.escape(name)}.*.part"):  # by a start that was ended in the middle
+            left.unlink(missing_ok=True)
         # In float32, as the networks hold them: so they can live in the mapped file.
         kept_state = {k: (v.float() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
         save_file(kept_state, fresh, {"stamp": stamp})
+        kept_state = load_file(fresh)  # mapped, and before another process may replace it
         fresh.replace(kept)
     except (OSError, SafetensorError) as error:
         log.warning("no slim copy of %s was kept, so the next start will be as slow: %s", name, error)
         fresh.unlink(missing_ok=True)
         return state
-    del state, kept_state
-    return load_file(kept)
+    return kept_state
 
 
 def _load(path: Path) -> Any:

@@ -229,7 +229,8 @@ def _verify(row: Row) -> bool:
     right = True
     for source in (*row.sources(), *(source for _, source in row.mappers.values())):
         if (path := source.here()) is None:
-            print(f"not here  {source.name}")
+            does = f"put it at {source.path}" if source.path else "it is fetched when it is needed"
+            print(f"missing   {source.name}: {does}")
             continue
         digest, wrong = flaw(source, path)
         right &= not wrong

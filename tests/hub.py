@@ -13,13 +13,16 @@ class Hub:
 
     `faults` maps a path to what goes wrong: an HTTP status (404, 401, 503), an error code of the Hub ("GatedRepo",
     "RepoNotFound", "EntryNotFound"), "cut" (the first answer ends half way), "flip" (one byte differs) or "short" (the
-    announced checksum is right, the end is missing). `requests` lists (method, path, Range) as they came.
+    announced checksum is right, the end is missing), "no range" (every answer is the whole file), or "cdn" (the Hub
+    sends on to another host, as it does for large files, and offers Xet besides). `requests` lists (method, path,
+    Range) as they came, `tokens` what each showed as its right to ask.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.faults: dict[str, int | str] = {}
         self.requests: list[tuple[str, str, str | None]] = []
+        self.tokens: list[str | None] = []
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -47,6 +50,7 @@ class Hub:
         parts = request.path.strip("/").split("/")
         name = "/".join(parts[:2] + parts[4:]) if "resolve" in parts else "/".join(parts[1:])
         self.requests.append((request.command, name, span))
+        self.tokens.append(request.headers.get("Authorization"))
         fault, path = self.faults.get(name), self.folder / name
         if isinstance(fault, int) or fault in ("GatedRepo", "RepoNotFound", "EntryNotFound") or not path.is_file():
             status = fault if isinstance(fault, int) else 404 if fault in (None, "EntryNotFound") else 401
@@ -58,6 +62,19 @@ class Hub:
             return
         content = bytearray(path.read_bytes())
         digest = hashlib.sha256(content).hexdigest()
+        if fault == "cdn" and "resolve" in parts:
+            request.send_response(302)
+            request.send_header("Location", f"http://localhost:{self.server.server_port}/files/{name}")
+            request.send_header("X-Linked-Etag", f'"{digest}"')
+            request.send_header("X-Linked-Size", str(len(content)))
+            request.send_header("X-Repo-Commit", COMMIT)
+            request.send_header("X-Xet-Hash", digest)
+            request.send_header("X-Xet-Refresh-Route", f"{self.url}/xet/token")
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+            return
+        if fault == "no range":
+            span = None
         if fault == "flip":
             content[len(content) // 2] ^= 1
         if fault == "short":
@@ -67,6 +84,8 @@ class Hub:
         request.send_header("ETag", f'"{digest}"')
         request.send_header("X-Repo-Commit", COMMIT)
         request.send_header("Accept-Ranges", "bytes")
+        request.send_header("Content-Type", "application/octet-stream")
+        request.send_header("Content-Disposition", f'attachment; filename="{path.name}"')
         request.send_header("Content-Length", str(len(content) - start))
         if span:
             request.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")

@@ -2,11 +2,13 @@
 
 import hashlib
 import shutil
+import threading
 from collections import namedtuple
 from dataclasses import replace
 
 import gdown
 import pytest
+import requests
 from gdown.exceptions import FileURLRetrievalError
 from huggingface_hub import constants
 
@@ -47,12 +49,19 @@ NAME = "someone/model/weights.pt"
 SOURCES = {
     "hub": lambda hub: Source(repo="someone/model", file="weights.pt", sha256=SHA256, size=len(CONTENT)),
     "url": lambda hub: Source(url=f"{hub.url}/files/{NAME}", file="weights.pt", sha256=SHA256, size=len(CONTENT)),
+    "drive": lambda hub: Source(drive="abc", file="weights.pt", sha256=SHA256, size=len(CONTENT)),
 }
 
 
 @pytest.fixture(params=SOURCES)
-def source(request, hub) -> Source:
-    """The same file, once on the Hub and once at a plain address."""
+def source(request, hub, monkeypatch) -> Source:
+    """The same file on the Hub, at a plain address, and on a Google Drive whose addresses lead here."""
+    get = requests.Session.get
+
+    def lead_here(session, url, **options):
+        return get(session, url.replace("https://drive.google.com/uc?id=abc", f"{hub.url}/files/{NAME}"), **options)
+
+    monkeypatch.setattr(requests.Session, "get", lead_here)
     return SOURCES[request.param](hub)
 
 
@@ -88,6 +97,46 @@ def test_a_download_that_was_cancelled_goes_on_where_it_stopped(source, hub):
     assert source.here() is None
     assert fetch(source, lambda *_: None).read_bytes() == CONTENT
     assert started_at(hub) > len(CONTENT) // 3
+
+
+def test_a_server_that_only_sends_whole_files_is_asked_for_one(source, hub):
+    def cancel(name, done, total):
+        if done > len(CONTENT) // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch(source, cancel)
+    hub.faults[NAME] = "no range"
+    assert fetch(source, lambda *_: None).read_bytes() == CONTENT
+
+
+def test_two_that_want_a_file_fetch_it_once(source, hub):
+    got = []
+    both = [threading.Thread(target=lambda: got.append(fetch(source, lambda *_: None))) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert got == [source.here()] * 2
+    assert [method for method, *_ in hub.requests].count("GET") == 1
+
+
+def test_the_hub_s_storage_is_read_without_xet_and_never_sees_the_token(hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    hub.faults[NAME] = "cdn"
+    assert fetch(SOURCES["hub"](hub), lambda *_: None).read_bytes() == CONTENT
+    assert not [path for _, path, _ in hub.requests if path != NAME]
+    got = [token for (method, *_), token in zip(hub.requests, hub.tokens, strict=True) if method == "GET"]
+    assert got == ["Bearer hf_secret", None]
+
+
+def test_a_cache_that_cannot_be_written_is_named(source, hub, monkeypatch):
+    def closed(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(downloads, "FileLock", closed)
+    with pytest.raises(UserError, match=r"weights\.pt can't be kept in .*set HF_HOME"):
+        fetch(source)
 
 
 def test_what_is_left_of_another_file_is_not_taken_for_the_beginning(hub):

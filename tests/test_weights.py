@@ -228,6 +228,14 @@ def test_a_slim_copy_that_was_cut_off_is_remade(folder, sizes, cache):
     assert same(read_slim("mapper", folder / "afro.pt"), sizes.mapper)
 
 
+def test_what_an_ended_start_left_of_a_slim_copy_is_removed(folder, sizes, cache):
+    read_slim("mapper", folder / "afro.pt")
+    (kept,) = cache.rglob("*.safetensors")
+    half = kept.rename(kept.with_name(f"{kept.stem}.1-1.part"))
+    assert same(read_slim("mapper", folder / "afro.pt"), sizes.mapper)
+    assert kept.exists() and not half.exists()
+
+
 def test_where_nothing_can_be_kept_the_file_itself_serves(folder, sizes, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
