@@ -1,8 +1,8 @@
 """Global directions in StyleSpace (StyleCLIP, section 6): which channels do what a pair of texts says."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,23 +13,23 @@ from .networks.stylegan2 import Generator, StyleLayer
 SUGGESTED_CHANNELS = 20  # what the paper's authors keep for faces
 
 
-@dataclass(frozen=True)
-class Directions:
-    """A generator's channels as CLIP sees them.
+class StyleDirections(ABC):
+    """A generator's channels as CLIP sees them, however that became known.
 
-    `relevance` (C, E) holds for every channel of S outside toRGB, in S order, the unit change of the CLIP image
-    embedding that it causes (section 6.2); fewer rows leave the last channels alone. With C_all rows toRGB's channels
-    are among them, which the paper leaves out: for generators that keep colours there. `style_std` (C_all,) is each
-    channel's deviation.
+    `style_std` (C_all,) is each channel's deviation; `layers` are the vectors of S.
     """
 
-    relevance: Tensor
-    style_std: Tensor
-    layers: Sequence[StyleLayer]
+    def __init__(self, style_std: Tensor, layers: Sequence[StyleLayer]) -> None:
+        self.style_std, self.layers = style_std, layers
+
+    @abstractmethod
+    def scores(self, text_direction: Tensor) -> Tensor:
+        """The cosine (C,) of every channel's effect with Δt (E,), for the channels of S in S order: those outside
+        toRGB, of which the last may be missing, or all C_all."""
 
     def threshold(self, text_direction: Tensor, channels: int) -> float:
         """The β that keeps the `channels` most relevant channels for Δt (E,)."""
-        scores = (self.relevance @ text_direction).abs()
+        scores = self.scores(text_direction).abs()
         return scores.topk(min(max(channels, 1), len(scores))).values[-1].item()
 
     def step(self, text_direction: Tensor, threshold: float) -> tuple[list[Tensor], int]:
@@ -37,7 +37,7 @@ class Directions:
 
         Raises UserError when β keeps none.
         """
-        scores = self.relevance @ text_direction
+        scores = self.scores(text_direction)
         kept = scores.abs() >= threshold
         channels = int(kept.sum())
         if not channels:
@@ -53,6 +53,22 @@ class Directions:
         step = torch.zeros_like(self.style_std)
         step[rows.nonzero()[: len(scores), 0]] = scores
         return [s[None] for s in (step * self.style_std).split([layer.channels for layer in self.layers])], channels
+
+
+class Directions(StyleDirections):
+    """Directions from a measured matrix.
+
+    `relevance` (C, E) holds for every channel of S outside toRGB, in S order, the unit change of the CLIP image
+    embedding that it causes (section 6.2); fewer rows leave the last channels alone. With C_all rows toRGB's channels
+    are among them, which the paper leaves out: for generators that keep colours there.
+    """
+
+    def __init__(self, relevance: Tensor, style_std: Tensor, layers: Sequence[StyleLayer]) -> None:
+        super().__init__(style_std, layers)
+        self.relevance = relevance
+
+    def scores(self, text_direction: Tensor) -> Tensor:
+        return self.relevance @ text_direction
 
 
 def style_statistics(generator: Generator, samples: int = 100_000, seed: int = 0) -> tuple[Tensor, Tensor]:

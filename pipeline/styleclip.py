@@ -1,5 +1,6 @@
 """StyleCLIP: the three methods of the paper behind one object (Patashnik et al. 2021)."""
 
+import threading
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -9,10 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .directions import Directions
+from .directions import StyleDirections
 from .downloads import Progress
 from .edits import Edit, Step
 from .errors import UserError
+from .estimate import GradientDirections
 from .faces import Face, Photo, centred, open_photo
 from .images import to_pil
 from .inversion import invert
@@ -39,6 +41,8 @@ class StyleCLIP:
     def __init__(self, family: Family) -> None:
         self.family = family
         self.texts = Texts(family.clip)
+        self._estimate: GradientDirections | None = None
+        self._lock = threading.Lock()
 
     @classmethod
     def from_pretrained(
@@ -228,7 +232,7 @@ class StyleCLIP:
         UserError for texts that are empty, too long or the same, and for a β that keeps no channel.
         """
         self._check(latent)
-        notes = tuple(check_pair(target, neutral))
+        notes = check_pair(target, neutral) + ([self.directions_note] if self.directions_note else [])
         directions = self._directions()
         strength = self.family.defaults.strength if strength is None else strength
         channels = self.family.defaults.channels if channels is None else channels
@@ -239,7 +243,7 @@ class StyleCLIP:
             threshold = directions.threshold(text_direction, channels)
         step, kept = directions.step(text_direction, threshold)
         edited = latent.moved([strength * s for s in step])
-        return Edit(self.image(edited), edited, self._recipe("direct", latent, parameters), notes, kept)
+        return Edit(self.image(edited), edited, self._recipe("direct", latent, parameters), tuple(notes), kept)
 
     def threshold(self, target: str, neutral: str, channels: int | None = None) -> float:
         """The β that keeps `channels` channels, or the family's default number, for a pair of texts."""
@@ -247,13 +251,24 @@ class StyleCLIP:
         channels = self.family.defaults.channels if channels is None else channels
         return self._directions().threshold(self.texts.direction(target, neutral).cpu(), channels)
 
-    def _directions(self) -> Directions:
-        if self.family.directions is None:
-            raise UserError(
-                f"For the model “{self.family.title}” the relevance of the channels has not been measured yet; run "
-                f"`python -m pipeline.training.relevance --model {self.family.name}` once."
-            )
-        return self.family.directions
+    @property
+    def directions_note(self) -> str | None:
+        """What a visitor should know of this family's directions: that they are only estimated, if so."""
+        if self.family.directions is not None:
+            return None
+        return (
+            "Which channels matter is estimated from gradients; "
+            f"python -m pipeline.training.relevance --model {self.family.name} measures it."
+        )
+
+    def _directions(self) -> StyleDirections:
+        with self._lock:
+            if self.family.directions is None and self._estimate is None:
+                clip, normalize = self.family.clip, self.family.clip_normalize
+                self._estimate = GradientDirections(
+                    self.family.generator, lambda images: clip_features(clip, images, normalize)
+                )
+        return self.family.directions or self._estimate
 
     # Recipes
 

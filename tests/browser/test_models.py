@@ -143,7 +143,7 @@ def test_another_model_for_everybody_and_back(arrive, served, monkeypatch):
     old, new = generators[-2:]
     assert old() is None and new() is not None
 
-    # It reads no photos, has no mappers and no relevance, and its pictures are no squares.
+    # It reads no photos, has no mappers and no relevance yet, and its pictures are no squares.
     expect(one.locator("#photo, #examples, #mappers, #identity")).to_have_count(0)
     expect(one.locator("#photo-note")).to_contain_text("can't read photos")
     changes(one, lambda: press(one, "Random picture"))
@@ -153,7 +153,7 @@ def test_another_model_for_everybody_and_back(arrive, served, monkeypatch):
     open_tab(one, "Mappers")
     expect(one.locator("#no-mappers")).to_be_visible()
     open_tab(one, "Global directions")
-    expect(one.locator("#no-directions")).to_contain_text("--model pictures")
+    expect(one.locator("#directions-note")).to_contain_text("--model pictures")
 
     # A program that knew the old model is told; one that comes anew finds the same endpoints.
     with pytest.raises(AppError, match="model was changed"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import math
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,13 +44,10 @@ def usual_threshold(studio: StyleCLIP, target: str, neutral: str) -> float:
 
 def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Directions:
     """Draw the panel; the first of `pairs` stands in its fields, with the β that suits it."""
-    threshold, missing = 0.1, ""
-    try:
-        threshold = usual_threshold(studio, pairs[0].target, pairs[0].neutral)
-    except UserError as error:  # this family's relevance has not been measured
-        missing = re.sub("`(.+?)`", r"<code>\1</code>", html.escape(str(error)))
-    gr.HTML(f'<p class="note">{missing}</p>', visible=bool(missing), elem_id="no-directions")
-    with gr.Column(visible=not missing), gr.Row(elem_classes="two"):
+    note = studio.directions_note  # an estimate waits until it is asked for
+    threshold = 0.1 if note else usual_threshold(studio, pairs[0].target, pairs[0].neutral)
+    gr.HTML(f'<p class="note">{html.escape(note or "")}</p>', visible=bool(note), elem_id="directions-note")
+    with gr.Row(elem_classes="two"):
         with gr.Column():
             with gr.Row(elem_classes="from-to"):
                 neutral = gr.Textbox(pairs[0].neutral, label="From (neutral)", min_width=120, elem_id="neutral")

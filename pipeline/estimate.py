@@ -1,0 +1,69 @@
+"""Global directions before the relevance of a generator has been measured: an estimate from gradients, in seconds.
+
+A row of the relevance matrix is the direction, of unit length, in which a channel moves CLIP's image embedding e; its
+product with Δt is the cosine of the two. To first order that is σ_c ∂(e·Δt)/∂s_c over the length of σ_c ∂e/∂s_c. The
+first takes one backward pass a sample and text; the length, once a generator, one for each of a few random directions.
+"""
+
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .directions import StyleDirections, style_statistics
+from .networks.stylegan2 import Generator
+
+Embed = Callable[[Tensor], Tensor]
+SAMPLES, PROBES, BATCH = 16, 4, 4  # sampled faces, random directions for each, faces at a time
+STATISTICS = 10_000  # codes from which a channel's deviation is known to a hundredth
+
+
+class GradientDirections(StyleDirections):
+    """Directions for any generator at once; `embed` turns pictures (N, 3, R, R) into unit CLIP embeddings (N, E).
+
+    Scores are on the scale of those of a matrix, so the same α and β mean about the same. Those of the latest texts are
+    remembered. `to_rgb`: whether toRGB's channels move too.
+    """
+
+    def __init__(self, generator: Generator, embed: Embed, to_rgb: bool = False, samples: int = SAMPLES) -> None:
+        std = style_statistics(generator, STATISTICS)[1]
+        super().__init__(std, generator.style_layers)
+        self.generator, self.embed = generator, embed
+        self.rows = torch.cat([torch.full((la.channels,), to_rgb or not la.is_to_rgb) for la in self.layers])
+        rng = torch.Generator().manual_seed(0)
+        self.z = torch.randn(samples, generator.style_dim, generator=rng)
+        self.lock = threading.Lock()
+        self._lengths: Tensor | None = None
+        self._remembered = lru_cache(maxsize=64)(self._estimate)
+
+    def scores(self, text_direction: Tensor) -> Tensor:
+        """The estimated cosine (C,) of every channel's effect with Δt (E,)."""
+        with self.lock:  # whoever asks for the same again finds it
+            return self._remembered(text_direction.float().cpu().numpy().tobytes())
+
+    def _estimate(self, text_direction: bytes) -> Tensor:
+        direction = torch.from_numpy(np.frombuffer(text_direction, np.float32).copy())
+        if self._lengths is None:
+            probes = torch.randn(PROBES, len(direction), generator=torch.Generator().manual_seed(1))
+            self._lengths = self._derivatives(probes).square().mean((0, 1)).sqrt()
+        slopes = self._derivatives(direction[None])[0].mean(0)
+        return (slopes / self._lengths.clamp(min=1e-12)).clamp(-1, 1)
+
+    def _derivatives(self, directions: Tensor) -> Tensor:
+        """σ ∂(e·d)/∂s (K, N, C) for directions (K, E) and every sample."""
+        generator, device = self.generator, self.generator.input.input.device
+        sizes = [layer.channels for layer in self.layers]
+        directions, rows = directions.to(device), []
+        with torch.inference_mode(False), torch.enable_grad():
+            for z in self.z.to(device).split(BATCH):
+                with torch.no_grad():
+                    s = torch.cat(generator.styles(generator.mapping(z)), 1)
+                s.requires_grad_()
+                along = self.embed(generator.synthesize(s.split(sizes, 1)).clamp(-1, 1)) @ directions.T
+                last = len(directions) - 1
+                slopes = [torch.autograd.grad(along[:, k].sum(), s, retain_graph=k < last)[0] for k in range(last + 1)]
+                rows.append(torch.stack(slopes).cpu() * self.style_std)
+        return torch.cat(rows, 1)[..., self.rows]
