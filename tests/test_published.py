@@ -203,9 +203,13 @@ def test_a_family_without_faces_takes_the_middle_of_a_photo(cars):
         cars.invert(Image.new("RGB", (300, 300)))
 
 
-def test_a_family_without_directions_says_how_to_get_them(cars):
-    with pytest.raises(UserError, match=r"pipeline\.training\.relevance --model wide"):
-        cars.direct(cars.sample(0), "a red car", "a car")
+def test_a_family_without_relevance_estimates_its_directions(cars):
+    latent = cars.sample(0)
+    edit = cars.direct(latent, "a red car", "a car", channels=10)
+    assert edit.channels == 10
+    assert edit.image.tobytes() != cars.image(latent).tobytes()
+    assert "pipeline.training.relevance --model wide" in edit.notes[0]
+    assert cars.repeat(edit.recipe, latent).image.tobytes() == edit.image.tobytes()
 
 
 def test_a_generator_of_one_s_own(sizes_file, monkeypatch):
