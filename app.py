@@ -18,7 +18,7 @@ if os.environ.get("SPACES_ZERO_GPU") == "true":
 from pipeline import StyleCLIP, UserError  # noqa: E402
 from pipeline.registry import GENERATOR  # noqa: E402
 from webapp.gpu import on_gpu  # noqa: E402
-from webapp.page import LAUNCH, build  # noqa: E402
+from webapp.page import LAUNCH, TRAINING_MINUTES, build  # noqa: E402
 
 LONGEST_LINE = 100  # requests that wait; without a number Gradio lets one alone wait on ZeroGPU
 
@@ -32,6 +32,14 @@ def main() -> None:
         help="model family, see `python -m pipeline.zoo list` (default: STYLECLIP_MODEL, or else demo)",
     )
     parser.add_argument("--generator", metavar="FILE", help="your own StyleGAN2, as the model “custom”")
+    parser.add_argument(
+        "--training",
+        metavar="MINUTES",
+        type=float,
+        default=os.environ.get("STYLECLIP_TRAINING") or TRAINING_MINUTES,
+        help=f"how long a visitor may train a mapper; 0 switches it off (default: STYLECLIP_TRAINING, or else "
+        f"{TRAINING_MINUTES:g})",
+    )
     parser.add_argument("--share", action="store_true", help="also make a public link through gradio.live")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
@@ -43,7 +51,9 @@ def main() -> None:
         sys.exit(str(error))
     # The menu changes the model for everybody: not where strangers share the page.
     alone = not options.share and "SPACE_ID" not in os.environ
-    page = build(on_gpu(studio), load=StyleCLIP.from_pretrained if alone else None)
+    # A GPU that is lent for each call is not lent for minutes.
+    minutes = 0 if os.environ.get("SPACES_ZERO_GPU") == "true" else options.training
+    page = build(on_gpu(studio), StyleCLIP.from_pretrained if alone else None, minutes)
     page.queue(max_size=LONGEST_LINE).launch(share=options.share, **LAUNCH)
 
 

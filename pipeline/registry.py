@@ -26,6 +26,7 @@ class Defaults:
     identity: float = 0.005
     noise: float = 0.0
     mapper_strength: float = 0.1
+    mapper_clip: float = 1.0
     strength: float = 3.0
     channels: int = 20
     neutral: str = "face"

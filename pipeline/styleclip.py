@@ -1,5 +1,6 @@
 """StyleCLIP: the three methods of the paper behind one object (Patashnik et al. 2021)."""
 
+import hashlib
 import threading
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -134,8 +135,9 @@ class StyleCLIP:
         """Change a face until CLIP finds that it looks like `prompt`, in `space` "w", "w+" or "s".
 
         λ_L2 `l2` holds the latent, λ_ID `identity` the person; `noise`, in deviations of W, blurs the latent while it
-        is judged. What is None takes the family's default. Yields after each of the `steps`; `preview` is the size in pixels of the pictures on the way. Closing the iterator stops the
-        work. Raises UserError for a prompt that is empty or too long.
+        is judged. What is None takes the family's default. Yields after each of the `steps`; `preview` is the size in
+        pixels of the pictures on the way. Closing the iterator stops the work. Raises UserError for a prompt that is
+        empty or too long.
         """
         self._check(latent)
         defaults = self.family.defaults
@@ -174,7 +176,8 @@ class StyleCLIP:
     def _steps(
         self, method: str, source: Latent, parameters: dict[str, Any], preview: int | None, notes: tuple[str, ...]
     ) -> Iterator[Step]:
-        options = {"l2": 0.0, "identity": 0.0, "space": self.family.defaults.space, "noise": self.family.defaults.noise} | parameters
+        defaults = self.family.defaults
+        options = {"l2": 0.0, "identity": 0.0, "space": defaults.space, "noise": defaults.noise} | parameters
         terms = {"clip": (1.0, self._clip_loss(options.pop("prompt")))}
         if (weight := options.pop("identity")) and self.family.identity is not None:
             terms["identity"] = (weight, self._identity_loss(source))
@@ -203,15 +206,21 @@ class StyleCLIP:
         """The mappers of this family: name -> title."""
         return {name: title for name, (title, _) in self.family.row.mappers.items()}
 
-    def map(self, latent: Latent, mapper: str, strength: float | None = None) -> Edit:
+    def map(self, latent: Latent, mapper: str | Path, strength: float | None = None) -> Edit:
         """One of the edits that a mapper was trained for, in one forward pass; the paper's strength is 0.1.
 
-        Raises UserError for an unknown mapper.
+        `mapper` is the name of one of the family's, or the path of a file of one's own (pipeline.training.mapper).
+        Raises UserError for an unknown mapper, and for a file that holds none for this model.
         """
         self._check(latent)
         strength = self.family.defaults.mapper_strength if strength is None else strength
-        edited = apply_mapper(self.family.mapper(mapper), self.family.generator, latent, strength)
-        recipe = self._recipe("map", latent, {"mapper": mapper, "strength": strength})
+        if isinstance(mapper, Path):
+            name, network = self.family.own_mapper(mapper)
+            own = {"file": hashlib.sha256(mapper.read_bytes()).hexdigest()}
+        else:
+            name, network, own = mapper, self.family.mapper(mapper), {}
+        edited = apply_mapper(network, self.family.generator, latent, strength)
+        recipe = self._recipe("map", latent, {"mapper": name, "strength": strength} | own)
         return Edit(self.image(edited), edited, recipe)
 
     # Global directions (section 6)
@@ -290,6 +299,8 @@ class StyleCLIP:
             raise UserError("This recipe was made from another face; please load the latent that was saved with it.")
         if method == "optimize":
             return next(islice(self.optimize(latent, **parameters), taken - 1, None)).edit
+        if method == "map" and "file" in parameters:
+            raise UserError(f"This edit was made with a mapper of one's own, “{parameters['mapper']}”; apply its file.")
         if method == "map":
             return self.map(latent, **parameters)
         if method == "direct":

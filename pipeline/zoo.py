@@ -7,6 +7,7 @@ Only this module turns files into networks; `registry` knows which, `downloads` 
 
 import argparse
 import hashlib
+import json
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -16,12 +17,15 @@ from typing import TypeVar
 
 import dlib
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from .directions import Directions, style_statistics
 from .downloads import Progress, Source, asset, fetch, flaw, verify
 from .errors import UserError
 from .faces import FaceFinder
+from .latents import Latent
+from .mapper import apply_mapper
 from .networks.arcface import IRSE
 from .networks.clip import build_clip, narrow_clip
 from .networks.e4e import Encoder
@@ -81,6 +85,27 @@ class Family:
                 state = _read("mapper", source, progress)
                 self._loaded[name] = _built(mapper_from_state_dict, state, source).to(self.device)
             return self._loaded[name]
+
+    def own_mapper(self, path: Path) -> tuple[str, nn.Module]:
+        """Title and network of a mapper that somebody brings, a safetensors file as training writes it.
+
+        Raises UserError for any other file, and for a mapper of another model.
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                about = json.loads((file.metadata() or {}).get("recipe", "{}"))
+                names = [name for name in file.keys() if name.startswith("mapper.")]  # noqa: SIM118  # it is no dict
+                state = {name: file.get_tensor(name).float() for name in names}
+            network = mapper_from_state_dict(state).to(self.device)
+            tried = apply_mapper(network, self.generator, Latent(self.latent_avg[None].cpu()), 1.0)
+            if not all(values.isfinite().all() for values in (tried.w_plus, *(tried.style_step or ()))):
+                raise ValueError("not finite")
+        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError, StopIteration) as error:
+            raise UserError(
+                f"This file holds no mapper for the model “{self.title}”; please choose one that was trained with it."
+            ) from error
+        title = about.get("title") if isinstance(about, dict) else None
+        return (title if isinstance(title, str) else "Mapper")[:60], network
 
 
 def available_models(registry: Path | str = REGISTRY) -> list[str]:

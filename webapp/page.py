@@ -11,7 +11,7 @@ import gradio as gr
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
-from webapp.panels import directions, mappers, models, optimization, photo, result
+from webapp.panels import directions, mappers, models, optimization, photo, result, training
 from webapp.presets import Presets, presets
 from webapp.session import Session
 from webapp.stage import Lent, replace
@@ -19,6 +19,7 @@ from webapp.theme import CSS, theme
 
 TITLE = "StyleCLIP Studio"
 AN_HOUR = 3600
+TRAINING_MINUTES = 10.0
 JOB: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "studio", "show_progress": "hidden"}
 """Queue settings of everything that computes: one at a time, whoever asks."""
 
@@ -52,13 +53,17 @@ def first_session(studio: StyleCLIP, known: Presets) -> Session:
     return session
 
 
-def build(studio: StyleCLIP, load: Callable[[str], StyleCLIP] | None = None) -> gr.Blocks:
+def build(
+    studio: StyleCLIP, load: Callable[[str], StyleCLIP] | None = None, training_minutes: float = TRAINING_MINUTES
+) -> gr.Blocks:
     """The page for one studio; serve it with `.queue().launch(**LAUNCH)`.
 
     With `load`, which makes a studio of a family's name, the page has a menu to change the model, for all visitors at
     once: give it where they are one person, or know each other. The new model is loaded before the old one is let go,
     so that one that fails costs nobody anything. Both are in memory meanwhile, which is less than it seems: the weights
     are files mapped into memory, whose pages the system drops when it needs the room.
+
+    `training_minutes` is how long a visitor's training of a mapper may compute; 0 switches it off.
     """
     lent = Lent(studio)
 
@@ -68,15 +73,15 @@ def build(studio: StyleCLIP, load: Callable[[str], StyleCLIP] | None = None) -> 
             return
         fresh = Lent(load(name))
         with ThreadPoolExecutor(1) as elsewhere:  # in the thread of a handler, Gradio makes updates of components
-            replace(page, elsewhere.submit(_drawn, fresh, switch).result())
+            replace(page, elsewhere.submit(_drawn, fresh, switch, training_minutes).result())
         lent.take_back()
         lent = fresh
 
-    page = _drawn(lent, switch if load else None)
+    page = _drawn(lent, switch if load else None, training_minutes)
     return page
 
 
-def _drawn(studio: StyleCLIP | Lent, switch: Switch | None) -> gr.Blocks:
+def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.Blocks:
     known = presets(studio.family.name, studio.family.defaults)
     session = first_session(studio, known)
     first_tab = "directions" if studio.family.directions else "optimization"
@@ -104,6 +109,7 @@ def _drawn(studio: StyleCLIP | Lent, switch: Switch | None) -> gr.Blocks:
                         optimization_panel = optimization.layout(studio, known.prompts)
                     with gr.Tab("Mappers", id="mappers"):
                         mappers_panel = mappers.layout(studio, session)
+                        training_panel = training.layout(studio, training_minutes)
                     with gr.Tab("Global directions", id="directions"):
                         directions_panel = directions.layout(studio, known.pairs, session)
                 result_panel = result.layout(session)
@@ -117,6 +123,7 @@ def _drawn(studio: StyleCLIP | Lent, switch: Switch | None) -> gr.Blocks:
         photo.connect(photo_panel, result_panel, studio, state, JOB)
         optimization.connect(optimization_panel, result_panel, studio, known.prompts, state, JOB)
         mappers.connect(mappers_panel, result_panel, studio, state, JOB)
+        training.connect(training_panel, mappers_panel, result_panel, studio, training_minutes, state)
         directions.connect(directions_panel, result_panel, studio, known.pairs, state, JOB)
         if switch:
             models.connect(models_panel, studio.family.row, switch, state, JOB)

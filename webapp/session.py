@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from PIL import Image
 
@@ -27,10 +28,16 @@ class Session:
     """The newest edit."""
     before: Image.Image | None = None
     """What the newest edit is compared with: the face's picture, or the average face for words alone."""
+    mappers: dict[str, Path] = field(default_factory=dict)
+    """Files of the mappers that this visitor trained or brought, by name."""
+    thumbs: dict[str, str] = field(default_factory=dict)
+    """Files of their pictures in the gallery."""
     stop: bool = False
     """Set by the Stop button, read between two steps of an optimization."""
     cancel: bool = False
     """Set by the Cancel button of a download, read while it runs."""
+    cancel_training: bool = False
+    """The same of a training."""
 
     def start_from(self, latent: Latent, picture: Image.Image, face: Face | None = None) -> None:
         """Take another face; the edit of the one before goes with it."""

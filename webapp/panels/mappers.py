@@ -51,15 +51,22 @@ def captions(studio: StyleCLIP) -> list[str]:
     return [title if source.here() else f"{title} · {megabytes(bytes_of([source]))}" for title, source in rows]
 
 
+def gallery(studio: StyleCLIP, panel: Mappers, session: Session) -> list[tuple[str, str]]:
+    """Pictures and titles: the family's mappers, then the visitor's own."""
+    own = [(session.thumbs[name], f"{name} · yours") for name in session.mappers]
+    return [*zip(panel.thumbs, captions(studio), strict=True), *own]
+
+
 def layout(studio: StyleCLIP, session: Session) -> Mappers:
     """Draw the panel: what each mapper makes of the session's face, and the strength."""
     usual = studio.family.defaults.mapper_strength
     some = bool(studio.mappers())
     if not some:
-        gr.HTML('<p class="note">This model family comes without mappers.</p>', elem_id="no-mappers")
-    pictures = thumbs(studio, session)
-    gallery = gr.Gallery(
-        value=list(zip(pictures, captions(studio), strict=True)),
+        words = "This model family comes without mappers; those of yours will stand here."
+        gr.HTML(f'<p class="note">{words}</p>', elem_id="no-mappers")
+    drawn = thumbs(studio, session)
+    pictures = gr.Gallery(
+        value=list(zip(drawn, captions(studio), strict=True)),
         label="Mappers",
         show_label=False,
         allow_preview=False,
@@ -81,7 +88,7 @@ def layout(studio: StyleCLIP, session: Session) -> Mappers:
         buttons=[],
         elem_id="mapper-strength",
     )
-    return Mappers(gallery, name, progress, strength, pictures)
+    return Mappers(pictures, name, progress, strength, drawn)
 
 
 def connect(panel: Mappers, result: Result, studio: StyleCLIP, state: gr.State, job: dict[str, Any]) -> None:
@@ -94,29 +101,29 @@ def connect(panel: Mappers, result: Result, studio: StyleCLIP, state: gr.State, 
             raise UserError("Choose a face first.")
         if not name:
             raise UserError("Choose a mapper first.")
-        session.keep(studio.map(session.latent, name, strength))
+        session.keep(studio.map(session.latent, session.mappers.get(name, name), strength))
         return shown(session)
 
     @guard
-    def choose(event: gr.SelectData) -> str:
-        return list(studio.mappers())[event.index]
+    def choose(event: gr.SelectData, session: Session) -> str:
+        return [*studio.mappers(), *session.mappers][event.index]
 
     @guard
-    def download(name: str) -> Iterator[tuple[Any, Any]]:
+    def download(name: str, session: Session) -> Iterator[tuple[Any, Any]]:
         """Before its first use, and beside what computes: other visitors need not wait for it."""
-        source = studio.family.row.mappers[name][1]
-        if source.here():
+        source = None if name in session.mappers else studio.family.row.mappers[name][1]
+        if source is None or source.here():
             yield gr.skip(), gr.skip()
             return
         for bar in arriving([source], lambda: False):
             yield bar, gr.skip()
-        yield "", list(zip(panel.thumbs, captions(studio), strict=True))
+        yield "", gallery(studio, panel, session)
 
     silent: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
     fields = [panel.name, panel.strength, state]
-    chosen = panel.gallery.select(choose, None, panel.name, **silent)
+    chosen = panel.gallery.select(choose, state, panel.name, **silent)
     arrived = chosen.success(
-        download, panel.name, [panel.progress, panel.gallery], api_visibility="private", **DOWNLOAD
+        download, [panel.name, state], [panel.progress, panel.gallery], api_visibility="private", **DOWNLOAD
     )
     arrived.failure(lambda: "", None, panel.progress, **silent)
     applied = arrived.success(apply, fields, result.picture, api_visibility="private", **job)

@@ -1,0 +1,93 @@
+"""Training a mapper in the page: preview, cancel, gallery, taking it home and bringing it back."""
+
+import re
+import threading
+from functools import partial
+
+import pytest
+from gradio_client import Client
+from playwright.sync_api import expect
+
+from pipeline.training.mapper import Recipe
+from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
+from webapp.panels import training
+
+TINY = partial(Recipe, steps=4, batch=1, every=2)
+
+
+def open_training(visit):  # noqa: F811
+    open_tab(visit, "Mappers")
+    visit.get_by_role("button", name=re.compile("^Your own words")).click()
+
+
+def bring(visit, path):  # noqa: F811
+    with visit.expect_file_chooser() as chooser:
+        press(visit, "Load a mapper")
+    chooser.value.set_files(path)
+
+
+@pytest.fixture
+def panel(visit):  # noqa: F811
+    open_training(visit)
+    return visit
+
+
+def test_a_mapper_is_trained_applied_saved_and_loaded_again(panel, monkeypatch, tmp_path):
+    monkeypatch.setattr(training, "Recipe", TINY)
+    some = panel.locator("#mappers button.thumbnail-item").count()
+    panel.locator("#train-words textarea").fill("a face with a green <b>hat</b>")
+    changes(panel, lambda: press(panel, "Train"))
+    expect(panel.locator("#training-progress")).to_contain_text("Trained in", timeout=SLOW)
+    expect(panel.locator("#training-preview img")).to_be_visible()
+    expect(panel.locator("#mappers button.thumbnail-item")).to_have_count(some + 1)
+    expect(panel.locator("#edit-words textarea")).to_have_value(re.compile("^a face with a green <b>hat</b>\nMapper"))
+    changes(panel, lambda: panel.locator("#mapper-strength input[type=range]").press("End"))
+    changes(panel, lambda: panel.locator("#mappers button.thumbnail-item").first.click())
+    changes(panel, lambda: panel.locator("#mappers button.thumbnail-item").last.click())
+
+    with panel.expect_download() as download:
+        press(panel, "Save this mapper")
+    kept = tmp_path / download.value.suggested_filename
+    download.value.save_as(kept)
+    panel.reload()
+    expect(after(panel)).to_be_visible(timeout=SLOW)
+    open_training(panel)
+    changes(panel, lambda: bring(panel, kept))
+    expect(panel.locator("#mappers button.thumbnail-item")).to_have_count(some + 1)
+
+    (tmp_path / "other.safetensors").write_text("no tensors")
+    bring(panel, tmp_path / "other.safetensors")
+    expect(panel.locator(".toast-body")).to_contain_text("no mapper for the model", timeout=SLOW)
+
+
+def test_edits_go_before_a_training_which_can_be_cancelled(panel, url, monkeypatch):
+    going, train = threading.Event(), training.train
+
+    def endless(judges, text, recipe):
+        for state in train(judges, text, Recipe("x", steps=10_000, batch=1, every=10_000)):
+            going.set()
+            yield state
+
+    monkeypatch.setattr(training, "train", endless)
+    press(panel, "Train")
+    expect(panel.locator("#training-progress")).to_contain_text("Step", timeout=SLOW)
+    other = Client(url, verbose=False, httpx_kwargs={"timeout": 60})
+    other.predict(3, 0.7, api_name="/sample")
+    changes(panel, lambda: press(panel, "Random face"))
+    press(panel, "Cancel")
+    expect(panel.locator(".toast-body")).to_contain_text("The training was stopped", timeout=SLOW)
+    expect(panel.locator("#train")).to_be_enabled()
+
+
+def test_a_training_ends_when_its_minutes_are_over_or_may_not_begin(shown_studio, chromium):
+    from webapp.page import LAUNCH, build
+
+    page = build(shown_studio, training_minutes=0).queue()
+    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    visit = chromium.new_page()  # noqa: F811
+    visit.goto(address, timeout=SLOW)
+    open_training(visit)
+    expect(visit.locator("#load-mapper")).to_be_visible()
+    expect(visit.locator("#train, #train-words")).to_have_count(0)
+    visit.close()
+    page.close(verbose=False)

@@ -1,0 +1,56 @@
+"""Mappers that a user brings as a file: trained here, applied, and refused where they do not fit."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pipeline.errors import UserError
+from pipeline.networks.mapper import LevelsMapper, SingleMapper, StyleSpaceMapper
+from pipeline.training.judges import Judges
+from pipeline.training.mapper import Recipe, train
+from pipeline.training.mapper_runs import save_mapper
+
+
+@pytest.mark.parametrize("variant", ["levels", "single", "stylespace"])
+def test_a_mapper_that_was_trained_is_applied_from_its_file(variant, studio, tmp_path):
+    recipe = Recipe("a red face", variant, steps=2, batch=1, every=2)
+    *_, last = train(Judges.of(studio.family), studio.texts.embedding("a red face"), recipe)
+    path = tmp_path / "red.safetensors"
+    save_mapper(last.mapper, path, recipe, last.losses, title="Red face")
+    latent = studio.sample(4)
+    edit = studio.map(latent, path)
+    assert edit.image.tobytes() != studio.image(latent).tobytes()
+    assert edit.recipe["parameters"]["mapper"] == "Red face"
+    with pytest.raises(UserError, match="Red face"):
+        studio.repeat(edit.recipe, latent)
+
+
+def write(folder, state, **metadata):
+    path = folder / "mapper.safetensors"
+    save_file({f"mapper.{name}": value for name, value in state.items()}, path, metadata or None)
+    return path
+
+
+def test_a_file_that_holds_no_mapper_of_this_model_is_refused(studio, tmp_path):
+    for state in (
+        LevelsMapper(16, ("course",)).state_dict(),
+        SingleMapper(16).state_dict(),
+        StyleSpaceMapper({0: 3}).state_dict(),
+        {name: value * torch.nan for name, value in SingleMapper(32).state_dict().items()},
+        {"else": torch.zeros(3)},
+        {},
+    ):
+        with pytest.raises(UserError, match="no mapper for the model"):
+            studio.map(studio.sample(0), write(tmp_path, state))
+    (tmp_path / "text.safetensors").write_text("no tensors")
+    with pytest.raises(UserError, match="no mapper for the model"):
+        studio.map(studio.sample(0), tmp_path / "text.safetensors")
+
+
+def test_odd_metadata_does_no_harm(studio, tmp_path):
+    state = SingleMapper(32).state_dict()
+    for recipe, title in (("[]", "Mapper"), ('{"title": 3}', "Mapper"), ('{"title": "' + "x" * 99 + '"}', "x" * 60)):
+        edit = studio.map(studio.sample(0), write(tmp_path, state, recipe=recipe))
+        assert edit.recipe["parameters"]["mapper"] == title
+    with pytest.raises(UserError):
+        studio.map(studio.sample(0), write(tmp_path, state, recipe="{"))

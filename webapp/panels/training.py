@@ -1,0 +1,184 @@
+"""A mapper for words of one's own (paper, section 5): trained between the edits of others, kept for the visitor."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import torch
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from pipeline.errors import UserError
+from pipeline.images import to_pil
+from pipeline.mapper import apply_mapper
+from pipeline.text import check_prompt
+from pipeline.training.judges import Judges
+from pipeline.training.mapper import Recipe, TrainingState, train
+from pipeline.training.mapper_runs import save_mapper
+from webapp.arrival import bar
+from webapp.guard import guard
+from webapp.panels import mappers
+from webapp.panels.result import Result, file_name, on_screen, shown, take_home
+from webapp.session import Session
+from webapp.stage import Lent
+
+JOB: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "training", "show_progress": "hidden"}
+"""Queue settings: one training at a time, beside the edits, which go first."""
+TILE = 128  # pixels of a picture in the preview
+
+
+@dataclass(frozen=True)
+class Training:
+    """The panel's components."""
+
+    words: gr.Textbox
+    run: gr.Button
+    cancel: gr.Button
+    progress: gr.HTML
+    preview: gr.Image
+    upload: gr.UploadButton
+    download: gr.DownloadButton
+
+
+def layout(studio: Lent, minutes: float) -> Training:
+    """Draw the panel, closed. `minutes` is how long a training may compute; with 0 mappers can only be loaded."""
+    with gr.Accordion("Your own words", open=False, elem_id="own-mappers"):
+        words = gr.Textbox(
+            studio.family.defaults.target,
+            label="Train a mapper for this text",
+            info=f"It learns on random pictures of the model, for {minutes:g} minutes at most; edits go first.",
+            visible=minutes > 0,
+            elem_id="train-words",
+        )
+        preview = gr.Image(
+            visible=False,
+            interactive=False,
+            buttons=[],
+            show_label=False,
+            container=False,
+            elem_id="training-preview",
+            alt_text="Above, faces as they were; below, what the mapper in training makes of them",
+        )
+        progress = gr.HTML(label="progress", elem_id="training-progress")
+        with gr.Row(elem_classes="actions"):
+            run = gr.Button("Train", variant="primary", visible=minutes > 0, elem_id="train")
+            cancel = gr.Button("Cancel", visible=False, elem_id="cancel-training")
+            upload = gr.UploadButton("Load a mapper", file_types=[".safetensors"], elem_id="load-mapper")
+            download = gr.DownloadButton("Save this mapper", interactive=False, elem_id="save-mapper")
+    return Training(words, run, cancel, progress, preview, upload, download)
+
+
+def kept_place(session: Session, name: str) -> Path:
+    """Where a visitor's mapper of this name goes: Gradio's cache, which clears itself of what is an hour old."""
+    folder = Path(get_upload_folder()) / secrets.token_hex(8)
+    folder.mkdir(parents=True)
+    session.mappers[name] = folder / f"{file_name(name)}.safetensors"
+    return session.mappers[name]
+
+
+@torch.no_grad()
+def preview(studio: Lent, session: Session, state: TrainingState) -> str:
+    """The visitor's face and some of those held out, before and after the mapper so far."""
+    columns = [tuple(to_pil(image[None]) for image in pair) for pair in state.pictures.unbind(1)]
+    if session.latent is not None:
+        generator, strength = studio.family.generator, studio.family.defaults.mapper_strength
+        latent = apply_mapper(state.mapper, generator, session.latent, strength)
+        edited = to_pil(generator.synthesize(latent.styles(generator), state.pictures.shape[-1]))
+        columns = [(session.picture, edited), *columns[1:]]
+    sheet = Image.new("RGB", (TILE * len(columns), 2 * TILE))
+    for x, column in enumerate(columns):
+        for y, picture in enumerate(column):
+            sheet.paste(picture.resize((TILE, TILE), Image.Resampling.LANCZOS), (TILE * x, TILE * y))
+    return on_screen(sheet)
+
+
+def connect(
+    panel: Training, chosen: mappers.Mappers, result: Result, studio: Lent, minutes: float, state: gr.State
+) -> None:
+    """Say what the panel's fields do."""
+
+    def offer(session: Session, name: str, strength: float) -> tuple[Any, ...]:
+        """Apply a visitor's new mapper, and show it in the gallery."""
+        session.keep(studio.map(session.latent, session.mappers[name], strength))
+        session.thumbs[name] = on_screen(session.edit.image.resize((mappers.THUMB, mappers.THUMB)))
+        gallery = gr.update(value=mappers.gallery(studio, chosen, session), visible=True)
+        saved = gr.update(value=str(session.mappers[name]), interactive=True)
+        return gallery, name, gr.update(visible=True), saved, *shown(session)
+
+    @guard
+    def run(words: str, strength: float, session: Session) -> Iterator[tuple[Any, ...]]:
+        """Train a mapper for these words, and apply it to this visitor's face. Sends the progress and a preview while
+        it runs; afterwards /map knows it by its words."""
+        if session.latent is None:
+            raise UserError("Choose a face first.")
+        check_prompt(words)
+        session.cancel_training = False
+        nothing = [gr.skip()] * 7
+        off = gr.Button(interactive=False)
+        yield gr.Button(visible=True), bar("Waiting for the edits that are running"), gr.skip(), off, *nothing
+        text = studio.texts.embedding(words)
+        recipe = Recipe(words, clip=studio.family.defaults.mapper_clip)
+        steps = train(Judges.of(studio.family), text, recipe)
+        computed, now = 0.0, None
+        while computed < 60 * minutes and not session.cancel_training:
+            with studio.turns.between():
+                began = time.monotonic()
+                studio.family  # noqa: B018  # which raises when the model was changed
+                if (step := next(steps, None)) is None:
+                    break
+                now = step
+                picture = gr.skip()
+                if now.pictures is not None:
+                    picture = gr.Image(value=preview(studio, session, now), visible=True)
+                computed += time.monotonic() - began
+            left = computed / now.step * (now.steps - now.step)
+            told = f"Step {now.step} of at most {now.steps} · about {max(1, round(left))} s left"
+            yield gr.skip(), bar(told, now.step / now.steps), picture, gr.skip(), *nothing
+        steps.close()
+        if session.cancel_training or now is None:
+            raise UserError("The training was stopped; nothing of it is kept.")
+        name = f"{words} (yours)" if words in studio.mappers() else words
+        save_mapper(now.mapper, kept_place(session, name), recipe, now.losses, title=words)
+        ended = f"Trained in {computed:.0f} s. It is in the gallery above; save it to use it another time."
+        yield (
+            gr.Button(visible=False),
+            bar(ended, 1.0),
+            gr.skip(),
+            gr.Button(interactive=True),
+            *offer(session, name, strength),
+        )
+
+    def cancel(session: Session) -> None:
+        session.cancel_training = True
+
+    @guard
+    def load(file: str, strength: float, session: Session) -> tuple[Any, ...]:
+        if session.latent is None:
+            raise UserError("Choose a face first.")
+        title, _ = studio.family.own_mapper(Path(file))
+        shutil.copyfile(file, kept_place(session, title))
+        return offer(session, title, strength)
+
+    silent: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
+    offered = [chosen.gallery, chosen.name, chosen.strength, panel.download, *result.picture]
+    trained = gr.on(
+        [panel.run.click, panel.words.submit],
+        run,
+        [panel.words, chosen.strength, state],
+        [panel.cancel, panel.progress, panel.preview, panel.run, *offered],
+        api_name="train",
+        **JOB,
+    )
+    restored = [panel.cancel, panel.progress, panel.run]
+    trained.failure(lambda: (gr.Button(visible=False), "", gr.Button(interactive=True)), None, restored, **silent)
+    panel.cancel.click(cancel, state, None, **silent)
+    loaded = panel.upload.upload(load, [panel.upload, chosen.strength, state], offered, api_visibility="private")
+    for event in (trained, loaded):
+        take_home(result, event, state)
