@@ -24,8 +24,9 @@ STATISTICS = 10_000  # codes from which a channel's deviation is known to a hund
 class GradientDirections(StyleDirections):
     """Directions for any generator at once; `embed` turns pictures (N, 3, R, R) into unit CLIP embeddings (N, E).
 
-    Scores are on the scale of those of a matrix, so the same α and β mean about the same. Those of the latest texts are
-    remembered. `to_rgb`: whether toRGB's channels move too.
+    Scores run lower than a matrix's, to about half, so a β of one does not suit the other; ask `threshold` for it. At
+    the same α edits are weaker on average. Those of the latest texts are remembered. `to_rgb`: whether toRGB's channels
+    move too.
     """
 
     def __init__(self, generator: Generator, embed: Embed, to_rgb: bool = False, samples: int = SAMPLES) -> None:

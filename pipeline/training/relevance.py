@@ -7,11 +7,13 @@ Each channel of S, without those of the toRGB layers unless asked for, is moved 
 sample's own value, one at a time. CLIP embeds both pictures; the difference of the unit embeddings, itself of unit
 length, is averaged over the samples. Started again after a cut, it goes on where it was; several processes share the
 channels. Either way the file is the same.
+
+Full size in float32 is the default. Lower sizes and bfloat16 are quicker and another matrix: on the demo family, for
+one code, the mean cosine with the rows of the plain loop was 0.69 at 64 px and 0.81 at 128 px, both in bfloat16.
 """
 
 import argparse
 import hashlib
-import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -68,10 +70,18 @@ Part = tuple[int, Tensor]
 
 
 def channel_parts(generator: Generator, batch: int, to_rgb: bool) -> list[Part]:
-    """The channels of S in S order, `batch` / 2 at a time: layer, and channels of that layer."""
-    layers = enumerate(generator.style_layers)
-    moving = [(p, layer.channels) for p, layer in layers if to_rgb or not layer.is_to_rgb]
-    return [(p, channels) for p, count in moving for channels in torch.arange(count).split(batch // 2)]
+    """The channels of S in S order, as many at a time as make a batch of pictures: layer, and channels of that layer.
+
+    A batch is of `batch` pictures up to 256 px, and of fewer above, in the same memory.
+    """
+    return [
+        (p, channels)
+        for p, layer in enumerate(generator.style_layers)
+        if to_rgb or not layer.is_to_rgb
+        for channels in torch.arange(layer.channels).split(
+            max(1, batch // 2 * 256**2 // max(256, layer.resolution) ** 2)
+        )
+    ]
 
 
 def perturbed(
@@ -150,12 +160,6 @@ def measure_relevance(
     return F.normalize(sums.cpu(), dim=-1)
 
 
-def lowest_resolution(judges: Judges) -> int:
-    """The smallest size of pictures that shows CLIP what it sees at full size (mean cosine of rows 0.995 or more)."""
-    seen = judges.clip.visual.input_resolution
-    return min(judges.generator.size, 2 ** math.ceil(math.log2(seen)))
-
-
 def _digest(judges: Judges, *settings: object) -> str:
     """Names the work: the networks' values and everything that the result depends on."""
     digest = hashlib.sha256(repr(settings).encode())
@@ -172,9 +176,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--generator", metavar="FILE", help="your own StyleGAN2, as the model “custom”")
     parser.add_argument("--codes", type=int, default=100, help="sampled faces; the paper's 100 unless told otherwise")
     parser.add_argument("--to-rgb", action="store_true", help="toRGB layers too, which the paper leaves out")
-    parser.add_argument("--lowest", type=int, help="draw no layer's effect smaller than this; default: as CLIP sees it")
+    parser.add_argument("--lowest", type=int, help="draw no layer's effect smaller than this; default: full size")
     parser.add_argument("--batch", type=int, default=32, help="pictures at a time")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="default: bfloat16 on a GPU")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of generator and CLIP")
     options = parser.parse_args(arguments)
     if options.codes < 1 or options.batch < 2:
         parser.error("at least one code, and a batch of two")
@@ -188,9 +192,9 @@ def relevance_command(arguments: list[str] | None = None) -> Path:
     options = _options(arguments)
     device = own_device()
     row = family_row(options.model)
-    dtype = getattr(torch, options.dtype or ("bfloat16" if device.type == "cuda" else "float32"))
+    dtype = getattr(torch, options.dtype)
     judges, path = load_judges(options.model, device=device, dtype=dtype), relevance_path(row)
-    generator, lowest = judges.generator, options.lowest or lowest_resolution(judges)
+    generator, lowest = judges.generator, options.lowest or judges.generator.size
     if lowest not in {layer.resolution for layer in generator.style_layers}:
         raise UserError(f"This generator draws at 4, 8, ... {generator.size} px; please choose one of them as lowest.")
     rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0

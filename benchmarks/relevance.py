@@ -1,0 +1,181 @@
+"""How much faster relevance is measured than by the paper's loop, and what an estimate from gradients is worth.
+
+    python -m benchmarks.relevance [--channels 2] [--lowest 64 128] | --estimate [--faces 16] | --full-size
+
+Without a switch: the loop of section 6 (one picture at a time, float32, full synthesis) on the first channels of every
+layer and one code, against the whole matrix of that code the fast way. `--estimate`: directions from gradients beside
+those of the demo family's matrix. `--full-size`: random weights of the published sizes, one batch in every layer, and
+from it the hours for 100 codes. Times are of this process's CPU, on a machine that may be busy: they count as ratios.
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from benchmarks.edits import PAIRS, Score, direct, faces
+from pipeline import StyleCLIP
+from pipeline.directions import StyleDirections, style_statistics, unit_change
+from pipeline.estimate import GradientDirections
+from pipeline.losses import clip_features
+from pipeline.networks.clip import CLIP
+from pipeline.networks.stylegan2 import Generator
+from pipeline.training.demo.reader import Reader
+from pipeline.training.judges import Judges, load_judges
+from pipeline.training.relevance import channel_parts, measure_relevance, perturbed
+
+CODES, SIGMAS = 100, 5.0
+
+
+def embedded(judges: Judges, pictures: Tensor) -> Tensor:
+    """CLIP's unit embeddings (N, E) of pictures (N, 3, R, R)."""
+    return clip_features(judges.clip, pictures.clamp(-1, 1), judges.normalize)
+
+
+@torch.inference_mode()
+def plain_rows(judges: Judges, std: Tensor, channels: Sequence[int]) -> Tensor:
+    """The paper's loop for one code: the directions (K, E) in which CLIP sees those channels of S move."""
+    generator = judges.generator
+    sizes = [layer.channels for layer in generator.style_layers]
+    z = torch.randn(1, generator.style_dim, generator=torch.Generator().manual_seed(1))
+    s, rows = torch.cat(generator.styles(generator.mapping(z)), 1), []
+    for channel in channels:
+        ends = []
+        for sign in (-1, 1):
+            moved = s.clone()
+            moved[0, channel] += sign * SIGMAS * std[channel]
+            ends.append(embedded(judges, generator.synthesize(moved.split(sizes, 1))))
+        rows.append(unit_change(*ends))
+    return torch.cat(rows)
+
+
+def speed(model: str, per_layer: int, sizes: Sequence[int]) -> None:
+    """Print the time of one code's matrix in both ways, and how far their rows agree."""
+    judges = load_judges(model)
+    layers = judges.generator.style_layers
+    std = style_statistics(judges.generator, 10_000)[1]
+    starts = torch.tensor([0, *(layer.channels for layer in layers)]).cumsum(0)[:-1].tolist()
+    chosen = [start + k for start in starts for k in range(per_layer)]
+    begin = time.process_time()
+    plain = plain_rows(judges, std, chosen)
+    each = (time.process_time() - begin) / len(chosen)
+    whole = each * len(std)
+    print(f"The loop: {each:.3f} s a channel and code, so {whole:.0f} s for {len(std):,} channels.\n")
+    print("| lowest | precision | s a code | times faster | mean cosine of rows | least |\n|---|---|---|---|---|---|")
+    for dtype in (torch.bfloat16, torch.float32):
+        judges = load_judges(model, dtype=dtype)
+        for lowest in sizes:
+            begin = time.process_time()
+            fast = measure_relevance(
+                judges.generator, lambda x, j=judges: embedded(j, x), std, 1, lowest=lowest, to_rgb=True
+            )
+            seconds = time.process_time() - begin
+            cosines = F.cosine_similarity(fast[chosen], plain)
+            print(
+                f"| {lowest} px | {str(dtype)[6:]} | {seconds:.1f} | {whole / seconds:.1f} | {cosines.mean():.4f} "
+                f"| {cosines.min():.3f} |",
+                flush=True,
+            )
+
+
+def shared(one: Tensor, other: Tensor, count: int) -> float:
+    """The share of the `count` largest scores that two have in common."""
+    first, second = (set(scores.abs().topk(count).indices.tolist()) for scores in (one, other))
+    return len(first & second) / count
+
+
+def estimate(count: int, words: Sequence[str]) -> None:
+    """Print how alike the scores of estimate and matrix are, and what edits by both become."""
+    studio, reader = StyleCLIP.from_pretrained("demo"), Reader.from_file()
+    family = studio.family
+    begin = time.process_time()
+    gradients = GradientDirections(
+        family.generator, lambda x: clip_features(family.clip, x, family.clip_normalize), to_rgb=True
+    )
+    gradients.scores(studio.texts.direction("face", "car"))
+    ready, begin = time.process_time() - begin, time.process_time()
+    gradients.scores(studio.texts.direction("old face", "face"))
+    print(f"Ready after {ready:.1f} s with the first text; {time.process_time() - begin:.1f} s for another.")
+    print(f"Edits of {count} faces: target appeared · identity cosine · other attributes changed.\n")
+    print("| target | matrix | estimate | rank correlation | top 20 | top 100 |\n|---|---|---|---|---|---|")
+    supply, pool = faces(studio, reader), []
+    kinds: dict[str, StyleDirections] = {"matrix": family.directions, "estimate": gradients}
+    totals: dict[str, list[list[float]]] = {kind: [] for kind in kinds}
+    alike = []
+    for pair in PAIRS:
+        if words and not any(word in pair.target for word in words):
+            continue
+        chosen = [face for face in pool if pair.lacking(face.found)]
+        while len(chosen) < count:
+            pool.append(next(supply))
+            chosen += [pool[-1]] if pair.lacking(pool[-1].found) else []
+        cells = []
+        for kind, directions in kinds.items():
+            family.directions, score = directions, Score(studio, reader, pair)
+            for face in chosen[:count]:
+                score.add(face, direct(studio, face.latent, pair))
+            cells.append(str(score))
+            totals[kind].append([sum(v) / len(v) for v in (score.hits, score.identity, score.changed)])
+        text = studio.texts.direction(pair.target, pair.neutral)
+        one, other = (directions.scores(text) for directions in kinds.values())
+        alike.append([spearmanr(one.abs(), other.abs())[0], shared(one, other, 20), shared(one, other, 100)])
+        print(f"| {pair.target} | " + " | ".join([*cells, *(f"{x:.2f}" for x in alike[-1])]) + " |", flush=True)
+    means = [torch.tensor(rows).mean(0).tolist() for rows in totals.values()]
+    cells = [f"{hits:.1%} · {identity:.3f} · {changed:.1%}" for hits, identity, changed in means]
+    cells += [f"{x:.2f}" for x in torch.tensor(alike).mean(0).tolist()]
+    print("| mean | " + " | ".join(cells) + " |")
+
+
+def full_size(batch: int, dtype: torch.dtype) -> None:
+    """Print the time of one batch in every layer of a 1024 px generator with ViT-B/32, and the hours for 100 codes."""
+    torch.manual_seed(0)
+    generator = Generator(1024).eval().requires_grad_(False)
+    generator.compute_dtype = dtype
+    clip = CLIP(512, 224, 12, 768, 32, 77, 49408, 512, 8, 12).eval().requires_grad_(False)
+    judges = Judges(generator, clip, None, False)
+    layers = generator.style_layers
+    std = list(torch.ones(sum(layer.channels for layer in layers)).split([layer.channels for layer in layers]))
+    firsts = {p: (p, channels) for p, channels in reversed(channel_parts(generator, batch, False))}
+    parts = [firsts[p] for p in sorted(firsts)]
+    print("| layer | px | pictures | s |\n|---|---|---|---|")
+    total = 0.0
+    with torch.inference_mode():
+        pictures = perturbed(generator, torch.randn(1, 512), std, SIGMAS, 256, [parts[0], *parts])
+        embedded(judges, next(pictures))  # draws the unmoved code too
+        for p, channels in parts:
+            begin = time.process_time()
+            embedded(judges, next(pictures))
+            seconds = time.process_time() - begin
+            total += seconds / len(channels) * layers[p].channels
+            print(f"| {layers[p].name} | {layers[p].resolution} | {2 * len(channels)} | {seconds:.2f} |", flush=True)
+    count = sum(layer.channels for layer in layers if not layer.is_to_rgb)
+    print(f"\n{total:.0f} s for the {count} channels of one code; {CODES * total / 3600:.1f} h for {CODES} codes.")
+
+
+def main() -> None:
+    """Print the tables asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--channels", type=int, default=2, help="channels of each layer that the loop measures")
+    parser.add_argument("--lowest", type=int, nargs="+", default=[64, 128])
+    parser.add_argument("--estimate", action="store_true")
+    parser.add_argument("--faces", type=int, default=16)
+    parser.add_argument("--targets", nargs="+", default=[], help="only pairs whose target has one of these words")
+    parser.add_argument("--full-size", action="store_true")
+    parser.add_argument("--batch", type=int, default=32, help="pictures at a time at full size")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16", help="at full size")
+    options = parser.parse_args()
+    if options.estimate:
+        estimate(options.faces, options.targets)
+    elif options.full_size:
+        full_size(options.batch, getattr(torch, options.dtype))
+    else:
+        speed(options.model, options.channels, options.lowest)
+
+
+if __name__ == "__main__":
+    main()
