@@ -26,6 +26,7 @@ from pipeline.training.judges import Judges
 STRENGTH = 0.1  # what a mapper's step is multiplied with, in training as in use
 VARIANTS = ("levels", "single", "stylespace")
 WARM_UP = 20  # steps over which the learning rate rises
+GAIN = 2.0**16  # lifts the gradients, which equalised layers make as small as Adam's ε, well above it
 HELD_OUT, SHOWN = 8, 4  # faces that the validation loss is measured on, and how many of them are shown
 
 
@@ -148,7 +149,8 @@ class MapperTraining:
             if codes.shape[1:] != (generator.num_rows, generator.style_dim):
                 raise UserError("These latents were made with another model; please name some of this one.")
             held = min(HELD_OUT, len(codes) // 5)
-            self.codes, self.held = (codes[:-held], codes[-held:]) if held else (codes, codes[-HELD_OUT:])
+            self.codes = codes[:-held] if held else codes
+            self.held = codes[-(held or HELD_OUT) :].clone()
         with torch.no_grad():
             self.before = generator(self.held.to(judges.device), self.resolution)
             self.source = self._source(self.before)
@@ -180,7 +182,7 @@ class MapperTraining:
             source = self._source(self.judges.generator(w, self.resolution)) if self._sees_identity else None
         with torch.enable_grad():
             losses, _ = self._losses(w, source)
-            gradients = torch.autograd.grad(losses["total"], self.values)
+            gradients = torch.autograd.grad(GAIN * losses["total"], self.values)
         losses, gradients = self._averaged(losses, gradients, len(w) / recipe.batch)
         self.adam.update(gradients, learning_rate(self.step, recipe))
         self.step += 1

@@ -74,7 +74,9 @@ def read_codes(path: Path) -> Tensor:
         AttributeError,
     ) as e:
         raise UserError(f"The file {path} holds no latents (M, rows, features); please name another.") from e
-    return codes.float()
+    return (
+        codes.float().clone()
+    )  # out of the mapped file: where numbers lie in memory changes their products' last bits
 
 
 def invert_photos(studio: StyleCLIP, folder: Path) -> Tensor:
