@@ -3,12 +3,16 @@
 import pytest
 import torch
 from goldens import Goldens
+from scipy.stats import spearmanr
 
 from pipeline.directions import Directions, channel_relevance
 from pipeline.errors import UserError
+from pipeline.estimate import GradientDirections
+from pipeline.losses import clip_features
 from pipeline.networks.clip import CLIP, build_clip
 from pipeline.networks.stylegan2 import Generator
 from pipeline.text import SIGNS_NOTE, TEMPLATES, Texts, check_pair, check_prompt
+from pipeline.zoo import family_row, load_family
 
 GOLDENS = Goldens.from_environment()
 
@@ -93,3 +97,13 @@ def test_prompts():
     for target, neutral in [("face", "face"), ("A  Face ", "a face"), ("face", ""), ("", "face")]:
         with pytest.raises(UserError):
             check_pair(target, neutral)
+
+
+def test_an_estimate_from_gradients_resembles_the_measured_relevance():
+    family = load_family(family_row("demo"), torch.device("cpu"), torch.float32)
+    text_direction = Texts(family.clip).direction("face with red lipstick", "face")
+    estimate = GradientDirections(family.generator, lambda x: clip_features(family.clip, x, False), True, samples=4)
+    scores, measured = estimate.scores(text_direction), family.directions.scores(text_direction)
+    assert spearmanr(scores, measured)[0] > 0.3
+    assert estimate.step(text_direction, estimate.threshold(text_direction, 20))[1] == 20
+    assert estimate.scores(text_direction) is scores
