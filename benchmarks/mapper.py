@@ -58,9 +58,8 @@ class Ranger:
         trusted = length > 5
         rate = self.RATE / (1 - first**t)
         if trusted:
-            rate *= (
-                (1 - second**t) * (length - 4) / (longest - 4) * (length - 2) / length * longest / (longest - 2)
-            ) ** 0.5
+            share = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+            rate *= ((1 - second**t) * share) ** 0.5
         for value, mean, square, gradient in zip(self.values, self.mean, self.square, gradients, strict=True):
             gradient = gradient / GAIN
             if gradient.ndim > 1:
@@ -124,18 +123,19 @@ def held_out(supply: Iterator[Face], pool: list[Face], pair: Pair, count: int) -
     return islice((face for face in every() if pair.lacking(face.found)), count)
 
 
-def compare(prompts: list[str], recipe: dict[str, float], count: int, folder: Path) -> None:
+def compare(prompts: list[str], steps: int, count: int, folder: Path) -> None:
     """Print the table; write the curves and their picture."""
     studio, reader = StyleCLIP.from_pretrained("demo", device="cpu"), Reader.from_file()
-    judges, supply, pool, curves = Judges.of(studio.family), faces(studio, reader), [], {}
+    judges, weight = Judges.of(studio.family), studio.family.defaults.mapper_clip
+    supply, pool, curves = faces(studio, reader), [], {}
     print("| prompt | optimizer | CPU s a step | in all | validation loss | appeared · identity · others changed |")
     print("|---|---|---|---|---|---|")
     for word in prompts:
         pair = next(pair for pair in PAIRS if word in pair.target)
         curves[pair.prompt] = {}
         for name, optimizer in zip(COLOURS, (None, Ranger), strict=True):
-            made = Recipe(pair.prompt, every=10, patience=10**6, **recipe)
-            training, curve, seconds = trained(judges, studio.texts.embedding(made.prompt), made, optimizer)
+            recipe = Recipe(pair.prompt, clip=weight, steps=steps, every=10, patience=10**6)
+            training, curve, seconds = trained(judges, studio.texts.embedding(recipe.prompt), recipe, optimizer)
             curves[pair.prompt][name] = curve
             mapper, score = training.mapper, Score(studio, reader, pair)
             for face in held_out(supply, pool, pair, count):
@@ -184,7 +184,6 @@ def main() -> None:
         "--prompts", nargs="+", default=["purple", "glasses"], help="words of benchmarks.edits' targets"
     )
     parser.add_argument("--steps", type=int, default=220)
-    parser.add_argument("--clip", type=float, default=2.0, help="λ_CLIP: 2 goes with the demo's CLIP, as its mappers")
     parser.add_argument("--faces", type=int, default=50)
     parser.add_argument("--folder", type=Path, default=Path("docs/studies"))
     parser.add_argument("--full-size", action="store_true")
@@ -192,7 +191,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.full_size:
         return full_size(getattr(torch, options.dtype), batch=2, steps=2)
-    compare(options.prompts, {"steps": options.steps, "clip": options.clip}, options.faces, options.folder)
+    compare(options.prompts, options.steps, options.faces, options.folder)
 
 
 if __name__ == "__main__":

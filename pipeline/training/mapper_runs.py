@@ -63,20 +63,11 @@ def read_codes(path: Path) -> Tensor:
             codes = torch.load(path, map_location="cpu", weights_only=True)
         if codes.ndim != 3 or not len(codes):
             raise ValueError
-    except (
-        OSError,
-        EOFError,
-        SafetensorError,
-        UnpicklingError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        AttributeError,
-    ) as e:
-        raise UserError(f"The file {path} holds no latents (M, rows, features); please name another.") from e
-    return (
-        codes.float().clone()
-    )  # out of the mapped file: where numbers lie in memory changes their products' last bits
+    except (OSError, EOFError, SafetensorError, UnpicklingError, RuntimeError) as error:
+        raise UserError(f"The file {path} can't be read; please name another.") from error
+    except (ValueError, LookupError, AttributeError) as error:
+        raise UserError(f"The file {path} holds no latents (M, rows, features); please name another.") from error
+    return codes.float().clone()  # where in memory a file is mapped can change the last bits of products
 
 
 def invert_photos(studio: StyleCLIP, folder: Path) -> Tensor:
@@ -197,7 +188,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     for field in fields(Recipe):
         if field.name not in ("prompt", "variant", "levels"):
             kind = int if field.name == "resolution" else type(field.default)
-            parser.add_argument(f"--{field.name}", type=kind, default=field.default)
+            default = None if field.name == "clip" else field.default  # λ_CLIP goes with the model
+            parser.add_argument(f"--{field.name}", type=kind, default=default)
     options = parser.parse_args(arguments)
     levels = [level for level in options.levels if not (options.no_fine and level == "fine")]
     options.levels = tuple(level for name, level in spelt.items() if name in levels)
@@ -233,8 +225,9 @@ def train_command(arguments: list[str] | None = None) -> Path:
     """Train one mapper as the command line says; the path of its file. Raises UserError."""
     options = _options(arguments)
     check_prompt(options.prompt)
-    recipe = Recipe(**{field.name: getattr(options, field.name) for field in fields(Recipe)})
     row, device = family_row(options.model), _device()
+    options.clip = row.defaults.mapper_clip if options.clip is None else options.clip
+    recipe = Recipe(**{field.name: getattr(options, field.name) for field in fields(Recipe)})
     folder = options.folder or Path(".cache/mappers") / f"{row.name}-{options.name}"
     path = (options.output or mapper_folder(row)) / f"{options.name}.safetensors"
     codes = _codes(options, row, folder, device)

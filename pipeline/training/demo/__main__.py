@@ -56,8 +56,7 @@ def main() -> None:
 def _commands(part: str) -> list[list[str]]:
     if part != "mappers":
         return [PARTS[part]]
-    # The built-in CLIP's scores span less than what the paper's weights were chosen for.
-    command = ["pipeline.training.mapper", "--model", "demo", "--clip", "2"]
+    command = ["pipeline.training.mapper", "--model", "demo"]
     return [[*command, "--prompt", prompt, "--name", name, *FURTHER.get(name, [])] for name, prompt in PROMPTS.items()]
 
 
