@@ -47,16 +47,17 @@ def labelled(
 
 def grid(studio: StyleCLIP, folder: Path) -> str:
     """Figure 6: strengths from left to right, fewer and fewer channels from the bottom up."""
-    latent, target, neutral = studio.sample(FIRST_SEED + 8, 0.9), "face with grey hair", "face"
+    grey = Pair("face", "face with grey hair", "hair_colour", "grey")
+    (face,), target, neutral = lacking(studio, Reader.from_file(), grey, 1), grey.target, grey.neutral
     strengths, counts = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0), (10, 40, 160, 640)
     betas = [studio.threshold(target, neutral, count) for count in counts]
     rows = [
-        [studio.direct(latent, target, neutral, strength, threshold=beta).image for strength in strengths]
+        [studio.direct(face.latent, target, neutral, strength, threshold=beta).image for strength in strengths]
         for beta in betas
     ]
-    words = [f"β {beta:.3f}\n{count} channels" for beta, count in zip(betas, counts, strict=True)]
-    labelled(rows, words, [f"α {strength:+g}" for strength in strengths]).save(folder / "grid.jpg", quality=90)
-    return f"`face → face with grey hair`, α from left to right, β from top to bottom: {folder / 'grid.jpg'}"
+    words = [f"threshold {beta:.3f}\n{count} channels" for beta, count in zip(betas, counts, strict=True)]
+    labelled(rows, words, [f"strength {strength:+g}" for strength in strengths]).save(folder / "grid.jpg", quality=90)
+    return f"Strength α from left to right, threshold β from top to bottom: {folder / 'grid.jpg'}"
 
 
 def lacking(studio: StyleCLIP, reader: Reader, pair: Pair, count: int) -> list[Face]:
@@ -72,7 +73,7 @@ def ablation(
     pool = lacking(studio, reader, pair, count)
     shown = [[face.image for face in pool[:6]]]
     lines = [
-        f"| {pair.prompt} | target appeared · identity cosine · others changed | λ-weighted loss |",
+        f"| {pair.prompt} | target appeared · identity cosine · others changed | loss |",
         "|---|---|---|",
     ]
     for words, recipe in variants.items():
@@ -113,9 +114,9 @@ def identity(studio: StyleCLIP, folder: Path) -> str:
     """Appendix: without the identity loss, and with twice λ_L2 in its place."""
     recipe = Recipe(MOHAWK.prompt, clip=studio.family.defaults.mapper_clip)
     variants = {
-        "λ ID 0.1": recipe,
-        "λ ID 0": replace(recipe, identity=0.0),
-        "λ ID 0, λ L2 1.6": replace(recipe, identity=0.0, l2=1.6),
+        "with identity": recipe,
+        "without identity": replace(recipe, identity=0.0),
+        "without, twice L2": replace(recipe, identity=0.0, l2=1.6),
     }
     return ablation(studio, folder, "identity", MOHAWK, variants)
 

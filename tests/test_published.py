@@ -262,4 +262,4 @@ def test_ffhq_at_full_size(dtype, tmp_path_factory, photo, capfd):
             print("\n" + done.stdout)
         assert done.returncode == 0, done.stderr
     peak = float(done.stdout.split("peak ")[-1].split()[0])
-    assert peak <= {"float32": 4.0, "bfloat16": 2.5}[dtype], f"{peak} GB"
+    assert peak <= {"float32": 4.0, "bfloat16": 2.5}[dtype], f"{peak} GiB"
