@@ -168,8 +168,10 @@ def connect(
 
     silent: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
     offered = [chosen.gallery, chosen.name, chosen.strength, panel.download, *result.picture]
+    asked = [panel.run.click, panel.words.submit]
+    gr.on(asked, lambda: bar("In line: one training at a time"), None, panel.progress, **silent)
     trained = gr.on(
-        [panel.run.click, panel.words.submit],
+        asked,
         run,
         [panel.words, chosen.strength, state],
         [panel.cancel, panel.progress, panel.preview, panel.run, *offered],
