@@ -39,7 +39,7 @@ class Ranger:
     """RAdam (Liu et al. 2019) under Lookahead (Zhang et al. 2019), gradients centred (Yong et al. 2020).
 
     The constants are those of the published Ranger; the rate stays what the paper says. Its ε of 1e-5 is far above a
-    mapper's gradients, which therefore move little for thousands of steps; `gain` multiplies them.
+    mapper's gradients, which therefore moved it hardly at all in 220 steps; `gain` multiplies them.
     """
 
     BETAS, EPS, LOOK, BLEND, RATE = (0.95, 0.999), 1e-5, 6, 0.5, 0.5
