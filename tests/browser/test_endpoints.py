@@ -9,7 +9,7 @@ from gradio_client.exceptions import AppError
 from webapp.panels.optimization import THIS_FACE
 from webapp.panels.photo import EXAMPLES
 
-ENDPOINTS = {"/align", "/invert", "/optimize", "/map", "/direct", "/sample"}
+ENDPOINTS = {"/align", "/invert", "/optimize", "/map", "/direct", "/sample", "/train"}
 
 
 def arrive(url):
