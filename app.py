@@ -1,4 +1,5 @@
-"""Start the studio: `python app.py [--model NAME] [--share]`; also what a Space runs, see docs/spaces.md.
+"""Start the studio: `python app.py [--model NAME] [--share] [--auth USER:PASSWORD] [--mcp]`; also what a Space runs, see
+docs/spaces.md.
 
 The model family is STYLECLIP_MODEL's where --model is not given; host and port go by Gradio's own conventions
 (GRADIO_SERVER_NAME, GRADIO_SERVER_PORT). The page has a menu to change the model, except with --share and on a Space.
@@ -7,6 +8,7 @@ The model family is STYLECLIP_MODEL's where --model is not given; host and port 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import logging
 import os
 import sys
@@ -21,6 +23,14 @@ from webapp.gpu import on_gpu  # noqa: E402
 from webapp.page import LAUNCH, TRAINING_MINUTES, build  # noqa: E402
 
 LONGEST_LINE = 100  # requests that wait; without a number Gradio lets one alone wait on ZeroGPU
+
+
+def credentials(text: str) -> tuple[str, str]:
+    """USER:PASSWORD as a pair. Raises argparse's error, which never repeats the text."""
+    user, _, password = text.partition(":")
+    if not user or not password:
+        raise argparse.ArgumentTypeError("please give a name and a password, as in --auth maker:secret")
+    return user, password
 
 
 def main() -> None:
@@ -41,7 +51,17 @@ def main() -> None:
         f"{TRAINING_MINUTES:g})",
     )
     parser.add_argument("--share", action="store_true", help="also make a public link through gradio.live")
+    parser.add_argument(
+        "--auth",
+        metavar="USER:PASSWORD",
+        type=credentials,
+        default=os.environ.get("STYLECLIP_AUTH"),
+        help="ask everybody for this name and password (better in STYLECLIP_AUTH: the command line is seen by others)",
+    )
+    parser.add_argument("--mcp", action="store_true", help="also serve the endpoints as MCP tools, see docs/api.md")
     options = parser.parse_args()
+    if options.mcp and importlib.util.find_spec("mcp") is None:
+        parser.error("--mcp needs a package more: pip install -r requirements-mcp.txt")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     if options.generator:
         os.environ[GENERATOR], options.model = options.generator, "custom"
@@ -54,7 +74,7 @@ def main() -> None:
     # A GPU that is lent for each call is not lent for minutes.
     minutes = 0 if os.environ.get("SPACES_ZERO_GPU") == "true" else options.training
     page = build(on_gpu(studio), StyleCLIP.from_pretrained if alone else None, minutes)
-    page.queue(max_size=LONGEST_LINE).launch(share=options.share, **LAUNCH)
+    page.queue(max_size=LONGEST_LINE).launch(share=options.share, auth=options.auth, mcp_server=options.mcp, **LAUNCH)
 
 
 if __name__ == "__main__":
