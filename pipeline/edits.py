@@ -1,11 +1,23 @@
-"""What the methods hand back: a finished edit, and a step on the way to one."""
+"""What the methods hand back: a finished edit, and a step on the way to one; and recipes read again."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
 
+from .errors import UserError
 from .latents import Latent
+
+SPACES = ("w", "w+", "s")
+# What the recipes of a method tell: parameter -> type.
+PARAMETERS: dict[str, dict[str, type]] = {
+    "optimize": dict.fromkeys(("l2", "identity", "lr", "noise"), float) | {"prompt": str, "steps": int, "space": str},
+    "generate": {"prompt": str, "steps": int, "lr": float},
+    "map": {"mapper": str, "strength": float},
+    "direct": {"target": str, "neutral": str, "strength": float, "channels": int, "threshold": float},
+}
+ONE_OF = {"channels", "threshold"}  # a direction was made with one or the other
+LARGEST = 1e9  # no number of a recipe is larger
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +40,8 @@ class Step:
     """A step of a long edit: `index` of `total` are done.
 
     `image` is the preview, or the full picture at the last step or where no preview was asked for. `losses` has the
-    terms `clip`, `l2` and, where it counts, `identity`, as they are before weighting, and their weighted sum `total`.
+    terms, as they are before weighting, and their weighted sum `total`: `clip`; `l2`, but in tuning; where it counts,
+    `identity`; and in refining and tuning `pixels`.
     `edit` is the edit as far as it has come: stop at any step and keep it.
     """
 
@@ -45,3 +58,62 @@ class Step:
     @property
     def notes(self) -> tuple[str, ...]:
         return self.edit.notes
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe that was read again: `taken` is the step it is of, `share` the share of the edit that was kept."""
+
+    method: str
+    model: str
+    source: str
+    parameters: dict[str, Any]
+    taken: int
+    share: float | None
+
+    @classmethod
+    def read(cls, recipe: Any) -> "Recipe":
+        """Raises UserError for what is no recipe, and for one that can't be repeated from a latent alone."""
+        try:
+            method, model, source = (recipe[name] for name in ("method", "model", "source"))
+            parameters, taken, share = recipe["parameters"], recipe.get("taken", 1), recipe.get("share")
+        except (KeyError, TypeError, AttributeError):
+            raise _no_recipe() from None
+        if not (isinstance(parameters, dict) and isinstance(method, str) and isinstance(model, str)):
+            raise _no_recipe()
+        if method in ("refine", "tune"):
+            raise UserError("Refining and tuning need the photo; please do it again from there.")
+        if method not in PARAMETERS:
+            raise UserError(f"This recipe asks for “{method}”, which this studio cannot do.")
+        if method == "map" and "file" in parameters:
+            raise UserError(
+                f"This edit was made with a mapper of one's own, “{parameters.get('mapper')}”; apply its file."
+            )
+        types = PARAMETERS[method]
+        right = (
+            parameters.keys() <= types.keys() <= parameters.keys() | ONE_OF
+            and all(_is(value, types[name]) for name, value in parameters.items())
+            and parameters.get("space", "w") in SPACES
+            and _is(taken, int)
+            and 1 <= taken <= max(1, parameters.get("steps", 1))
+            and (share is None or _is(share, float))
+        )
+        if not right:
+            raise _no_recipe()
+        return cls(method, model, source, parameters, taken, share)
+
+
+def _is(value: Any, kind: type) -> bool:
+    if kind is str:
+        return isinstance(value, str)
+    return isinstance(value, (int, kind)) and not isinstance(value, bool) and abs(value) <= LARGEST
+
+
+def _no_recipe() -> UserError:
+    return UserError("This is no recipe of this studio; please use one that was saved with an edit.")
+
+
+def check_steps(steps: int) -> None:
+    """Raises UserError for less than one step."""
+    if steps < 1:
+        raise UserError("Please ask for at least one step.")

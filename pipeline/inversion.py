@@ -1,12 +1,25 @@
-"""From an aligned face to a code in W+, with e4e in one forward pass (Tov et al. 2021)."""
+"""From an aligned face to a latent: e4e in one forward pass (Tov et al. 2021), then closer to the photo by refining the
+code, and by tuning the generator around it (pivotal tuning, Roich et al. 2021)."""
+
+from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
 from .errors import UserError
 from .images import to_tensor
-from .latents import Latent
+from .latents import Latent, Tuning
+from .losses import clip_distance, clip_features, identity_distance, identity_features
+from .networks.stylegan2 import Factors, Generator
+from .optimization import Adam, Loss, State, learning_rate, optimize
+
+PHOTO_SIZE = 256  # pixels a side, at most, at which a picture is compared with the photo
+SCALES = (1, 4, 16)  # and areas of so many pixels a side of these
+PIXELS, IDENTITY, CLIP = 1.0, 0.1, 0.1  # weights of the terms
+REFINE_STEPS, REFINE_LR, REFINE_L2 = 40, 0.05, 1e-5
+TUNE_STEPS, TUNE_LR, RANK = 80, 0.01, 8
 
 
 @torch.no_grad()
@@ -16,9 +29,93 @@ def invert(encoder: nn.Module, latent_avg: Tensor, image: Image.Image, rows: int
     The encoder sees it `encoder.size` pixels wide and `rows` high; rows of its answer that the generator does not have
     are left out. Raises UserError for a picture of another shape.
     """
-    if abs(image.width * rows - image.height * encoder.size) > encoder.size:
-        shape = "a square picture" if rows == encoder.size else f"{encoder.size}:{rows} wide"
-        raise UserError(f"An aligned picture is {shape}; please let the studio align this one first.")
+    check_shape(image, encoder.size, rows)
     pixels = to_tensor(image, (encoder.size, rows)).to(next(encoder.parameters()))
     offsets = encoder(pixels).float()
     return Latent((offsets[:, : len(latent_avg)] + latent_avg).cpu())
+
+
+def check_shape(image: Image.Image, size: int, rows: int) -> None:
+    """Raises UserError for a picture that is not `size` to `rows` pixels in shape."""
+    if abs(image.width * rows - image.height * size) > size:
+        shape = "a square picture" if rows == size else f"{size}:{rows} wide"
+        raise UserError(f"An aligned picture is {shape}; please let the studio align this one first.")
+
+
+def photo_square(image: Image.Image, size: int, rows: int) -> Tensor:
+    """An aligned picture as the generator would draw it: (1, 3, size, size), black above and below its `rows`.
+
+    Raises UserError for a picture of another shape.
+    """
+    check_shape(image, size, rows)
+    above = (size - rows) // 2
+    return F.pad(to_tensor(image, (size, rows)), (0, 0, above, size - rows - above), value=-1.0)
+
+
+def pixel_distance(images: Tensor, photo: Tensor) -> Tensor:
+    """Mean absolute difference of images (N, 3, R, R) and a photo (1, 3, S, S), at several scales, summed."""
+    difference = F.adaptive_avg_pool2d(images.float(), photo.shape[-1]) - photo
+    return sum((F.avg_pool2d(difference, scale) if scale > 1 else difference).abs().mean() for scale in SCALES)
+
+
+@torch.no_grad()
+def photo_terms(
+    photo: Tensor, clip: nn.Module, normalize: bool, identity: nn.Module | None
+) -> dict[str, tuple[float, Loss]]:
+    """What makes a picture like a photo (1, 3, S, S): name -> (weight, loss of images). No `identity`, no such term."""
+    seen = clip_features(clip, photo, normalize)
+    terms: dict[str, tuple[float, Loss]] = {
+        "pixels": (PIXELS, lambda images: pixel_distance(images, photo)),
+        "clip": (CLIP, lambda images: clip_distance(clip_features(clip, images, normalize), seen).sum()),
+    }
+    if identity is not None:
+        person = identity_features(identity, photo)
+        terms["identity"] = (
+            IDENTITY,
+            lambda images: identity_distance(identity_features(identity, images), person).sum(),
+        )
+    return terms
+
+
+def refine(generator: Generator, source: Latent, terms: dict[str, tuple[float, Loss]], steps: int) -> Iterator[State]:
+    """Move a code in W+ towards the photo that `terms` know. Yields as `optimize` does."""
+    return optimize(generator, source, terms, steps=steps, lr=REFINE_LR, l2=REFINE_L2, space="w+")
+
+
+def tune(generator: Generator, source: Latent, terms: dict[str, tuple[float, Loss]], steps: int) -> Iterator[State]:
+    """Tune the generator around a latent, the pivot, towards the photo that `terms` know: W+ and S stay, and a low-rank
+    difference of each layer's weight is learned. Yields as `optimize` does."""
+    with torch.no_grad():
+        styles = source.styles(generator)
+    start = source.tuning.on(styles[0].device) if source.tuning else no_difference(generator)
+    factors = {name: tuple(f.clone().requires_grad_() for f in pair) for name, pair in start.items()}
+    values = [f for pair in factors.values() for f in pair]
+    adam = Adam(values)
+
+    def advance(index: int) -> State:
+        with torch.set_grad_enabled(index < steps):
+            image = generator.synthesize(styles, tuning=factors)
+            losses = {name: loss(image) for name, (_, loss) in terms.items()}
+            total = sum(weight * losses[name] for name, (weight, _) in terms.items())
+            tuning = Tuning({name: tuple(f.detach().cpu().clone() for f in pair) for name, pair in factors.items()})
+            latent = Latent(source.w_plus, source.style_step, tuning)
+            state = State(index, image.detach(), {k: v.item() for k, v in losses.items()}, latent)
+            state.losses["total"] = total.item()
+            if index < steps:
+                adam.update(torch.autograd.grad(total, values), learning_rate((index + 0.5) / steps, TUNE_LR))
+        return state
+
+    advance(0)
+    for index in range(1, steps + 1):
+        yield advance(index)
+
+
+def no_difference(generator: Generator) -> dict[str, Factors]:
+    """Factors of every layer whose product is zero, from which gradient descent can start."""
+    rng, factors = torch.Generator().manual_seed(0), {}
+    for layer in generator.style_layers:
+        weight = generator.get_submodule(layer.name).conv.weight[0]
+        rank, width = min(RANK, len(weight)), weight[0].numel()
+        right = torch.randn(rank, width, generator=rng) / rank**0.5
+        factors[layer.name] = weight.new_zeros(len(weight), rank), right.to(weight)
+    return factors

@@ -1,15 +1,54 @@
-"""What is edited: a code in W+, and on top of it, after edits in StyleSpace, a step in S."""
+"""What is edited: a code in W+ and, after edits in StyleSpace, a step in S; and the generator's tuning for one face."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .errors import UserError
-from .networks.stylegan2 import Generator
+from .networks.stylegan2 import Factors, Generator
+
+
+@dataclass(frozen=True, eq=False)
+class Tuning:
+    """What pivotal tuning changed about the generator for one face, float32 on the CPU.
+
+    `factors`, layer name -> (out, r) and (r, in * k * k), make the low-rank differences of the layers' weights.
+    """
+
+    factors: dict[str, Factors]
+
+    def on(self, device: torch.device) -> dict[str, Factors]:
+        """As `Generator.synthesize` takes it."""
+        return {name: (left.to(device), right.to(device)) for name, (left, right) in self.factors.items()}
+
+    def fits(self, generator: Generator) -> bool:
+        """Whether it was made with a generator of these sizes."""
+        weights = {layer.name: generator.get_submodule(layer.name).conv.weight[0] for layer in generator.style_layers}
+        return all(
+            name in weights
+            and right.ndim == 2
+            and left.shape == (len(weights[name]), len(right))
+            and right.shape == (len(right), weights[name][0].numel())
+            for name, (left, right) in self.factors.items()
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All values: "LAYER.left" and "LAYER.right" -> tensor."""
+        return {
+            f"{name}.{side}": tensor
+            for name, pair in sorted(self.factors.items())
+            for side, tensor in zip(("left", "right"), pair, strict=True)
+        }
+
+    def digest(self) -> str:
+        """SHA-256 of all values."""
+        return _digest(self.tensors().values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,11 +57,12 @@ class Latent:
 
     `w_plus` is (1, L, D), one row per layer. `style_step` holds one (1, C_i) tensor per vector of StyleSpace S, or is
     None: the face is drawn from styles(w_plus) + style_step, so edits in W+ and edits in S follow one another in any
-    order.
+    order. `tuning` is None for the generator as it is.
     """
 
     w_plus: Tensor
     style_step: tuple[Tensor, ...] | None = None
+    tuning: Tuning | None = None
 
     @property
     def space(self) -> str:
@@ -37,24 +77,59 @@ class Latent:
             return styles
         return [s + step.to(device) for s, step in zip(styles, self.style_step, strict=True)]
 
+    def draw(self, generator: Generator, resolution: int | None = None) -> Tensor:
+        """The face (1, 3, R, R) in [-1, 1], on the generator's device, see `Generator.synthesize`."""
+        tuning = self.tuning and self.tuning.on(generator.input.input.device)
+        return generator.synthesize(self.styles(generator), resolution, tuning)
+
+    def fits(self, generator: Generator) -> bool:
+        """Whether it was made with a generator of these sizes."""
+        layers = generator.style_layers
+        steps = [(1, layer.channels) for layer in layers]
+        if self.w_plus.shape != (1, generator.num_rows, generator.style_dim):
+            return False
+        if self.style_step is not None and [tuple(s.shape) for s in self.style_step] != steps:
+            return False
+        return self.tuning is None or self.tuning.fits(generator)
+
+    def towards(self, other: "Latent", share: float) -> "Latent":
+        """The latent at `share` of the way to `other`: this one at 0, the other at 1, beyond them outside.
+
+        Its tuning is that of both, or of the one that is tuned. Raises UserError where the two are of different models,
+        or tuned differently.
+        """
+        if self.w_plus.shape != other.w_plus.shape:
+            raise UserError("These two latents were made with different models; please take two of the same model.")
+        if self.tuning and other.tuning and self.tuning.digest() != other.tuning.digest():
+            raise UserError("The generator was tuned differently for these two faces; please take two of one face.")
+        step = None
+        if self.style_step or other.style_step:
+            starts, ends = (
+                latent.style_step or [torch.zeros_like(s) for s in self.style_step or other.style_step]
+                for latent in (self, other)
+            )
+            step = tuple(torch.lerp(a, b, share) for a, b in zip(starts, ends, strict=True))
+        w_plus = torch.lerp(self.w_plus, other.w_plus, share)
+        return Latent(w_plus, step, self.tuning or other.tuning)
+
     def moved(self, step: list[Tensor]) -> "Latent":
         """The latent a step in StyleSpace further, `step` being one (1, C_i) tensor per vector of S."""
         step = tuple(s.cpu() for s in step)
         if self.style_step is not None:
             step = tuple(a + b for a, b in zip(self.style_step, step, strict=True))
-        return Latent(self.w_plus, step)
+        return replace(self, style_step=step)
 
     def digest(self) -> str:
         """SHA-256 of all values, by which a recipe knows its source."""
-        sha = hashlib.sha256()
-        for tensor in (self.w_plus, *(self.style_step or ())):
-            sha.update(tensor.contiguous().numpy().tobytes())
-        return sha.hexdigest()
+        tuned = self.tuning.tensors().values() if self.tuning else ()
+        return _digest((self.w_plus, *(self.style_step or ()), *tuned))
 
     def save(self, path: str | Path) -> None:
-        """Writes a safetensors file: `w_plus` and, if there is a step in S, `style_step.0`, `style_step.1`, ..."""
+        """Writes a safetensors file: `w_plus`; if there is a step in S, `style_step.0`, `style_step.1`, ...; if there
+        is a tuning, `tuning.LAYER.left` and `tuning.LAYER.right`."""
         tensors = {"w_plus": self.w_plus}
         tensors |= {f"style_step.{i}": s for i, s in enumerate(self.style_step or ())}
+        tensors |= {f"tuning.{name}": t for name, t in (self.tuning.tensors() if self.tuning else {}).items()}
         save_file({k: v.contiguous() for k, v in tensors.items()}, path)
 
     @classmethod
@@ -62,8 +137,22 @@ class Latent:
         """Reads what `save` wrote, to the bit. Raises UserError for any other file."""
         try:
             tensors = load_file(path)
+            if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
+                raise ValueError("not float32")
             w_plus = tensors.pop("w_plus")
+            layers = sorted(k.removesuffix(".left") for k in tensors if k.startswith("tuning.") and k.endswith(".left"))
+            factors = {
+                name.removeprefix("tuning."): (tensors.pop(f"{name}.left"), tensors.pop(f"{name}.right"))
+                for name in layers
+            }
             step = tuple(tensors.pop(f"style_step.{i}") for i in range(len(tensors)))
-        except (SafetensorError, KeyError):
+        except (SafetensorError, KeyError, ValueError):
             raise UserError("This file holds no latent; please choose one that was saved by this studio.") from None
-        return cls(w_plus, step or None)
+        return cls(w_plus, step or None, Tuning(factors) if factors else None)
+
+
+def _digest(tensors: Iterable[Tensor]) -> str:
+    sha = hashlib.sha256()
+    for tensor in tensors:
+        sha.update(tensor.contiguous().numpy().tobytes())
+    return sha.hexdigest()

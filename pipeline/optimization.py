@@ -72,6 +72,7 @@ class Variable:
         self.generator, self.source, self.space = generator, source, space
         device = generator.input.input.device
         self.w_plus = source.w_plus.to(device)
+        self.tuning = source.tuning and source.tuning.on(device)
         if space == "s":
             with torch.no_grad():
                 self.base = generator.styles(self.w_plus)
@@ -102,6 +103,10 @@ class Variable:
             return replace(self.source, w_plus=w_plus).styles(self.generator)
         base = self.base if noise is None else self.generator.styles(w_plus)
         return [b + step for b, step in zip(base, steps, strict=True)]
+
+    def image(self, noise: Tensor | None = None) -> Tensor:
+        """The face (1, 3, R, R) drawn from `styles`."""
+        return self.generator.synthesize(self.styles(noise), tuning=self.tuning)
 
     def distance(self) -> Tensor:
         """The L2 term: squared distance from the source in W+, or in S."""
@@ -145,14 +150,14 @@ def optimize(
     def advance(index: int) -> State:
         level = noise_level(index / steps, noise)
         with torch.set_grad_enabled(index < steps):
-            image = generator.synthesize(variable.styles(beside(level) if level else None))
+            image = variable.image(beside(level) if level else None)
             losses = {name: loss(image) for name, (_, loss) in terms.items()}
             losses["l2"] = variable.distance()
             weights = {name: weight for name, (weight, _) in terms.items()} | {"l2": l2}
             total = sum(weights[name] * loss for name, loss in losses.items())
             if level:
                 with torch.no_grad():
-                    image = generator.synthesize(variable.styles())
+                    image = variable.image()
             state = State(index, image.detach(), {k: v.item() for k, v in losses.items()}, variable.latent())
             state.losses["total"] = total.item()
             if index < steps:

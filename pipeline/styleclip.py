@@ -2,7 +2,8 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,16 @@ from torch import Tensor
 
 from .directions import StyleDirections
 from .downloads import Progress
-from .edits import Edit, Step
+from .edits import SPACES, Edit, Recipe, Step, check_steps
 from .errors import UserError
 from .estimate import GradientDirections
 from .faces import Face, Photo, centred, open_photo
 from .images import to_pil
-from .inversion import invert
+from .inversion import PHOTO_SIZE, REFINE_STEPS, TUNE_STEPS, invert, photo_square, photo_terms, refine, tune
 from .latents import Latent
 from .losses import clip_distance, clip_features, identity_distance, identity_features
 from .mapper import apply_mapper
-from .optimization import Loss, optimize
+from .optimization import Loss, State, optimize
 from .pasting import paste
 from .registry import REGISTRY
 from .text import Texts, check_pair, check_prompt
@@ -93,6 +94,65 @@ class StyleCLIP:
         return invert(self.family.encoder, self.family.latent_avg, image, self._rows(self.family.encoder.size))
 
     @torch.no_grad()
+    def likeness(self, latent: Latent, face: Face | Image.Image) -> float | None:
+        """How much the picture of a latent is the person of an aligned face: the cosine of their identity embeddings.
+
+        None where the model has no identity network, because its pictures are not of persons.
+        """
+        self._check(latent)
+        photo, network = self._photo(face), self.family.identity
+        if network is None:
+            return None
+        images = torch.cat([photo, latent.draw(self.family.generator)])
+        return 1 - identity_distance(*identity_features(network, images).split(1)).item()
+
+    def refine(
+        self, latent: Latent, face: Face | Image.Image, steps: int = REFINE_STEPS, preview: int | None = None
+    ) -> Iterator[Step]:
+        """Move the code of a face closer to its photo, in W+: its pixels, the person, and what CLIP sees.
+
+        Otherwise as `optimize`. Refining and tuning make a new source rather than an edit: `repeat` knows their
+        recipes, but can't follow them without the photo.
+        """
+        return self._closer("refine", refine, latent, face, steps, preview)
+
+    def tune(
+        self, latent: Latent, face: Face | Image.Image, steps: int = TUNE_STEPS, preview: int | None = None
+    ) -> Iterator[Step]:
+        """Pivotal tuning (Roich et al. 2021): the latent stays, and the generator is tuned to the photo around it.
+
+        The difference is kept in the latent's `tuning` and goes along with all edits of it; the studio's generator is
+        what it was. Otherwise as `refine`.
+        """
+        return self._closer("tune", tune, latent, face, steps, preview)
+
+    def _closer(
+        self,
+        method: str,
+        work: Callable[..., Iterator[State]],
+        latent: Latent,
+        face: Face | Image.Image,
+        steps: int,
+        preview: int | None,
+    ) -> Iterator[Step]:
+        """Checks at once, then hands back the iterator."""
+        self._check(latent)
+        check_steps(steps)
+        family, photo = self.family, self._photo(face)
+
+        def begin() -> Iterator[State]:
+            terms = photo_terms(photo, family.clip, family.clip_normalize, family.identity)
+            return work(family.generator, latent, terms, steps)
+
+        return self._steps(begin, self._recipe(method, latent, {"steps": steps}), preview)
+
+    def _photo(self, face: Face | Image.Image) -> Tensor:
+        """An aligned face as the generator would draw it, (1, 3, S, S)."""
+        size = min(self.family.generator.size, PHOTO_SIZE)
+        image = face.image if isinstance(face, Face) else open_photo(face)
+        return photo_square(image, size, self._rows(size)).to(self.family.device)
+
+    @torch.no_grad()
     def sample(self, seed: int, truncation: float = 0.7) -> Latent:
         """A random face. `truncation` ψ is 0 for the mean face, 1 for the generator's whole variety."""
         generator = self.family.generator
@@ -108,7 +168,7 @@ class StyleCLIP:
         Raises UserError for a latent of another model.
         """
         self._check(latent)
-        return self._picture(self.family.generator.synthesize(latent.styles(self.family.generator), resolution))
+        return self._picture(latent.draw(self.family.generator, resolution))
 
     def _rows(self, size: int) -> int:
         """How many rows of a square of `size` pixels are the picture: not all, where it is wider than high."""
@@ -162,28 +222,35 @@ class StyleCLIP:
             "steps": defaults.steps if steps is None else steps,
             "lr": defaults.lr if lr is None else lr,
         }
-        return self._run("generate", Latent(self.family.latent_avg[None].cpu()), parameters, preview)
+        return self._run("generate", self._mean(), parameters, preview)
 
     def _run(self, method: str, source: Latent, parameters: dict[str, Any], preview: int | None) -> Iterator[Step]:
         """Checks at once, then hands back the iterator."""
-        if parameters["steps"] < 1:
-            raise UserError("Please ask for at least one step.")
-        if parameters.get("space", "w") not in ("w", "w+", "s"):
+        check_steps(parameters["steps"])
+        if parameters.get("space", "w") not in SPACES:
             raise ValueError(f"space is 'w', 'w+' or 's', not {parameters['space']!r}")
         notes = tuple(check_prompt(parameters["prompt"]))
-        return self._steps(method, source, parameters, preview, notes)
+        recipe = self._recipe(method, source, parameters)
+        return self._steps(lambda: self._states(source, parameters), recipe, preview, notes)
 
-    def _steps(
-        self, method: str, source: Latent, parameters: dict[str, Any], preview: int | None, notes: tuple[str, ...]
-    ) -> Iterator[Step]:
+    def _states(self, source: Latent, parameters: dict[str, Any]) -> Iterator[State]:
         defaults = self.family.defaults
         options = {"l2": 0.0, "identity": 0.0, "space": defaults.space, "noise": defaults.noise} | parameters
         terms = {"clip": (1.0, self._clip_loss(options.pop("prompt")))}
         if (weight := options.pop("identity")) and self.family.identity is not None:
             terms["identity"] = (weight, self._identity_loss(source))
-        recipe = self._recipe(method, source, parameters)
-        total = parameters["steps"]
-        for state in optimize(self.family.generator, source, terms, **options):
+        return optimize(self.family.generator, source, terms, **options)
+
+    def _steps(
+        self,
+        begin: Callable[[], Iterator[State]],
+        recipe: dict[str, Any],
+        preview: int | None,
+        notes: tuple[str, ...] = (),
+    ) -> Iterator[Step]:
+        """What a visitor sees of the states of long work, which begins when the first is asked for."""
+        total = recipe["parameters"]["steps"]
+        for state in begin():
             full = self._picture(state.image)
             edit = Edit(full, state.latent, recipe | {"taken": state.index}, notes)
             small = preview and state.index < total and preview < full.width
@@ -197,7 +264,7 @@ class StyleCLIP:
     @torch.no_grad()
     def _identity_loss(self, source: Latent) -> Loss:
         network, generator = self.family.identity, self.family.generator
-        features = identity_features(network, generator.synthesize(source.styles(generator)))
+        features = identity_features(network, source.draw(generator))
         return lambda images: identity_distance(identity_features(network, images), features).sum()
 
     # Latent mapper (section 5)
@@ -279,38 +346,52 @@ class StyleCLIP:
                 )
         return self.family.directions or self._estimate
 
-    # Recipes
+    # Finished edits
 
-    def repeat(self, recipe: dict[str, Any], latent: Latent | None = None) -> Edit:
+    def adjust(self, latent: Latent, edit: Edit, share: float) -> Edit:
+        """A finished edit of `latent` at another strength: 0 is the source, 1 the edit, more goes beyond.
+
+        Shares multiply: adjust what was adjusted before and it is that share of it. Raises UserError for an edit of
+        another face.
+        """
+        if edit.recipe["source"] != latent.digest():
+            raise UserError("This edit was made from another face; please adjust it from the face it was made from.")
+        moved = latent.towards(edit.latent, share)
+        recipe = edit.recipe | {"share": share * edit.recipe.get("share", 1.0)}
+        return replace(edit, image=self.image(moved), latent=moved, recipe=recipe)
+
+    def repeat(self, recipe: dict[str, Any], latent: Latent | None = None, anywhere: bool = False) -> Edit:
         """The edit that a recipe describes, to the bit on the same machine, from the latent that it was made from.
 
-        A recipe of `generate` needs no latent. Raises UserError when recipe, model and latent do not belong together.
+        With `anywhere` its words and numbers are applied to another face, and the edit's recipe names that one. A
+        recipe of `generate` needs no latent. Raises UserError when recipe, model and latent do not belong together.
         """
-        try:
-            method, model, source = recipe["method"], recipe["model"], recipe["source"]
-            parameters, taken = recipe["parameters"], recipe.get("taken", 1)
-        except (KeyError, TypeError, AttributeError):
-            raise UserError("This is no recipe of this studio; please use one that was saved with an edit.") from None
-        if model != self.family.name:
-            raise UserError(f"This recipe was made with the model “{model}”; start the studio with that model.")
-        if method == "generate":
-            return next(islice(self.generate(**parameters), taken - 1, None)).edit
-        if latent is None or latent.digest() != source:
+        known = Recipe.read(recipe)
+        if known.model != self.family.name:
+            raise UserError(f"This recipe was made with the model “{known.model}”; start the studio with that model.")
+        if known.method == "generate":
+            latent = self._mean()
+        elif latent is None or not (anywhere or latent.digest() == known.source):
             raise UserError("This recipe was made from another face; please load the latent that was saved with it.")
-        if method == "optimize":
-            return next(islice(self.optimize(latent, **parameters), taken - 1, None)).edit
-        if method == "map" and "file" in parameters:
-            raise UserError(f"This edit was made with a mapper of one's own, “{parameters['mapper']}”; apply its file.")
-        if method == "map":
+        edit = self._repeated(known, latent)
+        return edit if known.share is None else self.adjust(latent, edit, known.share)
+
+    def _repeated(self, recipe: Recipe, latent: Latent) -> Edit:
+        parameters = recipe.parameters
+        if recipe.method == "generate":
+            return next(islice(self.generate(**parameters), recipe.taken - 1, None)).edit
+        if recipe.method == "optimize":
+            return next(islice(self.optimize(latent, **parameters), recipe.taken - 1, None)).edit
+        if recipe.method == "map":
             return self.map(latent, **parameters)
-        if method == "direct":
-            return self.direct(latent, **parameters)
-        raise UserError(f"This recipe asks for “{method}”, which this studio cannot do.")
+        return self.direct(latent, **parameters)
 
     def _recipe(self, method: str, source: Latent, parameters: dict[str, Any]) -> dict[str, Any]:
         return {"method": method, "model": self.family.name, "source": source.digest(), "parameters": parameters}
 
+    def _mean(self) -> Latent:
+        return Latent(self.family.latent_avg[None].cpu())
+
     def _check(self, latent: Latent) -> None:
-        expected = tuple(self.family.latent_avg[None].shape)
-        if tuple(latent.w_plus.shape) != expected:
+        if not latent.fits(self.family.generator):
             raise UserError("This latent was made with another model; start the studio with that model to use it.")

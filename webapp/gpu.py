@@ -20,8 +20,8 @@ from typing import Any
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
 
-CALLS = frozenset({"invert", "sample", "image", "map", "direct", "threshold", "repeat"})
-RUNS = frozenset({"optimize", "generate"})
+CALLS = frozenset({"invert", "likeness", "sample", "image", "map", "direct", "threshold", "adjust", "repeat"})
+RUNS = frozenset({"optimize", "generate", "refine", "tune"})
 
 # Seconds of GPU to ask for. Visitors are charged for what was used, but turned away when they have less than this left.
 START = 10  # enough for any single call; the first one also moves the models to the GPU

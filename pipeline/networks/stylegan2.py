@@ -21,6 +21,8 @@ from .layers import EqualLinear, PixelNorm, load_frozen
 SQRT2 = math.sqrt(2)
 FIR = (1.0, 3.0, 3.0, 1.0)  # the filter of all up-sampling in StyleGAN2
 
+Factors = tuple[Tensor, Tensor]  # (out, r) and (r, in * k * k), whose product is a low-rank difference of a weight
+
 
 class StyleLayer(NamedTuple):
     """One vector of StyleSpace: which layer it modulates, where that layer works and which row of W+ feeds it."""
@@ -63,15 +65,15 @@ class ModulatedConv2d(nn.Module):
         self.upsample = upsample
         self._cache: dict[torch.dtype, tuple] = {}
 
-    def prepared(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def prepared(self, dtype: torch.dtype, factors: Factors | None = None) -> tuple[Tensor, Tensor]:
         """The scaled kernel in `dtype` and channels_last, (out, in, k, k) or with `upsample` (in, out, k, k);
         and its squares summed over the taps, (out, in), for the demodulation.
 
         Kept while the weight is frozen. Loading, moving and in-place changes are noticed; writing through `.data` is
-        not.
+        not. With the `factors` of a tuning it is made for this call only.
         """
-        if self.weight.requires_grad:
-            return self._prepare(dtype)
+        if self.weight.requires_grad or factors is not None:
+            return self._prepare(dtype, factors)
         stamp = (self.weight.device, self.weight.dtype, self.weight.data_ptr(), self.weight._version)
         cached, value = self._cache.get(dtype, (None, None))
         if cached != stamp:
@@ -80,8 +82,13 @@ class ModulatedConv2d(nn.Module):
             self._cache[dtype] = (stamp, value)
         return value
 
-    def _prepare(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        weight = self.weight[0].to(torch.promote_types(self.weight.dtype, torch.float32)) * self.scale
+    def tuned(self, factors: Factors | None) -> Tensor:
+        """The weight (out, in, k, k), float32 or wider, with the difference that `factors` make."""
+        weight = self.weight[0].to(torch.promote_types(self.weight.dtype, torch.float32))
+        return weight if factors is None else weight + (factors[0] @ factors[1]).view_as(weight)
+
+    def _prepare(self, dtype: torch.dtype, factors: Factors | None = None) -> tuple[Tensor, Tensor]:
+        weight = self.tuned(factors) * self.scale
         squares = weight.square().sum((2, 3))
         kernel = weight.transpose(0, 1) if self.upsample else weight
         return kernel.to(dtype).contiguous(memory_format=torch.channels_last), squares
@@ -119,12 +126,14 @@ class StyledConv(nn.Module):
         self.noise = Noise()
         self.activate = Bias(out_channels)
 
-    def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor, noise: Tensor, factors: Factors | None = None) -> Tensor:
         """x (N, C, H, W), style (N, C), noise (1, 1, H', W') -> (N, C', H', W')."""
         conv, dtype = self.conv, x.dtype
-        with_gradients = torch.is_grad_enabled() and (style.requires_grad or conv.weight.requires_grad)
+        gradients = torch.is_grad_enabled()
+        learning = gradients and any(w.requires_grad for w in (*self.parameters(), *(factors or ())))
+        with_gradients = learning or (gradients and style.requires_grad)
         modulate_weight = len(x) == 1 and x.numel() > conv.weight.numel() and not with_gradients
-        kernel, squares = conv.prepared(style.dtype if modulate_weight else dtype)
+        kernel, squares = conv.prepared(style.dtype if modulate_weight else dtype, factors)
         demodulation = torch.rsqrt((style * style) @ squares.T + 1e-8)
         # The gain sqrt(2) passes through the leaky ReLU, so it goes into the three small terms before it.
         demodulation, bias, noise = (v * SQRT2 for v in (demodulation, self.activate.bias, noise * self.noise.weight))
@@ -132,7 +141,7 @@ class StyledConv(nn.Module):
             rows, columns = (style, demodulation) if conv.upsample else (demodulation, style)
             kernel = (kernel * (rows.T[..., None, None] * columns[0, :, None, None])).to(dtype)
             y = conv.convolve(x, kernel, bias.to(dtype)).add_(noise.to(dtype))
-        elif with_gradients and not any(p.requires_grad for p in self.parameters()):
+        elif with_gradients and not learning:
             return FrozenStyledConv.apply(x, style, demodulation, conv, kernel, noise, bias)
         else:  # bias and noise are summed once for the batch, in the memory order of channels_last
             y = conv.convolve(x * style[..., None, None].to(dtype), kernel) * demodulation[..., None, None].to(dtype)
@@ -193,9 +202,9 @@ class ToRGB(nn.Module):
         if upsample:
             self.upsample = FirKernel()
 
-    def forward(self, x: Tensor, style: Tensor, skip: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor, skip: Tensor | None, factors: Factors | None = None) -> Tensor:
         """x (N, C, H, W), style (N, C), skip (N, 3, H/2, W/2) or None -> (N, 3, H, W), float32 or wider."""
-        weight = self.conv.weight.flatten(2) * self.conv.scale * style[:, None]  # (N, 3, C)
+        weight = self.conv.tuned(factors).flatten(1) * self.conv.scale * style[:, None]  # (N, 3, C)
         rgb = x.permute(0, 2, 3, 1).flatten(1, 2) @ weight.to(x.dtype).transpose(1, 2)  # (N, H * W, 3)
         rgb = rgb.to(style.dtype).unflatten(1, x.shape[2:]).permute(0, 3, 1, 2) + self.bias.to(style.dtype)
         if skip is None:
@@ -292,21 +301,31 @@ class Generator(nn.Module):
             raise ValueError(f"expected codes (N, {self.num_rows}, {self.style_dim}), got {tuple(w.shape)}")
         return [self.get_submodule(layer.name).conv.modulation(w[:, layer.row]) for layer in self.style_layers]
 
-    def synthesize(self, styles: Sequence[Tensor], resolution: int | None = None) -> Tensor:
+    def synthesize(
+        self,
+        styles: Sequence[Tensor],
+        resolution: int | None = None,
+        tuning: Mapping[str, Factors] | None = None,
+    ) -> Tensor:
         """StyleSpace S -> image (N, 3, R, R). At `resolution` (4 ... size) it stops and returns the RGB summed so far,
-        which resembles the down-scaled image and costs a fraction."""
+        which resembles the down-scaled image and costs a fraction.
+
+        `tuning`, layer name -> factors, is what is added to those layers' weights for this call.
+        """
         resolution = resolution or self.size
         if resolution not in {layer.resolution for layer in self.style_layers}:
             raise ValueError(f"resolution {resolution} is none of 4, 8, ... {self.size}")
+        tuning = tuning or {}
         dtype = self.compute_dtype or self.input.input.dtype
         x = self.input.input.to(dtype).expand(len(styles[0]), -1, -1, -1)
         x = x.contiguous(memory_format=torch.channels_last)  # its products are then channels_last as well
-        x = self.conv1(x, styles[0], self.noises.noise_0)
-        rgb = self.to_rgb1(x, styles[1], None)
+        x = self.conv1(x, styles[0], self.noises.noise_0, tuning.get("conv1"))
+        rgb = self.to_rgb1(x, styles[1], None, tuning.get("to_rgb1"))
         for i in range(int(math.log2(resolution)) - 2):
             for k in (2 * i, 2 * i + 1):
-                x = self.convs[k](x, styles[3 * i + 2 + k % 2], getattr(self.noises, f"noise_{k + 1}"))
-            rgb = self.to_rgbs[i](x, styles[3 * i + 4], rgb)
+                noise, factors = getattr(self.noises, f"noise_{k + 1}"), tuning.get(f"convs.{k}")
+                x = self.convs[k](x, styles[3 * i + 2 + k % 2], noise, factors)
+            rgb = self.to_rgbs[i](x, styles[3 * i + 4], rgb, tuning.get(f"to_rgbs.{i}"))
         return rgb
 
     def forward(self, w: Tensor, resolution: int | None = None) -> Tensor:
