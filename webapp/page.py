@@ -11,9 +11,9 @@ import gradio as gr
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
-from webapp.panels import directions, mappers, models, optimization, photo, result, training
+from webapp.panels import directions, history, mappers, models, optimization, photo, result, takehome, training
 from webapp.presets import Presets, presets
-from webapp.session import Session
+from webapp.session import Found, Session
 from webapp.stage import Lent, replace
 from webapp.theme import CSS, theme
 
@@ -41,15 +41,16 @@ def first_session(studio: StyleCLIP, known: Presets) -> Session:
     """What a first visitor finds: an example face, or a random picture, already edited with the first good pair."""
     session = Session()
     if photo.EXAMPLES and photo.finds_faces(studio):
-        face = studio.align(photo.EXAMPLES[0])[0]
-        latent = studio.invert(face)
+        session.photo = str(photo.EXAMPLES[0])
+        session.faces = [Found.of(studio.align(session.photo)[0])]
+        photo.start(studio, session, 0)
     else:
-        face, latent = None, studio.sample(seed=1, truncation=photo.TRUNCATION)
-    session.start_from(latent, studio.image(latent), face)
+        latent = studio.sample(seed=1, truncation=photo.TRUNCATION)
+        session.start_from(latent, studio.image(latent), f"Random {photo.thing(studio)}")
     with contextlib.suppress(UserError):  # where this family keeps no channel for it, the unedited face will do
         target, neutral = known.pairs[0].target, known.pairs[0].neutral
-        threshold = directions.usual_threshold(studio, target, neutral)
-        session.keep(studio.direct(latent, target, neutral, threshold=threshold))
+        source, threshold = session.here.latent, directions.usual_threshold(studio, target, neutral)
+        result.keep(session, source, studio.direct(source, target, neutral, threshold=threshold))
     return session
 
 
@@ -85,7 +86,7 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
     known = presets(studio.family.name, studio.family.defaults)
     session = first_session(studio, known)
     first_tab = "directions" if studio.family.directions else "optimization"
-    width, height = session.picture.size
+    width, height = studio.image(session.here.latent).size
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(AN_HOUR // 4, AN_HOUR)) as page:
         state = gr.State(session, time_to_live=AN_HOUR)
         with gr.Row(elem_id="top"):
@@ -112,19 +113,23 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
                         training_panel = training.layout(studio, training_minutes)
                     with gr.Tab("Global directions", id="directions"):
                         directions_panel = directions.layout(studio, known.pairs, session)
-                result_panel = result.layout(session)
-        page.load(
-            lambda session: result.files(result_panel, session),
-            state,
-            result_panel.files,
-            api_visibility="private",
-            show_progress="hidden",
-        )
+                with gr.Column(elem_id="result-card"):
+                    with gr.Row(elem_id="result"):
+                        pictures = result.slider(session)
+                        with gr.Column(elem_id="take-home"):
+                            gr.HTML("<h2>Before and after</h2>")
+                            result_panel = result.layout(session, pictures)
+                            takehome_panel = takehome.layout()
+                    history_panel = history.layout(session)
+        result_panel.followers += [(history.drawn, history_panel.all), (takehome.drawn, takehome_panel.all)]
+        history.connect(history_panel, result_panel, studio, state, JOB)
+        takehome.connect(takehome_panel, result_panel, studio, state, JOB)
         photo.connect(photo_panel, result_panel, studio, state, JOB)
         optimization.connect(optimization_panel, result_panel, studio, known.prompts, state, JOB)
         mappers.connect(mappers_panel, result_panel, studio, state, JOB)
         training.connect(training_panel, mappers_panel, result_panel, studio, training_minutes, state)
         directions.connect(directions_panel, result_panel, studio, known.pairs, state, JOB)
+        result.settle(result_panel, page.load(None, None, None), state)
         if switch:
             models.connect(models_panel, studio.family.row, switch, state, JOB)
             page.load(None, None, None, js=models.WATCH)

@@ -2,32 +2,113 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline import Edit, Face, Latent
+from pipeline import Face, Latent
+from pipeline.errors import UserError
+from webapp.files import new_file, on_screen
+
+MOST_SHOTS = 30  # on the strip; the oldest edits leave it first
+THUMB = 160  # pixels of a picture on the strip
+LONGEST_TITLE = 80
+
+
+@dataclass(eq=False)
+class Shot:
+    """A picture on the visitor's strip: a face, or an edit."""
+
+    latent: Latent
+    title: str
+    picture: str
+    """The path of its picture, as the browser gets it."""
+    thumb: str
+    details: str = ""
+    """The method, its numbers, and notes, a line each."""
+    recipes: tuple[dict[str, Any], ...] = ()
+    """The edits that led here from `root`, one after the other."""
+    source: Latent | None = None
+    """What the last of them was made from; None for a face."""
+    whole: Latent | None = None
+    """What the last of them gave at its full strength; None for a face."""
+    root: Shot | None = None
+    """The face that the edits began with; None for a face."""
+
+    @property
+    def origin(self) -> Shot:
+        """The face that it began with; itself, if it is one."""
+        return self.root or self
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A moment of an optimization, which the visitor may go on from."""
+
+    latent: Latent
+    recipe: dict[str, Any]
+    picture: str
+
+
+@dataclass(eq=False)
+class Found:
+    """A face in the visitor's photo; its crop is a file, because pictures are large."""
+
+    crop: str
+    landmarks: NDArray[np.float64] | None
+    quad: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, face: Face) -> Found:
+        path = new_file("face.png")
+        face.image.save(path, compress_level=1)
+        return cls(str(path), face.landmarks, face.quad)
+
+    def face(self) -> Face:
+        """The face again. Raises UserError when the hour for which files are kept is over."""
+        try:
+            with Image.open(self.crop) as image:
+                return Face(image.convert("RGB"), self.landmarks, self.quad)
+        except FileNotFoundError:
+            raise UserError("Photos are kept for an hour, which is over; please choose yours again.") from None
+
+
+def kind(recipe: dict[str, Any]) -> tuple[str, ...]:
+    """What an edit is about, whatever its numbers: the method, and the words or the mapper."""
+    words = ("neutral", "target", "prompt", "mapper")
+    return recipe["method"], *(recipe["parameters"].get(name, "") for name in words)
 
 
 @dataclass
 class Session:
-    """One visitor's face and newest edit: small, on the CPU, and gone an hour after they leave.
+    """One visitor's photo and strip of pictures: small, on the CPU, and gone an hour after they leave.
 
     Gradio gives every visitor a copy of the one made at start, so that a first visit finds an example face in place.
     The handlers change it where it stands; nobody else holds it.
     """
 
-    face: Face | None = None
-    """The aligned crop, where the face came from a photo."""
-    latent: Latent | None = None
-    """The code of the face: what every edit starts from."""
-    picture: Image.Image | None = None
-    """The picture of that code."""
-    edit: Edit | None = None
-    """The newest edit."""
-    before: Image.Image | None = None
-    """What the newest edit is compared with: the face's picture, or the average face for words alone."""
+    photo: str | None = None
+    """The path of the photo, where the face came from one."""
+    faces: list[Found] = field(default_factory=list)
+    """The faces in it, the largest first."""
+    which: int = 0
+    """The one that is edited."""
+    shots: list[Shot] = field(default_factory=list)
+    at: Shot | None = None
+    """The picture that is shown as "after", and which the next edit starts from."""
+    compared: Shot | None = None
+    """What it is compared with, where the visitor chose something else than the face it began with."""
+    back: list[Shot] = field(default_factory=list)
+    forth: list[Shot] = field(default_factory=list)
+    """Where Undo and Redo lead, the nearest last."""
+    frames: list[Frame] = field(default_factory=list)
+    """Moments of the newest optimization."""
     mappers: dict[str, Path] = field(default_factory=dict)
     """Files of the mappers that this visitor trained or brought, by name."""
     thumbs: dict[str, str] = field(default_factory=dict)
@@ -39,11 +120,109 @@ class Session:
     cancel_training: bool = False
     """The same of a training."""
 
-    def start_from(self, latent: Latent, picture: Image.Image, face: Face | None = None) -> None:
-        """Take another face; the edit of the one before goes with it."""
-        self.latent, self.picture, self.face = latent, picture, face
-        self.edit, self.before = None, picture
+    @property
+    def before(self) -> Shot:
+        """What the current picture is compared with."""
+        return self.compared or self.here.origin
 
-    def keep(self, edit: Edit, before: Image.Image | None = None) -> None:
-        """Take an edit as the newest, compared with the face unless another picture is given."""
-        self.edit, self.before = edit, before or self.picture
+    @property
+    def here(self) -> Shot:
+        """The current picture. Raises UserError while there is none."""
+        if self.at is None:
+            raise UserError("Choose a face first.")
+        return self.at
+
+    def start_from(self, latent: Latent, picture: Image.Image, title: str) -> None:
+        """Take another face; the edits of the one before go with it."""
+        self.shots, self.back, self.forth, self.frames = [], [], [], []
+        self.at = self.compared = None
+        self.add(latent, picture, title)
+
+    def add(self, latent: Latent, picture: Image.Image, title: str, details: str = "") -> None:
+        """Another face, with which edits can begin: refined, tuned, or made from words."""
+        self._append(Shot(latent, title[:LONGEST_TITLE], on_screen(picture), _thumb(picture), details))
+
+    def base(self, method: str, **words: str) -> Latent:
+        """What an edit starts from: the current picture; where that is of the same kind, what it was made from."""
+        here = self.here
+        same = here.recipes and kind(here.recipes[-1]) == kind({"method": method, "parameters": words})
+        return here.source if same else here.latent
+
+    def keep(
+        self, source: Latent, latent: Latent, recipe: dict[str, Any], picture: Image.Image, title: str, details: str
+    ) -> None:
+        """Put an edit of `source`, which `base` gave, on the strip and show it.
+
+        Another try of the current edit takes its place, so that a slider leaves one picture and not a hundred; but not
+        an optimization, whose result is worth keeping beside the next.
+        """
+        here = self.here
+        again = source is here.source
+        recipes = (*(here.recipes[:-1] if again else here.recipes), recipe)
+        shot = Shot(
+            latent=latent,
+            title=title[:LONGEST_TITLE],
+            picture=on_screen(picture),
+            thumb=_thumb(picture),
+            details=details,
+            recipes=recipes,
+            source=source,
+            whole=latent,
+            root=here.origin,
+        )
+        if again and recipe["method"] != "optimize":
+            vars(here).update(vars(shot) | {"title": here.title})
+        else:
+            self._append(shot)
+
+    def redraw(self, latent: Latent, recipe: dict[str, Any], picture: Image.Image) -> None:
+        """The current edit at another strength."""
+        here = self.here
+        here.latent, here.recipes = latent, (*here.recipes[:-1], recipe)
+        here.picture, here.thumb = on_screen(picture), _thumb(picture)
+
+    def touch(self) -> None:
+        """Make the files young again: those of a visitor who is still here are not to be cleared away."""
+        paths = [path for shot in self.shots for path in (shot.picture, shot.thumb)]
+        paths += [face.crop for face in self.faces] + [frame.picture for frame in self.frames]
+        paths += [*self.mappers.values(), *self.thumbs.values(), *filter(None, [self.photo])]
+        for path in paths:
+            with contextlib.suppress(OSError):
+                os.utime(path)
+
+    def _append(self, shot: Shot) -> None:
+        self.shots.append(shot)
+        if len(self.shots) > MOST_SHOTS:
+            self._forget(next((s for s in self.shots if s.source and s is not self.at), self.shots[0]))
+        self.go(shot)
+
+    def _forget(self, shot: Shot) -> None:
+        self.shots.remove(shot)
+        self.back, self.forth = ([s for s in way if s is not shot] for way in (self.back, self.forth))
+        if self.compared is shot:
+            self.compared = None
+
+    def go(self, shot: Shot) -> None:
+        """Show a picture of the strip."""
+        if self.at is not None and self.at is not shot:
+            self.back.append(self.at)
+        self.forth = []
+        self.at = shot
+
+    def undo(self) -> None:
+        """Back to what was shown before."""
+        if self.back:
+            self.forth.append(self.here)
+            self.at = self.back.pop()
+
+    def redo(self) -> None:
+        """Forward again."""
+        if self.forth:
+            self.back.append(self.here)
+            self.at = self.forth.pop()
+
+
+def _thumb(picture: Image.Image) -> str:
+    small = picture.copy()
+    small.thumbnail((THUMB, THUMB), Image.Resampling.BOX)
+    return on_screen(small)

@@ -12,7 +12,7 @@ import gradio as gr
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from webapp.guard import guard
-from webapp.panels.result import Result, shown, take_home
+from webapp.panels.result import Result, keep, settle, shown
 from webapp.presets import Pair
 from webapp.session import Session
 
@@ -76,7 +76,7 @@ def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Dire
                 elem_id="beta",
             )
             with gr.Row(elem_classes="actions"):
-                kept = gr.HTML(kept_note(session.edit.channels if session.edit else None), label="kept", elem_id="kept")
+                kept = gr.HTML(label="kept", elem_id="kept")
                 run = gr.Button("Apply", variant="primary", elem_id="apply-direction")
     return Directions(neutral, target, chips, strength, beta, run, kept)
 
@@ -97,14 +97,14 @@ def connect(
 
         What a visitor can mend is said beside the sliders: one message for every slider position would pile up."""
         try:
-            if session.latent is None:
-                raise UserError("Choose a face first.")
-            session.keep(studio.direct(session.latent, target, neutral, strength, threshold))
+            source = session.base("direct", target=target, neutral=neutral)
+            edit = studio.direct(source, target, neutral, strength, threshold)
+            keep(session, source, edit)
         except UserError as error:
             return *[gr.skip()] * len(
                 result.picture
             ), f'<p class="note notice" role="alert">{html.escape(str(error))}</p>'
-        return *shown(session), kept_note(session.edit.channels)
+        return *shown(session), kept_note(edit.channels)
 
     @guard
     def direct_anew(target: str, neutral: str, strength: float, session: Session) -> tuple[Any, ...]:
@@ -122,7 +122,7 @@ def connect(
         direct,
         [*texts, panel.threshold, state],
         outputs,
-        api_name="direct",
+        api_visibility="private",
         trigger_mode="always_last",
         **job,
     )
@@ -131,5 +131,5 @@ def connect(
     )
     for event in (clicked.then, panel.target.submit, panel.neutral.submit, panel.run.click):
         anew = event(direct_anew, [*texts, state], [panel.threshold, *outputs], api_visibility="private", **job)
-        take_home(result, anew, state)
-    take_home(result, moved, state)
+        settle(result, anew, state)
+    settle(result, moved, state)

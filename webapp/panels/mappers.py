@@ -12,8 +12,9 @@ from PIL import Image, ImageOps
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from webapp.arrival import DOWNLOAD, arriving, bytes_of, megabytes
+from webapp.files import on_screen
 from webapp.guard import guard
-from webapp.panels.result import Result, on_screen, shown, take_home
+from webapp.panels.result import SILENT, Result, keep, settle, shown
 from webapp.session import Session
 
 THUMB = 256  # pixels
@@ -33,9 +34,9 @@ class Mappers:
 
 def thumbs(studio: StyleCLIP, session: Session) -> list[str]:
     """What each mapper makes of one face; the face itself in grey for those that are still to be downloaded."""
-    pictures = []
+    pictures, face = [], session.here.origin.latent
     for name, (_, source) in studio.family.row.mappers.items():
-        picture = studio.map(session.latent, name).image if source.here() else _grey(session.picture)
+        picture = studio.map(face, name).image if source.here() else _grey(studio.image(face))
         pictures.append(on_screen(ImageOps.contain(picture, (THUMB, THUMB))))
     return pictures
 
@@ -97,11 +98,10 @@ def connect(panel: Mappers, result: Result, studio: StyleCLIP, state: gr.State, 
     @guard
     def apply(name: str, strength: float, session: Session) -> tuple[Any, ...]:
         """Apply a mapper by its name to this visitor's face."""
-        if session.latent is None:
-            raise UserError("Choose a face first.")
         if not name:
             raise UserError("Choose a mapper first.")
-        session.keep(studio.map(session.latent, session.mappers.get(name, name), strength))
+        source = session.base("map", mapper=name)
+        keep(session, source, studio.map(source, session.mappers.get(name, name), strength))
         return shown(session)
 
     @guard
@@ -119,14 +119,15 @@ def connect(panel: Mappers, result: Result, studio: StyleCLIP, state: gr.State, 
             yield bar, gr.skip()
         yield "", gallery(studio, panel, session)
 
-    silent: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
     fields = [panel.name, panel.strength, state]
-    chosen = panel.gallery.select(choose, state, panel.name, **silent)
+    chosen = panel.gallery.select(choose, state, panel.name, **SILENT)
     arrived = chosen.success(
         download, [panel.name, state], [panel.progress, panel.gallery], api_visibility="private", **DOWNLOAD
     )
-    arrived.failure(lambda: "", None, panel.progress, **silent)
+    arrived.failure(lambda: "", None, panel.progress, **SILENT)
     applied = arrived.success(apply, fields, result.picture, api_visibility="private", **job)
-    moved = panel.strength.input(apply, fields, result.picture, api_name="map", trigger_mode="always_last", **job)
-    take_home(result, applied, state)
-    take_home(result, moved, state)
+    moved = panel.strength.input(
+        apply, fields, result.picture, api_visibility="private", trigger_mode="always_last", **job
+    )
+    settle(result, applied, state)
+    settle(result, moved, state)

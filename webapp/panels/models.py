@@ -13,6 +13,7 @@ from pipeline.errors import UserError
 from pipeline.registry import Row, read_registry
 from webapp.arrival import DOWNLOAD, arriving, bar, bytes_of, megabytes
 from webapp.guard import guard
+from webapp.panels.result import SILENT
 from webapp.session import Session
 
 # A page of a model that is no longer in use starts anew, and says so when it has. Whether it is, its server is asked.
@@ -162,11 +163,10 @@ def connect(panel: Models, current: Row, switch: Callable[[str], None], state: g
     def cancel(session: Session) -> None:
         session.cancel = True
 
-    silent: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
     shown = [panel.choice, *panel.offer]
-    panel.menu.expand(opened, None, shown, **silent)
-    panel.choice.input(choose, panel.choice, panel.offer, **silent)
-    panel.agree.input(lambda agreed: gr.update(interactive=agreed), panel.agree, panel.use, **silent)
+    panel.menu.expand(opened, None, shown, **SILENT)
+    panel.choice.input(choose, panel.choice, panel.offer, **SILENT)
+    panel.agree.input(lambda agreed: gr.update(interactive=agreed), panel.agree, panel.use, **SILENT)
     arrived = panel.use.click(
         download,
         [panel.choice, panel.agree, state],
@@ -174,8 +174,8 @@ def connect(panel: Models, current: Row, switch: Callable[[str], None], state: g
         api_visibility="private",
         **DOWNLOAD,
     )
-    panel.cancel.click(cancel, state, None, **silent)
+    panel.cancel.click(cancel, state, None, **SILENT)
     switched = arrived.success(guard(switch), panel.choice, None, api_visibility="private", **job)
     switched.success(None, None, None, js=RENEW)
     for event in (arrived, switched):
-        event.failure(again, [panel.choice, panel.agree], shown, **silent)
+        event.failure(again, [panel.choice, panel.agree], shown, **SILENT)

@@ -10,11 +10,11 @@ from typing import Any
 import gradio as gr
 
 from pipeline import StyleCLIP
-from pipeline.errors import UserError
+from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.lossplot import plot, progress
 from webapp.panels.photo import thing
-from webapp.panels.result import Result, on_screen, shown, take_home
+from webapp.panels.result import SILENT, Result, describe, keep, settle, shown
 from webapp.presets import Prompt
 from webapp.session import Session
 
@@ -104,21 +104,20 @@ def connect(
         steps, session.stop = int(steps), False
         if start == NO_FACE:
             run = studio.generate(words, steps=steps, preview=PREVIEW)
-            before = studio.image(studio.sample(seed=0, truncation=0.0))
+            average = studio.sample(seed=0, truncation=0.0)
+            before = on_screen(studio.image(average))
             weights = {"CLIP": ("clip", 1.0)}
-        elif session.latent is None:
-            raise UserError("Choose a face first.")
         else:
             knows_people = studio.family.identity is not None
             identity = identity if knows_people else 0.0
-            run = studio.optimize(session.latent, words, steps, l2, identity, preview=PREVIEW)
-            before = session.picture
+            source = session.base("optimize", prompt=words)
+            run = studio.optimize(source, words, steps, l2, identity, preview=PREVIEW)
+            before = session.before.picture
             weights = {"CLIP": ("clip", 1.0), "λ L2": ("l2", l2)}
             if knows_people:
                 weights["λ ID"] = ("identity", identity)
         curves: dict[str, list[float]] = {name: [] for name in weights}
         yield gr.skip(), gr.skip(), plot(curves, steps), progress(0, steps), gr.Button(interactive=True)
-        shown_before = on_screen(before)
         began = drawn = time.monotonic()
         for step in run:
             for name, (term, weight) in weights.items():
@@ -129,8 +128,14 @@ def connect(
             if now - drawn > REDRAW_EVERY:
                 drawn = now
                 bar = progress(step.index, steps, (now - began) / step.index * (steps - step.index))
-                yield (shown_before, on_screen(step.image)), gr.skip(), plot(curves, steps), bar, gr.skip()
-        session.keep(step.edit, before)
+                yield (before, on_screen(step.image)), gr.skip(), plot(curves, steps), bar, gr.skip()
+        if start == NO_FACE:
+            title, details = describe(step.edit.recipe)
+            session.add(average, studio.image(average), "The average face")
+            session.compared = session.at
+            session.add(step.latent, step.edit.image, title, details)
+        else:
+            keep(session, source, step.edit)
         yield *shown(session, plot(curves, steps)), progress(step.index, steps), gr.skip()
 
     def stop(session: Session) -> None:
@@ -144,11 +149,11 @@ def connect(
         optimize,
         [panel.words, panel.start, panel.steps, panel.l2, panel.identity, state],
         [*result.picture, panel.progress, panel.stop],
-        api_name="optimize",
+        api_visibility="private",
         **job,
     )
-    running.then(lambda: gr.Button(interactive=False), None, panel.stop, api_visibility="private", queue=False)
-    take_home(result, running, state)
+    running.then(lambda: gr.Button(interactive=False), None, panel.stop, **SILENT)
+    settle(result, running, state)
     panel.stop.click(stop, state, None, api_visibility="private", queue=False)
     panel.suggestions.click(
         suggest, panel.suggestions, [panel.words, panel.l2, panel.identity], api_visibility="private", queue=False

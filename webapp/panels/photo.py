@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ import gradio as gr
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
+from webapp.files import on_screen
 from webapp.guard import guard
-from webapp.panels.result import Result, on_screen, shown, take_home
-from webapp.session import Session
+from webapp.panels import likeness
+from webapp.panels.result import SILENT, Result, settle, shown
+from webapp.session import Found, Session
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.png"))
 MAX_BYTES = 20 * 2**20  # of an upload; pixels are looked at by pipeline.faces, before it decodes them
+MOST_FACES = 12  # of a photo that can be chosen from
 TRUNCATION = 0.7  # a random face's psi: nearer to the mean face, and so to a plausible one
 
 
@@ -31,11 +35,11 @@ class Photo:
     photo: gr.Image
     examples: gr.Gallery
     random: gr.Button
+    faces: gr.Gallery
     crop: gr.Image
     inversion: gr.Image
     note: gr.HTML
-    seed: gr.Number
-    truncation: gr.Number
+    likeness: likeness.Likeness
 
 
 def finds_faces(studio: StyleCLIP) -> bool:
@@ -53,29 +57,34 @@ def note(sentence: str) -> str:
     return f'<p class="note" role="status">{sentence}</p>'
 
 
-def faces_note(studio: StyleCLIP, count: int) -> str:
-    """How many faces were found, and which is used."""
-    if studio.family.faces is None:
-        return note("No face is looked for with this model: the middle of the photo is used.")
-    return note("One face found." if count == 1 else f"{count} faces found; the largest is used.")
-
-
 def first_note(studio: StyleCLIP, session: Session) -> str:
     """What to know of the first face, and of what the model can do with photos."""
-    if session.face:
-        return faces_note(studio, 1)
+    if session.faces:
+        return note("An example, edited already. Choose a face of your own, or say what should change.")
     start = f"A random {thing(studio)}."
     if studio.family.encoder is None:
         return note(f"{start} This model can't read photos, so every edit starts from one like it.")
     return note(f"{start} Of a photo, the middle is used: this model looks for no face in it.")
 
 
+def face_note(studio: StyleCLIP, session: Session) -> str:
+    """How many faces were found, and how close the inversion of the one that is edited is."""
+    if studio.family.faces is None:
+        return note("No face is looked for with this model: the middle of the photo is used.")
+    count = len(session.faces)
+    found = "One face found." if count == 1 else f"{count} faces found; choose one above."
+    if studio.family.identity is None:
+        return note(found)
+    near = studio.likeness(session.here.latent, session.faces[session.which].face())
+    return note(f"{found} {likeness.in_words(near)}")
+
+
 def layout(studio: StyleCLIP, session: Session) -> Photo:
     """Draw the panel with the face that the session starts with."""
-    reads = studio.family.encoder is not None
+    reads, face = studio.family.encoder is not None, session.faces[0].face() if session.faces else None
     photo = gr.Image(
         visible=reads,
-        value=str(EXAMPLES[0]) if session.face else None,
+        value=session.photo,
         label="Photo",
         type="filepath",
         sources=["upload", "webcam", "clipboard"],
@@ -97,11 +106,22 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
         elem_id="examples",
         elem_classes="thumbs",
     )
+    faces = gr.Gallery(
+        label="Faces in the photo",
+        columns=4,
+        object_fit="cover",
+        allow_preview=False,
+        buttons=[],
+        container=False,
+        visible=False,
+        elem_id="faces",
+        elem_classes="thumbs",
+    )
     random = gr.Button(f"Random {thing(studio)}", elem_id="random")
     with gr.Row(elem_id="face-pair"):
         crop = gr.Image(
             visible=reads,
-            value=on_screen(session.face.image) if session.face else None,
+            value=on_screen(face.image) if face else None,
             label="Aligned" if finds_faces(studio) else "Cropped",
             interactive=False,
             buttons=[],
@@ -110,7 +130,7 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
             alt_text="What is taken from the photo, upright and cropped",
         )
         inversion = gr.Image(
-            value=on_screen(session.picture),
+            value=session.here.origin.picture,
             label="Inversion" if reads else "Random",
             interactive=False,
             buttons=[],
@@ -119,58 +139,72 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
             alt_text=f"The {thing(studio)} as the model draws it: the starting point of every edit",
         )
     line = gr.HTML(first_note(studio, session), label="note", elem_id="photo-note")
-    seed = gr.Number(0, label="seed", precision=0, visible=False)
-    truncation = gr.Number(TRUNCATION, label="truncation", visible=False)
-    return Photo(photo, examples, random, crop, inversion, line, seed, truncation)
+    closer = likeness.layout(finds_faces(studio) and studio.family.identity is not None)
+    return Photo(photo, examples, random, faces, crop, inversion, line, closer)
+
+
+def start(studio: StyleCLIP, session: Session, which: int) -> None:
+    """Make one of the faces in the visitor's photo the one that is edited."""
+    face = session.faces[which].face()
+    latent = studio.invert(face)
+    session.which = which
+    session.start_from(latent, studio.image(latent), "The photo" if session.photo else "The face")
 
 
 def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, job: dict[str, Any]) -> None:
     """Say what the panel's fields do. `job` holds the queue settings of everything that computes."""
-    picture_outputs = [panel.inversion, *result.picture]
+    face_outputs = [panel.crop, panel.note, panel.inversion, *result.picture]
+
+    def started(session: Session) -> tuple[Any, ...]:
+        crop = session.faces[session.which].face().image
+        return on_screen(crop), face_note(studio, session), session.here.picture, *shown(session)
 
     @guard
-    def align(photo: str | None, session: Session) -> tuple[str, str]:
-        """Find the faces in a photo; the largest becomes this visitor's face. Follow with /invert."""
+    def take(photo: str | None, session: Session) -> tuple[Any, ...]:
+        """Find the faces in a photo; the largest becomes this visitor's face, and is inverted."""
         if photo is None:
             raise UserError("Choose a picture first.")
-        faces = studio.align(photo)
-        session.face = faces[0]
-        return on_screen(faces[0].image), faces_note(studio, len(faces))
+        faces = [Found.of(face) for face in studio.align(photo)[:MOST_FACES]]
+        before = session.photo, session.faces
+        session.photo, session.faces = photo, faces
+        try:
+            start(studio, session, 0)
+        except BaseException:  # the face before stays
+            session.photo, session.faces = before
+            raise
+        several = gr.Gallery([face.crop for face in faces], selected_index=0, visible=len(faces) > 1)
+        return several, *started(session)
 
     @guard
-    def choose(event: gr.SelectData, session: Session) -> tuple[str, str, str]:
+    def choose_example(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
         path = str(EXAMPLES[event.index])
-        return path, *align(path, session)
+        return path, *take(path, session)
 
     @guard
-    def invert(session: Session) -> tuple[Any, ...]:
-        """Turn this visitor's aligned face into a code of the generator, and show the picture of that code."""
-        if session.face is None:
-            raise UserError("Choose a picture first.")
-        latent = studio.invert(session.face)
-        session.start_from(latent, studio.image(latent), session.face)
-        return on_screen(session.picture), *shown(session)
+    def choose_face(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
+        if event.index < len(session.faces):
+            start(studio, session, event.index)
+        return started(session)
 
     @guard
-    def sample(seed: int, truncation: float, session: Session) -> tuple[Any, ...]:
-        """Make up a face that belongs to nobody: `seed` says which, `truncation` (0 to 1) how far from the average."""
-        latent = studio.sample(int(seed), truncation)
-        session.start_from(latent, studio.image(latent))
-        return None, None, note(f"Random {thing(studio)} {int(seed)}."), on_screen(session.picture), *shown(session)
+    def sample(session: Session) -> tuple[Any, ...]:
+        """Make up a face that belongs to nobody."""
+        seed = secrets.randbelow(10**6)
+        latent = studio.sample(seed, TRUNCATION)
+        session.photo, session.faces = None, []
+        session.start_from(latent, studio.image(latent), f"Random {thing(studio)} {seed}")
+        line = note(f"Random {thing(studio)} {seed}.")
+        return None, gr.Gallery(visible=False), None, line, session.here.picture, *shown(session)
 
-    face_outputs = [panel.crop, panel.note]
-    uploaded = panel.photo.upload(align, [panel.photo, state], face_outputs, api_name="align", **job)
-    take_home(result, uploaded.success(invert, state, picture_outputs, api_name="invert", **job), state)
-    # A file that was no photo of a face leaves the field free for the next one.
-    uploaded.failure(lambda: None, None, panel.photo, api_visibility="private", queue=False)
-    chosen = panel.examples.select(choose, state, [panel.photo, *face_outputs], api_visibility="private", **job)
-    take_home(result, chosen.success(invert, state, picture_outputs, api_visibility="private", **job), state)
-    sampled = panel.random.click(
-        sample,
-        [panel.seed, panel.truncation, state],
-        [panel.photo, panel.crop, panel.note, *picture_outputs],
-        js="(seed, truncation, state) => [Math.floor(Math.random() * 1e6), truncation, state]",
-        api_name="sample",
-        **job,
+    uploaded = panel.photo.upload(
+        take, [panel.photo, state], [panel.faces, *face_outputs], api_visibility="private", **job
     )
-    take_home(result, sampled, state)
+    # A file that was no photo of a face leaves the field free for the next one.
+    uploaded.failure(lambda: None, None, panel.photo, **SILENT)
+    outputs = [panel.photo, panel.faces, *face_outputs]
+    chosen = panel.examples.select(choose_example, state, outputs, api_visibility="private", **job)
+    changed = panel.faces.select(choose_face, state, face_outputs, api_visibility="private", **job)
+    sampled = panel.random.click(sample, state, outputs, api_visibility="private", **job)
+    for event in (uploaded, chosen, changed, sampled):
+        settle(result, event, state)
+    likeness.connect(panel.likeness, panel.inversion, panel.note, result, studio, state, job)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from typing import Any
 
 import gradio as gr
 import torch
-from gradio.utils import get_upload_folder
 from PIL import Image
 
 from pipeline.errors import UserError
@@ -23,9 +21,10 @@ from pipeline.training.judges import Judges
 from pipeline.training.mapper import Recipe, TrainingState, train
 from pipeline.training.mapper_runs import save_mapper
 from webapp.arrival import bar
+from webapp.files import file_name, new_file, on_screen
 from webapp.guard import guard
 from webapp.panels import mappers
-from webapp.panels.result import Result, file_name, on_screen, shown, take_home
+from webapp.panels.result import SILENT, Result, keep, settle, shown
 from webapp.session import Session
 from webapp.stage import Lent
 
@@ -77,9 +76,7 @@ def layout(studio: Lent, minutes: float) -> Training:
 
 def kept_place(session: Session, name: str) -> Path:
     """Where a visitor's mapper of this name goes: Gradio's cache, which clears itself of what is an hour old."""
-    folder = Path(get_upload_folder()) / secrets.token_hex(8)
-    folder.mkdir(parents=True)
-    session.mappers[name] = folder / f"{file_name(name)}.safetensors"
+    session.mappers[name] = new_file(f"{file_name(name)}.safetensors")
     return session.mappers[name]
 
 
@@ -87,11 +84,12 @@ def kept_place(session: Session, name: str) -> Path:
 def preview(studio: Lent, session: Session, state: TrainingState) -> str:
     """The visitor's face and some of those held out, before and after the mapper so far."""
     columns = [tuple(to_pil(image[None]) for image in pair) for pair in state.pictures.unbind(1)]
-    if session.latent is not None:
+    if session.at is not None:
         generator, strength = studio.family.generator, studio.family.defaults.mapper_strength
-        latent = apply_mapper(state.mapper, generator, session.latent, strength)
-        edited = to_pil(generator.synthesize(latent.styles(generator), state.pictures.shape[-1]))
-        columns = [(session.picture, edited), *columns[1:]]
+        latent = apply_mapper(state.mapper, generator, session.at.latent, strength)
+        size = state.pictures.shape[-1]
+        edited = to_pil(generator.synthesize(latent.styles(generator), size))
+        columns = [(to_pil(generator.synthesize(session.at.latent.styles(generator), size)), edited), *columns[1:]]
     sheet = Image.new("RGB", (TILE * len(columns), 2 * TILE))
     for x, column in enumerate(columns):
         for y, picture in enumerate(column):
@@ -106,8 +104,10 @@ def connect(
 
     def offer(session: Session, name: str, strength: float) -> tuple[Any, ...]:
         """Apply a visitor's new mapper, and show it in the gallery."""
-        session.keep(studio.map(session.latent, session.mappers[name], strength))
-        session.thumbs[name] = on_screen(session.edit.image.resize((mappers.THUMB, mappers.THUMB)))
+        source = session.base("map", mapper=name)
+        edit = studio.map(source, session.mappers[name], strength)
+        keep(session, source, edit)
+        session.thumbs[name] = on_screen(edit.image.resize((mappers.THUMB, mappers.THUMB)))
         gallery = gr.update(value=mappers.gallery(studio, chosen, session), visible=True)
         saved = gr.update(value=str(session.mappers[name]), interactive=True)
         return gallery, name, gr.update(visible=True), saved, *shown(session)
@@ -116,8 +116,6 @@ def connect(
     def run(words: str, strength: float, session: Session) -> Iterator[tuple[Any, ...]]:
         """Train a mapper for these words, and apply it to this visitor's face. Sends the progress and a preview while
         it runs; afterwards /map knows it by its words."""
-        if session.latent is None:
-            raise UserError("Choose a face first.")
         check_prompt(words)
         session.cancel_training = False
         nothing = [gr.skip()] * 7
@@ -145,7 +143,7 @@ def connect(
         if session.cancel_training or now is None:
             raise UserError("The training was stopped; nothing of it is kept.")
         name = f"{words} (yours)" if words in studio.mappers() else words
-        save_mapper(now.mapper, kept_place(session, name), recipe, now.losses, title=words)
+        save_mapper(now.mapper, kept_place(session, name), recipe, now.losses, title=name)
         ended = f"Trained in {computed:.0f} s. It is in the gallery above; save it to use it another time."
         yield (
             gr.Button(visible=False),
@@ -160,27 +158,24 @@ def connect(
 
     @guard
     def load(file: str, strength: float, session: Session) -> tuple[Any, ...]:
-        if session.latent is None:
-            raise UserError("Choose a face first.")
         title, _ = studio.family.own_mapper(Path(file))
         shutil.copyfile(file, kept_place(session, title))
         return offer(session, title, strength)
 
-    silent: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
     offered = [chosen.gallery, chosen.name, chosen.strength, panel.download, *result.picture]
     asked = [panel.run.click, panel.words.submit]
-    gr.on(asked, lambda: bar("In line: one training at a time"), None, panel.progress, **silent)
+    gr.on(asked, lambda: bar("In line: one training at a time"), None, panel.progress, **SILENT)
     trained = gr.on(
         asked,
         run,
         [panel.words, chosen.strength, state],
         [panel.cancel, panel.progress, panel.preview, panel.run, *offered],
-        api_name="train",
+        api_visibility="private",
         **JOB,
     )
     restored = [panel.cancel, panel.progress, panel.run]
-    trained.failure(lambda: (gr.Button(visible=False), "", gr.Button(interactive=True)), None, restored, **silent)
-    panel.cancel.click(cancel, state, None, **silent)
+    trained.failure(lambda: (gr.Button(visible=False), "", gr.Button(interactive=True)), None, restored, **SILENT)
+    panel.cancel.click(cancel, state, None, **SILENT)
     loaded = panel.upload.upload(load, [panel.upload, chosen.strength, state], offered, api_visibility="private")
     for event in (trained, loaded):
-        take_home(result, event, state)
+        settle(result, event, state)

@@ -1,0 +1,153 @@
+"""The strip: every face and edit as a thumbnail with its words, to return to, rename, compare, undo and redo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from pipeline import StyleCLIP
+from pipeline.errors import UserError
+from webapp.guard import guard
+from webapp.panels.result import SILENT, Result, settle, shown
+from webapp.session import LONGEST_TITLE, Session
+
+STRONGEST = 200  # percent of an edit
+
+
+@dataclass(frozen=True)
+class History:
+    """The panel's components."""
+
+    strip: gr.Gallery
+    undo: gr.Button
+    redo: gr.Button
+    name: gr.Textbox
+    compared: gr.Dropdown
+    share: gr.Slider
+
+    @property
+    def all(self) -> list[gr.components.Component]:
+        """What follows every edit; `drawn` makes the values."""
+        return [self.strip, self.undo, self.redo, self.name, self.compared, self.share]
+
+
+def drawn(session: Session) -> tuple[Any, ...]:
+    """The values of `History.all`."""
+    session.touch()
+    here = session.here
+    titles = [(f"{number}. {shot.title}", number) for number, shot in enumerate(session.shots, 1)]
+    before = session.shots.index(session.before) + 1 if session.before in session.shots else None
+    share = here.recipes[-1].get("share", 1.0) if here.recipes else 1.0
+    return (
+        gr.update(
+            value=[(shot.thumb, shot.title) for shot in session.shots],
+            selected_index=session.shots.index(here) if here in session.shots else None,
+        ),
+        gr.update(interactive=bool(session.back)),
+        gr.update(interactive=bool(session.forth)),
+        here.title,
+        gr.update(choices=titles, value=before),
+        gr.update(value=round(100 * share), interactive=bool(here.recipes)),
+    )
+
+
+def layout(session: Session) -> History:
+    """Draw the panel with what the session starts with."""
+    here = session.here
+    with gr.Column(elem_id="history"):
+        strip = gr.Gallery(
+            value=[(shot.thumb, shot.title) for shot in session.shots],
+            selected_index=len(session.shots) - 1,
+            label="Your edits",
+            show_label=False,
+            columns=8,
+            allow_preview=False,
+            buttons=[],
+            container=False,
+            elem_id="strip",
+            elem_classes="thumbs captioned",
+        )
+        with gr.Row(elem_classes="actions"):
+            undo = gr.Button("Undo", interactive=bool(session.back), size="sm", elem_id="undo")
+            redo = gr.Button("Redo", interactive=False, size="sm", elem_id="redo")
+            name = gr.Textbox(here.title, label="Name", max_length=LONGEST_TITLE, min_width=140, elem_id="shot-name")
+            titles = [(f"{number}. {shot.title}", number) for number, shot in enumerate(session.shots, 1)]
+            compared = gr.Dropdown(titles, value=1, label="Compare with", min_width=140, elem_id="compare")
+            share = gr.Slider(
+                0,
+                STRONGEST,
+                100,
+                step=1,
+                label="Strength of this edit, %",
+                interactive=bool(here.recipes),
+                buttons=[],
+                min_width=180,
+                elem_id="share",
+            )
+    return History(strip, undo, redo, name, compared, share)
+
+
+def connect(panel: History, result: Result, studio: StyleCLIP, state: gr.State, job: dict[str, Any]) -> None:
+    """Say what the panel's fields do. `job` holds the queue settings of everything that computes."""
+
+    @guard
+    def choose(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
+        if event.index < len(session.shots):
+            session.go(session.shots[event.index])
+        return shown(session)
+
+    @guard
+    def undo(session: Session) -> tuple[Any, ...]:
+        session.undo()
+        return shown(session)
+
+    @guard
+    def redo(session: Session) -> tuple[Any, ...]:
+        session.redo()
+        return shown(session)
+
+    @guard
+    def rename(name: str, session: Session) -> tuple[Any, ...]:
+        session.here.title = " ".join(name.split())[:LONGEST_TITLE] or session.here.title
+        return shown(session)
+
+    @guard
+    def compare(number: int | None, session: Session) -> tuple[Any, ...]:
+        if number is not None and 0 < number <= len(session.shots):
+            session.compared = session.shots[number - 1]
+        return shown(session)
+
+    @guard
+    def adjust(percent: float, session: Session) -> tuple[Any, ...]:
+        """The newest edit at another strength: on the line from what it was made from."""
+        here = session.here
+        if here.source is None:
+            raise UserError("This is a face as it was; its edits have a strength.")
+        share = percent / 100
+        latent = here.source.towards(here.whole, share)
+        session.redraw(latent, here.recipes[-1] | {"share": share}, studio.image(latent))
+        return shown(session)
+
+    for trigger, handler, inputs in (
+        (panel.strip.select, choose, state),
+        (panel.undo.click, undo, state),
+        (panel.redo.click, redo, state),
+        (panel.name.submit, rename, [panel.name, state]),
+        (panel.name.blur, rename, [panel.name, state]),
+        (panel.compared.input, compare, [panel.compared, state]),
+    ):
+        settle(result, trigger(handler, inputs, result.picture, **SILENT), state)
+    settle(
+        result,
+        panel.share.input(
+            adjust,
+            [panel.share, state],
+            result.picture,
+            api_visibility="private",
+            trigger_mode="always_last",
+            **job,
+        ),
+        state,
+    )

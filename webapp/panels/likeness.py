@@ -1,0 +1,93 @@
+"""How close the inversion is to the photo, and two ways to come closer: refining the code, tuning the generator."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from pipeline import StyleCLIP
+from pipeline.errors import UserError
+from webapp.files import on_screen
+from webapp.guard import guard
+from webapp.lossplot import progress
+from webapp.panels.result import SILENT, Result, settle, shown
+from webapp.session import Session
+
+REDRAW_EVERY = 0.25  # seconds between two pictures sent to the browser
+PREVIEW = 256  # pixels of these pictures
+WORDS = ((0.8, "very much like the photo"), (0.6, "like the photo"), (0.4, "somewhat like the photo"))
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """The panel's components."""
+
+    refine: gr.Button
+    tune: gr.Button
+    stop: gr.Button
+    progress: gr.HTML
+
+
+def in_words(likeness: float) -> str:
+    """An identity cosine in words, with its value."""
+    words = next((words for least, words in WORDS if likeness >= least), "not much like the photo")
+    return f"The inversion looks {words} (identity {likeness:.2f})."
+
+
+def layout(able: bool) -> Likeness:
+    """Draw the panel; not `able` where there are no photos of faces to come closer to."""
+    with gr.Row(visible=able, elem_id="likeness", elem_classes="actions"):
+        refine = gr.Button("Refine likeness", size="sm", min_width=100, elem_id="refine")
+        tune = gr.Button("Tune to this face", size="sm", min_width=100, elem_id="tune")
+        stop = gr.Button("Stop", size="sm", min_width=60, visible=False, elem_id="stop-likeness")
+    bar = gr.HTML(label="progress", elem_id="likeness-progress")
+    return Likeness(refine, tune, stop, bar)
+
+
+def connect(
+    panel: Likeness,
+    inversion: gr.Image,
+    note: gr.HTML,
+    result: Result,
+    studio: StyleCLIP,
+    state: gr.State,
+    job: dict[str, Any],
+) -> None:
+    """Say what the panel's fields do. `inversion` and `note` are the photo panel's."""
+
+    def closer(method: str, title: str) -> Callable[..., Iterator[tuple[Any, ...]]]:
+        @guard
+        def run(session: Session) -> Iterator[tuple[Any, ...]]:
+            session.stop, origin = False, session.here.origin
+            if not session.faces:
+                raise UserError("There is no photo that this face could be more like; please choose one.")
+            face, nothing = session.faces[session.which].face(), [gr.skip()] * len(result.picture)
+            yield gr.Button(visible=True), gr.skip(), gr.skip(), gr.skip(), *nothing
+            began = drawn = time.monotonic()
+            for step in getattr(studio, method)(origin.latent, face, preview=PREVIEW):
+                if session.stop:
+                    break
+                now = time.monotonic()
+                if now - drawn > REDRAW_EVERY:
+                    drawn = now
+                    bar = progress(step.index, step.total, (now - began) / step.index * (step.total - step.index))
+                    yield gr.skip(), bar, on_screen(step.image), gr.skip(), *nothing
+            session.add(step.latent, step.edit.image, title, f"{step.index} steps")
+            told = f'<p class="note" role="status">{in_words(studio.likeness(step.latent, face))}</p>'
+            yield gr.Button(visible=False), "", session.here.picture, told, *shown(session)
+
+        return run
+
+    def stop(session: Session) -> None:
+        session.stop = True
+
+    for button, method, title in ((panel.refine, "refine", "Refined face"), (panel.tune, "tune", "Tuned face")):
+        outputs = [panel.stop, panel.progress, inversion, note, *result.picture]
+        ran = button.click(closer(method, title), state, outputs, api_visibility="private", **job)
+        ran.failure(lambda: (gr.Button(visible=False), ""), None, [panel.stop, panel.progress], **SILENT)
+        settle(result, ran, state)
+    panel.stop.click(stop, state, None, **SILENT)
