@@ -11,7 +11,7 @@ import gradio as gr
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
-from webapp.panels import directions, history, mappers, models, optimization, photo, result, takehome, training
+from webapp.panels import directions, history, link, mappers, models, optimization, photo, result, takehome, training
 from webapp.presets import Presets, presets
 from webapp.session import Found, Session
 from webapp.stage import Lent, replace
@@ -105,7 +105,7 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
                 gr.HTML(f"<h2>The {thing}</h2>")
                 photo_panel = photo.layout(studio, session)
             with gr.Column(elem_id="work"):
-                with gr.Column(elem_id="edit-card"), gr.Tabs(selected=first_tab):
+                with gr.Column(elem_id="edit-card"), gr.Tabs(selected=first_tab) as tabs:
                     with gr.Tab("Optimization", id="optimization"):
                         optimization_panel = optimization.layout(studio, known.prompts)
                     with gr.Tab("Mappers", id="mappers"):
@@ -121,7 +121,8 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
                             result_panel = result.layout(session, pictures)
                             takehome_panel = takehome.layout()
                     history_panel = history.layout(session)
-        result_panel.followers += [(history.drawn, history_panel.all), (takehome.drawn, takehome_panel.all)]
+        result_panel.followers.append((history.drawn, history_panel.all))
+        result_panel.followers.append((takehome.drawn, takehome_panel.all))
         history.connect(history_panel, result_panel, studio, state, JOB)
         takehome.connect(takehome_panel, result_panel, studio, state, JOB)
         photo.connect(photo_panel, result_panel, studio, state, JOB)
@@ -129,7 +130,7 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
         mappers.connect(mappers_panel, result_panel, studio, state, JOB)
         training.connect(training_panel, mappers_panel, result_panel, studio, training_minutes, state)
         directions.connect(directions_panel, result_panel, studio, known.pairs, state, JOB)
-        result.settle(result_panel, page.load(None, None, None), state)
+        link.connect(page, tabs, directions_panel, mappers_panel, optimization_panel, result_panel, studio, state, JOB)
         if switch:
             models.connect(models_panel, studio.family.row, switch, state, JOB)
             page.load(None, None, None, js=models.WATCH)

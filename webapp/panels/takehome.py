@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import gradio as gr
 
@@ -16,6 +15,7 @@ from pipeline.errors import UserError
 from webapp import animation
 from webapp.files import file_name, new_file
 from webapp.guard import guard
+from webapp.panels.link import query_of
 from webapp.panels.result import Result, keep, settle, shown
 from webapp.session import Session
 
@@ -53,7 +53,7 @@ class TakeHome:
     @property
     def all(self) -> list[gr.components.Component]:
         """What follows every edit; `drawn` makes the values."""
-        return [self.query, self.buttons["photo"]]
+        return [self.query, self.link, self.buttons["photo"]]
 
 
 def layout() -> TakeHome:
@@ -101,18 +101,10 @@ def edits_of(text: str) -> list[dict[str, Any]]:
     raise UserError("This is no recipe of this studio; please use one that was saved with an edit.")
 
 
-def query_of(session: Session) -> str:
-    """The newest edit's words and numbers as the end of an address; "" for a face."""
-    here = session.here
-    if not here.recipes or here.recipes[-1]["method"] not in ("direct", "map", "optimize", "generate"):
-        return ""
-    recipe = here.recipes[-1]
-    return urlencode({"method": recipe["method"]} | recipe["parameters"])
-
-
 def drawn(session: Session) -> tuple[Any, ...]:
     """The values of `TakeHome.all`."""
-    return query_of(session), gr.update(visible=session.photo is not None)
+    query = query_of(session)
+    return query, gr.update(visible=bool(query)), gr.update(visible=session.photo is not None)
 
 
 def connect(panel: TakeHome, result: Result, studio: StyleCLIP, state: gr.State, job: dict[str, Any]) -> None:

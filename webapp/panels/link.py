@@ -1,0 +1,99 @@
+"""Links that open the page with an edit's words and numbers, in the address as anybody can read and change them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import gradio as gr
+
+from pipeline import StyleCLIP
+from pipeline.errors import UserError
+from webapp.guard import guard
+from webapp.panels.directions import Directions
+from webapp.panels.mappers import Mappers
+from webapp.panels.optimization import Optimization
+from webapp.panels.result import Result, keep, settle, shown
+from webapp.session import Session
+
+WORDS = {"direct": ("target", "neutral"), "map": ("mapper",), "optimize": ("prompt",)}
+NUMBERS = {"direct": ("strength", "threshold"), "map": ("strength",), "optimize": ("steps", "l2", "identity")}
+TABS = {"direct": "directions", "map": "mappers", "optimize": "optimization"}
+
+
+def query_of(session: Session) -> str:
+    """The newest edit's words and numbers as the end of an address; "" where there is nothing to link to."""
+    recipe = session.here.recipes[-1] if session.here.recipes else {"method": "none", "parameters": {}}
+    method, parameters = recipe["method"], recipe["parameters"]
+    if method not in WORDS or "file" in parameters:
+        return ""
+    names = (*WORDS[method], *NUMBERS[method])
+    return urlencode({"method": method} | {name: parameters[name] for name in names if name in parameters})
+
+
+def edit_of(query: Mapping[str, str]) -> tuple[str, dict[str, Any]] | None:
+    """The method and its words and numbers, of an address; None where it asks for no edit.
+
+    Raises UserError when something is missing or odd.
+    """
+    method = query.get("method")
+    if method is None:
+        return None
+    try:
+        words = {name: query[name] for name in WORDS[method]}
+        numbers = {name: float(query[name]) for name in NUMBERS[method] if name in query}
+    except (KeyError, ValueError):
+        raise UserError("This link is not whole, so the page starts with its example.") from None
+    if not all(map(math.isfinite, numbers.values())):
+        raise UserError("This link has odd numbers in it, so the page starts with its example.")
+    return method, words | numbers
+
+
+def connect(
+    page: gr.Blocks,
+    tabs: gr.Tabs,
+    directions: Directions,
+    mappers: Mappers,
+    optimization: Optimization,
+    result: Result,
+    studio: StyleCLIP,
+    state: gr.State,
+    job: dict[str, Any],
+) -> None:
+    """Fill in the fields that the page's address names, and do the edit, where it takes one pass."""
+    fields = {
+        "direct": {
+            "target": directions.target,
+            "neutral": directions.neutral,
+            "strength": directions.strength,
+            "threshold": directions.threshold,
+        },
+        "map": {"mapper": mappers.name, "strength": mappers.strength},
+        "optimize": {
+            "prompt": optimization.words,
+            "steps": optimization.steps,
+            "l2": optimization.l2,
+            "identity": optimization.identity,
+        },
+    }
+    outputs = [tabs, *(field for named in fields.values() for field in named.values()), *result.picture]
+
+    @guard
+    def arrive(session: Session, request: gr.Request) -> Any:
+        asked = edit_of(request.query_params)
+        if asked is None:
+            return [gr.skip()] * len(outputs)
+        method, values = asked
+        session.go(session.here.origin)
+        source = session.here.latent
+        if method == "direct":
+            keep(session, source, studio.direct(source, **values))
+        elif method == "map":
+            keep(session, source, studio.map(source, **values))
+        filled = {fields[method][name]: value for name, value in values.items()}
+        pictures = dict(zip(result.picture, shown(session), strict=True))
+        return {tabs: gr.Tabs(selected=TABS[method])} | filled | pictures
+
+    settle(result, page.load(arrive, state, outputs, api_visibility="private", **job), state)
