@@ -18,8 +18,8 @@ from .optimization import Adam, Loss, State, learning_rate, optimize
 PHOTO_SIZE = 256  # pixels a side, at most, at which a picture is compared with the photo
 SCALES = (1, 4, 16)  # and areas of so many pixels a side of these
 PIXELS, IDENTITY, CLIP = 1.0, 0.1, 0.1  # weights of the terms
-REFINE_STEPS, REFINE_LR, REFINE_L2 = 40, 0.05, 1e-5
-TUNE_STEPS, TUNE_LR, RANK = 80, 0.01, 8
+REFINE_STEPS, REFINE_LR, REFINE_L2 = 40, 0.05, 1e-4
+TUNE_STEPS, TUNE_LR, RANK = 80, 0.03, 8
 
 
 @torch.no_grad()

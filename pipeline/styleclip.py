@@ -103,7 +103,7 @@ class StyleCLIP:
         photo, network = self._photo(face), self.family.identity
         if network is None:
             return None
-        images = torch.cat([photo, latent.draw(self.family.generator)])
+        images = torch.cat([photo, latent.draw(self.family.generator).clamp(-1, 1)])
         return 1 - identity_distance(*identity_features(network, images).split(1)).item()
 
     def refine(

@@ -5,6 +5,7 @@ import torch
 
 from pipeline import Latent
 from pipeline.errors import UserError
+from pipeline.latents import Tuning
 
 
 def same(a: Latent, b: Latent) -> bool:
@@ -41,3 +42,30 @@ def test_every_value_counts_in_the_digest():
     other = latent.w_plus.clone()
     other[0, 9, 31] = 1e-6
     assert not same(latent, Latent(other))
+
+
+def test_between_two_latents(studio):
+    a, b = studio.sample(1), studio.sample(2)
+    b = b.moved([torch.randn_like(s) for s in b.styles(studio.family.generator)])
+    assert torch.equal(a.towards(b, 0).w_plus, a.w_plus)
+    assert same(a.towards(b, 1), b)
+    assert all(
+        torch.equal(half, whole / 2) for half, whole in zip(a.towards(b, 0.5).style_step, b.style_step, strict=True)
+    )
+    assert all(
+        torch.equal(left, whole / 2) for left, whole in zip(b.towards(a, 0.5).style_step, b.style_step, strict=True)
+    )
+    torch.testing.assert_close(a.towards(b, 2).w_plus, 2 * b.w_plus - a.w_plus)
+    assert a.towards(studio.sample(2), 0.5).space == "w+"
+
+
+def test_between_latents_that_do_not_belong_together():
+    def tuned(value: float) -> Latent:
+        return Latent(torch.zeros(1, 10, 32), None, Tuning({"conv1": (torch.full((8, 2), value), torch.ones(2, 72))}))
+
+    plain = Latent(torch.zeros(1, 10, 32))
+    assert plain.towards(tuned(1), 0.5).digest() == tuned(1).towards(plain, 0.5).digest() == tuned(1).digest()
+    assert tuned(1).towards(tuned(1), 0.5).digest() == tuned(1).digest()
+    for other in (tuned(2), Latent(torch.zeros(1, 18, 512))):
+        with pytest.raises(UserError):
+            tuned(1).towards(other, 0.5)

@@ -101,8 +101,39 @@ def test_a_recipe_and_a_latent_file_repeat_an_edit_to_the_bit(studio, latent, tm
         assert again.latent.digest() == edit.latent.digest()
 
 
+def test_a_finished_edit_at_another_strength(studio, latent):
+    for edit in edits(studio, latent):
+        assert studio.adjust(latent, edit, 1.0).image.tobytes() == edit.image.tobytes()
+        assert studio.adjust(latent, edit, 0.0).image.tobytes() == studio.image(latent).tobytes()
+        adjusted = studio.adjust(latent, edit, 0.6)
+        again = studio.repeat(json.loads(json.dumps(adjusted.recipe)), latent)
+        assert again.image.tobytes() == adjusted.image.tobytes() != edit.image.tobytes()
+        assert again.recipe == adjusted.recipe
+        assert studio.adjust(latent, adjusted, 0.5).recipe["share"] == pytest.approx(0.3)
+        with pytest.raises(UserError, match="another face"):
+            studio.adjust(studio.sample(2), edit, 0.5)
+
+
+def test_twice_the_share_of_a_direction_is_twice_its_strength(studio, latent):
+    once, twice = (studio.direct(latent, *PAIR, strength=a, channels=5) for a in (1.0, 2.0))
+    adjusted = studio.adjust(latent, once, 2.0)
+    for ours, theirs in zip(adjusted.latent.style_step, twice.latent.style_step, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert adjusted.channels == 5
+
+
+def test_a_recipe_for_another_face(studio, latent):
+    other = studio.sample(2)
+    for edit in edits(studio, latent):
+        moved = studio.repeat(edit.recipe | {"share": 0.5}, other, anywhere=True)
+        assert moved.recipe == edit.recipe | {"source": other.digest(), "share": 0.5}
+        assert studio.repeat(moved.recipe, other).image.tobytes() == moved.image.tobytes()
+
+
 def test_recipes_that_do_not_fit_are_refused(studio, latent):
     recipe = studio.map(latent, "levels").recipe
+    (step,) = studio.optimize(latent, "a man", steps=1)
+    optimized = step.edit.recipe
     for wrong, source in [
         (recipe, None),
         (recipe, studio.sample(2)),
@@ -110,6 +141,17 @@ def test_recipes_that_do_not_fit_are_refused(studio, latent):
         (recipe | {"method": "wish"}, latent),
         ({"method": "map"}, latent),
         ("recipe", latent),
+        (recipe | {"method": ["map"]}, latent),
+        (recipe | {"parameters": None}, latent),
+        (recipe | {"parameters": {"mapper": "levels"}}, latent),
+        (recipe | {"parameters": {"mapper": "levels", "strength": "0.1"}}, latent),
+        (recipe | {"parameters": {"mapper": "levels", "strength": float("nan")}}, latent),
+        (recipe | {"parameters": {"mapper": "levels", "strength": 10**400}}, latent),
+        (recipe | {"parameters": {"mapper": "levels", "strength": 0.1, "prompt": "a"}}, latent),
+        (recipe | {"share": "half"}, latent),
+        (recipe | {"taken": 2}, latent),
+        (optimized | {"taken": 0}, latent),
+        (optimized | {"parameters": optimized["parameters"] | {"space": "z"}}, latent),
     ]:
         with pytest.raises(UserError):
             studio.repeat(wrong, source)

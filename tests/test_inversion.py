@@ -1,0 +1,145 @@
+"""Closer to the photo: refining the code, tuning the generator for one face, and what becomes of the shared one."""
+
+import pytest
+import torch
+
+from pipeline import Latent, StyleCLIP
+from pipeline.errors import UserError
+from pipeline.inversion import photo_square, pixel_distance
+from pipeline.latents import Tuning
+
+STEPS = 8
+PAIR = ("face with blonde hair", "face with hair")
+
+
+@pytest.fixture(scope="module")
+def face(studio, photo):
+    return studio.align(photo)[0]
+
+
+@pytest.fixture(scope="module")
+def latent(studio, face):
+    return studio.invert(face)
+
+
+@pytest.fixture(scope="module")
+def tuned(studio, latent, face):
+    *_, last = studio.tune(latent, face, steps=STEPS)
+    return last.latent
+
+
+def distance(studio, latent, face):
+    return pixel_distance(latent.draw(studio.family.generator), photo_square(face.image, 64, 64)).item()
+
+
+@pytest.mark.parametrize("method", ["refine", "tune"])
+def test_the_picture_comes_closer_to_the_photo(studio, latent, face, method):
+    steps = list(getattr(studio, method)(latent, face, steps=STEPS, preview=16))
+    assert [step.index for step in steps] == list(range(1, STEPS + 1))
+    assert steps[0].image.size == (16, 16)
+    assert steps[-1].image.size == (64, 64)
+    terms = {"pixels", "clip", "identity", "total"}
+    assert set(steps[-1].losses) == (terms | {"l2"} if method == "refine" else terms)
+    assert steps[-1].losses["total"] < steps[0].losses["total"]
+    assert distance(studio, steps[-1].latent, face) < distance(studio, latent, face)
+    assert studio.image(steps[-1].latent).tobytes() == steps[-1].edit.image.tobytes()
+
+
+def test_a_drawn_face_keeps_more_of_the_person(drawn_faces):
+    demo, photo = StyleCLIP.from_pretrained("demo", "cpu"), drawn_faces[0][3]
+    latent = demo.invert(photo)
+    *_, refined = demo.refine(latent, photo, steps=6)
+    *_, tuned = demo.tune(latent, photo, steps=6)
+    before = demo.likeness(latent, photo)
+    for step in (refined, tuned):
+        assert demo.likeness(step.latent, photo) > before + 0.3 * (1 - before)
+
+
+def test_likeness_is_a_cosine_and_one_for_the_same_picture(studio, latent, face, monkeypatch):
+    assert -1 <= studio.likeness(latent, face) < 0.999
+    assert studio.likeness(latent, studio.image(latent)) == pytest.approx(1, abs=0.01)
+    monkeypatch.setattr(studio.family, "identity", None)
+    assert studio.likeness(latent, face) is None
+    (step,) = studio.refine(latent, face, steps=1)
+    assert "identity" not in step.losses
+
+
+def test_bad_input_is_said_before_the_first_step(studio, latent, face, photo):
+    for method in (studio.refine, studio.tune):
+        with pytest.raises(UserError, match="step"):
+            method(latent, face, steps=0)
+        with pytest.raises(UserError, match="square"):
+            method(latent, photo)
+        with pytest.raises(UserError, match="another model"):
+            method(Latent(torch.zeros(1, 18, 512)), face)
+
+
+def test_refining_and_tuning_need_the_photo_to_be_repeated(studio, latent, face):
+    (refined,), (tuned,) = studio.refine(latent, face, steps=1), studio.tune(latent, face, steps=1)
+    for step in (refined, tuned):
+        with pytest.raises(UserError, match="photo"):
+            studio.repeat(step.edit.recipe, latent)
+
+
+def test_tuning_leaves_the_pivot_and_the_shared_generator_alone(studio, latent, face):
+    before = studio.image(latent).tobytes()
+    run = studio.tune(latent, face, steps=3)
+    for step in run:
+        assert torch.equal(step.latent.w_plus, latent.w_plus)
+        assert studio.image(latent).tobytes() == before
+        assert studio.image(step.latent).tobytes() == step.edit.image.tobytes() != before
+    assert torch.is_grad_enabled()
+    assert not any(p.requires_grad for p in studio.family.generator.parameters())
+
+
+def test_a_tuned_latent_in_a_file(studio, tuned, tmp_path):
+    tuned.save(tmp_path / "tuned.safetensors")
+    loaded = Latent.load(tmp_path / "tuned.safetensors")
+    assert loaded.digest() == tuned.digest() != Latent(tuned.w_plus).digest()
+    assert studio.image(loaded).tobytes() == studio.image(tuned).tobytes()
+
+
+def test_edits_carry_the_tuning_along(studio, tuned, face):
+    edits = [
+        studio.direct(tuned, *PAIR),
+        studio.map(tuned, "levels"),
+        studio.map(tuned, "stylespace"),
+        *(step.edit for step in studio.optimize(tuned, "a man", steps=1, noise=0.5)),
+        *(step.edit for step in studio.optimize(tuned, "a man", steps=1, space="s")),
+        *(step.edit for step in studio.refine(tuned, face, steps=1)),
+    ]
+    for edit in edits:
+        assert edit.latent.tuning is tuned.tuning
+        untuned = Latent(edit.latent.w_plus, edit.latent.style_step)
+        assert edit.image.tobytes() == studio.image(edit.latent).tobytes() != studio.image(untuned).tobytes()
+    assert studio.repeat(edits[0].recipe, tuned).image.tobytes() == edits[0].image.tobytes()
+    with pytest.raises(UserError, match="another face"):
+        studio.repeat(edits[0].recipe, Latent(tuned.w_plus))
+
+
+def test_tuning_goes_on_from_a_tuning(studio, tuned, face):
+    further, *_ = studio.tune(tuned, face, steps=1)
+    assert distance(studio, further.latent, face) == pytest.approx(distance(studio, tuned, face), rel=0.2)
+
+
+def test_a_tuning_of_another_generator_is_refused(studio, latent):
+    wrong = Tuning({"conv1": (torch.zeros(512, 4), torch.zeros(4, 4608))})
+    with pytest.raises(UserError, match="another model"):
+        studio.image(Latent(latent.w_plus, None, wrong))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_tuned_generator_has_the_gradients_of_one_with_those_weights(seeded_registry, tuned, dtype):
+    changed, plain = (
+        StyleCLIP.from_pretrained("seeded", "cpu", dtype, seeded_registry).family.generator for _ in range(2)
+    )
+    for name, (left, right) in tuned.tuning.factors.items():
+        weight = changed.get_submodule(name).conv.weight
+        weight.data = weight + (left @ right).view_as(weight)
+    results = []
+    for generator, tuning in ((changed, None), (plain, tuned.tuning.factors)):
+        styles = [s.requires_grad_() for s in tuned.styles(plain)]
+        image = generator.synthesize(styles, tuning=tuning)
+        results.append([image, *torch.autograd.grad(image.square().mean(), styles)])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs)
