@@ -38,6 +38,11 @@ def bar(words: str, share: float | None = None) -> str:
     )
 
 
+def in_line(place: int) -> str:
+    """A bar for a job that waits for `place` others."""
+    return bar(f"In line: {place} {'job is' if place == 1 else 'jobs are'} before yours")
+
+
 def arriving(sources: Sequence[Source], stopped: Callable[[], bool]) -> Iterator[str]:
     """Fetch files one after the other and yield bars while they come.
 

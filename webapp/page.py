@@ -20,8 +20,8 @@ from webapp.theme import CSS, theme
 TITLE = "StyleCLIP Studio"
 AN_HOUR = 3600
 TRAINING_MINUTES = 10.0
-JOB: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "studio", "show_progress": "hidden"}
-"""Queue settings of everything that computes: one at a time, whoever asks."""
+JOB: dict[str, Any] = {"concurrency_limit": 32, "concurrency_id": "studio", "show_progress": "hidden"}
+"""Queue settings of everything that computes: webapp.turns says whose turn it is, so that edits can meet there."""
 
 LAUNCH: dict[str, Any] = {
     "theme": theme(),
@@ -72,10 +72,13 @@ def build(
         nonlocal lent
         if name == lent.family.name:
             return
-        fresh = Lent(load(name))
-        with ThreadPoolExecutor(1) as elsewhere:  # in the thread of a handler, Gradio makes updates of components
-            replace(page, elsewhere.submit(_drawn, fresh, switch, training_minutes).result())
-        lent.take_back()
+        with lent.turns.in_line() as before:
+            while before():
+                pass
+            fresh = Lent(load(name))
+            with ThreadPoolExecutor(1) as elsewhere:  # in the thread of a handler, Gradio makes updates of components
+                replace(page, elsewhere.submit(_drawn, fresh, switch, training_minutes).result())
+            lent.take_back()
         lent = fresh
 
     page = _drawn(lent, switch if load else None, training_minutes)
@@ -119,8 +122,13 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
                         with gr.Column(elem_id="take-home"):
                             gr.HTML("<h2>Before and after</h2>")
                             result_panel = result.layout(session, pictures)
+                            history_panel = history.layout(session)
                             takehome_panel = takehome.layout()
-                    history_panel = history.layout(session)
+                    with gr.Row(elem_id="history"):
+                        with gr.Column(scale=0, min_width=64):
+                            history_panel.undo.render()
+                            history_panel.redo.render()
+                        history_panel.strip.render()
         result_panel.followers.append((history.drawn, history_panel.all))
         result_panel.followers.append((takehome.drawn, takehome_panel.all))
         history.connect(history_panel, result_panel, studio, state, JOB)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -13,7 +12,12 @@ import torch
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from webapp.gpu import CALLS, RUNS
-from webapp.turns import Turns
+from webapp.turns import Run, Turns
+
+TOGETHER = frozenset({"direct", "map", "image"})  # short edits, whose pictures the studio draws as one batch
+
+
+CHANGED = "The model was changed meanwhile, so this face is no longer known; the page starts anew."
 
 
 class Lent:
@@ -30,23 +34,26 @@ class Lent:
 
     def __getattr__(self, name: str) -> Any:
         if self._studio is None:
-            raise UserError("The model was changed meanwhile, so this face is no longer known; the page starts anew.")
+            raise UserError(CHANGED)
         attribute = getattr(self._studio, name)
         if name in CALLS:
-            return partial(self._call, attribute)
-        return partial(self._run, attribute) if name in RUNS else attribute
+            return partial(self._call, attribute, self.turns.edit if name in TOGETHER else self.turns.alone)
+        return partial(self._run, name) if name in RUNS else attribute
 
-    def _call(self, method: Any, *args: Any, **kwargs: Any) -> Any:
-        with self.turns.edit():
+    def _call(self, method: Any, turn: Any, *args: Any, **kwargs: Any) -> Any:
+        with turn():
             return method(*args, **kwargs)
 
-    def _run(self, method: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        """Checks the arguments at once, as the studio does."""
-        return self._steps(method(*args, **kwargs))
+    def _run(self, name: str, *args: Any, **kwargs: Any) -> Run:
+        """Checks the arguments at once, as the studio does; who waits in line keeps nothing of the model meanwhile."""
+        getattr(self._studio, name)(*args, **kwargs)
 
-    def _steps(self, run: Iterator[Any]) -> Iterator[Any]:
-        with self.turns.edit():
-            yield from run
+        def start() -> Any:
+            if self._studio is None:
+                raise UserError(CHANGED)
+            return getattr(self._studio, name)(*args, **kwargs)
+
+        return Run(self.turns, start)
 
     def take_back(self) -> None:
         """Let go of the studio, and of the memory of its models."""

@@ -54,38 +54,38 @@ def drawn(session: Session) -> tuple[Any, ...]:
 
 
 def layout(session: Session) -> History:
-    """Draw the panel with what the session starts with."""
+    """Draw the fields of the current picture; the page puts the strip and its two buttons below, with `render`."""
     here = session.here
-    with gr.Column(elem_id="history"):
-        strip = gr.Gallery(
-            value=[(shot.thumb, shot.title) for shot in session.shots],
-            selected_index=len(session.shots) - 1,
-            label="Your edits",
-            show_label=False,
-            columns=8,
-            allow_preview=False,
-            buttons=[],
-            container=False,
-            elem_id="strip",
-            elem_classes="thumbs captioned",
-        )
-        with gr.Row(elem_classes="actions"):
-            undo = gr.Button("Undo", interactive=bool(session.back), size="sm", elem_id="undo")
-            redo = gr.Button("Redo", interactive=False, size="sm", elem_id="redo")
-            name = gr.Textbox(here.title, label="Name", max_length=LONGEST_TITLE, min_width=140, elem_id="shot-name")
-            titles = [(f"{number}. {shot.title}", number) for number, shot in enumerate(session.shots, 1)]
-            compared = gr.Dropdown(titles, value=1, label="Compare with", min_width=140, elem_id="compare")
-            share = gr.Slider(
-                0,
-                STRONGEST,
-                100,
-                step=1,
-                label="Strength of this edit, %",
-                interactive=bool(here.recipes),
-                buttons=[],
-                min_width=180,
-                elem_id="share",
-            )
+    titles = [(f"{number}. {shot.title}", number) for number, shot in enumerate(session.shots, 1)]
+    share = gr.Slider(
+        0,
+        STRONGEST,
+        100,
+        step=1,
+        label="Strength of this edit, %",
+        interactive=bool(here.recipes),
+        buttons=[],
+        min_width=180,
+        elem_id="share",
+    )
+    with gr.Row(elem_id="this-edit"):
+        name = gr.Textbox(here.title, label="Name", max_length=LONGEST_TITLE, min_width=140, elem_id="shot-name")
+        compared = gr.Dropdown(titles, value=1, label="Compare with", min_width=140, elem_id="compare")
+    strip = gr.Gallery(
+        value=[(shot.thumb, shot.title) for shot in session.shots],
+        selected_index=len(session.shots) - 1,
+        label="Your edits",
+        show_label=False,
+        columns=8,
+        allow_preview=False,
+        buttons=[],
+        container=False,
+        render=False,
+        elem_id="strip",
+        elem_classes="thumbs captioned",
+    )
+    undo = gr.Button("Undo", interactive=bool(session.back), size="sm", render=False, elem_id="undo")
+    redo = gr.Button("Redo", interactive=False, size="sm", render=False, elem_id="redo")
     return History(strip, undo, redo, name, compared, share)
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline import StyleCLIP
 from pipeline.errors import UserError
+from webapp.arrival import bar, in_line
 from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.lossplot import progress
 from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.session import Session
+from webapp.stage import Lent
 
 REDRAW_EVERY = 0.25  # seconds between two pictures sent to the browser
 PREVIEW = 256  # pixels of these pictures
@@ -53,7 +54,7 @@ def connect(
     inversion: gr.Image,
     note: gr.HTML,
     result: Result,
-    studio: StyleCLIP,
+    studio: Lent,
     state: gr.State,
     job: dict[str, Any],
 ) -> None:
@@ -66,17 +67,23 @@ def connect(
             if not session.faces:
                 raise UserError("There is no photo that this face could be more like; please choose one.")
             face, nothing = session.faces[session.which].face(), [gr.skip()] * len(result.picture)
-            yield gr.Button(visible=True), gr.skip(), gr.skip(), gr.skip(), *nothing
+            yield gr.Button(visible=True), bar("Starting"), gr.skip(), gr.skip(), *nothing
+            steps = getattr(studio, method)(origin.latent, face, preview=PREVIEW)
+            for place in steps.places():
+                if session.stop:
+                    raise UserError("Stopped; the face is as it was.")
+                yield gr.skip(), in_line(place), gr.skip(), gr.skip(), *nothing
             began = drawn = time.monotonic()
-            for step in getattr(studio, method)(origin.latent, face, preview=PREVIEW):
+            for step in steps:
                 if session.stop:
                     break
                 now = time.monotonic()
                 if now - drawn > REDRAW_EVERY:
                     drawn = now
-                    bar = progress(step.index, step.total, (now - began) / step.index * (step.total - step.index))
-                    yield gr.skip(), bar, on_screen(step.image), gr.skip(), *nothing
+                    told = progress(step.index, step.total, (now - began) / step.index * (step.total - step.index))
+                    yield gr.skip(), told, on_screen(step.image), gr.skip(), *nothing
             session.add(step.latent, step.edit.image, title, f"{step.index} steps")
+            session.compared = origin
             told = f'<p class="note" role="status">{in_words(studio.likeness(step.latent, face))}</p>'
             yield gr.Button(visible=False), "", session.here.picture, told, *shown(session)
 
