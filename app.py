@@ -1,5 +1,4 @@
-"""Start the studio: `python app.py [--model NAME] [--share] [--auth USER:PASSWORD] [--mcp]`; also what a Space runs, see
-docs/spaces.md.
+"""Start the studio: `python app.py [--model NAME] [--share]`; also what a Space runs, see docs/spaces.md.
 
 The model family is STYLECLIP_MODEL's where --model is not given; host and port go by Gradio's own conventions
 (GRADIO_SERVER_NAME, GRADIO_SERVER_PORT). The page has a menu to change the model, except with --share and on a Space.
@@ -60,6 +59,8 @@ def main() -> None:
     )
     parser.add_argument("--mcp", action="store_true", help="also serve the endpoints as MCP tools, see docs/api.md")
     options = parser.parse_args()
+    if options.mcp and options.auth:
+        parser.error("--mcp and --auth exclude each other: Gradio's MCP server knows no login; let a proxy ask for it")
     if options.mcp and importlib.util.find_spec("mcp") is None:
         parser.error("--mcp needs a package more: pip install -r requirements-mcp.txt")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")

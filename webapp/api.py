@@ -16,7 +16,7 @@ from typing import Any, Literal
 import gradio as gr
 import torch
 from gradio.utils import get_upload_folder, is_in_or_equal
-from gradio_client.utils import is_file_obj_with_meta, is_http_url_like
+from gradio_client.utils import is_file_obj_with_meta
 from PIL import Image
 
 from pipeline import Edit, Face, Latent
@@ -24,6 +24,7 @@ from pipeline.downloads import fetch
 from pipeline.edits import Step
 from pipeline.errors import UserError
 from pipeline.faces import open_photo
+from webapp import addresses
 from webapp.files import new_file
 from webapp.guard import guard
 from webapp.panels.photo import MAX_BYTES, TRUNCATION
@@ -237,6 +238,7 @@ def connect(studio: Lent, job: dict[str, Any]) -> None:
     """Add the endpoints to the page being built. `job` holds the queue settings of everything that computes."""
     queue = {name: value for name, value in job.items() if name in ("concurrency_limit", "concurrency_id")}
     programs = Programs(studio)
+    addresses.bound()
     for name, answer in ANSWERS.items():
         gr.api(_endpoint(getattr(programs, name), answer), api_name=name, **queue)
 
@@ -257,7 +259,7 @@ def _uploaded(file: Any) -> Path:
     if not isinstance(file, dict) or not is_file_obj_with_meta(file) or not isinstance(file["path"], str):
         raise UserError("Please send a file; with gradio_client, as handle_file(path).")
     path = Path(file["path"])
-    if is_http_url_like(file["path"]) or not is_in_or_equal(path, get_upload_folder()) or not path.is_file():
+    if not is_in_or_equal(path, get_upload_folder()) or not path.is_file():
         raise UserError("This file is not on the server, or no longer; please send it again.")
     if path.stat().st_size > MAX_BYTES:
         raise UserError(f"This file is too large; please send one of at most {MAX_BYTES // 2**20} MB.")
@@ -268,7 +270,8 @@ def _latent(path: Path) -> Latent:
     if path.stat().st_size > LATENT_BYTES:
         raise UserError("This file is too large for a latent; please choose one that was saved by this studio.")
     latent = Latent.load(path)
-    if not all(bool(torch.isfinite(values).all()) for values in (latent.w_plus, *(latent.style_step or ()))):
+    tuned = latent.tuning.tensors().values() if latent.tuning else ()
+    if not all(bool(torch.isfinite(values).all()) for values in (latent.w_plus, *(latent.style_step or ()), *tuned)):
         raise UserError("This latent holds numbers that are none; please choose one that was saved by this studio.")
     return latent
 

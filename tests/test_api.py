@@ -1,0 +1,332 @@
+"""The endpoints for programs: every example of docs/api.md, what they refuse, --auth and --mcp."""
+
+import asyncio
+import contextlib
+import io
+import re
+import shutil
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import gradio as gr
+import httpx
+import numpy as np
+import pytest
+import safehttpx
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+from PIL import Image, ImageChops
+
+import app
+from pipeline import Latent, StyleCLIP
+from tests.programs import as_file, posted, served, uploaded
+from webapp import addresses, api
+from webapp.panels.photo import EXAMPLES
+
+DOCS = Path(__file__).parents[1] / "docs" / "api.md"
+MAKER = ("maker", "secret")
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return StyleCLIP.from_pretrained("demo", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def url(demo):
+    with served(demo, mcp_server=True) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def program(url):
+    return Client(url, verbose=False, httpx_kwargs={"timeout": 60})
+
+
+@pytest.fixture(scope="module")
+def raw():
+    with httpx.Client(timeout=60) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def latent(program):
+    _, latent, _ = program.predict(seed=3, api_name="/sample")
+    return handle_file(latent)
+
+
+def test_the_examples_of_the_docs_work_as_they_stand(demo, url, tmp_path, monkeypatch, capsys):
+    """Run in order in one place; what one prints is what the docs say it prints."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(EXAMPLES[0], "photo.png")
+    text, names = DOCS.read_text(encoding="utf-8"), {"__name__": "docs"}
+    examples = re.findall(r"```python\n(.*?)```\n(?:```text\n(.*?)```)?", text, re.DOTALL)
+    with served(demo, auth=MAKER) as guarded:
+        for code, said in examples:
+            code = code.replace("http://localhost:7860/", url).replace("http://localhost:7860", url)
+            exec(code.replace("https://studio.example.org", guarded), names)
+            assert re.sub(r".*\r", "", capsys.readouterr().out) == said  # of a line that is written over, the last
+    documented = set(re.findall(r'api_name="(/\w+)"', text))
+    assert documented == {f"/{name}" for name in api.ANSWERS}
+
+
+def test_every_parameter_is_described(url):
+    for name, tool in asyncio.run(_tools(url)).items():
+        assert tool.description and all(field.get("description") for field in tool.inputSchema["properties"].values())
+        assert name in api.ANSWERS
+        assert all({"type", "oneOf"} & set(field) for field in tool.inputSchema["properties"].values())
+
+
+async def _tools(url):
+    async with (
+        streamable_http_client(f"{url}gradio_api/mcp/") as (read, write, _),
+        ClientSession(read, write) as session,
+    ):
+        await session.initialize()
+        return {tool.name: tool for tool in (await session.list_tools()).tools}
+
+
+async def _called(url, tool, **fields):
+    async with (
+        streamable_http_client(f"{url}gradio_api/mcp/") as (read, write, _),
+        ClientSession(read, write) as session,
+    ):
+        await session.initialize()
+        return await session.call_tool(tool, fields)
+
+
+@pytest.mark.parametrize(
+    ("tool", "fields", "sentence"),
+    [
+        ("align", {"photo": "/etc/passwd"}, "Invalid file data"),
+        ("align", {"photo": as_file("/etc/passwd")}, "validation error"),
+        ("align", {"photo": "data:image/png;base64,AAAA", "which": as_file("/etc/passwd")}, "validation error"),
+        ("align", {"photo": "data:image/png;base64,AAAA"}, "could not be read"),
+        ("sample", {"seed": -1}, "whole number"),
+    ],
+)
+def test_a_tool_tells_what_is_wrong(url, tool, fields, sentence):
+    answer = asyncio.run(_called(url, tool, **fields))
+    assert answer.isError and sentence in answer.content[0].text
+
+
+def test_a_program_and_the_library_get_the_same(program, demo, latent):
+    picture, code, edit = program.predict(
+        target="face with glasses", photo=handle_file(EXAMPLES[1]), threshold=0.1, api_name="/direct"
+    )
+    wanted = demo.direct(demo.invert(demo.align(EXAMPLES[1])[0]), "face with glasses", "face", threshold=0.1)
+    np.testing.assert_array_equal(Image.open(picture), wanted.image)
+    assert Latent.load(code).digest() == wanted.latent.digest()
+    assert edit["recipe"] == wanted.recipe and edit["channels"] == wanted.channels
+
+
+def test_programs_do_not_meet(url, program, latent):
+    """Nothing is kept from one call to the next, whoever makes it."""
+    first = program.predict(target="smiling face", latent=latent, api_name="/direct")
+    other = Client(url, verbose=False)
+    other.predict(seed=5, api_name="/sample")
+    with pytest.raises(AppError, match="either a photo or a latent"):
+        program.predict(target="smiling face", api_name="/direct")
+    again = other.predict(target="smiling face", latent=latent, api_name="/direct")
+    assert Path(first[0]).read_bytes() == Path(again[0]).read_bytes() and first[2] == again[2]
+
+
+def test_a_run_streams_and_ends_with_the_result(program, latent, monkeypatch):
+    monkeypatch.setattr(api, "PREVIEW_EVERY", 0.0)
+    job = program.submit(prompt="smiling face", latent=latent, steps=4, api_name="/optimize")
+    *previews, (picture, code, last) = list(job)
+    assert [state["step"] for _, _, state in previews] == [1, 2, 3]
+    assert all(Path(preview).suffix == ".jpg" and code is None for preview, code, _ in previews)
+    assert Image.open(picture).format == "PNG" and Latent.load(code).space == "w+" and last["step"] == 4
+    assert last["recipe"]["taken"] == 4 and last["notes"] == []
+
+
+def test_a_run_that_takes_too_long_ends_with_what_it_has(program, latent, monkeypatch):
+    monkeypatch.setattr(api, "LONGEST_RUN", 0.0)
+    picture, _, state = program.predict(prompt="smiling face", latent=latent, steps=50, api_name="/optimize")
+    assert Path(picture).exists() and state["step"] < 50
+    assert f"after step {state['step']} of 50" in state["notes"][-1]
+
+
+def test_several_faces(program, tmp_path):
+    couple, (one, other) = Image.new("RGB", (800, 320), "grey"), map(Image.open, EXAMPLES[:2])
+    couple.paste(one.resize((300, 300)), (10, 10))
+    couple.paste(other.resize((240, 240)), (500, 40))
+    photo, changed = handle_file(_saved(couple, tmp_path / "couple.png")), set()
+    red = handle_file(_saved(Image.new("RGB", (256, 256), "red"), tmp_path / "red.png"))
+    for which in (0, 1):
+        crop, found = program.predict(photo=photo, which=which, api_name="/align")
+        whole, _ = program.predict(photo=photo, edited=red, which=which, api_name="/paste")
+        assert found == {"faces": 2} and Image.open(crop).size == (256, 256)
+        left, top, right, bottom = ImageChops.difference(Image.open(whole), couple).getbbox()
+        assert right < 400 or left > 400
+        assert Image.open(whole).getpixel(((left + right) // 2, (top + bottom) // 2)) == (255, 0, 0)
+        changed.add(left > 400)
+    assert changed == {False, True}
+    with pytest.raises(AppError, match="`which` is a whole number from 0 to 1"):
+        program.predict(photo=photo, which=2, api_name="/align")
+
+
+def _saved(image, path, **options):
+    image.save(path, **options)
+    return path
+
+
+def test_nothing_that_a_camera_noted_goes_out(program, tmp_path):
+    exif = Image.Exif()
+    exif[0x010F] = "The Camera"
+    exif.get_ifd(0x8825)[1] = "N"
+    path = _saved(Image.open(EXAMPLES[0]).convert("RGB"), tmp_path / "a.jpg", exif=exif, comment=b"The Camera")
+    photo = handle_file(path)
+    crop, _ = program.predict(photo=photo, api_name="/align")
+    picture, _, _ = program.predict(photo=photo, api_name="/invert")
+    whole, _ = program.predict(photo=photo, edited=handle_file(picture), api_name="/paste")
+    for given in (crop, picture, whole):
+        assert b"Camera" in path.read_bytes() and b"Camera" not in Path(given).read_bytes()
+        assert not Image.open(given).info and not Image.open(given).getexif()
+
+
+HERE = str(Path(__file__).resolve())
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", HERE, str(EXAMPLES[0]), "../../etc/passwd", "/proc/self/environ"])
+def test_no_file_of_the_server_is_read(url, raw, path):
+    for claimed in (as_file(path), {"path": path}, path, [path], as_file(f"{url}gradio_api/file={path}")):
+        for name, fields in (("align", {"photo": claimed}), ("direct", {"target": "smiling face", "latent": claimed})):
+            event, said = posted(raw, url, name, **fields)
+            assert event == "error" and "root:" not in said
+    assert raw.get(f"{url}gradio_api/file={path}").status_code in (403, 404)
+
+
+def test_a_latent_that_is_none_gets_a_sentence(url, raw, program, latent, tmp_path):
+    code = Latent.load(latent["path"])
+    bad = {
+        "nan": Latent(code.w_plus * float("nan")),
+        "infinite": Latent(code.w_plus / 0),
+        "short": Latent(code.w_plus[:, :3]),
+        "doubles": Latent(code.w_plus.double()),
+        "steps": Latent(code.w_plus, (code.w_plus[:, 0].clone(),)),
+        "large": Latent(code.w_plus.repeat(1, 2000, 1)),
+    }
+    for name, wrong in bad.items():
+        wrong.save(tmp_path / name)
+        file = uploaded(raw, url, (tmp_path / name).read_bytes())
+        event, said = posted(raw, url, "direct", target="old face", latent=file)
+        assert event == "error" and "latent" in said, (name, said)
+
+
+def test_both_a_photo_and_a_latent_are_one_too_many(program, latent):
+    with pytest.raises(AppError, match="not both"):
+        program.predict(mapper="smiling", photo=handle_file(EXAMPLES[0]), latent=latent, api_name="/map")
+    with pytest.raises(AppError, match="not both"):
+        program.predict(target="old face", latent=latent, threshold=0.1, channels=9, api_name="/direct")
+
+
+# Addresses instead of files
+
+
+@pytest.fixture(scope="module")
+def elsewhere():
+    """A server that stands for one on the web."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(302 if self.path == "/inside" else 200)
+            if self.path == "/inside":
+                self.send_header("Location", "http://inside.example/")
+            self.end_headers()
+            content = EXAMPLES[0].read_bytes()
+            with contextlib.suppress(OSError):
+                self.wfile.write(content * 20_000 if self.path == "/large" else content)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://photos.example:{server.server_port}"
+    server.shutdown()
+
+
+def test_an_address_is_fetched_within_bounds(url, raw, elsewhere, monkeypatch):
+    async def validate(host):
+        if host != "photos.example":
+            raise ValueError("not public")
+        return "127.0.0.1"
+
+    monkeypatch.setattr(safehttpx, "async_validate_url", validate)
+    monkeypatch.setattr(addresses, "MAX_BYTES", 2**20)
+    event, said = posted(raw, url, "align", photo=as_file(f"{elsewhere}/photo.png"))
+    assert event == "complete" and '"faces": 1' in said
+    for path, sentence in (("/large", "too large"), ("/inside", "Nothing could be fetched")):
+        event, said = posted(raw, url, "align", photo=as_file(elsewhere + path))
+        assert event == "error" and sentence in said
+
+
+@pytest.mark.parametrize(
+    "address", ["http://localhost:1/a.png", "http://127.0.0.1/", "http://169.254.169.254/", "http://"]
+)
+def test_an_address_inside_is_not_fetched(url, raw, address):
+    event, said = posted(raw, url, "align", photo=as_file(address))
+    assert event == "error" and ("Nothing could be fetched" in said or "send it again" in said)
+
+
+# The command line
+
+
+def started(monkeypatch, demo, *arguments):
+    """What app.py launches with: its page is one of endpoints only, and left running."""
+    launched = {}
+
+    def launch(page, **options):
+        launched.update(options)
+
+    with gr.Blocks() as page:
+        pass
+    monkeypatch.setattr(app.StyleCLIP, "from_pretrained", lambda *_: demo)
+    monkeypatch.setattr(app, "build", lambda *_: page)
+    monkeypatch.setattr(gr.Blocks, "launch", launch)
+    monkeypatch.setattr(sys, "argv", ["app.py", *arguments])
+    app.main()
+    return launched
+
+
+def test_the_name_and_the_password(monkeypatch, demo):
+    assert started(monkeypatch, demo)["auth"] is None and not started(monkeypatch, demo)["mcp_server"]
+    assert started(monkeypatch, demo, "--auth", "maker:se:cret")["auth"] == ("maker", "se:cret")
+    monkeypatch.setenv("STYLECLIP_AUTH", "maker:secret")
+    assert started(monkeypatch, demo)["auth"] == MAKER
+    assert started(monkeypatch, demo, "--auth", "other:word")["auth"] == ("other", "word")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--auth", "secret"), ("--auth", ":secret"), ("--mcp", "--auth", "maker:secret")]
+)
+def test_a_command_line_that_would_not_protect_is_refused(monkeypatch, demo, capsys, arguments):
+    with pytest.raises(SystemExit):
+        started(monkeypatch, demo, *arguments)
+    said = capsys.readouterr().err
+    assert "error:" in said and "secret" not in said.replace("maker:secret", "").partition("error:")[2]
+
+
+def test_mcp_is_only_there_when_asked_for(monkeypatch, demo, capsys):
+    assert started(monkeypatch, demo, "--mcp")["mcp_server"] is True
+    monkeypatch.setattr(app.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        started(monkeypatch, demo, "--mcp")
+    assert "requirements-mcp.txt" in capsys.readouterr().err
+
+
+def test_who_has_no_password_gets_nothing(demo, raw):
+    with served(demo, auth=MAKER) as url:
+        with pytest.raises(ValueError, match="login"):
+            Client(url, verbose=False)
+        assert raw.get(f"{url}config").status_code == 401
+        assert posted(raw, url, "mappers")[0] == "401"
+        assert raw.post(f"{url}gradio_api/upload", files={"files": io.BytesIO(b"x")}).status_code == 401
+        with httpx.Client(base_url=url) as wrong:
+            assert wrong.post("login", data={"username": "maker", "password": "wrong"}).status_code == 400
