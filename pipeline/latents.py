@@ -98,19 +98,21 @@ class Latent:
         Its tuning is that of both, or of the one that is tuned. Raises UserError where the two are of different models,
         or tuned differently.
         """
-        if self.w_plus.shape != other.w_plus.shape:
+        steps = [[s.shape for s in latent.style_step] for latent in (self, other) if latent.style_step]
+        if self.w_plus.shape != other.w_plus.shape or any(shapes != steps[0] for shapes in steps):
             raise UserError("These two latents were made with different models; please take two of the same model.")
-        if self.tuning and other.tuning and self.tuning.digest() != other.tuning.digest():
+        tunings = [t for t in (self.tuning, other.tuning) if t]
+        if tunings and tunings[0] is not tunings[-1] and tunings[0].digest() != tunings[-1].digest():
             raise UserError("The generator was tuned differently for these two faces; please take two of one face.")
         step = None
-        if self.style_step or other.style_step:
+        if steps:
             starts, ends = (
                 latent.style_step or [torch.zeros_like(s) for s in self.style_step or other.style_step]
                 for latent in (self, other)
             )
             step = tuple(torch.lerp(a, b, share) for a, b in zip(starts, ends, strict=True))
         w_plus = torch.lerp(self.w_plus, other.w_plus, share)
-        return Latent(w_plus, step, self.tuning or other.tuning)
+        return Latent(w_plus, step, tunings[0] if tunings else None)
 
     def moved(self, step: list[Tensor]) -> "Latent":
         """The latent a step in StyleSpace further, `step` being one (1, C_i) tensor per vector of S."""

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from PIL import Image
 
 from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
@@ -62,6 +63,14 @@ def test_likeness_is_a_cosine_and_one_for_the_same_picture(studio, latent, face,
     assert studio.likeness(latent, face) is None
     (step,) = studio.refine(latent, face, steps=1)
     assert "identity" not in step.losses
+
+
+def test_a_wide_picture_is_black_above_and_below():
+    square = photo_square(Image.new("RGB", (640, 480), "white"), 64, 48)
+    assert square.shape == (1, 3, 64, 64)
+    assert (square[..., 8:56, :] == 1).all()
+    assert (square[..., :8, :] == -1).all()
+    assert (square[..., 56:, :] == -1).all()
 
 
 def test_bad_input_is_said_before_the_first_step(studio, latent, face, photo):

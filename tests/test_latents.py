@@ -66,6 +66,9 @@ def test_between_latents_that_do_not_belong_together():
     plain = Latent(torch.zeros(1, 10, 32))
     assert plain.towards(tuned(1), 0.5).digest() == tuned(1).towards(plain, 0.5).digest() == tuned(1).digest()
     assert tuned(1).towards(tuned(1), 0.5).digest() == tuned(1).digest()
+    short = plain.moved([torch.zeros(1, 8)])
+    with pytest.raises(UserError):
+        short.towards(plain.moved([torch.zeros(1, 16)]), 0.5)
     for other in (tuned(2), Latent(torch.zeros(1, 18, 512))):
         with pytest.raises(UserError):
             tuned(1).towards(other, 0.5)
