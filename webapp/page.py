@@ -11,6 +11,7 @@ import gradio as gr
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
+from webapp import api
 from webapp.panels import directions, history, link, mappers, models, optimization, photo, result, takehome, training
 from webapp.presets import Presets, presets
 from webapp.session import Found, Session
@@ -139,6 +140,7 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
         training.connect(training_panel, mappers_panel, result_panel, studio, training_minutes, state)
         directions.connect(directions_panel, result_panel, studio, known.pairs, state, JOB)
         link.connect(page, tabs, directions_panel, mappers_panel, optimization_panel, result_panel, studio, state, JOB)
+        api.connect(studio, JOB)
         if switch:
             models.connect(models_panel, studio.family.row, switch, state, JOB)
             page.load(None, None, None, js=models.WATCH)

@@ -1,0 +1,148 @@
+"""A whole visit with edits that build on each other: two faces, the strip, comparing, taking home, coming back."""
+
+import json
+import re
+
+import av
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from pipeline import Latent
+from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
+from webapp.panels.photo import EXAMPLES
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A photo of two people, taken somewhere with a camera that writes where."""
+    photo = Image.new("RGB", (700, 400), (120, 130, 140))
+    for x, path in ((20, EXAMPLES[1]), (370, EXAMPLES[4])):
+        photo.paste(Image.open(path).convert("RGB").resize((310, 310)), (x, 60))
+    exif = Image.Exif()
+    exif[0x010F] = "SecretCamera"
+    exif.get_ifd(0x8825)[2] = (48.0, 12.0, 0.0)
+    path = tmp_path_factory.mktemp("pair") / "pair.jpg"
+    photo.save(path, exif=exif, comment=b"SecretPlace", quality=95)
+    return path
+
+
+def words(page):
+    return page.locator("#edit-words textarea")
+
+
+def taken_home(page, name, folder):
+    with page.expect_download(timeout=SLOW) as download:
+        press(page, name)
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def bring(page, recipe):
+    with page.expect_file_chooser() as chooser:
+        press(page, "Repeat a recipe")
+    chooser.value.set_files(recipe)
+
+
+def test_edits_build_on_each_other(visit, pair, tmp_path, shown_studio):  # noqa: F811
+    # Two faces: the other one is chosen.
+    changes(visit, lambda: visit.locator("#photo input[type=file]").set_input_files(pair))
+    expect(visit.locator("#photo-note")).to_contain_text("2 faces found")
+    expect(visit.locator("#photo-note")).to_contain_text("identity 0.")
+    changes(visit, lambda: visit.locator("#faces button").nth(1).click())
+    expect(visit.locator("#strip button")).to_have_count(1)
+
+    # One edit on the other, by two methods; a slider adjusts the last one and adds none.
+    changes(visit, lambda: visit.locator("#pairs button").nth(0).click())
+    open_tab(visit, "Mappers")
+    changes(visit, lambda: visit.locator("#mappers button").nth(7).click())
+    changes(visit, lambda: visit.locator("#mapper-strength input[type=range]").press("ArrowLeft"))
+    expect(visit.locator("#strip button")).to_have_count(3)
+    both = after(visit).get_attribute("src")
+    changes(visit, lambda: press(visit, "Undo"))
+    expect(words(visit)).to_have_value(re.compile("^smiling face"))
+    changes(visit, lambda: press(visit, "Redo"))
+    assert after(visit).get_attribute("src") == both
+
+    # Back to the first picture; its name; another picture to compare with; and another strength.
+    changes(visit, lambda: visit.locator("#strip button").nth(1).click())
+    expect(visit.locator("#shot-name textarea, #shot-name input").first).to_have_value("smiling face")
+    name = visit.locator("#shot-name textarea, #shot-name input").first
+    name.fill("<b>Happy</b>")
+    name.press("Enter")
+    expect(words(visit)).to_have_value(re.compile("^<b>Happy</b>"))
+    expect(visit.locator("#strip")).to_contain_text("<b>Happy</b>")
+    before = visit.locator("#before-after img").first
+    old = before.get_attribute("src")
+    visit.locator("#compare input").click()
+    visit.get_by_role("option", name=re.compile("^3")).click()
+    expect(before).not_to_have_attribute("src", old)
+    visit.locator("#compare input").click()
+    visit.get_by_role("option", name=re.compile("^1")).click()
+    expect(before).to_have_attribute("src", old)
+    changes(visit, lambda: visit.locator("#share input[type=range]").press("Home"))
+
+    # Taking home: nothing of the camera goes out.
+    visit.locator("#strip button").nth(2).click()
+    expect(visit.locator("#shot-name textarea, #shot-name input").first).to_have_value("glasses")
+    files = {name: taken_home(visit, name, tmp_path) for name in ("PNG", "JPEG", "GIF", "MP4", "Latent", "Recipe")}
+    files["Photo"] = taken_home(visit, "In the photo", tmp_path)
+    assert all(b"Secret" not in path.read_bytes() for path in files.values())
+    with Image.open(files["Photo"]) as photo:
+        assert photo.size == (700, 400) and not photo.getexif()
+    with Image.open(files["GIF"]) as loop, av.open(files["MP4"]) as video:
+        assert loop.n_frames > 20 and video.streams.video[0].frames > 20
+    latent = Latent.load(files["Latent"])
+    recipe = json.loads(files["Recipe"].read_text())
+    assert [edit["method"] for edit in recipe["edits"]] == ["direct", "map"]
+
+    # Another face, and the recipe for it; nonsense in its place loses nothing.
+    changes(visit, lambda: press(visit, "Random face"))
+    expect(visit.locator("#faces")).to_be_hidden()
+    changes(visit, lambda: bring(visit, files["Recipe"]))
+    expect(visit.locator("#strip button")).to_have_count(3, timeout=SLOW)
+    (tmp_path / "odd.json").write_text('{"edits": "none"}')
+    bring(visit, tmp_path / "odd.json")
+    expect(visit.locator(".toast-body")).to_contain_text("no recipe", timeout=SLOW)
+    expect(visit.locator("#strip button")).to_have_count(3)
+    assert latent.digest() != shown_studio.sample(0).digest()
+
+
+def test_a_recipe_gives_the_same_picture_again(visit, tmp_path):  # noqa: F811
+    changes(visit, lambda: visit.locator("#examples button").nth(3).click())
+    changes(visit, lambda: visit.locator("#pairs button").nth(7).click())
+    recipe, picture = (taken_home(visit, name, tmp_path) for name in ("Recipe", "PNG"))
+    first = picture.read_bytes()
+    changes(visit, lambda: visit.locator("#examples button").nth(3).click())
+    changes(visit, lambda: bring(visit, recipe))
+    assert taken_home(visit, "PNG", tmp_path).read_bytes() == first
+
+
+def test_a_link_brings_the_words_and_numbers_back(visit, url):  # noqa: F811
+    visit.goto(f"{url}?method=direct&target=old+face&neutral=face&strength=3&threshold=0.2", timeout=SLOW)
+    expect(words(visit)).to_have_value(re.compile("^old face\n.*α 3, β 0.2"), timeout=SLOW)
+    expect(visit.locator("#target textarea")).to_have_value("old face")
+    visit.goto(f"{url}?method=map&mapper=glasses&strength=0.08", timeout=SLOW)
+    expect(words(visit)).to_have_value(re.compile("^glasses\nMapper, strength 0.08"), timeout=SLOW)
+    press(visit, "Copy link")
+    expect(visit).to_have_url(re.compile(r"\?method=map&mapper=glasses&strength=0.08$"))
+    visit.goto(f"{url}?method=optimize&prompt=an+old+person&steps=7&l2=0.0001&identity=0.002", timeout=SLOW)
+    expect(visit.locator("#prompt textarea")).to_have_value("an old person", timeout=SLOW)
+    expect(visit.locator("#steps input[type=number]")).to_have_value("7")
+    for odd in ("method=nonsense", "method=map", "method=direct&target=a&neutral=b&strength=nan"):
+        visit.goto(f"{url}?{odd}", timeout=SLOW)
+        expect(visit.locator(".toast-body")).to_contain_text("link", timeout=SLOW)
+        expect(after(visit)).to_be_visible()
+
+
+def test_the_likeness_can_be_refined_and_the_generator_tuned(visit):  # noqa: F811
+    changes(visit, lambda: visit.locator("#examples button").nth(2).click())
+    changes(visit, lambda: press(visit, "Refine likeness"))
+    expect(words(visit)).to_have_value(re.compile("^Refined face"), timeout=SLOW)
+    press(visit, "Tune to this face")
+    expect(visit.locator("#likeness-progress progress")).to_be_visible(timeout=SLOW)
+    press(visit, "Stop")
+    expect(words(visit)).to_have_value(re.compile("^Tuned face"), timeout=SLOW)
+    changes(visit, lambda: visit.locator("#pairs button").nth(3).click())
+    expect(visit.locator("#strip button")).to_have_count(4)
