@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import gradio as gr
 import torch
+from gradio.context import Context
 from gradio.utils import get_upload_folder, is_in_or_equal
-from gradio_client.utils import is_file_obj_with_meta
 from PIL import Image
 
 from pipeline import Edit, Face, Latent
@@ -24,16 +24,20 @@ from pipeline.downloads import fetch
 from pipeline.edits import Step
 from pipeline.errors import UserError
 from pipeline.faces import open_photo
+from pipeline.networks.stylegan2 import Generator
 from webapp import addresses
 from webapp.files import new_file
 from webapp.guard import guard
 from webapp.panels.photo import MAX_BYTES, TRUNCATION
 from webapp.stage import Lent
+from webapp.turns import Run
 
 LATENT_BYTES = 4 * 2**20  # a code with a step in S is 73 KB at 1024 px; one with a tuned generator up to 4 MB
 MOST_STEPS = 500
 LONGEST_RUN = 300.0  # seconds that an optimization may compute
 PREVIEW, PREVIEW_EVERY = 256, 0.5  # pixels, and seconds from one to the next
+
+AS_FILE = {"_type": "gradio.FileData"}  # how a caller says that something is a file
 
 Fields = dict[str, Any]
 """What is no file, as JSON."""
@@ -60,7 +64,8 @@ class Programs:
 
     def invert(self, photo: gr.FileData, which: int = 0, aligned: bool = False) -> Result:
         """Turn a face into a latent code of the model. Gives the model's picture of it (PNG), the latent
-        (safetensors), and `faces`, how many the photo has.
+        (safetensors), `faces`, how many the photo has, and `likeness`, the cosine of the identities of photo and
+        picture.
 
         Args:
             photo: A photo with a face, or the crop that align gave.
@@ -70,10 +75,10 @@ class Programs:
         path = _uploaded(photo)
         if not isinstance(aligned, bool):
             raise UserError("`aligned` is true or false.")
-        if aligned:
-            return self._drawn(self.studio.invert(open_photo(path)), {"faces": 1})
-        faces = self.studio.align(path)
-        return self._drawn(self.studio.invert(_chosen(faces, which)), {"faces": len(faces)})
+        faces = [open_photo(path)] if aligned else self.studio.align(path)
+        face = faces[0] if aligned else _chosen(faces, which)
+        latent = self.studio.invert(face)
+        return self._drawn(latent, {"faces": len(faces), "likeness": self.studio.likeness(latent, face)})
 
     def sample(self, seed: int, truncation: float = TRUNCATION) -> Result:
         """Make up a face that belongs to nobody. Gives its picture (PNG) and its latent (safetensors).
@@ -82,8 +87,9 @@ class Programs:
             seed: Which one, 0 to 4294967295.
             truncation: How far from the average face, 0 to 1.
         """
-        seed = _whole("seed", seed, 0, 2**32 - 1)
-        return self._drawn(self.studio.sample(seed, _number("truncation", truncation, 0, 1)), {"seed": seed})
+        seed = _whole("seed", seed, 0, 2**32 - 1, needed=True)
+        truncation = _number("truncation", truncation, 0, 1, needed=True)
+        return self._drawn(self.studio.sample(seed, truncation), {"seed": seed})
 
     def optimize(
         self,
@@ -213,7 +219,7 @@ class Programs:
         if (photo is None) == (latent is None):
             raise UserError("Please give either a photo or a latent file, not both.")
         if photo is None:
-            return _latent(_uploaded(latent))
+            return _latent(_uploaded(latent), self.studio.family.generator)
         return self.studio.invert(self.studio.align(_uploaded(photo))[0])
 
     def _drawn(self, latent: Latent, fields: Fields) -> Result:
@@ -239,8 +245,15 @@ def connect(studio: Lent, job: dict[str, Any]) -> None:
     queue = {name: value for name, value in job.items() if name in ("concurrency_limit", "concurrency_id")}
     programs = Programs(studio)
     addresses.bound()
+    Context.root_block.validate_inputs = _complete
     for name, answer in ANSWERS.items():
         gr.api(_endpoint(getattr(programs, name), answer), api_name=name, **queue)
+
+
+def _complete(event: Any, inputs: list[Any]) -> None:
+    """In the place of Gradio's own check, which writes what was sent into the log."""
+    if len(inputs) < len(event.inputs):
+        raise gr.Error(f"This takes {len(event.inputs)} values, of which {len(inputs)} came.", print_exception=False)
 
 
 def _endpoint(method: Callable[..., Any], answer: Any) -> Callable[..., Any]:
@@ -256,9 +269,10 @@ def _endpoint(method: Callable[..., Any], answer: Any) -> Callable[..., Any]:
 def _uploaded(file: Any) -> Path:
     """The path of an upload. Gradio has refused other paths of the server where a caller says that it is a file; here
     those are refused that came without saying so."""
-    if not isinstance(file, dict) or not is_file_obj_with_meta(file) or not isinstance(file["path"], str):
+    path = file.get("path") if isinstance(file, dict) and file.get("meta") == AS_FILE else None
+    if not isinstance(path, str):
         raise UserError("Please send a file; with gradio_client, as handle_file(path).")
-    path = Path(file["path"])
+    path = Path(path.replace("\0", ""))
     if not is_in_or_equal(path, get_upload_folder()) or not path.is_file():
         raise UserError("This file is not on the server, or no longer; please send it again.")
     if path.stat().st_size > MAX_BYTES:
@@ -266,10 +280,12 @@ def _uploaded(file: Any) -> Path:
     return path
 
 
-def _latent(path: Path) -> Latent:
+def _latent(path: Path, generator: Generator) -> Latent:
     if path.stat().st_size > LATENT_BYTES:
         raise UserError("This file is too large for a latent; please choose one that was saved by this studio.")
     latent = Latent.load(path)
+    if not latent.fits(generator):
+        raise UserError("This latent was made with another model; start the studio with that model to use it.")
     tuned = latent.tuning.tensors().values() if latent.tuning else ()
     if not all(bool(torch.isfinite(values).all()) for values in (latent.w_plus, *(latent.style_step or ()), *tuned)):
         raise UserError("This latent holds numbers that are none; please choose one that was saved by this studio.")
@@ -277,7 +293,7 @@ def _latent(path: Path) -> Latent:
 
 
 def _chosen(faces: list[Face], which: Any) -> Face:
-    return faces[_whole("which", which, 0, len(faces) - 1)]
+    return faces[_whole("which", which, 0, len(faces) - 1, needed=True)]
 
 
 def _words(name: str, text: Any) -> str:
@@ -291,17 +307,17 @@ def _words(name: str, text: Any) -> str:
     return text
 
 
-def _number(name: str, value: Any, low: float, high: float) -> float | None:
-    """A number in its range; None, for the model's default, stays None."""
-    if value is None:
+def _number(name: str, value: Any, low: float, high: float, needed: bool = False) -> float | None:
+    """A number in its range; None, for the model's default, stays None unless a number is needed."""
+    if value is None and not needed:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise UserError(f"`{name}` is a number from {low:,g} to {high:,g}.")
     return float(value)
 
 
-def _whole(name: str, value: Any, low: int, high: int) -> int | None:
-    if value is None:
+def _whole(name: str, value: Any, low: int, high: int, needed: bool = False) -> int | None:
+    if value is None and not needed:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high or value != int(value):
         raise UserError(f"`{name}` is a whole number from {low} to {high}.")
@@ -311,14 +327,14 @@ def _whole(name: str, value: Any, low: int, high: int) -> int | None:
 # What goes out
 
 
-def _streamed(run: Iterator[Step]) -> Iterator[Result]:
-    """The steps of a run, the last one as its result. It ends when its time is over, with what it has."""
-    began = shown = time.monotonic()
+def _streamed(run: Run) -> Iterator[Result]:
+    """The place in line, then the steps of a run, the last one as its result; when its time is over, what it has."""
     with closing(run):
+        for place in run.places():
+            yield None, None, {"waiting": place}
+        began = shown = time.monotonic()
         for step in run:
             now = time.monotonic()
-            if step.index == 1:  # what came before was waiting
-                began = now
             if now - began > LONGEST_RUN:
                 break
             if step.index < step.total and now - shown > PREVIEW_EVERY:
