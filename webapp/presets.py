@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.registry import Defaults
@@ -34,6 +34,10 @@ class Presets:
 
     prompts: tuple[Prompt, ...]
     pairs: tuple[Pair, ...]
+    words: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Known to work after "with", in groups by what they are about; empty where nearly any word works."""
+    vocabulary: frozenset[str] = frozenset()
+    """All words that the family's CLIP was taught, in lower case; empty where nobody could list them."""
 
 
 def presets(family: str, defaults: Defaults) -> Presets:
@@ -47,4 +51,6 @@ def presets(family: str, defaults: Defaults) -> Presets:
     return Presets(
         prompts=tuple(Prompt(**row) for row in rows["prompts"]),
         pairs=tuple(Pair(**row) for row in rows["pairs"]),
+        words={group: tuple(words) for group, words in rows.get("words", {}).items()},
+        vocabulary=frozenset(rows.get("vocabulary", "").split()),
     )

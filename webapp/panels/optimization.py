@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
-from pipeline import StyleCLIP
+from pipeline import Edit, Latent
+from pipeline.edits import Step
+from pipeline.errors import UserError
+from webapp.arrival import in_line
 from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.lossplot import plot, progress
 from webapp.panels.photo import thing
 from webapp.panels.result import SILENT, Result, describe, keep, settle, shown
-from webapp.presets import Prompt
-from webapp.session import Session
+from webapp.presets import Prompt, presets
+from webapp.session import THUMB, Frame, Session, Shot
+from webapp.stage import Lent
+from webapp.words import unknown_note
 
 THIS_FACE, NO_FACE = "This face", "The words alone"
 REDRAW_EVERY = 0.15  # seconds between two pictures sent to the browser
 PREVIEW = 512  # pixels of these pictures, at most
+LONGEST = 300.0  # seconds that an optimization may compute
+MOMENTS = 10  # on the filmstrip
+HINT = "The way there: moments of the newest optimization. Choose one to go on from it."
 
 
 @dataclass(frozen=True)
@@ -36,11 +47,30 @@ class Optimization:
     run: gr.Button
     stop: gr.Button
     progress: gr.HTML
+    known: list[gr.Dataset]
+    note: gr.HTML
+    film: gr.Gallery
 
 
-def layout(studio: StyleCLIP, prompts: tuple[Prompt, ...]) -> Optimization:
+def drawn(session: Session) -> tuple[Any]:
+    """The value of the filmstrip."""
+    here = [number for number, frame in enumerate(session.frames) if session.at and frame.latent is session.at.latent]
+    return (gr.update(value=_film(session), selected_index=here[0] if here else None),)
+
+
+def _film(session: Session) -> list[tuple[str, str]]:
+    return [(frame.picture, f"step {frame.recipe['taken']}") for frame in session.frames]
+
+
+def _note(*sentences: str) -> str:
+    lines = "".join(f"<p class='note'>{html.escape(sentence)}</p>" for sentence in sentences if sentence)
+    return f"<div role='status'>{lines}</div>"
+
+
+def layout(studio: Lent, prompts: tuple[Prompt, ...]) -> Optimization:
     """Draw the panel; the first of `prompts` stands in its field."""
     usual, face = studio.family.defaults, thing(studio)
+    known = presets(studio.family.name, usual)
     steps = usual.steps
     with gr.Row(elem_classes="two"):
         with gr.Column():
@@ -55,6 +85,18 @@ def layout(studio: StyleCLIP, prompts: tuple[Prompt, ...]) -> Optimization:
                 elem_id="prompts",
                 elem_classes="chips",
             )
+            with gr.Accordion("Words it knows", open=False, visible=bool(known.words), elem_id="known-words"):
+                groups = [
+                    gr.Dataset(
+                        components=["textbox"],
+                        samples=[[word] for word in words_],
+                        label=group.capitalize(),
+                        layout="gallery",
+                        samples_per_page=len(words_),
+                        elem_classes="chips",
+                    )
+                    for group, words_ in known.words.items()
+                ]
         with gr.Column():
             slider = gr.Slider(1, max(300, steps), steps, step=1, label="Steps", buttons=[], elem_id="steps")
             l2 = gr.Slider(
@@ -82,18 +124,56 @@ def layout(studio: StyleCLIP, prompts: tuple[Prompt, ...]) -> Optimization:
         run = gr.Button("Optimize", variant="primary", elem_id="optimize")
         stop = gr.Button("Stop", interactive=False, elem_id="stop")
         bar = gr.HTML(progress(0, steps), label="progress", elem_id="progress")
-    return Optimization(words, suggestions, start, slider, l2, identity, run, stop, bar)
+    note = gr.HTML(_note(), label="notes", elem_id="optimization-note")
+    with gr.Column(elem_id="way"):
+        gr.HTML(f'<p class="note">{HINT}</p>')
+        film = gr.Gallery(
+            label="The way there",
+            show_label=False,
+            columns=MOMENTS,
+            allow_preview=False,
+            buttons=[],
+            container=False,
+            elem_id="film",
+            elem_classes="thumbs captioned",
+        )
+    return Optimization(words, suggestions, start, slider, l2, identity, run, stop, bar, groups, note, film)
+
+
+def beginning(session: Session, recipe: dict[str, Any]) -> tuple[Shot, Latent]:
+    """What an edit was made from, and a picture of the strip that it goes behind: that one, or an edit of it.
+
+    Raises UserError when neither is there any more.
+    """
+    for shot in session.shots:
+        for latent in (shot.latent, shot.source):
+            if latent is not None and latent.digest() == recipe["source"]:
+                return shot, latent
+    raise UserError("The picture that this optimization began with has left the strip; please run it again.")
+
+
+def is_moment(step: Step) -> bool:
+    """Whether the filmstrip keeps this step: every tenth part of the way."""
+    return step.index * MOMENTS // step.total > (step.index - 1) * MOMENTS // step.total
+
+
+def frame_of(step: Step) -> Frame:
+    """A step as the filmstrip keeps it."""
+    small = step.image.copy()
+    small.thumbnail((THUMB, THUMB), Image.Resampling.BOX)
+    return Frame(step.latent, step.edit.recipe, on_screen(small))
 
 
 def connect(
     panel: Optimization,
     result: Result,
-    studio: StyleCLIP,
+    studio: Lent,
     prompts: tuple[Prompt, ...],
     state: gr.State,
     job: dict[str, Any],
 ) -> None:
     """Say what the panel's fields do. `job` holds the queue settings of everything that computes."""
+    known = presets(studio.family.name, studio.family.defaults)
 
     @guard
     def optimize(
@@ -101,7 +181,7 @@ def connect(
     ) -> Iterator[tuple[Any, ...]]:
         """Change this visitor's face until it fits the words; "The words alone" starts from the average face instead.
         Sends the picture, the progress and the losses while it runs."""
-        steps, session.stop = int(steps), False
+        steps, session.stop, here = int(steps), False, session.here
         if start == NO_FACE:
             run = studio.generate(words, steps=steps, preview=PREVIEW)
             average = studio.sample(seed=0, truncation=0.0)
@@ -117,44 +197,94 @@ def connect(
             if knows_people:
                 weights["λ ID"] = ("identity", identity)
         curves: dict[str, list[float]] = {name: [] for name in weights}
-        yield gr.skip(), gr.skip(), plot(curves, steps), progress(0, steps), gr.Button(interactive=True)
-        began = drawn = time.monotonic()
-        for step in run:
-            for name, (term, weight) in weights.items():
-                curves[name].append(weight * step.losses.get(term, 0.0))
-            if session.stop:
-                break
-            now = time.monotonic()
-            if now - drawn > REDRAW_EVERY:
-                drawn = now
-                bar = progress(step.index, steps, (now - began) / step.index * (steps - step.index))
-                yield (before, on_screen(step.image)), gr.skip(), plot(curves, steps), bar, gr.skip()
+        unknown, skip = unknown_note(known, words), gr.skip()
+        yield skip, skip, plot(curves, steps), progress(0, steps), gr.Button(interactive=True), skip, _note(unknown)
+        with closing(run):
+            for place in run.places():
+                if session.stop:
+                    raise UserError("Stopped; the picture is as it was.")
+                yield skip, skip, skip, in_line(place), skip, skip, skip
+            began = shown_at = time.monotonic()
+            session.frames = []
+            for step in run:
+                for name, (term, weight) in weights.items():
+                    curves[name].append(weight * step.losses.get(term, 0.0))
+                now = time.monotonic()
+                over = session.stop or now - began > LONGEST
+                if new := over or is_moment(step):
+                    session.frames.append(frame_of(step))
+                if over:
+                    break
+                if new or now - shown_at > REDRAW_EVERY:
+                    shown_at = now
+                    bar = progress(step.index, steps, (now - began) / step.index * (steps - step.index))
+                    film = gr.update(value=_film(session), selected_index=None) if new else skip
+                    yield (before, on_screen(step.image)), skip, plot(curves, steps), bar, skip, film, skip
+        if here not in session.shots:
+            raise UserError("Another face was chosen meanwhile, so this optimization ended.")
         if start == NO_FACE:
             title, details = describe(step.edit.recipe)
             session.add(average, studio.image(average), "The average face")
             session.compared = session.at
             session.add(step.latent, step.edit.image, title, details)
         else:
+            if session.here is not here:  # the visitor looked at something else meanwhile
+                session.go(here)
             keep(session, source, step.edit)
-        yield *shown(session, plot(curves, steps)), progress(step.index, steps), gr.skip()
+        late = step.index < steps and not session.stop
+        ended = f"An optimization may compute for {LONGEST / 60:g} minutes; this one got to step {step.index}."
+        told = _note(unknown, ended if late else "")
+        yield *shown(session, plot(curves, steps)), progress(step.index, steps), skip, *drawn(session), told
+
+    @guard
+    def take(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
+        """Put a moment of the way on the strip, or return to it where it is there already."""
+        if event.index >= len(session.frames):
+            return *[gr.skip()] * len(result.picture), *drawn(session)
+        frame = session.frames[event.index]
+        kept = next((shot for shot in session.shots if shot.latent is frame.latent), None)
+        if kept is not None:
+            session.go(kept)
+        elif frame.recipe["method"] == "generate":
+            session.add(frame.latent, studio.image(frame.latent), *describe(frame.recipe))
+        else:
+            shot, source = beginning(session, frame.recipe)
+            picture = studio.image(frame.latent)
+            session.go(shot)
+            keep(session, source, Edit(picture, frame.latent, frame.recipe))
+        return *shown(session), *drawn(session)
 
     def stop(session: Session) -> None:
         session.stop = True
 
-    def suggest(index: int) -> tuple[str, float, float]:
-        return prompts[index].words, prompts[index].l2, prompts[index].identity
+    def suggest(index: int) -> tuple[str, float, float, str]:
+        prompt = prompts[index]
+        weights = f"λ L2 {prompt.l2:g}" + (f" and λ ID {prompt.identity:g}" if studio.family.identity else "")
+        return prompt.words, prompt.l2, prompt.identity, _note(f"With these words, {weights}.")
+
+    def add(words: str, phrase: list[str]) -> str:
+        """The words with one phrase more."""
+        words, (phrase,) = words.strip().rstrip("."), phrase
+        if phrase in words:
+            return words
+        return f"{words} {'and' if ' with ' in words else 'with'} {phrase}" if words else phrase
 
     running = gr.on(
         [panel.run.click, panel.words.submit],
         optimize,
         [panel.words, panel.start, panel.steps, panel.l2, panel.identity, state],
-        [*result.picture, panel.progress, panel.stop],
+        [*result.picture, panel.progress, panel.stop, panel.film, panel.note],
         api_visibility="private",
         **job,
     )
     running.then(lambda: gr.Button(interactive=False), None, panel.stop, **SILENT)
+    running.failure(lambda steps: progress(0, int(steps)), panel.steps, panel.progress, **SILENT)
     settle(result, running, state)
-    panel.stop.click(stop, state, None, api_visibility="private", queue=False)
-    panel.suggestions.click(
-        suggest, panel.suggestions, [panel.words, panel.l2, panel.identity], api_visibility="private", queue=False
-    )
+    panel.stop.click(stop, state, None, **SILENT)
+    panel.film.select(stop, state, None, **SILENT)  # who chooses a moment while it runs has seen enough
+    taken = panel.film.select(take, state, [*result.picture, panel.film], api_visibility="private", **job)
+    settle(result, taken, state)
+    suggested = [panel.words, panel.l2, panel.identity, panel.note]
+    panel.suggestions.click(suggest, panel.suggestions, suggested, **SILENT)
+    for group in panel.known:
+        group.click(add, [panel.words, group], panel.words, **SILENT)

@@ -1,0 +1,66 @@
+"""The page's suggestions: those of the paper, and the words that the built-in CLIP was taught."""
+
+import random
+
+import pytest
+
+from pipeline.registry import Defaults
+from pipeline.training.demo.captions import caption
+from webapp.presets import Presets, Prompt, presets
+from webapp.words import unknown_note, unknown_words
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return presets("demo", Defaults())
+
+
+def test_the_presets_are_those_of_figure_3():
+    assert set(presets("ffhq", Defaults()).prompts) == {
+        Prompt("a man with a beard", 0.008, 0.005),
+        Prompt("a blonde man", 0.008, 0.005),
+        Prompt("a woman without makeup", 0.008, 0.005),
+        Prompt("Beyonce", 0.004, 0.0),
+        Prompt("Elsa from Frozen", 0.004, 0.0),
+        Prompt("Donald Trump", 0.0025, 0.0),
+    }
+
+
+def test_every_word_that_the_captions_use_is_known(demo):
+    draw = random.Random(0)
+    unknown = {word for _ in range(5_000) for word in unknown_words(demo, caption(draw)[0])}
+    assert not unknown
+
+
+def test_every_suggested_word_is_known(demo):
+    texts = [prompt.words for prompt in demo.prompts] + [pair.target for pair in demo.pairs]
+    texts += [word for group in demo.words.values() for word in group]
+    assert not unknown_words(demo, " ".join(texts))
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("a Woman's BEARDS and moustaches, please!", []),
+        ("a zebra like Beyonce with a Zebra's glasses", ["zebra", "Beyonce"]),
+        ("a Hi-top fade, 80s", ["Hi", "top", "fade"]),
+        ("une personne à lunettes", ["une", "personne", "à", "lunettes"]),
+        ("", []),
+        ("?!", []),
+    ],
+)
+def test_words_that_were_never_taught_are_found(demo, text, unknown):
+    assert unknown_words(demo, text) == unknown
+
+
+def test_the_note_names_some_of_many_and_never_all_of_an_endless_one(demo):
+    assert unknown_note(demo, "a face") == ""
+    assert "“zebra”," in unknown_note(demo, "a zebra")
+    assert "“zebra” and “Beyonce”," in unknown_note(demo, "a zebra Beyonce")
+    assert "“gnu”, “yak”, “zebra”, “okapi” and 2 more," in unknown_note(demo, "gnu yak zebra okapi lynx puma")
+    assert len(unknown_note(demo, "x" * 1000)) < 150
+
+
+def test_a_family_without_a_list_of_words_knows_all():
+    assert unknown_words(presets("ffhq", Defaults()), "Beyonce on a zebra") == []
+    assert unknown_words(Presets((), ()), "Beyonce on a zebra") == []

@@ -1,0 +1,54 @@
+"""Which words of a text a model family has never read, for families whose vocabulary is known."""
+
+from __future__ import annotations
+
+import re
+
+from webapp.presets import Presets
+
+# Words that carry no meaning of their own, which a note needn't name.
+STOP_WORDS = frozenset(
+    """
+    a about again all also am an and any are as at be been being bit but by can could do does doing done even ever for
+    from get gets getting give given gives go goes going had has have having he her here hers herself him himself his
+    how i if in into is it its itself just kind keep let like little look looked looking looks lot make makes making me
+    more most much my myself no not of off on one onto or other our out over please put quite rather really same shall
+    she should show shown shows so some somebody someone something sort still such than that the their them then there
+    these they thing things this those to too turn turned turns under until up us very want was we wear wearing wears
+    were what when where which while who whom whose will with without would yet you your yours
+    """.split()
+)
+_WORD = re.compile(r"(?<![^\W_])([^\W\d_]+)(?:['’][^\W\d_]+)*")  # letters, and an ending after an apostrophe
+NAMED = 4  # words that a note names before it says how many more there are
+LONGEST = 24  # letters of a word in a note
+
+
+def unknown_words(presets: Presets, text: str) -> list[str]:
+    """The words of `text` that the family's CLIP was not taught, as they are written, each once.
+
+    Empty for a family that names no vocabulary. Upper case, a plural and an ending after an apostrophe make no
+    difference; digits and signs are no words.
+    """
+    if not presets.vocabulary:
+        return []
+    words: dict[str, str] = {}
+    for word in _WORD.findall(text):
+        words.setdefault(word.lower(), word)
+    return [word for key, word in words.items() if not _known(key, presets.vocabulary)]
+
+
+def unknown_note(presets: Presets, text: str) -> str:
+    """A sentence that names the unknown words of a text; "" where there is none."""
+    words = [word if len(word) <= LONGEST else word[:LONGEST] + "…" for word in unknown_words(presets, text)]
+    if not words:
+        return ""
+    named = [f"“{word}”" for word in words[:NAMED]]
+    if len(words) > NAMED:
+        named.append(f"{len(words) - NAMED} more")
+    listed = " and ".join(filter(None, [", ".join(named[:-1]), named[-1]]))
+    return f"This model was never taught {listed}, which may change little or something else."
+
+
+def _known(word: str, vocabulary: frozenset[str]) -> bool:
+    forms = {word, word + "s", word.removesuffix("s"), word.removesuffix("es")}
+    return not forms.isdisjoint(STOP_WORDS | vocabulary)
