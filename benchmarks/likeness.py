@@ -27,6 +27,7 @@ from pipeline.training.demo.renderer import render
 
 WAYS = {"e4e": (), "refined": ("refine",), "tuned": ("tune",), "refined, then tuned": ("refine", "tune")}
 EDITS = {"direction: smiling": direct, "direction: glasses": direct, "mapper: blonde": map_}
+GLASSES = next(pair for pair in PAIRS if "glasses" in pair.target)
 EXAMPLES, SIZE, TILE, GAP = Path("webapp/examples"), 256, 192, 6
 
 
@@ -101,7 +102,6 @@ def measure(studio: StyleCLIP, reader: Reader, photos: Iterator[Image.Image]) ->
 def sheet(studio: StyleCLIP, reader: Reader, photos: list[Image.Image]) -> Image.Image:
     """Two rows a photo: it and what becomes of it on each way; the same edited with glasses."""
     out = Image.new("RGB", ((len(WAYS) + 1) * (TILE + GAP) - GAP, 2 * len(photos) * (TILE + GAP) - GAP), "white")
-    glasses = next(pair for pair in PAIRS if "glasses" in pair.target)
 
     def put(image: Image.Image, column: int, row: int) -> None:
         tile = image.resize((TILE, TILE), Image.Resampling.LANCZOS)
@@ -111,7 +111,7 @@ def sheet(studio: StyleCLIP, reader: Reader, photos: list[Image.Image]) -> Image
         put(photo, 0, 2 * i)
         for column, result in enumerate(closer(studio, reader, photo).values(), 1):
             put(result.image, column, 2 * i)
-            put(direct(studio, result.latent, glasses), column, 2 * i + 1)
+            put(direct(studio, result.latent, GLASSES), column, 2 * i + 1)
     return out
 
 
@@ -133,7 +133,8 @@ def main() -> None:
         print(f"| **{title}** |" + " |" * (4 + len(EDITS)), flush=True)
         measure(studio, reader, photos)
     if options.sheet:
-        faces = [examples[0], next(map(painted, drawn(1, FIRST_SEED + 1)))]
+        odd = map(painted, drawn(options.painted, FIRST_SEED + 1))
+        faces = [next(f for f in photos if GLASSES.lacking(read(reader, tensor(f)))) for photos in (examples[1:], odd)]
         sheet(studio, reader, faces).save(options.sheet, quality=88)
 
 
