@@ -1,7 +1,7 @@
 """What is edited: a code in W+ and, after edits in StyleSpace, a step in S; and the generator's tuning for one face."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -158,3 +158,22 @@ def _digest(tensors: Iterable[Tensor]) -> str:
     for tensor in tensors:
         sha.update(tensor.contiguous().numpy().tobytes())
     return sha.hexdigest()
+
+
+def draw_together(generator: Generator, wanted: Sequence[tuple[Latent, int | None]]) -> list[Tensor]:
+    """The faces (1, 3, R, R) of several latents, each at its resolution, as `Latent.draw` draws them: those of one
+    resolution as a batch, which differs from one by one in the last bits only; tuned ones alone."""
+    batches: dict[object, list[int]] = {}
+    for index, (latent, resolution) in enumerate(wanted):
+        batches.setdefault((index,) if latent.tuning else resolution, []).append(index)
+    images: list[Tensor] = [torch.empty(0)] * len(wanted)
+    for indices in batches.values():
+        latents, resolution = [wanted[i][0] for i in indices], wanted[indices[0]][1]
+        if len(latents) == 1:
+            images[indices[0]] = latents[0].draw(generator, resolution)
+            continue
+        styles = zip(*(latent.styles(generator) for latent in latents), strict=True)
+        batch = generator.synthesize([torch.cat(vectors) for vectors in styles], resolution)
+        for index, image in zip(indices, batch.split(1), strict=True):
+            images[index] = image
+    return images

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .batching import Together
 from .directions import StyleDirections
 from .downloads import Progress
 from .edits import SPACES, Edit, Recipe, Step, check_steps
@@ -20,7 +21,7 @@ from .estimate import GradientDirections
 from .faces import Face, Photo, centred, open_photo
 from .images import to_pil
 from .inversion import PHOTO_SIZE, REFINE_STEPS, TUNE_STEPS, invert, photo_square, photo_terms, refine, tune
-from .latents import Latent
+from .latents import Latent, draw_together
 from .losses import clip_distance, clip_features, identity_distance, identity_features
 from .mapper import apply_mapper
 from .optimization import Loss, State, optimize
@@ -29,6 +30,7 @@ from .registry import REGISTRY
 from .text import Texts, check_pair, check_prompt
 from .zoo import Family, family_row, load_family
 
+BATCH = 4  # pictures of several threads that are drawn together
 ENCODER_SIZE = 256  # aligned faces have at least this many pixels a side
 
 
@@ -45,6 +47,7 @@ class StyleCLIP:
         self.texts = Texts(family.clip)
         self._estimate: GradientDirections | None = None
         self._lock = threading.Lock()
+        self._draw = Together(lambda wanted: draw_together(family.generator, wanted), BATCH)
 
     @classmethod
     def from_pretrained(
@@ -168,7 +171,7 @@ class StyleCLIP:
         Raises UserError for a latent of another model.
         """
         self._check(latent)
-        return self._picture(latent.draw(self.family.generator, resolution))
+        return self._picture(self._draw((latent, resolution)))
 
     def _rows(self, size: int) -> int:
         """How many rows of a square of `size` pixels are the picture: not all, where it is wider than high."""
