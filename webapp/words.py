@@ -51,4 +51,4 @@ def unknown_note(presets: Presets, text: str) -> str:
 
 def _known(word: str, vocabulary: frozenset[str]) -> bool:
     forms = {word, word + "s", word.removesuffix("s"), word.removesuffix("es")}
-    return not forms.isdisjoint(STOP_WORDS | vocabulary)
+    return word in STOP_WORDS or not forms.isdisjoint(vocabulary)

@@ -101,7 +101,7 @@ def layout(studio: Lent, prompts: tuple[Prompt, ...]) -> Optimization:
             slider = gr.Slider(1, max(300, steps), steps, step=1, label="Steps", buttons=[], elem_id="steps")
             l2 = gr.Slider(
                 0,
-                2.5 * usual.l2,
+                float(f"{2.5 * usual.l2:.3g}"),
                 prompts[0].l2,
                 step=usual.l2 / 16,
                 label=f"Stay near the {face}, λ L2",
@@ -118,13 +118,13 @@ def layout(studio: Lent, prompts: tuple[Prompt, ...]) -> Optimization:
                 buttons=[],
                 elem_id="identity",
             )
+            note = gr.HTML(_note(), label="notes", elem_id="optimization-note")
     with gr.Row(elem_classes="actions"):
         this = (f"This {face}", THIS_FACE)
         start = gr.Radio([this, NO_FACE], value=THIS_FACE, label="Start from", elem_id="start-from")
         run = gr.Button("Optimize", variant="primary", elem_id="optimize")
         stop = gr.Button("Stop", interactive=False, elem_id="stop")
         bar = gr.HTML(progress(0, steps), label="progress", elem_id="progress")
-    note = gr.HTML(_note(), label="notes", elem_id="optimization-note")
     with gr.Column(elem_id="way"):
         gr.HTML(f'<p class="note">{HINT}</p>')
         film = gr.Gallery(
@@ -252,7 +252,7 @@ def connect(
             picture = studio.image(frame.latent)
             session.go(shot)
             keep(session, source, Edit(picture, frame.latent, frame.recipe))
-        return *shown(session), *drawn(session)
+        return *shown(session)[:2], gr.skip(), *drawn(session)  # the losses are still those of this way
 
     def stop(session: Session) -> None:
         session.stop = True
@@ -260,7 +260,7 @@ def connect(
     def suggest(index: int) -> tuple[str, float, float, str]:
         prompt = prompts[index]
         weights = f"λ L2 {prompt.l2:g}" + (f" and λ ID {prompt.identity:g}" if studio.family.identity else "")
-        return prompt.words, prompt.l2, prompt.identity, _note(f"With these words, {weights}.")
+        return prompt.words, prompt.l2, prompt.identity, _note(f"These words come with {weights}.")
 
     def add(words: str, phrase: list[str]) -> str:
         """The words with one phrase more."""
