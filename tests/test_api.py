@@ -25,6 +25,7 @@ import app
 from pipeline import Latent, StyleCLIP
 from tests.programs import as_file, posted, served, uploaded
 from webapp import addresses, api
+from webapp.page import LAUNCH, build
 from webapp.panels.photo import EXAMPLES
 
 DOCS = Path(__file__).parents[1] / "docs" / "api.md"
@@ -72,6 +73,11 @@ def test_the_examples_of_the_docs_work_as_they_stand(demo, url, tmp_path, monkey
             assert re.sub(r".*\r", "", capsys.readouterr().out) == said  # of a line that is written over, the last
     documented = set(re.findall(r'api_name="(/\w+)"', text))
     assert documented == {f"/{name}" for name in api.ANSWERS}
+
+
+def test_the_page_offers_these_and_no_others(demo):
+    named = build(demo).get_api_info()["named_endpoints"]
+    assert set(named) == {f"/{name}" for name in api.ANSWERS}
 
 
 def test_every_parameter_is_described(url):
@@ -217,6 +223,11 @@ def test_a_latent_that_is_none_gets_a_sentence(url, raw, program, latent, tmp_pa
         file = uploaded(raw, url, (tmp_path / name).read_bytes())
         event, said = posted(raw, url, "direct", target="old face", latent=file)
         assert event == "error" and "latent" in said, (name, said)
+
+
+def test_what_is_over_the_limit_is_refused_before_it_is_looked_at(url, raw):
+    sent = raw.post(f"{url}gradio_api/upload", files={"files": ("a.png", bytes(LAUNCH["max_file_size"] + 1))})
+    assert sent.status_code == 413
 
 
 def test_both_a_photo_and_a_latent_are_one_too_many(program, latent):

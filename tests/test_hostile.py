@@ -22,6 +22,7 @@ from webapp.files import new_file
 from webapp.panels.photo import EXAMPLES
 from webapp.stage import Lent
 
+pytestmark = pytest.mark.filterwarnings("ignore:Saving I mode:DeprecationWarning")
 SOON = 10.0  # seconds; two on a quiet machine, see what is printed
 
 
@@ -168,6 +169,7 @@ FITTING = {
     "mapper": st.sampled_from(["levels", "stylespace"]),
     "space": st.sampled_from(["w", "w+", "s"]),
     "aligned": st.just(False),
+    "tune": st.booleans(),
 }
 
 
@@ -179,7 +181,7 @@ def fitting(endpoint, files) -> st.SearchStrategy[dict]:
     for name, parameter in parameters.items():
         usual = st.just(given_files[name]) if name in given_files else FITTING.get(name, st.floats(0, 1))
         fields[name] = st.none() | usual if parameter.default is None else usual
-    if "latent" in parameters:
+    if parameters.get("photo") and parameters["photo"].default is None:
         fields["photo"], fields["latent"] = st.none(), st.just(files[2])
     if "threshold" in parameters:
         fields["threshold"] = st.none()

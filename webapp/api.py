@@ -72,13 +72,38 @@ class Programs:
             which: Which of the faces, 0 for the largest.
             aligned: True when the photo is a crop of align already.
         """
-        path = _uploaded(photo)
-        if not isinstance(aligned, bool):
-            raise UserError("`aligned` is true or false.")
-        faces = [open_photo(path)] if aligned else self.studio.align(path)
-        face = faces[0] if aligned else _chosen(faces, which)
+        face, count = self._face(photo, which, aligned)
         latent = self.studio.invert(face)
-        return self._drawn(latent, {"faces": len(faces), "likeness": self.studio.likeness(latent, face)})
+        return self._drawn(latent, {"faces": count, "likeness": self.studio.likeness(latent, face)})
+
+    def refine(
+        self,
+        photo: gr.FileData,
+        latent: gr.FileData = None,
+        which: int = 0,
+        aligned: bool = False,
+        tune: bool = False,
+        steps: int | None = None,
+    ) -> Iterator[Result]:
+        """Bring the picture of a latent closer to its photo. Streams as optimize does; the last answer has the
+        `likeness` too.
+
+        Args:
+            photo: A photo with the face, or the crop that align gave.
+            latent: The latent to begin with; that of invert if left out.
+            which: Which of the faces, 0 for the largest.
+            aligned: True when the photo is a crop of align already.
+            tune: False to move the latent; True to tune the generator to this one face, which the latent file carries.
+            steps: How many, 1 to 500; the usual number if left out.
+        """
+        given = {} if steps is None else {"steps": _whole("steps", steps, 1, MOST_STEPS)}
+        face, _ = self._face(photo, which, aligned)
+        start = self.studio.invert(face) if latent is None else _latent(_uploaded(latent), self.studio.family.generator)
+        closer = self.studio.tune if _flag("tune", tune) else self.studio.refine
+        for picture, code, fields in _streamed(closer(start, face, preview=PREVIEW, **given)):
+            if code is not None:
+                fields["likeness"] = self.studio.likeness(Latent.load(code.path), face)
+            yield picture, code, fields
 
     def sample(self, seed: int, truncation: float = TRUNCATION) -> Result:
         """Make up a face that belongs to nobody. Gives its picture (PNG) and its latent (safetensors).
@@ -214,6 +239,14 @@ class Programs:
         """The edits that map can apply to this model: name and title of each."""
         return self.studio.mappers()
 
+    def _face(self, photo: Any, which: Any, aligned: Any) -> tuple[Face | Image.Image, int]:
+        """The face that is meant, and how many there are."""
+        path = _uploaded(photo)
+        if _flag("aligned", aligned):
+            return open_photo(path), 1
+        faces = self.studio.align(path)
+        return _chosen(faces, which), len(faces)
+
     def _source(self, photo: Any, latent: Any) -> Latent:
         """The latent to edit: the one given, or that of the largest face in the photo given."""
         if (photo is None) == (latent is None):
@@ -230,6 +263,7 @@ class Programs:
 ANSWERS: dict[str, Any] = {
     "align": Picture,
     "invert": Result,
+    "refine": Result,
     "sample": Result,
     "optimize": Result,
     "generate": Result,
@@ -294,6 +328,12 @@ def _latent(path: Path, generator: Generator) -> Latent:
 
 def _chosen(faces: list[Face], which: Any) -> Face:
     return faces[_whole("which", which, 0, len(faces) - 1, needed=True)]
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise UserError(f"`{name}` is true or false.")
+    return value
 
 
 def _words(name: str, text: Any) -> str:
