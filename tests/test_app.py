@@ -7,9 +7,9 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.registry import read_registry
+from webapp.files import file_name
 from webapp.guard import guard
 from webapp.lossplot import plot, progress
-from webapp.panels.result import file_name
 from webapp.presets import FILE, Pair, presets, tomllib
 
 
@@ -47,7 +47,7 @@ def test_a_bug_is_told_by_number_and_logged_in_full(caplog):
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        ("face → smiling face\nα 3", "face-smiling-face"),
+        ("Face → smiling face!", "face-smiling-face"),
         ("../../etc/passwd", "etc-passwd"),
         ("😀", "edit"),
         ("", "edit"),

@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from gradio_client import Client
+from gradio_client import Client, handle_file
 from huggingface_hub import metadata_load
 from PIL import Image
 
@@ -350,8 +350,8 @@ def test_the_app_starts_as_a_space_and_edits(space, as_visitor, tmp_path):
         with urllib.request.urlopen(url, timeout=TIMEOUT) as page:
             assert "StyleCLIP Studio" in page.read().decode()
         visitor = Client(url, verbose=False, download_files=tmp_path, httpx_kwargs={"timeout": TIMEOUT})
-        visitor.predict(1, 0.7, api_name="/sample")
-        (before, after), *_ = visitor.predict("smiling face", "face", 3, 0.1, api_name="/direct")
+        before, latent, _ = visitor.predict(1, 0.7, api_name="/sample")
+        after, *_ = visitor.predict("smiling face", "face", latent=handle_file(latent), api_name="/direct")
         with Image.open(before) as one, Image.open(after) as other:
             assert one.size == other.size and one.width >= 256 and one.tobytes() != other.tobytes()
     finally:

@@ -92,6 +92,7 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
     first_tab = "directions" if studio.family.directions else "optimization"
     width, height = studio.image(session.here.latent).size
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(AN_HOUR // 4, AN_HOUR)) as page:
+        api.connect(studio, JOB)  # first, so that the endpoints get the names that private events have as well
         state = gr.State(session, time_to_live=AN_HOUR)
         with gr.Row(elem_id="top"):
             thing = photo.thing(studio)
@@ -140,7 +141,6 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
         training.connect(training_panel, mappers_panel, result_panel, studio, training_minutes, state)
         directions.connect(directions_panel, result_panel, studio, known.pairs, state, JOB)
         link.connect(page, tabs, directions_panel, mappers_panel, optimization_panel, result_panel, studio, state, JOB)
-        api.connect(studio, JOB)
         if switch:
             models.connect(models_panel, studio.family.row, switch, state, JOB)
             page.load(None, None, None, js=models.WATCH)
