@@ -63,6 +63,8 @@ def check_prompt(text: str, in_templates: bool = False) -> list[str]:
     """Notes about a prompt that is usable. Raises UserError for one that is not."""
     if not text.strip():
         raise UserError("Please describe the face in a few words first.")
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        raise UserError("Please use other signs: half of one is missing in this description.")
     if len(text) > MAX_CHARACTERS:
         raise UserError(f"Please use a shorter description, of at most {MAX_CHARACTERS:,} characters.")
     notes = [] if any(c.isalnum() for c in text) else [SIGNS_NOTE]

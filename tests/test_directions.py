@@ -91,7 +91,7 @@ def test_prompts():
     assert check_prompt("{} and {0}") == []
     assert "left out" in check_prompt("a very long beard " * 50)[0]
     assert len(check_pair("a very long beard " * 50, "a very long nose " * 50)) == 1
-    for unusable in ("", "  \n", "a" * 2000):
+    for unusable in ("", "  \n", "a" * 2000, "half a smile \ud83d"):
         with pytest.raises(UserError):
             check_prompt(unusable)
     for target, neutral in [("face", "face"), ("A  Face ", "a face"), ("face", ""), ("", "face")]:
