@@ -1,0 +1,116 @@
+"""The tab Optimization: suggestions with their weights, words that the model knows, the filmstrip, and its limits."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
+from webapp.panels import optimization
+
+
+@pytest.fixture
+def panel(visit):  # noqa: F811
+    open_tab(visit, "Optimization")
+    visit.locator("#steps input[type=number]").fill("12")
+    return visit
+
+
+def prompt(page):
+    return page.locator("#prompt textarea")
+
+
+def moments(page):
+    return page.locator("#film button")
+
+
+def words(page):
+    return page.locator("#edit-words textarea")
+
+
+def optimize(page):
+    changes(page, lambda: press(page, "Optimize"))
+    expect(page.locator("#stop")).to_be_disabled(timeout=SLOW)
+
+
+def test_a_suggestion_sets_its_weights_and_known_words_can_be_added(panel):
+    panel.locator("#prompts button", has_text="an old person with grey hair").click()
+    expect(prompt(panel)).to_have_value("an old person with grey hair")
+    expect(panel.locator("#l2 input[type=number]")).to_have_value("0.0001")
+    expect(panel.locator("#identity input[type=number]")).to_have_value("0")
+    expect(panel.locator("#optimization-note")).to_contain_text("λ L2 0.0001 and λ ID 0")
+
+    press(panel, "Words it knows ▼")
+    panel.locator("#known-words button", has_text="a beard").click()
+    expect(prompt(panel)).to_have_value("an old person with grey hair and a beard")
+    panel.locator("#known-words button", has_text="a beard").click()
+    panel.locator("#known-words button", has_text="freckles").click()
+    expect(prompt(panel)).to_have_value("an old person with grey hair and a beard and freckles")
+
+
+def test_a_moment_of_the_way_is_an_edit_of_its_own(panel, tmp_path):
+    place = panel.locator("#result-card").bounding_box()["y"]
+    optimize(panel)
+    expect(moments(panel)).to_have_count(optimization.MOMENTS)
+    expect(moments(panel).last).to_contain_text("step 12")
+    expect(panel.locator("#strip button")).to_have_count(3)
+    assert panel.locator("#result-card").bounding_box()["y"] == place
+
+    # By the keyboard; the same moment again adds no second edit, and the last one is the result, which is there.
+    moments(panel).nth(2).focus()
+    changes(panel, lambda: panel.keyboard.press("Enter"))
+    expect(words(panel)).to_have_value(re.compile("\n4 steps"))
+    expect(panel.locator("#strip button")).to_have_count(4)
+    changes(panel, lambda: moments(panel).last.click())
+    expect(words(panel)).to_have_value(re.compile("\n12 steps"))
+    changes(panel, lambda: moments(panel).nth(2).click())
+    expect(panel.locator("#strip button")).to_have_count(4)
+
+    # From elsewhere on the strip too, and its recipe repeats to the same picture.
+    shown = after(panel).get_attribute("src")
+    with panel.expect_download(timeout=SLOW) as download:
+        press(panel, "Recipe")
+    recipe = tmp_path / "recipe.json"
+    download.value.save_as(recipe)
+    changes(panel, lambda: panel.locator("#strip button").first.click())
+    changes(panel, lambda: moments(panel).nth(4).click())
+    expect(words(panel)).to_have_value(re.compile("\n6 steps"))
+    changes(panel, lambda: panel.locator("#strip button").first.click())
+    with panel.expect_file_chooser() as chooser:
+        press(panel, "Repeat a recipe")
+    chooser.value.set_files(recipe)
+    expect(after(panel)).to_have_attribute("src", shown, timeout=SLOW)
+
+
+def test_a_moment_chosen_on_the_way_ends_it(panel):
+    panel.locator("#steps input[type=number]").fill("300")
+    changes(panel, lambda: press(panel, "Optimize"))
+    moments(panel).first.click()
+    expect(words(panel)).to_have_value(re.compile("\n30 steps"), timeout=SLOW)
+    expect(panel.locator("#stop")).to_be_disabled(timeout=SLOW)
+    expect(panel.locator("#strip button")).to_have_count(4)  # and what it had reached
+
+
+def test_the_words_alone_have_moments_too(panel):
+    panel.get_by_role("radio", name="The words alone").check()
+    optimize(panel)
+    changes(panel, lambda: moments(panel).nth(3).click())
+    expect(words(panel)).to_have_value(re.compile("From the words alone, 5 steps"))
+
+
+def test_words_that_the_model_does_not_know_are_named(panel):
+    prompt(panel).fill("Beyonce with a <b>zebra</b> and glasses")
+    optimize(panel)
+    expect(panel.locator("#optimization-note")).to_contain_text("never taught “Beyonce”, “b” and “zebra”")
+    prompt(panel).fill("a person with glasses")
+    optimize(panel)
+    expect(panel.locator("#optimization-note")).not_to_contain_text("taught")
+
+
+def test_an_optimization_that_takes_too_long_keeps_what_it_reached(panel, monkeypatch):
+    monkeypatch.setattr(optimization, "LONGEST", 0.0)
+    panel.locator("#steps input[type=number]").fill("300")
+    optimize(panel)
+    expect(panel.locator("#optimization-note")).to_contain_text("this one got to step 1.")
+    expect(words(panel)).to_have_value(re.compile("\n1 steps"))
+    expect(moments(panel)).to_have_count(1)
