@@ -5,6 +5,7 @@ import errno
 import glob
 import hashlib
 import io
+import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -86,13 +87,11 @@ class Source:
 
     def here(self) -> Path | None:
         """The file's place on this machine, or None when it must be fetched. Asks no network."""
-        if self.path:
-            return self.path if self.path.is_file() else None
         if self.repo:
             found = huggingface_hub.try_to_load_from_cache(self.repo, self.file, revision=self.revision)
             return Path(found) if isinstance(found, str) else None
-        kept = self._kept()
-        return kept if kept.is_file() else None
+        place = self.path or self._kept()
+        return place if os.path.isfile(place) else None  # noqa: PTH113  # a folder that is closed to us has none
 
     def _kept(self) -> Path:
         """Where a file that is not on the Hub is kept, in the Hub's own cache for such things."""
@@ -101,8 +100,8 @@ class Source:
 
 
 def asset(folder: str) -> Path:
-    """A folder of ours in the Hub's cache."""
-    return huggingface_hub.cached_assets_path(LIBRARY, folder, "files", assets_dir=constants.HF_ASSETS_CACHE)
+    """A folder of ours in the Hub's cache; whoever writes there makes it."""
+    return Path(constants.HF_ASSETS_CACHE) / LIBRARY / folder / "files"
 
 
 def fetch(source: Source, progress: Progress | None = None) -> Path:
@@ -118,9 +117,11 @@ def fetch(source: Source, progress: Progress | None = None) -> Path:
             f"The file {source.path} is missing; put it there, or name another place for it in models.toml."
         )
     try:
+        source._kept().parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{source._kept()}.lock"):
             if path := source.here():  # another process was fetching it
                 return path
+            _first(source._kept()).unlink(missing_ok=True)  # of a file that is gone: what comes now is the first
             _check_space(source)
             path = _from_hub(source, progress) if source.repo else _from_web(source, progress)
             verify(source, path)
@@ -128,12 +129,15 @@ def fetch(source: Source, progress: Progress | None = None) -> Path:
     except OSError as error:
         if _errno(error) in (errno.ENOSPC, errno.EDQUOT):
             raise _full(source) from error
-        if _errno(error) in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if _errno(error) in _CLOSED:
             raise UserError(
-                f"{source.name} can't be kept in {_folder(source)}, where nothing may be written; set HF_HOME to a "
+                f"{source.name} can't be kept in {_folder(source)}, where nothing can be written; set HF_HOME to a "
                 "folder of your own."
             ) from error
         raise
+
+
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
 
 
 def verify(source: Source, path: Path) -> str:
@@ -142,19 +146,27 @@ def verify(source: Source, path: Path) -> str:
     if wrong:
         if source.path:
             raise UserError(f"The file {path} {wrong}; please put the original there.")
-        for place in (path.resolve(), path):
+        for place in (path.resolve(), path, _first(path)):
             with contextlib.suppress(OSError):
                 place.unlink(missing_ok=True)
         done = f"please delete {path} and" if path.exists() else "so it was removed;"
         raise UserError(f"What {source.origin} sent as {source.name} {wrong}, {done} try again later, {ELSEWHERE}.")
     if not (source.path or source.repo):
-        path.with_name(path.name + ".sha256").write_text(digest)
+        _first(path).write_text(digest)
     return digest
+
+
+def _first(path: Path) -> Path:
+    """Where the SHA-256 of a file that has none of its own is kept: that of its first download."""
+    return path.with_name(path.name + ".sha256")
 
 
 def flaw(source: Source, path: Path) -> tuple[str, str | None]:
     """The SHA-256 of a file, and what is wrong with it, in words that go after its name, or None."""
     digest, actual = _digests(source, path)
+    with path.open("rb") as file:
+        if file.read(200).lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+            return digest, "is a web page"  # to log in, say, which a server sends as if it were the file
     if source.size and actual["size"] != source.size:
         return digest, f"has {actual['size']:,} bytes instead of {source.size:,}"
     if any(actual[kind] != wanted for kind, wanted in _expected(source, path).items()):
@@ -181,8 +193,7 @@ def _expected(source: Source, path: Path) -> dict[str, str]:
     known = {kind: value.lower() for kind in ("sha256", "git_blob") if (value := getattr(source, kind))}
     if known:
         return known
-    first = path.with_name(path.name + ".sha256")
-    if first.is_file():
+    if (first := _first(path)).is_file():
         return {"sha256": first.read_text()}
     etag = path.resolve().name if source.repo else ""  # the Hub's cache names a large file by its SHA-256
     return {"sha256": etag} if len(etag) == 64 else {}
@@ -231,7 +242,7 @@ def _fill_cache(source: Source, bar: type[tqdm] | None) -> None:
         raise errors.FileMetadataError("no checksum")
     blobs = _blobs(source)
     blobs.mkdir(parents=True, exist_ok=True)
-    whole, part = blobs / about.etag, blobs / f"{about.etag}.part"
+    whole, part = blobs / about.etag, blobs / f"{source._kept().name}.{about.etag}.part"
     if whole.exists():
         return
     with part.open("ab") as file:
@@ -312,8 +323,7 @@ def _folder(source: Source) -> Path:
 
 def _begun(source: Source) -> list[Path]:
     """What earlier tries have left of a download."""
-    name = (source.sha256 or "").lower() if source.repo else glob.escape(source._kept().name)
-    return list(_folder(source).glob(f"{name}*.part"))
+    return list(_folder(source).glob(f"{glob.escape(source._kept().name)}*.part"))
 
 
 def _check_space(source: Source) -> None:

@@ -39,36 +39,40 @@ FORMAT = "2"  # of the slim copies: another number remakes them all
 log = logging.getLogger(__name__)
 
 
-def read_weights(kind: str, path: Path) -> State:
+def read_weights(kind: str, path: Path, name: str = "") -> State:
     """The tensors of a file that a "generator", "encoder", "identity", "clip", "mapper" or "directions" needs.
 
     A generator comes with `latent_avg`, (D,) or (L, D), where the file has it. Raises UserError for a file that is
-    damaged, tries to run code, or holds something else.
+    damaged, tries to run code, or holds something else; it names the file `name`, as it is called on this machine when
+    empty.
     """
+    name = name or path.name
     try:
         return _PICK[kind](_load(path))
     except RefusedPickle as error:
-        raise _refused(path) from error
+        raise _refused(name) from error
     except pickle.UnpicklingError as error:  # what PyTorch's own reader says of names that it does not allow
-        raise (_refused if "unsupported" in str(error).lower() else _unreadable)(path) from error
+        raise (_refused if "unsupported global" in str(error).lower() else _unreadable)(name) from error
     except (SafetensorError, EOFError, RuntimeError, ValueError, OSError, MemoryError) as error:
-        raise _unreadable(path) from error
+        raise _unreadable(name) from error
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise UserError(f"The file {path.name} holds no {kind} in a format that this studio knows.") from error
+        raise UserError(f"The file {name} holds no {kind} in a format that this studio knows.") from error
 
 
-def _refused(path: Path) -> UserError:
+def _refused(name: str) -> UserError:
     return UserError(
-        f"The file {path.name} tries to run code, which no file of weights needs, so it was not opened; please get it "
+        f"The file {name} tries to run code, which no file of weights needs, so it was not opened; please get it "
         "from its publisher."
     )
 
 
-def _unreadable(path: Path) -> UserError:
-    return UserError(f"The file {path.name} can't be read as weights; please delete it and fetch it anew.")
+def _unreadable(name: str) -> UserError:
+    return UserError(f"The file {name} can't be read as weights; please delete it and fetch it anew.")
 
 
-def read_slim(kind: str, path: Path, expected: str = "", check: Callable[[], object] = lambda: None) -> State:
+def read_slim(
+    kind: str, path: Path, expected: str = "", check: Callable[[], object] = lambda: None, name: str = ""
+) -> State:
     """As `read_weights`, but from a slim copy where there is one: memory-mapped, so it is there at once.
 
     `check` is called before the file itself is read, to verify it against the checksums `expected`. Files that are slim
@@ -76,11 +80,11 @@ def read_slim(kind: str, path: Path, expected: str = "", check: Callable[[], obj
     """
     if path.suffix == ".safetensors":
         check()
-        return read_weights(kind, path)
+        return read_weights(kind, path, name)
 
     def make() -> State:
         check()
-        return read_weights(kind, path)
+        return read_weights(kind, path, name)
 
     about = path.resolve().stat()
     return remembered(f"{path.stem}-{kind}", f"{path.resolve()} {about.st_size} {about.st_mtime_ns} {expected}", make)
@@ -99,6 +103,7 @@ def remembered(name: str, stamp: str, make: Callable[[], State]) -> State:
     state = make()
     fresh = kept.with_name(f"{name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
         for left in kept.parent.glob(f"{glob.escape(name)}.*.part"):  # by a start that was ended in the middle
             left.unlink(missing_ok=True)
         # In float32, as the networks hold them: so they can live in the mapped file.

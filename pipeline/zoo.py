@@ -213,7 +213,8 @@ def _directions(row: Row, generator: Generator) -> Directions | None:
 
 def _read(kind: str, source: Source, progress: Progress | None = None) -> State:
     path = fetch(source, progress)
-    return read_slim(kind, path, f"{source.sha256} {source.git_blob}", check=lambda: _checked(source, path))
+    expected = f"{source.sha256} {source.git_blob}"
+    return read_slim(kind, path, expected, lambda: _checked(source, path), source.name)
 
 
 def _checked(source: Source, path: Path) -> None:

@@ -139,9 +139,20 @@ def test_a_cache_that_cannot_be_written_is_named(source, hub, monkeypatch):
         fetch(source)
 
 
+def test_a_cache_that_cannot_be_made_is_looked_into_and_named(source, hub, cache):
+    cache.write_text("a file where the folder should be")
+    assert source.here() is None
+    with pytest.raises(UserError, match=r"weights\.pt can't be kept in .*set HF_HOME"):
+        fetch(source)
+
+
+def test_looking_for_a_file_makes_no_folder(source, cache):
+    assert source.here() is None and not cache.exists()
+
+
 def test_what_is_left_of_another_file_is_not_taken_for_the_beginning(hub):
     source = SOURCES["hub"](hub)
-    part = downloads._blobs(source) / f"{SHA256}.part"
+    part = downloads._blobs(source) / f"{source._kept().name}.{SHA256}.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"longer" * len(CONTENT))
     assert fetch(source, lambda *_: None).read_bytes() == CONTENT
@@ -187,9 +198,20 @@ def test_a_full_disk_is_noticed_before_the_download(source, hub, monkeypatch):
     assert not hub.requests
 
 
+def test_the_rest_of_another_file_of_the_repository_saves_no_room(hub, monkeypatch):
+    def cancel(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch(SOURCES["hub"](hub), cancel)
+    (part,) = downloads._begun(SOURCES["hub"](hub))
+    other = replace(SOURCES["hub"](hub), file="other.pt", sha256=None)
+    assert part.is_file() and not downloads._begun(other)
+
+
 def test_a_disk_that_fills_up_meanwhile(source, hub):
     kept = source._kept()
-    begun = downloads._blobs(source) / f"{SHA256}.part" if source.repo else kept.with_name(f"{kept.name}abcdefgh.part")
+    begun = downloads._folder(source) / f"{kept.name}{f'.{SHA256}' if source.repo else 'abcdefgh'}.part"
     begun.parent.mkdir(parents=True, exist_ok=True)
     begun.symlink_to("/dev/full")  # where every write finds no space left
     with pytest.raises(UserError, match=r"no room for weights\.pt"):
@@ -202,10 +224,23 @@ def test_without_a_known_checksum_the_first_download_counts(hub):
     source = replace(SOURCES["url"](hub), sha256=None, size=None)
     path = fetch(source, lambda *_: None)
     verify(source, path)
+    for spoilt in (CONTENT[:-1], CONTENT):  # another file, and the right one again once that was removed
+        path.write_bytes(spoilt[::-1])
+        with pytest.raises(UserError, match="not the file that was published"):
+            verify(source, path)
+        assert fetch(source, lambda *_: None).read_bytes() == CONTENT
     path.unlink()
-    hub.faults[NAME] = "flip"
-    with pytest.raises(UserError, match="not the file that was published"):
+    (hub.folder / NAME).write_bytes(CONTENT[::-1])  # its publisher has mended it
+    assert fetch(source, lambda *_: None).read_bytes() == CONTENT[::-1]
+
+
+def test_a_page_to_log_in_is_not_taken_for_the_file(hub):
+    source = replace(SOURCES["url"](hub), sha256=None, size=None)
+    (hub.folder / NAME).write_bytes(b"\n<!DOCTYPE html><html>Please log in</html>")
+    with pytest.raises(UserError, match=r"weights\.pt is a web page, so it was removed"):
         fetch(source, lambda *_: None)
+    (hub.folder / NAME).write_bytes(CONTENT)
+    assert fetch(source, lambda *_: None).read_bytes() == CONTENT
 
 
 def test_the_hub_s_own_checksum_counts_where_the_registry_has_none(hub):

@@ -183,11 +183,13 @@ def test_a_namespace_of_options_is_the_one_class_that_is_allowed(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["w.pt", "w.pkl", "w.npy", "w.safetensors"])
-@pytest.mark.parametrize("content", [b"", b"not a model", b"PK\3\4 cut"])
+@pytest.mark.parametrize("content", [b"", b"not a model", b"<html>sorry</html>", b"PK\3\4 cut"])
 def test_a_damaged_file_is_named(name, content, tmp_path):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=name):
+    with pytest.raises(UserError, match=f"{name} can't be read as weights"):
         read_weights("directions" if name == "w.npy" else "generator", tmp_path / name)
+    with pytest.raises(UserError, match=r"file published\.pt "):
+        read_weights("generator", tmp_path / name, "published.pt")
 
 
 def test_a_file_of_another_kind_is_named(folder, tmp_path):

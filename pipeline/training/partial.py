@@ -1,18 +1,22 @@
 """A long sum that survives being killed, in one process or in several: what is done so far is kept in files."""
 
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+log = logging.getLogger(__name__)
 EVERY = 10  # seconds between two savings
 
 
 def write(state: dict[str, Tensor], path: Path) -> None:
     """A safetensors file that is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(path.name + ".fresh")
     save_file(state, fresh)
     fresh.replace(path)
@@ -39,7 +43,11 @@ class Partial:
         self.file = path and path.with_name(f"{path.name}.{rank}.part")
         self.saved = -float("inf")
         for file in kept_files(path) if path else []:
-            state = load_file(file)
+            try:
+                state = load_file(file)
+            except SafetensorError:
+                log.warning("%s is damaged: what was kept there is done again", file)
+                continue
             for part in (state["done"] > self.done).nonzero()[:, 0].tolist():
                 self.sums[parts[part]] = state["sums"][parts[part]]
                 self.done[part] = state["done"][part]
