@@ -158,7 +158,8 @@ def test_another_model_for_everybody_and_back(arrive, served, monkeypatch):
     with pytest.raises(AppError, match="model was changed"):
         program.predict(1, 0.7, api_name="/sample")
     fresh = Client(url, verbose=False)
-    assert set(fresh.view_api(return_format="dict", print_info=False)["named_endpoints"]) == {f"/{name}" for name in api.ANSWERS}
+    named = fresh.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert set(named) == {f"/{name}" for name in api.ANSWERS}
     fresh.predict(1, 0.7, api_name="/sample")
 
     other.close()

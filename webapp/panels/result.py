@@ -86,7 +86,7 @@ def layout(session: Session, pictures: gr.ImageSlider) -> Result:
         max_lines=6,
         elem_id="edit-words",
     )
-    losses = gr.HTML(label="losses", elem_id="losses")
+    losses = gr.HTML(label="losses", render=False, elem_id="losses")  # the page puts it beside the strip
     return Result(pictures, line, losses)
 
 
