@@ -87,8 +87,9 @@ class _OnGPU:
         """Checks at once, as the studio does, and asks for a GPU with the first step."""
         method = getattr(self._studio, name)
         method(*args, **kwargs)  # raises what is wrong with the arguments; computes only when iterated
-        asked = inspect.signature(method).bind(*args, **kwargs).arguments.get("steps")
-        steps = self._studio.family.defaults.steps if asked is None else asked
+        bound = inspect.signature(method).bind(*args, **kwargs)
+        bound.apply_defaults()
+        steps = bound.arguments["steps"] or self._studio.family.defaults.steps
         return self._steps(min(LONGEST, round(START + STEP * steps)), pickle.dumps((name, args, kwargs)))
 
     def _steps(self, seconds: int, request: bytes) -> Iterator[Any]:

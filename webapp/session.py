@@ -157,7 +157,7 @@ class Session:
         an optimization, whose result is worth keeping beside the next.
         """
         here = self.here
-        again = source is here.source
+        again, share = source is here.source, recipe.get("share", 1.0)
         recipes = (*(here.recipes[:-1] if again else here.recipes), recipe)
         shot = Shot(
             latent=latent,
@@ -167,7 +167,7 @@ class Session:
             details=details,
             recipes=recipes,
             source=source,
-            whole=latent,
+            whole=latent if share in (0, 1) else source.towards(latent, 1 / share),
             root=here.origin,
         )
         if again and recipe["method"] != "optimize":
