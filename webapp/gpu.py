@@ -89,7 +89,7 @@ class _OnGPU:
         method(*args, **kwargs)  # raises what is wrong with the arguments; computes only when iterated
         bound = inspect.signature(method).bind(*args, **kwargs)
         bound.apply_defaults()
-        steps = bound.arguments["steps"] or self._studio.family.defaults.steps
+        steps = bound.arguments.get("steps") or self._studio.family.defaults.steps
         return self._steps(min(LONGEST, round(START + STEP * steps)), pickle.dumps((name, args, kwargs)))
 
     def _steps(self, seconds: int, request: bytes) -> Iterator[Any]:
