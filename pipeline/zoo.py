@@ -89,23 +89,33 @@ class Family:
     def own_mapper(self, path: Path) -> tuple[str, nn.Module]:
         """Title and network of a mapper that somebody brings, a safetensors file as training writes it.
 
-        Raises UserError for any other file, and for a mapper of another model.
+        Raises UserError for any other file, for a mapper of another model, and when the file is gone.
         """
+        if not path.is_file():
+            raise UserError(f"The mapper {path.name} is no longer kept; please load it again.")
         try:
             with safe_open(path, "pt") as file:
                 about = json.loads((file.metadata() or {}).get("recipe", "{}"))
                 names = [name for name in file.keys() if name.startswith("mapper.")]  # noqa: SIM118  # it is no dict
-                state = {name: file.get_tensor(name).float() for name in names}
+                state = {name: file.get_tensor(name) for name in names}
+            if any(value.is_complex() for value in state.values()):
+                raise ValueError("complex numbers")
+            state = {name: value.float() for name, value in state.items()}
             network = mapper_from_state_dict(state).to(self.device)
             tried = apply_mapper(network, self.generator, Latent(self.latent_avg[None].cpu()), 1.0)
             if not all(values.isfinite().all() for values in (tried.w_plus, *(tried.style_step or ()))):
                 raise ValueError("not finite")
-        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError, StopIteration) as error:
+        except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError, StopIteration) as error:
             raise UserError(
                 f"This file holds no mapper for the model “{self.title}”; please choose one that was trained with it."
             ) from error
         title = about.get("title") if isinstance(about, dict) else None
-        return (title if isinstance(title, str) else "Mapper")[:60], network
+        return mapper_title(title if isinstance(title, str) else ""), network
+
+
+def mapper_title(text: str) -> str:
+    """A text as a mapper's title: on one line, of at most 60 printable characters; “Mapper” where nothing is left."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:60].strip() or "Mapper"
 
 
 def available_models(registry: Path | str = REGISTRY) -> list[str]:
@@ -182,11 +192,8 @@ def _copy_views(network: nn.Module) -> None:
 
 
 def relevance_path(row: Row) -> Path:
-    """Where a relevance matrix that was measured on this machine is kept."""
-    source, generator = row.files.get("directions"), row.files.get("generator")
-    if source and source.path:
-        return source.path
-    name = row.name
+    """Where a relevance matrix that was measured on this machine is kept, for a family that comes without."""
+    name, generator = row.name, row.files.get("generator")
     if generator and generator.path and generator.path.is_file():  # a user's own: the next one has the same name
         with generator.path.open("rb") as file:
             name += f"-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
@@ -195,13 +202,15 @@ def relevance_path(row: Row) -> Path:
 
 def _directions(row: Row, generator: Generator) -> Directions | None:
     own = relevance_path(row)
-    source = Source(path=own) if own.is_file() else row.files.get("directions")
+    source = row.files.get("directions") or (Source(path=own) if own.is_file() else None)
     if source is None:
         return None
     state = {k: v.float() for k, v in _read("directions", source).items()}
     if state["relevance"].ndim != 2 or len(state["relevance"]) > sum(
         layer.channels for layer in generator.style_layers
     ):
+        if source.path == own:  # the row has had another generator since: the directions are estimated
+            return None
         raise UserError(f"The file {source.name} was not measured on this generator: the numbers of channels differ.")
     if "style_std" not in state:  # published matrices come without: seconds, once for a generator
         path = fetch(row.files["generator"])
@@ -251,9 +260,13 @@ def _status(row: Row) -> str:
 
 
 def _verify(row: Row) -> bool:
-    """Tell of every file what it is; whether all that are here are right. Changes nothing."""
+    """Tell of every file what it is; whether there is one, and all that are here are right. Changes nothing."""
+    sources = (*row.sources(), *(source for _, source in row.mappers.values()))
+    if not any(source.here() for source in sources):
+        print(f"nothing of “{row.name}” is on this machine; fetch it first")
+        return False
     right = True
-    for source in (*row.sources(), *(source for _, source in row.mappers.values())):
+    for source in sources:
         if (path := source.here()) is None:
             does = f"put it at {source.path}" if source.path else "it is fetched when it is needed"
             print(f"missing   {source.name}: {does}")

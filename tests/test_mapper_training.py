@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from itertools import islice
@@ -160,12 +162,58 @@ def test_a_killed_training_goes_on_to_the_same_file(seeded, tmp_path, capfd):
     assert not (cut / "purple.safetensors").exists()
     with (cut / "run" / "losses.csv").open("a") as table:
         table.write("5,0.1,0.")  # as a cut in the middle of a row leaves it
-    with pytest.raises(UserError, match="another unfinished training"):
-        train_command(command(cut, "--steps", "14"))
+    for other, words in ((("--steps", "14"), "steps 8 instead of 14"), (("--dtype", "bfloat16"), "dtype float32")):
+        with pytest.raises(UserError, match=f"another unfinished training .{words}"):
+            train_command(command(cut, "--steps", "8", *other))
     capfd.readouterr()
     train_command(command(cut, "--steps", "8"))
-    assert "step 2 of" not in capfd.readouterr().out
+    told = capfd.readouterr().out
+    assert told.startswith("Going on at step ") and "\nstep 2 of" not in told
+    assert f'studio.map(latent, Path("{cut / "purple.safetensors"}"))' in told
     assert files(cut) == files(once)
+
+
+def test_an_interrupt_says_how_to_go_on_and_damage_how_to_begin_anew(seeded, tmp_path):
+    arguments = [sys.executable, "-m", "pipeline.training.mapper", *command(tmp_path, "--steps", "1000")]
+    with subprocess.Popen(arguments, env=seeded, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate()
+    assert re.fullmatch(r"Stopped at step \d+; start the same command again to go on\.\n", told), told
+    assert process.returncode == 130
+    (tmp_path / "run" / "checkpoint.safetensors").write_bytes(b"cut off")
+    with pytest.raises(UserError, match="is damaged; delete it"):
+        train_command(command(tmp_path, "--steps", "1000"))
+
+
+def test_a_mapper_goes_to_the_cache_and_not_over_one_of_the_model_s(seeded, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_ASSETS_CACHE", str(tmp_path / "assets"))
+    run = ["--folder", str(tmp_path / "run"), "--steps", "2"]
+    for prompt, name in ((PROMPT, "a_person_with_purple_hair"), ("x" * 400, "x" * 60), ("!!!", "mapper")):
+        path = train_command([*COMMAND, "--prompt", prompt, *run])
+        assert path.is_file() and path.is_relative_to(tmp_path / "assets") and path.name == f"{name}.safetensors"
+    with pytest.raises(UserError, match="has a mapper “stylespace”"):
+        train_command([*COMMAND, "--prompt", "StyleSpace", *run])
+    with pytest.raises(UserError, match="no slashes"):
+        train_command([*COMMAND, "--name", "../../evil", *run])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (["--every", "0"], "at least 1"),
+        (["--steps", "0"], "at least 1"),
+        (["--batch", "0"], "at least 1"),
+        (["--resolution", "100"], "draws at 4, 8, ... 64 px"),
+        (["--model", "custom"], "--generator"),
+        (["--generator", "nowhere.pt"], r"nowhere\.pt"),
+    ],
+)
+def test_what_the_command_cannot_do_is_a_sentence(wrong, words, seeded, tmp_path, monkeypatch):
+    monkeypatch.setenv("STYLECLIP_GENERATOR", "")
+    with pytest.raises(UserError, match=words):
+        train_command(command(tmp_path, *wrong))
+    assert not (tmp_path / "purple.safetensors").exists()
 
 
 def test_two_processes_train_the_mapper_of_one(seeded, tmp_path):
@@ -188,7 +236,8 @@ def test_photos_and_latents_files_are_trained_on(seeded, tmp_path, drawn_faces, 
     photo.save(photos / "one.png")
     photo.resize((90, 70)).save(photos / "small.jpg")  # no face is found in it
     train_command(command(tmp_path / "a", "--steps", "2", "--photos", str(photos)))
-    codes = load_file(tmp_path / "a" / "run" / "latents.safetensors")["w_plus"]
+    kept = tmp_path / "a" / "run" / "latents.safetensors"
+    codes = load_file(kept)["w_plus"].clone()
     assert len(codes) == 1
     torch.save(codes, tmp_path / "faces.pt")
     save_file({"w_plus": codes}, tmp_path / "faces.safetensors")
@@ -198,3 +247,9 @@ def test_photos_and_latents_files_are_trained_on(seeded, tmp_path, drawn_faces, 
     (tmp_path / "broken.pt").write_bytes(b"no")
     with pytest.raises(UserError, match=r"broken\.pt"):
         train_command(command(tmp_path / "b", "--latents", str(tmp_path / "broken.pt")))
+    drawn_faces[0][1].save(photos / "two.png")
+    train_command(command(tmp_path / "a", "--steps", "2", "--photos", str(photos)))
+    assert len(load_file(kept)["w_plus"]) == 2
+    once = kept.stat().st_mtime_ns
+    train_command(command(tmp_path / "a", "--steps", "2", "--photos", str(photos)))
+    assert kept.stat().st_mtime_ns == once

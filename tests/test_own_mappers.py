@@ -38,6 +38,8 @@ def test_a_file_that_holds_no_mapper_of_this_model_is_refused(studio, tmp_path):
         StyleSpaceMapper({0: 3}).state_dict(),
         {name: value * torch.nan for name, value in SingleMapper(32).state_dict().items()},
         {"else": torch.zeros(3)},
+        {name: torch.tensor(1.0) for name in LevelsMapper(32, ("course",)).state_dict()},
+        {name: value.to(torch.complex64) for name, value in SingleMapper(32).state_dict().items()},
         {},
     ):
         with pytest.raises(UserError, match="no mapper for the model"):
@@ -49,8 +51,19 @@ def test_a_file_that_holds_no_mapper_of_this_model_is_refused(studio, tmp_path):
 
 def test_odd_metadata_does_no_harm(studio, tmp_path):
     state = SingleMapper(32).state_dict()
-    for recipe, title in (("[]", "Mapper"), ('{"title": 3}', "Mapper"), ('{"title": "' + "x" * 99 + '"}', "x" * 60)):
+    for recipe, title in (
+        ("[]", "Mapper"),
+        ('{"title": " \\n"}', "Mapper"),
+        ('{"title": "a\\nb"}', "a b"),
+        ('{"title": 3}', "Mapper"),
+        ('{"title": "' + "x" * 99 + '"}', "x" * 60),
+    ):
         edit = studio.map(studio.sample(0), write(tmp_path, state, recipe=recipe))
         assert edit.recipe["parameters"]["mapper"] == title
     with pytest.raises(UserError):
         studio.map(studio.sample(0), write(tmp_path, state, recipe="{"))
+
+
+def test_a_file_that_was_cleared_away_is_said_to_be_gone(studio, tmp_path):
+    with pytest.raises(UserError, match=r"hat\.safetensors is no longer kept; please load it again"):
+        studio.map(studio.sample(0), tmp_path / "hat.safetensors")

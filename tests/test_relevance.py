@@ -1,15 +1,18 @@
 """The command that measures relevance: the same file whether it is cut, or shared by several processes."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from pipeline.errors import UserError
 from pipeline.training.relevance import relevance_command
+from pipeline.zoo import family_row, load_family, relevance_path
 
 ARGUMENTS = ["--model", "tiny", "--codes", "3", "--batch", "8"]
 
@@ -21,26 +24,26 @@ def place(seeded_registry, tmp_path, monkeypatch):
         "generator": seeded_registry.parent / "generator.safetensors",
         "clip": seeded_registry.parent / "clip.safetensors",
     }
-    kinds["directions"] = tmp_path / "matrix.safetensors"
     rows = "\n".join(f'{kind} = {{ path = "{path}" }}' for kind, path in kinds.items())
     (tmp_path / "own.toml").write_text(f'[families.tiny]\ntitle = "Tiny"\n[families.tiny.files]\n{rows}\n')
     monkeypatch.setenv("STYLECLIP_MODELS", str(tmp_path / "own.toml"))
     monkeypatch.setenv("HF_ASSETS_CACHE", str(tmp_path / "assets"))
     monkeypatch.setattr("huggingface_hub.constants.HF_ASSETS_CACHE", str(tmp_path / "assets"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    return kinds["directions"]
+    return relevance_path(family_row("tiny"))
 
 
 def taken(place) -> bytes:
     """The finished file, put away; nothing else is left of the work."""
     content = place.read_bytes()
     place.unlink()
-    assert not list(place.parent.rglob("*.part"))
+    assert not list(place.parent.glob("*"))
     return content
 
 
 def test_a_killed_measurement_goes_on_to_the_same_file(place, capfd):
     assert relevance_command(ARGUMENTS) == place
+    assert load_family(family_row("tiny"), torch.device("cpu"), torch.float32).directions is not None
     matrix = load_file(place)["relevance"].float()
     assert torch.allclose(matrix.norm(dim=1), torch.ones(len(matrix)), atol=1e-2)
     once = taken(place)
@@ -48,11 +51,45 @@ def test_a_killed_measurement_goes_on_to_the_same_file(place, capfd):
     with subprocess.Popen(command, env=os.environ | {"PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE) as process:
         process.stdout.readline()  # the first pictures are kept
         process.kill()  # SIGKILL
-    assert not place.exists() and list(place.parent.rglob("*.part"))
+    (part,) = place.parent.glob("*.part")
+    assert not place.exists()
     capfd.readouterr()
     relevance_command(ARGUMENTS)
     assert not capfd.readouterr().out.startswith("1.")  # the first part took 1 % and was not done again
     assert taken(place) == once
+    part.write_bytes(b"damaged")
+    relevance_command(ARGUMENTS)
+    assert taken(place) == once
+
+
+def test_an_interrupt_says_how_to_go_on(place):
+    command = [sys.executable, "-m", "pipeline.training.relevance", *ARGUMENTS[:2], "--codes", "10000"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=os.environ | {"PYTHONUNBUFFERED": "1"}, text=True, **pipes) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate()
+    assert re.fullmatch(r"Stopped at [\d.]+%; start the same command again to go on\.\n", told), told
+    assert process.returncode == 130
+
+
+def test_a_matrix_that_a_model_has_is_not_written_over(place, tmp_path):
+    shipped = family_row("demo").files["directions"].path
+    before = shipped.read_bytes()
+    with pytest.raises(UserError, match="“demo” has a relevance matrix; name another file .* --output"):
+        relevance_command(["--codes", "1"])
+    assert shipped.read_bytes() == before
+    with pytest.raises(UserError, match=r"ends in \.safetensors"):
+        relevance_command(["--output", str(tmp_path)])
+    other = tmp_path / "mine" / "matrix.safetensors"
+    assert relevance_command([*ARGUMENTS[:2], "--codes", "1", "--output", str(other)]) == other
+    assert other.is_file() and not place.exists()
+
+
+def test_a_kept_matrix_of_another_generator_is_left_alone(place):
+    place.parent.mkdir(parents=True)
+    save_file({"relevance": torch.zeros(10_000, 32)}, place)
+    assert load_family(family_row("tiny"), torch.device("cpu"), torch.float32).directions is None
 
 
 def test_two_processes_measure_the_matrix_of_one(place):
@@ -65,12 +102,12 @@ def test_two_processes_measure_the_matrix_of_one(place):
     assert taken(place) == once
 
 
-def test_a_generator_of_one_s_own_and_a_wrong_size(place, monkeypatch):
-    own = place.parent / "custom.toml"
-    own.write_text(place.with_name("own.toml").read_text().replace("families.tiny", "families.custom"))
+def test_a_generator_of_one_s_own_and_a_wrong_size(place, tmp_path, monkeypatch):
+    own = tmp_path / "custom.toml"
+    own.write_text((tmp_path / "own.toml").read_text().replace("families.tiny", "families.custom"))
     monkeypatch.setenv("STYLECLIP_MODELS", str(own))
     monkeypatch.setenv("STYLECLIP_GENERATOR", "")
-    generator = str(place.with_name("mine.safetensors"))
+    generator = str(tmp_path / "mine.safetensors")
     with pytest.raises(UserError, match="mine"):
         relevance_command(["--generator", generator])
     monkeypatch.setenv("STYLECLIP_GENERATOR", "")

@@ -124,19 +124,23 @@ class MapperTraining:
         """`text` is a unit embedding (1, E); `codes` (M, L, D) are the faces to train on, sampled anew when None.
 
         Of given codes the last fifth, at most eight, are held out for the validation. Raises UserError for codes of
-        another model, a batch of fewer faces than processes, and an unknown variant or level.
+        another model, a batch of fewer faces than processes, and a recipe that can't be followed.
         """
         self.judges, self.recipe = judges, recipe
         self.text = text.to(judges.device)
         generator = judges.generator
+        if min(recipe.steps, recipe.batch, recipe.every, recipe.patience) < 1:
+            raise UserError("Steps, batch, every and patience are at least 1; please choose other numbers.")
         fitting = [layer.resolution for layer in generator.style_layers] + [generator.size]
+        if recipe.resolution not in (None, *fitting):
+            raise UserError(f"This generator draws at 4, 8, ... {generator.size} px; please choose one as resolution.")
         self.resolution = recipe.resolution or next(
             r for r in fitting if r >= min(judges.clip.visual.input_resolution, generator.size)
         )
         distributed = torch.distributed.is_initialized()
         self.rank = torch.distributed.get_rank() if distributed else 0
         self.world = torch.distributed.get_world_size() if distributed else 1
-        if not 0 < self.world <= recipe.batch:
+        if self.world > recipe.batch:
             raise UserError(f"A batch of {recipe.batch} is too small for {self.world} processes; make it larger.")
         self.rng = torch.Generator().manual_seed(recipe.seed)
         self.network = new_mapper(generator, recipe, self.rng).to(judges.device)

@@ -20,19 +20,21 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pipeline.downloads import asset
+from pipeline.downloads import asset, fetch
 from pipeline.errors import UserError
 from pipeline.images import to_pil
 from pipeline.networks.mapper import LEVELS
-from pipeline.registry import Row
+from pipeline.registry import GENERATOR, Row
 from pipeline.styleclip import StyleCLIP
 from pipeline.text import Texts, check_prompt
+from pipeline.training.command import GO_ON, own_device, run
 from pipeline.training.judges import load_judges
 from pipeline.training.mapper import VARIANTS, MapperTraining, Recipe, TrainingState, learning_rate
 from pipeline.zoo import family_row, load_family
 
 TERMS = ("clip", "l2", "identity", "total")
 COLUMNS = ("step", "rate", *TERMS, *(f"validation {term}" for term in TERMS))
+LONGEST_NAME = 60  # characters of a mapper's file
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
 
 
@@ -41,6 +43,14 @@ def save_mapper(mapper: nn.Module, path: Path, recipe: Recipe, losses: dict[str,
     about = notes | asdict(recipe) | {"losses": {name: round(value, 4) for name, value in losses.items()}}
     state = {f"mapper.{name}": value.half().cpu().contiguous() for name, value in mapper.state_dict().items()}
     _write(state, path, {"recipe": json.dumps(about)})
+
+
+def retitle(path: Path, copy: Path, title: str) -> None:
+    """Copy a mapper's file that `Family.own_mapper` has accepted, under another title."""
+    with safe_open(path, "pt") as file:
+        about = json.loads((file.metadata() or {}).get("recipe", "{}"))
+        state = {name: file.get_tensor(name) for name in file.keys() if name.startswith("mapper.")}  # noqa: SIM118
+    _write(state, copy, {"recipe": json.dumps((about if isinstance(about, dict) else {}) | {"title": title})})
 
 
 def _write(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
@@ -73,7 +83,7 @@ def read_codes(path: Path) -> Tensor:
 def invert_photos(studio: StyleCLIP, folder: Path) -> Tensor:
     """Codes (M, L, D) of the foremost faces of a folder's photos; says which had none. Raises UserError if all."""
     codes = []
-    for path in sorted(p for p in folder.glob("*") if p.suffix.lower() in PHOTOS):
+    for path in _photos(folder):
         try:
             codes.append(studio.invert(studio.align(path)[0]).w_plus)
         except UserError as error:
@@ -81,6 +91,10 @@ def invert_photos(studio: StyleCLIP, folder: Path) -> Tensor:
     if not codes:
         raise UserError(f"There is no photo with a face in {folder}; please name another folder.")
     return torch.cat(codes)
+
+
+def _photos(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob("*") if p.suffix.lower() in PHOTOS and p.is_file())
 
 
 class Run:
@@ -93,37 +107,52 @@ class Run:
         """Raises UserError when the folder holds an unfinished training of another recipe, model or faces."""
         self.training, self.folder = training, folder
         self.checkpoint, self.table = folder / "checkpoint.safetensors", folder / "losses.csv"
-        self.recipe = json.dumps(asdict(training.recipe))
-        if self.checkpoint.is_file():
-            with safe_open(self.checkpoint, "pt") as file:
-                about = file.metadata()
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if about["recipe"] != self.recipe:
-                raise UserError(
-                    f"{folder} holds another unfinished training; delete it, or name a folder with --folder."
-                )
-            training.restore(tensors, json.loads(about["numbers"]))
+        dtype = training.judges.generator.compute_dtype or torch.float32
+        self.recipe = json.dumps(asdict(training.recipe) | {"dtype": str(dtype).removeprefix("torch.")})
         self.writes = training.rank == 0
+        if self.checkpoint.is_file():
+            self._take_up()
         if self.writes:
             folder.mkdir(parents=True, exist_ok=True)
             rows = self.table.read_text().splitlines()[1 : training.step + 1] if self.table.is_file() else []
             self.table.write_text("".join(f"{row}\n" for row in (",".join(COLUMNS), *rows)))
         self.board = _tensorboard(folder, training.step) if self.writes else None
 
+    def _take_up(self) -> None:
+        try:
+            with safe_open(self.checkpoint, "pt") as file:
+                about = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            theirs, numbers = json.loads(about["recipe"]), json.loads(about["numbers"])
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{self.checkpoint} is damaged; delete it to begin the training anew.") from error
+        ours = json.loads(self.recipe)
+        if differs := [name for name in ours if theirs.get(name) != ours[name]]:
+            told = ", ".join(f"{name} {theirs.get(name)} instead of {ours[name]}" for name in differs)
+            raise UserError(
+                f"{self.folder} holds another unfinished training ({told}); delete it, or name a folder with --folder."
+            )
+        self.training.restore(tensors, numbers)
+        if self.writes:
+            print(f"Going on at step {self.training.step} of {self.training.recipe.steps}", flush=True)
+
     def finish(self) -> tuple[nn.Module, dict[str, float]]:
         """Train to the end; the mapper and its losses on the held-out faces."""
         begin, first = time.monotonic(), self.training.step
-        with self.table.open("a") if self.writes else open(os.devnull, "w") as table:  # noqa: PTH123
-            while not self.training.finished:
-                state = self.training.advance()
-                if self.writes:
-                    table.write(self._record(state))
-                    if state.validation is not None:
-                        table.flush()
-                        self._keep(state)
-                        left = (time.monotonic() - begin) / (state.step - first) * (state.steps - state.step)
-                        values = "  ".join(f"{name} {value:.4f}" for name, value in state.validation.items())
-                        print(f"step {state.step} of {state.steps}  {values}  {left:.0f} s left", flush=True)
+        try:
+            with self.table.open("a") if self.writes else open(os.devnull, "w") as table:  # noqa: PTH123
+                while not self.training.finished:
+                    state = self.training.advance()
+                    if self.writes:
+                        table.write(self._record(state))
+                        if state.validation is not None:
+                            table.flush()
+                            self._keep(state)
+                            left = (time.monotonic() - begin) / (state.step - first) * (state.steps - state.step)
+                            values = "  ".join(f"{name} {value:.4f}" for name, value in state.validation.items())
+                            print(f"step {state.step} of {state.steps}  {values}  {left:.0f} s left", flush=True)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"Stopped at step {self.training.step}; {GO_ON}.") from None
         if self.board is not None:
             self.board.close()
         return self.training.mapper, self.training.lowest
@@ -160,18 +189,13 @@ def _tensorboard(folder: Path, step: int) -> Any:
     return SummaryWriter(folder / "tensorboard", purge_step=step + 1)
 
 
-def mapper_folder(row: Row) -> Path:
-    """Where a family's own mappers lie: beside its generator, or in the cache when that was downloaded."""
-    generator = row.files["generator"]
-    return generator.path.parent / "mappers" if generator.path else asset("mappers")
-
-
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline.training.mapper",
         description="Train a latent mapper; started again after a cut, it goes on. Several GPUs: torchrun.",
     )
     parser.add_argument("--model", default="demo")
+    parser.add_argument("--generator", metavar="FILE", help="your own StyleGAN2, as the model “custom”")
     parser.add_argument("--prompt", required=True, help="what the mapper is to make of a face")
     parser.add_argument("--name", help="of the mapper's file; default: the prompt's words")
     faces = parser.add_mutually_exclusive_group()
@@ -183,7 +207,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     levels.add_argument("--levels", nargs="+", choices=spelt, default=list(spelt))
     levels.add_argument("--no-fine", action="store_true", help="leave out the fine part, so that colours stay")
     parser.add_argument("--folder", type=Path, help="the run's folder; default: .cache/mappers/MODEL-NAME")
-    parser.add_argument("--output", type=Path, help="folder of the finished file; default: the model's own mappers")
+    parser.add_argument("--output", type=Path, help="folder of the finished file; default: one in the Hub's cache")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of generator and CLIP")
     for field in fields(Recipe):
         if field.name not in ("prompt", "variant", "levels"):
@@ -193,60 +217,70 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     levels = [level for level in options.levels if not (options.no_fine and level == "fine")]
     options.levels = tuple(level for name, level in spelt.items() if name in levels)
-    options.name = options.name or "_".join("".join(c if c.isalnum() else " " for c in options.prompt).lower().split())
+    words = "".join(c if c.isalnum() else " " for c in options.prompt).lower().split()
+    options.name = (options.name or "_".join(words))[:LONGEST_NAME] or "mapper"
+    if options.generator:
+        os.environ[GENERATOR], options.model = options.generator, "custom"
     return options
 
 
-def _device() -> torch.device:
-    """This process's own GPU, or the CPU; joins the other processes when there are any (torchrun)."""
-    cuda, local = torch.cuda.is_available(), int(os.environ.get("LOCAL_RANK", 0))
-    if "WORLD_SIZE" in os.environ:
-        torch.distributed.init_process_group("nccl" if cuda else "gloo")
-    if cuda:
-        torch.cuda.set_device(local)
-    return torch.device("cuda", local) if cuda else torch.device("cpu")
+def _made_from(photos: Path, row: Row) -> str:
+    """Names the photos of a folder, and the files that read them."""
+    models = [fetch(row.files[kind]).resolve() for kind in ("generator", "encoder", "landmarks") if kind in row.files]
+    files = [*models, *_photos(photos.resolve())]
+    return json.dumps([(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files])
 
 
 def _codes(options: argparse.Namespace, row: Row, folder: Path, device: torch.device) -> Tensor | None:
-    """The codes to train on; those of photos are kept in the run's folder."""
+    """The codes to train on; those of photos are kept in the run's folder, and made anew when the photos change."""
     if not options.photos:
         return read_codes(options.latents) if options.latents else None
     kept = folder / "latents.safetensors"
     distributed = torch.distributed.is_initialized()
-    if not kept.is_file() and not (distributed and torch.distributed.get_rank()):
-        studio = StyleCLIP(load_family(row, device, torch.float32))
-        _write({"w_plus": invert_photos(studio, options.photos)}, kept, {})
+    if not (distributed and torch.distributed.get_rank()):
+        made_from = _made_from(options.photos, row)
+        if not _is_of(kept, made_from):
+            studio = StyleCLIP(load_family(row, device, torch.float32))
+            _write({"w_plus": invert_photos(studio, options.photos)}, kept, {"made_from": made_from})
     if distributed:
         torch.distributed.barrier()
     return read_codes(kept)
+
+
+def _is_of(kept: Path, made_from: str) -> bool:
+    try:
+        with safe_open(kept, "pt") as file:
+            return (file.metadata() or {}).get("made_from") == made_from
+    except (SafetensorError, OSError):
+        return False
 
 
 def train_command(arguments: list[str] | None = None) -> Path:
     """Train one mapper as the command line says; the path of its file. Raises UserError."""
     options = _options(arguments)
     check_prompt(options.prompt)
-    row, device = family_row(options.model), _device()
+    row = family_row(options.model)
+    if any(sign in options.name for sign in "/\\"):
+        raise UserError("The name of a mapper has no slashes; name a folder for it with --output.")
+    if options.name in row.mappers and not options.output:
+        raise UserError(f"The model has a mapper “{options.name}”; choose another --name, or an --output folder.")
+    device = own_device()
     options.clip = row.defaults.mapper_clip if options.clip is None else options.clip
     recipe = Recipe(**{field.name: getattr(options, field.name) for field in fields(Recipe)})
     folder = options.folder or Path(".cache/mappers") / f"{row.name}-{options.name}"
-    path = (options.output or mapper_folder(row)) / f"{options.name}.safetensors"
+    path = (options.output or asset("mappers") / row.name) / f"{options.name}.safetensors"
     codes = _codes(options, row, folder, device)
     judges = load_judges(row.name, device=device, dtype=getattr(torch, options.dtype))
-    run = Run(MapperTraining(judges, Texts(judges.clip).embedding(recipe.prompt), recipe, codes), folder)
-    mapper, losses = run.finish()
-    if run.writes:
-        save_mapper(mapper, path, recipe, losses, title=options.name.replace("_", " ").capitalize())
-        run.checkpoint.unlink()
-        print(f"wrote {path}; name it under [families.{row.name}.mappers] in a models file to offer it")
+    work = Run(MapperTraining(judges, Texts(judges.clip).embedding(recipe.prompt), recipe, codes), folder)
+    mapper, losses = work.finish()
+    if work.writes:
+        title = options.name.replace("_", " ").capitalize()
+        save_mapper(mapper, path, recipe, losses, title=title, dtype=options.dtype)
+        work.checkpoint.unlink()
+        print(f'wrote {path}; use it with studio.map(latent, Path("{path}")), or load it in the page (Your own words)')
     return path
 
 
 def main() -> None:
-    """The command line; a UserError becomes one line and exit status 1."""
-    try:
-        train_command()
-    except UserError as error:
-        raise SystemExit(str(error)) from None
-    finally:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+    """The command line."""
+    run(train_command)

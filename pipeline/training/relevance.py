@@ -32,6 +32,7 @@ from pipeline.errors import UserError
 from pipeline.losses import clip_features
 from pipeline.networks.stylegan2 import Generator
 from pipeline.registry import GENERATOR
+from pipeline.training.command import GO_ON, own_device, run
 from pipeline.training.judges import Judges, load_judges
 from pipeline.training.partial import Partial, kept_files, write
 from pipeline.zoo import family_row, relevance_path
@@ -175,6 +176,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="demo")
     parser.add_argument("--generator", metavar="FILE", help="your own StyleGAN2, as the model “custom”")
+    parser.add_argument("--output", type=Path, help="the file to write; default: where the model looks for its own")
     parser.add_argument("--codes", type=int, default=100, help="sampled faces; the paper's 100 unless told otherwise")
     parser.add_argument("--to-rgb", action="store_true", help="toRGB layers too, which the paper leaves out")
     parser.add_argument("--lowest", type=int, help="draw no layer's effect smaller than this; default: full size")
@@ -189,22 +191,29 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def relevance_command(arguments: list[str] | None = None) -> Path:
-    """Measure and write the file that the family's row in the registry names; its path. Raises UserError."""
+    """Measure a family's relevance matrix and write it; the file's path.
+
+    Raises UserError, also when the family has a matrix and no other file is named for this one.
+    """
     options = _options(arguments)
-    device = own_device()
     row = family_row(options.model)
-    dtype = getattr(torch, options.dtype)
-    judges, path = load_judges(options.model, device=device, dtype=dtype), relevance_path(row)
+    if "directions" in row.files and not options.output:
+        raise UserError(f"The model “{row.name}” has a relevance matrix; name another file for this one with --output.")
+    path = options.output or relevance_path(row)
+    if path.suffix != ".safetensors" or path.is_dir():
+        raise UserError(f"The matrix can't be written to {path}; please name a file that ends in .safetensors.")
+    device, dtype = own_device(), getattr(torch, options.dtype)
+    judges = load_judges(options.model, device=device, dtype=dtype)
     generator, lowest = judges.generator, options.lowest or judges.generator.size
     if lowest not in {layer.resolution for layer in generator.style_layers}:
         raise UserError(f"This generator draws at 4, 8, ... {generator.size} px; please choose one of them as lowest.")
     rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
     begin = told = time.monotonic()
-    before = None
+    before, share = None, 0.0
 
     def progress(done: float) -> None:
-        nonlocal told, before
-        now = time.monotonic()
+        nonlocal told, before, share
+        share, now = done, time.monotonic()
         if rank or (before is not None and now - told < 10):
             return
         if before is None:
@@ -218,42 +227,30 @@ def relevance_command(arguments: list[str] | None = None) -> Path:
     mean, std = style_statistics(generator)
     settings = {"codes": options.codes, "lowest": lowest, "batch": options.batch, "to_rgb": options.to_rgb}
     kept = asset("relevance") / f"{row.name}-{_digest(judges, settings, dtype, device.type)}"
-    relevance = measure_relevance(
-        generator,
-        lambda pictures: clip_features(judges.clip, pictures, judges.normalize),
-        std,
-        progress=progress,
-        kept=kept,
-        **settings,
-    )
+    try:
+        relevance = measure_relevance(
+            generator,
+            lambda pictures: clip_features(judges.clip, pictures, judges.normalize),
+            std,
+            progress=progress,
+            kept=kept,
+            **settings,
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"Stopped at {share:.1%}; {GO_ON}.") from None
     if rank == 0:  # the others have ended too: they gave their rows
         write({"relevance": relevance.half(), "style_mean": mean, "style_std": std}, path)
         for file in kept_files(kept):
             file.unlink()
         print(f"wrote {path}: {len(relevance)} channels, {options.codes} codes, {time.monotonic() - begin:.0f} s")
+        use = f"name it as the directions of [families.{row.name}.files] in a models file to use it"
+        print(use if options.output else f"the model “{row.name}” uses it from its next start on")
     return path
 
 
-def own_device() -> torch.device:
-    """This process's own GPU, or the CPU; joins the other processes when there are any (torchrun)."""
-    cuda = torch.cuda.is_available()
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
-    if cuda:
-        torch.cuda.set_device(device)
-    if "WORLD_SIZE" in os.environ:
-        torch.distributed.init_process_group("nccl" if cuda else "gloo")
-    return device
-
-
 def main() -> None:
-    """The command line; a UserError becomes one line and exit status 1."""
-    try:
-        relevance_command()
-    except UserError as error:
-        raise SystemExit(str(error)) from None
-    finally:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+    """The command line."""
+    run(relevance_command)
 
 
 if __name__ == "__main__":

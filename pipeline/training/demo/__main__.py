@@ -37,7 +37,10 @@ PARTS: dict[str, list[str]] = {
     "identity": ["pipeline.training.demo.identity"],
     "clip": ["pipeline.training.demo.clip"],
     "encoder": ["pipeline.training.demo.encoder"],
-    "relevance": "pipeline.training.relevance --model demo --codes 10 --lowest 128 --to-rgb".split(),
+    "relevance": [
+        *"pipeline.training.relevance --model demo --codes 10 --lowest 128 --to-rgb".split(),
+        *"--output checkpoints/demo/directions.safetensors".split(),
+    ],
     "mappers": [],
     "card": ["pipeline.training.demo.card"],
 }
@@ -56,7 +59,7 @@ def main() -> None:
 def _commands(part: str) -> list[list[str]]:
     if part != "mappers":
         return [PARTS[part]]
-    command = ["pipeline.training.mapper", "--model", "demo"]
+    command = ["pipeline.training.mapper", "--model", "demo", "--output", "checkpoints/demo/mappers"]
     return [[*command, "--prompt", prompt, "--name", name, *FURTHER.get(name, [])] for name, prompt in PROMPTS.items()]
 
 
