@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
-import torch
 from gradio.context import Context
 from gradio.utils import get_upload_folder, is_in_or_equal
 from PIL import Image
@@ -24,15 +23,14 @@ from pipeline.downloads import fetch
 from pipeline.edits import Step
 from pipeline.errors import UserError
 from pipeline.faces import open_photo
-from pipeline.networks.stylegan2 import Generator
 from webapp import addresses
+from webapp.brought import read_latent
 from webapp.files import new_file
 from webapp.guard import guard
 from webapp.panels.photo import MAX_BYTES, TRUNCATION
 from webapp.stage import Lent
 from webapp.turns import Run
 
-LATENT_BYTES = 4 * 2**20  # a code with a step in S is 73 KB at 1024 px; one with a tuned generator up to 4 MB
 MOST_STEPS = 500
 LONGEST_RUN = 300.0  # seconds that an optimization may compute
 PREVIEW, PREVIEW_EVERY = 256, 0.5  # pixels, and seconds from one to the next
@@ -98,7 +96,7 @@ class Programs:
         """
         given = {} if steps is None else {"steps": _whole("steps", steps, 1, MOST_STEPS)}
         face, _ = self._face(photo, which, aligned)
-        start = self.studio.invert(face) if latent is None else _latent(_uploaded(latent), self.studio.family.generator)
+        start = self.studio.invert(face) if latent is None else self._source(None, latent)
         closer = self.studio.tune if _flag("tune", tune) else self.studio.refine
         for picture, code, fields in _streamed(closer(start, face, preview=PREVIEW, **given)):
             if code is not None:
@@ -252,7 +250,7 @@ class Programs:
         if (photo is None) == (latent is None):
             raise UserError("Please give either a photo or a latent file, not both.")
         if photo is None:
-            return _latent(_uploaded(latent), self.studio.family.generator)
+            return read_latent(_uploaded(latent), self.studio.family.generator)
         return self.studio.invert(self.studio.align(_uploaded(photo))[0])
 
     def _drawn(self, latent: Latent, fields: Fields) -> Result:
@@ -312,18 +310,6 @@ def _uploaded(file: Any) -> Path:
     if path.stat().st_size > MAX_BYTES:
         raise UserError(f"This file is too large; please send one of at most {MAX_BYTES // 2**20} MB.")
     return path
-
-
-def _latent(path: Path, generator: Generator) -> Latent:
-    if path.stat().st_size > LATENT_BYTES:
-        raise UserError("This file is too large for a latent; please choose one that was saved by this studio.")
-    latent = Latent.load(path)
-    if not latent.fits(generator):
-        raise UserError("This latent was made with another model; start the studio with that model to use it.")
-    tuned = latent.tuning.tensors().values() if latent.tuning else ()
-    if not all(bool(torch.isfinite(values).all()) for values in (latent.w_plus, *(latent.style_step or ()), *tuned)):
-        raise UserError("This latent holds numbers that are none; please choose one that was saved by this studio.")
-    return latent
 
 
 def _chosen(faces: list[Face], which: Any) -> Face:

@@ -41,7 +41,7 @@ def taken_home(page, name, folder):
 
 def bring(page, recipe):
     with page.expect_file_chooser() as chooser:
-        press(page, "Repeat a recipe")
+        press(page, "Bring a recipe or latent")
     chooser.value.set_files(recipe)
 
 
@@ -106,7 +106,13 @@ def test_edits_build_on_each_other(visit, pair, tmp_path, shown_studio):  # noqa
     bring(visit, tmp_path / "odd.json")
     expect(visit.locator(".toast-body")).to_contain_text("no recipe", timeout=SLOW)
     expect(visit.locator("#strip button")).to_have_count(3)
-    assert latent.digest() != shown_studio.sample(0).digest()
+
+    # The latent is the picture that was taken home.
+    changes(visit, lambda: bring(visit, files["Latent"]))
+    expect(words(visit)).to_have_value("glasses")
+    with Image.open(taken_home(visit, "PNG", tmp_path)) as again:
+        assert again.tobytes() == shown_studio.image(latent).tobytes()
+    changes(visit, lambda: press(visit, "Undo"))
 
 
 def test_a_recipe_gives_the_same_picture_again(visit, tmp_path):  # noqa: F811

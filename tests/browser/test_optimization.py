@@ -77,7 +77,7 @@ def test_a_moment_of_the_way_is_an_edit_of_its_own(panel, tmp_path):
     expect(words(panel)).to_have_value(re.compile("\n6 steps"))
     changes(panel, lambda: panel.locator("#strip button").first.click())
     with panel.expect_file_chooser() as chooser:
-        press(panel, "Repeat a recipe")
+        press(panel, "Bring a recipe or latent")
     chooser.value.set_files(recipe)
     expect(after(panel)).to_have_attribute("src", shown, timeout=SLOW)
 

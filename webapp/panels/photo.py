@@ -140,6 +140,10 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
         )
     line = gr.HTML(first_note(studio, session), label="note", elem_id="photo-note")
     closer = likeness.layout(finds_faces(studio) and studio.family.identity is not None)
+    gr.HTML(
+        '<p class="note">Other visitors never see your pictures. The server forgets them an hour after you leave.</p>',
+        elem_id="privacy",
+    )
     return Photo(photo, examples, random, faces, crop, inversion, line, closer)
 
 

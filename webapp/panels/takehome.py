@@ -13,6 +13,7 @@ import gradio as gr
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from webapp import animation
+from webapp.brought import read_latent
 from webapp.files import file_name, new_file
 from webapp.guard import guard
 from webapp.panels.link import query_of
@@ -66,10 +67,14 @@ def layout() -> TakeHome:
     with gr.Row(elem_id="more"):
         link = gr.Button("Copy link", size="sm", min_width=90, elem_id="copy-link")
         recipe = gr.UploadButton(
-            "Repeat a recipe", file_types=[".json"], size="sm", min_width=120, elem_id="load-recipe"
+            "Bring a recipe or latent",
+            file_types=[".json", ".safetensors"],
+            size="sm",
+            min_width=120,
+            elem_id="load-recipe",
         )
     note = gr.HTML(
-        '<p class="note">Drag the line to compare. Nothing is kept on the server for longer than an hour.</p>',
+        '<p class="note">Drag the line to compare.</p>',
         elem_id="take-home-note",
     )
     saved = gr.DownloadButton("saved", elem_id="saved", elem_classes="away")
@@ -147,8 +152,13 @@ def connect(panel: TakeHome, result: Result, studio: StyleCLIP, state: gr.State,
         return save
 
     @guard
-    def repeat(file: str, session: Session) -> Iterator[tuple[Any, ...]]:
-        """Apply a saved recipe's edits to this visitor's current face, one after the other."""
+    def bring(file: str, session: Session) -> Iterator[tuple[Any, ...]]:
+        """Go on from a saved latent; or apply a saved recipe's edits to this visitor's face, one after the other."""
+        if Path(file).suffix == ".safetensors":
+            latent = read_latent(Path(file), studio.family.generator)
+            session.add(latent, studio.image(latent), Path(file).stem)
+            yield shown(session)
+            return
         if Path(file).stat().st_size > MAX_RECIPE:
             raise UserError("This file is too large for a recipe.")
         session.go(session.here.origin)
@@ -161,5 +171,5 @@ def connect(panel: TakeHome, result: Result, studio: StyleCLIP, state: gr.State,
         saved = button.click(saver(kind), state, [panel.note, panel.saved], api_visibility="private", **job)
         saved.success(None, None, None, js=SAVE)
     panel.link.click(None, panel.query, None, js=LINK)
-    repeated = panel.recipe.upload(repeat, [panel.recipe, state], result.picture, api_visibility="private", **job)
+    repeated = panel.recipe.upload(bring, [panel.recipe, state], result.picture, api_visibility="private", **job)
     settle(result, repeated, state)
