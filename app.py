@@ -11,8 +11,12 @@ import importlib.util
 import logging
 import os
 import sys
+import tempfile
+from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read by Gradio when it is imported
+# Not the folder of all Gradio apps: what is old in it is cleared away, whoever left it there.
+os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / "styleclip-studio"))
 if os.environ.get("SPACES_ZERO_GPU") == "true":
     import spaces  # noqa: F401  # before torch, in which it puts its own CUDA
 
@@ -20,6 +24,7 @@ from pipeline import StyleCLIP, UserError  # noqa: E402
 from pipeline.registry import GENERATOR  # noqa: E402
 from webapp.gpu import on_gpu  # noqa: E402
 from webapp.page import LAUNCH, TRAINING_MINUTES, build  # noqa: E402
+from webapp.tidy import tidying  # noqa: E402
 
 LONGEST_LINE = 100  # requests that wait; without a number Gradio lets one alone wait on ZeroGPU
 
@@ -75,7 +80,13 @@ def main() -> None:
     # A GPU that is lent for each call is not lent for minutes.
     minutes = 0 if os.environ.get("SPACES_ZERO_GPU") == "true" else options.training
     page = build(on_gpu(studio), StyleCLIP.from_pretrained if alone else None, minutes)
-    page.queue(max_size=LONGEST_LINE).launch(share=options.share, auth=options.auth, mcp_server=options.mcp, **LAUNCH)
+    page.queue(max_size=LONGEST_LINE).launch(
+        share=options.share,
+        auth=options.auth,
+        mcp_server=options.mcp,
+        app_kwargs={"lifespan": tidying},
+        **LAUNCH,
+    )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,13 @@ def on_screen(picture: Image.Image) -> str:
     picture.save(data, "JPEG", quality=95, subsampling=0)
     path = Path(get_upload_folder()) / hashlib.sha256(data.getvalue()).hexdigest() / "image.jpg"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data.getvalue())
+    begun = path.with_suffix(f".{secrets.token_hex(4)}")
+    try:
+        begun.write_bytes(data.getvalue())
+        begun.replace(path)  # whole at once: another visitor may be looking at the same picture
+    except OSError:
+        begun.unlink(missing_ok=True)
+        raise
     return str(path)
 
 

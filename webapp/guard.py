@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import functools
+import gc
 import html
 import inspect
 import logging
+import re
 import secrets
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
+import torch
 
 from pipeline.errors import UserError
+
+NO_SPACE = re.compile(r"\(os error (28|122)\)")  # how safetensors tells ENOSPC and EDQUOT
+NO_MEMORY = re.compile("out of memory|can't allocate memory|cannot allocate memory|ALLOC_FAILED", re.IGNORECASE)
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +37,34 @@ def _told_plainly() -> Iterator[None]:
     except Exception as error:
         number = secrets.token_hex(4)
         log.exception("error %s", number)
-        sentence = (
-            f"Something went wrong on our side. Your face and your edit are still here. (Number {number} in the log)"
-        )
-        raise gr.Error(sentence, print_exception=False) from error
+        if out_of_memory(error):
+            _free(error)
+        sentence = f"{_what_happened(error)} Your face and your edit are still here. (Number {number} in the log)"
+        raise gr.Error(sentence, print_exception=False) from None
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether the GPU's or the machine's memory did not suffice: PyTorch has no class of its own for the latter."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and bool(NO_MEMORY.search(str(error)))
+
+
+def _what_happened(error: Exception) -> str:
+    if out_of_memory(error):
+        return "The model ran out of memory with this; please try again in a moment, or with a smaller photo."
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or NO_SPACE.search(str(error)):
+        return "The server's disk is full, so this could not be kept; please try again later."
+    return "Something went wrong on our side."
+
+
+def _free(error: BaseException | None) -> None:
+    """Let go of what the calls that failed had computed, which the exception and those behind it still hold."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def guard(handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,0 +1,93 @@
+"""What visitors leave behind, cleared away an hour later: their sessions, and files, also of an app that was killed.
+
+Gradio's `delete_cache` alone is not enough: it knows the files that a component showed, not those that a session holds
+or a process before left; it ends with the first file that a visitor adds while it looks. And a `gr.State` ages only
+where a handler returns it; what else Gradio keeps of a visit stays until ten thousand others have come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+import anyio
+import gradio as gr
+from gradio.routes import App
+from gradio.state_holder import StateHolder
+from gradio.utils import get_upload_folder
+
+AN_HOUR = 3600.0
+EVERY = 300.0  # seconds
+OURS = re.compile(r"[0-9a-f]{16,}")  # the folders of uploads and of `webapp.files`, each with a file of its own
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def tidying(app: App) -> AsyncIterator[None]:
+    """A lifespan for `launch(app_kwargs={"lifespan": tidying})`."""
+    task = asyncio.create_task(_again_and_again(app))
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def _again_and_again(app: App) -> None:
+    while True:
+        await asyncio.sleep(EVERY)
+        try:
+            await anyio.to_thread.run_sync(tidy, app, AN_HOUR)
+        except Exception:
+            log.exception("could not clear everything away")
+
+
+def tidy(app: App, age: float) -> None:
+    """Clear away what nobody has used for `age` seconds; what the page shows to everybody stays."""
+    forget(app.state_holder, age)
+    page = app.get_blocks()
+    for block in list(page.blocks.values()):
+        for path in tuple(block.keep_in_cache):
+            with suppress(OSError):
+                os.utime(path)
+        if isinstance(block, gr.State):
+            block.value.touch()
+    clear(Path(get_upload_folder()), age)
+    for known in page.temp_file_sets:  # they grow for as long as the app runs
+        known.difference_update([path for path in tuple(known) if not Path(path).exists()])
+
+
+def forget(visits: StateHolder, age: float) -> None:
+    """Drop what Gradio holds of visits that nothing has been asked in for `age` seconds."""
+    with visits.lock:
+        for visit, used in list(visits.time_last_used.items()):
+            if (datetime.now() - used).total_seconds() > age:
+                visits.session_data.pop(visit, None)
+                visits.time_last_used.pop(visit, None)
+
+
+def clear(folder: Path, age: float) -> None:
+    """Delete files in the folders of `folder` that are older, and the folders that have been empty for so long."""
+    for inner in list(folder.iterdir()) if folder.is_dir() else ():
+        if not OURS.fullmatch(inner.name) or inner.is_symlink():
+            continue
+        with suppress(OSError):  # gone meanwhile, or somebody else's
+            old = _idle(inner) > age
+            for path in inner.iterdir():
+                if _idle(path) > age:
+                    path.unlink()
+            if old:
+                inner.rmdir()
+
+
+def _idle(path: Path) -> float:
+    """Seconds since it was written, copied or touched."""
+    status = path.lstat()
+    return time.time() - max(status.st_mtime, status.st_ctime)
