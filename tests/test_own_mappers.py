@@ -8,7 +8,9 @@ from pipeline.errors import UserError
 from pipeline.networks.mapper import LevelsMapper, SingleMapper, StyleSpaceMapper
 from pipeline.training.judges import Judges
 from pipeline.training.mapper import Recipe, train
-from pipeline.training.mapper_runs import save_mapper
+from pipeline.training.mapper_runs import retitle, save_mapper
+from webapp.panels.mappers import own_name
+from webapp.session import Session
 
 
 @pytest.mark.parametrize("variant", ["levels", "single", "stylespace"])
@@ -67,3 +69,21 @@ def test_odd_metadata_does_no_harm(studio, tmp_path):
 def test_a_file_that_was_cleared_away_is_said_to_be_gone(studio, tmp_path):
     with pytest.raises(UserError, match=r"hat\.safetensors is no longer kept; please load it again"):
         studio.map(studio.sample(0), tmp_path / "hat.safetensors")
+
+
+def test_a_mapper_of_one_s_own_shadows_none_that_is_there(studio, tmp_path):
+    session = Session()
+    for title, name in (
+        ("a red  hat", "a red hat"),
+        ("A red hat", "A red hat (2)"),
+        ("StyleSpace", "StyleSpace (yours)"),
+        ("stylespace", "stylespace (2)"),
+        (" ", "Mapper"),
+        ("", "Mapper (2)"),
+        ("x" * 99, "x" * 48),
+        ("x" * 99, "x" * 48 + " (2)"),
+    ):
+        assert own_name(studio, session, title) == name
+        session.mappers[name] = tmp_path / "mapper.safetensors"
+        retitle(write(tmp_path, SingleMapper(32).state_dict(), recipe="[]"), tmp_path / "copy.safetensors", name)
+        assert studio.family.own_mapper(tmp_path / "copy.safetensors")[0] == name  # as adjusting an edit of it needs

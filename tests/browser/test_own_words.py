@@ -1,7 +1,6 @@
 """Training a mapper in the page: preview, cancel, gallery, taking it home and bringing it back."""
 
 import re
-import threading
 from functools import partial
 
 import pytest
@@ -60,13 +59,12 @@ def test_a_mapper_is_trained_applied_saved_and_loaded_again(panel, monkeypatch, 
     expect(panel.locator(".toast-body")).to_contain_text("no mapper for the model", timeout=SLOW)
 
 
-def test_edits_go_before_a_training_which_can_be_cancelled(panel, url, monkeypatch):
-    going, train = threading.Event(), training.train
+def test_edits_go_before_a_training_which_can_be_cancelled(panel, url, chromium, monkeypatch):
+    begun, train = [], training.train
 
     def endless(judges, text, recipe):
-        for state in train(judges, text, Recipe("x", steps=10_000, batch=1, every=10_000)):
-            going.set()
-            yield state
+        begun.append(recipe.prompt)
+        yield from train(judges, text, Recipe("x", steps=10_000, batch=1, every=10_000))
 
     monkeypatch.setattr(training, "train", endless)
     press(panel, "Train")
@@ -74,9 +72,24 @@ def test_edits_go_before_a_training_which_can_be_cancelled(panel, url, monkeypat
     other = Client(url, verbose=False, httpx_kwargs={"timeout": 60})
     other.predict(3, 0.7, api_name="/sample")
     changes(panel, lambda: press(panel, "Random face"))
+
+    waiting = chromium.new_page()  # someone else, who changes their mind while they stand in line
+    waiting.goto(url, timeout=SLOW)
+    expect(after(waiting)).to_be_visible(timeout=SLOW)
+    open_training(waiting)
+    waiting.locator("#train").click()
+    expect(waiting.locator("#training-progress")).to_contain_text("In line", timeout=SLOW)
+    expect(waiting.locator("#train")).to_be_disabled()
+    waiting.locator("#cancel-training").click()
+    expect(waiting.locator("#cancel-training")).to_be_hidden()
+    begun.clear()
     press(panel, "Cancel")
     expect(panel.locator(".toast-body")).to_contain_text("The training was stopped", timeout=SLOW)
     expect(panel.locator("#train")).to_be_enabled()
+    expect(waiting.locator(".toast-body")).to_contain_text("The training was stopped", timeout=SLOW)
+    expect(waiting.locator("#train")).to_be_enabled()
+    assert not begun
+    waiting.close()
 
 
 def test_a_training_ends_when_its_minutes_are_over_or_may_not_begin(shown_studio, chromium):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any
 
 import gradio as gr
@@ -11,6 +12,7 @@ from PIL import Image, ImageOps
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
+from pipeline.zoo import mapper_title
 from webapp.arrival import DOWNLOAD, arriving, bytes_of, megabytes
 from webapp.files import on_screen
 from webapp.guard import guard
@@ -56,6 +58,16 @@ def gallery(studio: StyleCLIP, panel: Mappers, session: Session) -> list[tuple[s
     """Pictures and titles: the family's mappers, then the visitor's own."""
     own = [(session.thumbs[name], f"{name} · yours") for name in session.mappers]
     return [*zip(panel.thumbs, captions(studio), strict=True), *own]
+
+
+def own_name(studio: StyleCLIP, session: Session, title: str) -> str:
+    """What a visitor's new mapper is called: its title, and more where one of the family or of theirs is called so."""
+    title = mapper_title(title)[:48].strip()
+    family = {name.casefold() for pair in studio.mappers().items() for name in pair}
+    taken = family | {name.casefold() for name in session.mappers}
+    yours = [f"{title} (yours)"] if title.casefold() in family else []
+    names = chain([title], yours, (f"{title} ({number})" for number in count(2)))
+    return next(name for name in names if name.casefold() not in taken)
 
 
 def layout(studio: StyleCLIP, session: Session) -> Mappers:

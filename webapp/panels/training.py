@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from pipeline.mapper import apply_mapper
 from pipeline.text import check_prompt
 from pipeline.training.judges import Judges
 from pipeline.training.mapper import Recipe, TrainingState, train
-from pipeline.training.mapper_runs import save_mapper
+from pipeline.training.mapper_runs import retitle, save_mapper
 from webapp.arrival import bar
 from webapp.files import file_name, new_file, on_screen
 from webapp.guard import guard
@@ -113,14 +112,17 @@ def connect(
         return gallery, name, gr.update(visible=True), saved, *shown(session)
 
     @guard
-    def run(words: str, strength: float, session: Session) -> Iterator[tuple[Any, ...]]:
-        """Train a mapper for these words, and apply it to this visitor's face. Sends the progress and a preview while
-        it runs; afterwards /map knows it by its words."""
+    def begin(words: str, session: Session) -> tuple[Any, ...]:
         check_prompt(words)
         session.cancel_training = False
+        return gr.Button(visible=True), bar("In line: one training at a time"), gr.Button(interactive=False)
+
+    @guard
+    def run(words: str, strength: float, session: Session) -> Iterator[tuple[Any, ...]]:
+        """Train a mapper for these words, and apply it to this visitor's face. Sends the progress and a preview while
+        it runs."""
         nothing = [gr.skip()] * 7
-        off = gr.Button(interactive=False)
-        yield gr.Button(visible=True), bar("Waiting for the edits that are running"), gr.skip(), off, *nothing
+        yield gr.skip(), bar("Waiting for the edits that are running"), gr.skip(), gr.skip(), *nothing
         text = studio.texts.embedding(words)
         recipe = Recipe(words, clip=studio.family.defaults.mapper_clip)
         steps = train(Judges.of(studio.family), text, recipe)
@@ -142,8 +144,8 @@ def connect(
         steps.close()
         if session.cancel_training or now is None:
             raise UserError("The training was stopped; nothing of it is kept.")
-        name = f"{words} (yours)" if words in studio.mappers() else words
-        save_mapper(now.mapper, kept_place(session, name), recipe, now.losses, title=name)
+        name, losses = mappers.own_name(studio, session, words), now.training.lowest or now.losses
+        save_mapper(now.mapper, kept_place(session, name), recipe, losses, title=name)
         ended = f"Trained in {computed:.0f} s. It is in the gallery above; save it to use it another time."
         yield (
             gr.Button(visible=False),
@@ -153,29 +155,29 @@ def connect(
             *offer(session, name, strength),
         )
 
-    def cancel(session: Session) -> None:
+    def cancel(session: Session) -> gr.Button:
         session.cancel_training = True
+        return gr.Button(visible=False)
 
     @guard
     def load(file: str, strength: float, session: Session) -> tuple[Any, ...]:
         title, _ = studio.family.own_mapper(Path(file))
-        shutil.copyfile(file, kept_place(session, title))
-        return offer(session, title, strength)
+        name = mappers.own_name(studio, session, title)
+        retitle(Path(file), kept_place(session, name), name)
+        return offer(session, name, strength)
 
     offered = [chosen.gallery, chosen.name, chosen.strength, panel.download, *result.picture]
-    asked = [panel.run.click, panel.words.submit]
-    gr.on(asked, lambda: bar("In line: one training at a time"), None, panel.progress, **SILENT)
-    trained = gr.on(
-        asked,
+    restored = [panel.cancel, panel.progress, panel.run]
+    asked = gr.on([panel.run.click, panel.words.submit], begin, [panel.words, state], restored, **SILENT)
+    trained = asked.success(
         run,
         [panel.words, chosen.strength, state],
         [panel.cancel, panel.progress, panel.preview, panel.run, *offered],
         api_visibility="private",
         **JOB,
     )
-    restored = [panel.cancel, panel.progress, panel.run]
     trained.failure(lambda: (gr.Button(visible=False), "", gr.Button(interactive=True)), None, restored, **SILENT)
-    panel.cancel.click(cancel, state, None, **SILENT)
+    panel.cancel.click(cancel, state, panel.cancel, **SILENT)
     loaded = panel.upload.upload(load, [panel.upload, chosen.strength, state], offered, api_visibility="private")
     for event in (trained, loaded):
         settle(result, event, state)
