@@ -1,0 +1,118 @@
+"""Pictures of the page in each of its states, for people to judge: docs/screenshots/, and the README's beside it.
+
+    python -m benchmarks.screenshots [--folder docs/screenshots]
+
+Starts the page on the built-in models and visits it with Debian's Chromium. Needs requirements-dev.txt.
+"""
+
+import argparse
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from pipeline import StyleCLIP
+from webapp.page import LAUNCH, build
+from webapp.panels.photo import EXAMPLES
+
+SLOW = 60_000  # milliseconds
+LAPTOP, PHONE = {"width": 1366, "height": 900}, {"width": 360, "height": 740}
+
+
+def changed(page: Page, act: Callable[[], object]) -> None:
+    """Do something, and wait for another picture and for what follows it."""
+    after = page.locator("#before-after img").nth(1)
+    old = after.get_attribute("src")
+    act()
+    expect(after).not_to_have_attribute("src", old, timeout=SLOW)
+    page.wait_for_load_state("networkidle")
+
+
+def pair_of_faces(folder: Path) -> Path:
+    """A photo with two people in it."""
+    photo = Image.new("RGB", (700, 400), (120, 130, 140))
+    for x, path in ((20, EXAMPLES[1]), (370, EXAMPLES[4])):
+        photo.paste(Image.open(path).convert("RGB").resize((310, 310)), (x, 60))
+    photo.save(folder / "pair.png")
+    return folder / "pair.png"
+
+
+def visit(browser: Browser, url: str, kept: Callable[[Page, str], None], folder: Path) -> None:
+    """One visit, and what it sees on the way."""
+    page = browser.new_page(viewport=LAPTOP)
+    page.set_default_timeout(SLOW)
+
+    def press(name: str) -> None:
+        page.get_by_role("button", name=name, exact=True).click()
+
+    def tab(name: str) -> None:
+        page.get_by_role("tab", name=name, exact=True).click()
+
+    page.goto(url)
+    expect(page.locator("#before-after img").nth(1)).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    kept(page, "first-visit")
+    page.get_by_role("button", name="Model: Drawn faces").click()
+    kept(page, "models")
+    page.get_by_role("button", name="Model: Drawn faces").click()
+    changed(page, lambda: page.locator("#photo input[type=file]").set_input_files(pair_of_faces(folder)))
+    kept(page, "two-faces")
+    changed(page, lambda: page.locator("#faces button").nth(1).click())
+    changed(page, lambda: page.locator("#pairs button").nth(0).click())
+    changed(page, lambda: page.locator("#pairs button").nth(3).click())
+    press("Show the grid")
+    expect(page.locator("#grid img").last).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    kept(page, "grid")
+    tab("Mappers")
+    changed(page, lambda: page.locator("#mappers button").nth(0).click())
+    kept(page, "mappers-and-stack")
+    tab("Optimization")
+    changed(page, lambda: press("Optimize"))
+    expect(page.locator("#film img").nth(4)).to_be_visible()
+    kept(page, "optimization-running")
+    press("Stop")
+    expect(page.locator("#stop")).to_be_disabled()
+    page.locator("#prompt textarea").fill(" ")
+    press("Optimize")
+    expect(page.locator(".toast-body")).to_be_visible()
+    kept(page, "a-mistake")
+    page.get_by_role("button", name="Close", exact=True).click()
+    changed(page, lambda: press("Tune to this face"))
+    kept(page, "tuned")
+    page.close()
+
+
+def main() -> None:
+    """Make the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path("docs/screenshots"))
+    folder = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    page = build(StyleCLIP.from_pretrained("demo"), StyleCLIP.from_pretrained).queue()
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+
+    def kept(visited: Page, name: str) -> None:
+        shot = Image.open(BytesIO(visited.screenshot(full_page=True))).convert("RGB")
+        shot.save(folder / f"{name}.jpg", quality=85)
+        if name == "first-visit":
+            visited.screenshot(path=folder.parent / "screenshot.png")
+
+    with sync_playwright() as playwright, TemporaryDirectory() as scratch:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        visit(browser, url, kept, Path(scratch))
+        for name, options in (("dark", {"viewport": LAPTOP, "color_scheme": "dark"}), ("phone", {"viewport": PHONE})):
+            other = browser.new_page(**options)
+            other.goto(url)
+            changed(other, lambda other=other: other.locator("#examples button").nth(3).click())
+            changed(other, lambda other=other: other.locator("#pairs button").nth(1).click())
+            kept(other, name)
+        browser.close()
+    page.close(verbose=False)
+
+
+if __name__ == "__main__":
+    main()
