@@ -1,4 +1,4 @@
-"""Global directions (paper, section 6): two texts and two sliders, redrawn as they move."""
+"""Global directions (paper, section 6): two texts, a strength, and how many channels move, redrawn as they change."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline import StyleCLIP
+from pipeline import Edit, StyleCLIP
+from pipeline.directions import SUGGESTED_CHANNELS
 from pipeline.errors import UserError
 from webapp.guard import guard
-from webapp.panels.result import Result, keep, settle, shown
-from webapp.presets import Pair
+from webapp.panels import grid
+from webapp.panels.grid import Grid, GridFields, problem
+from webapp.panels.result import SILENT, Result, keep, settle, shown
+from webapp.presets import Pair, Presets, presets
 from webapp.session import Session
+from webapp.words import unknown_note
+
+FEWEST_CHOICE = 200  # channels that the slider reaches at least: large shapes want as many
 
 
 @dataclass(frozen=True)
@@ -25,27 +31,37 @@ class Directions:
     target: gr.Textbox
     pairs: gr.Dataset
     strength: gr.Slider
-    threshold: gr.Slider
-    run: gr.Button
+    channels: gr.Slider
+    threshold: gr.Number
     kept: gr.HTML
+    offer: gr.Button
+    run: gr.Button
+    show: gr.Button
+    grid: GridFields
 
 
-def kept_note(channels: int | None) -> str:
-    """How many channels the threshold kept."""
-    if channels is None:
-        return ""
-    return f'<p class="note" role="status"><b>{channels:,}</b> {"channel" if channels == 1 else "channels"} kept</p>'
+def most_channels(studio: StyleCLIP) -> int:
+    """Where the slider of the channels kept ends: four times what is usual in the family."""
+    return max(FEWEST_CHOICE, 4 * studio.family.defaults.channels)
 
 
-def usual_threshold(studio: StyleCLIP, target: str, neutral: str) -> float:
-    """The β that keeps the family's usual number of channels, to three places as the slider shows it, and no fewer."""
-    return math.floor(1000 * studio.threshold(target, neutral)) / 1000
+def usual_threshold(studio: StyleCLIP, target: str, neutral: str, channels: int | None = None) -> float:
+    """The β that keeps `channels`, or the family's usual number, to four places, and no fewer."""
+    return math.floor(10_000 * studio.threshold(target, neutral, channels)) / 10_000
+
+
+def kept_note(channels: int, *notes: str) -> str:
+    """How many channels were kept, and sentences about the edit, as HTML."""
+    sentences = "".join(f". {html.escape(note.rstrip('.'))}" for note in notes if note)
+    kept = f"<b>{channels:,}</b> {'channel' if channels == 1 else 'channels'} kept"
+    return f'<p class="note" role="status">{kept}{sentences}</p>'
 
 
 def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Directions:
-    """Draw the panel; the first of `pairs` stands in its fields, with the β that suits it."""
+    """Draw the panel; the first of `pairs` stands in its fields, and β where `session` begins with its edit."""
+    usual = studio.family.defaults
     note = studio.directions_note  # an estimate waits until it is asked for
-    threshold = 0.1 if note else usual_threshold(studio, pairs[0].target, pairs[0].neutral)
+    edit = session.here.recipes[-1]["parameters"] if session.here.recipes else {}
     gr.HTML(f'<p class="note">{html.escape(note or "")}</p>', visible=bool(note), elem_id="directions-note")
     with gr.Row(elem_classes="two"):
         with gr.Column():
@@ -64,21 +80,35 @@ def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Dire
             )
         with gr.Column():
             strength = gr.Slider(
-                -10, 10, studio.family.defaults.strength, step=0.1, label="Strength α", buttons=[], elem_id="alpha"
-            )
-            beta = gr.Slider(
-                0.02,
-                0.9,
-                threshold,
-                step=0.001,
-                label="Only related channels, β",
+                -grid.STRONGEST,
+                grid.STRONGEST,
+                usual.strength,
+                step=0.1,
+                label="Strength α",
                 buttons=[],
-                elem_id="beta",
+                elem_id="alpha",
             )
+            with gr.Row(elem_id="k-and-beta"):
+                channels = gr.Slider(
+                    1,
+                    most_channels(studio),
+                    usual.channels,
+                    step=1,
+                    label="Channels kept, k",
+                    info="Few for a colour, many for a shape",
+                    buttons=[],
+                    min_width=180,
+                    elem_id="channels",
+                )
+                threshold = gr.Number(
+                    edit.get("threshold"), label="Exactly, β", minimum=0, step=0.001, min_width=90, elem_id="beta"
+                )
+            kept = gr.HTML(label="notes", elem_id="kept")
             with gr.Row(elem_classes="actions"):
-                kept = gr.HTML(label="kept", elem_id="kept")
                 run = gr.Button("Apply", variant="primary", elem_id="apply-direction")
-    return Directions(neutral, target, chips, strength, beta, run, kept)
+                show = gr.Button(grid.SHOW, elem_id="show-grid")
+                offer = gr.Button(visible=False, elem_id="helpful-beta")
+    return Directions(neutral, target, chips, strength, channels, threshold, kept, offer, run, show, grid.layout())
 
 
 def connect(
@@ -89,47 +119,104 @@ def connect(
     state: gr.State,
     job: dict[str, Any],
 ) -> None:
-    """Say what the panel's fields do. `job` holds the queue settings of everything that computes."""
+    """Say what the panel's fields do. `job` holds the queue settings of everything that computes.
 
-    @guard
-    def direct(target: str, neutral: str, strength: float, threshold: float, session: Session) -> tuple[Any, ...]:
-        """Move this visitor's face from the neutral to the target text, with strength α and threshold β.
+    β is what an edit is made with; k follows it, or sets it. What a visitor can mend is said beside the sliders, since
+    one message for every slider position would pile up.
+    """
+    known = presets(studio.family.name, studio.family.defaults)
+    most = most_channels(studio)
+    unchanged = [gr.skip()] * len(result.picture)
+    no_offer = gr.update(visible=False)
 
-        What a visitor can mend is said beside the sliders: one message for every slider position would pile up."""
+    def applied(session: Session, target: str, neutral: str, strength: float, threshold: float) -> tuple[Any, ...]:
+        """Make the edit: the pictures, the notes, the offer of another β, and k."""
+        source = session.base("direct", target=target, neutral=neutral)
         try:
-            source = session.base("direct", target=target, neutral=neutral)
             edit = studio.direct(source, target, neutral, strength, threshold)
-            keep(session, source, edit)
         except UserError as error:
-            return *[gr.skip()] * len(
-                result.picture
-            ), f'<p class="note notice" role="alert">{html.escape(str(error))}</p>'
-        return *shown(session), kept_note(edit.channels)
+            return *unchanged, problem(str(error)), helpful(target, neutral, threshold), gr.skip()
+        keep(session, source, edit)
+        return *shown(session), notes(edit, known), no_offer, min(edit.channels, most)
+
+    def notes(edit: Edit, known: Presets) -> str:
+        texts = edit.recipe["parameters"]
+        said = [note for note in edit.notes if note != studio.directions_note]  # which stands above
+        return kept_note(edit.channels, *said, unknown_note(known, f"{texts['target']} {texts['neutral']}"))
+
+    def helpful(target: str, neutral: str, threshold: float) -> Any:
+        """The button that sets a β which keeps channels; hidden where β isn't what is wrong."""
+        try:
+            beta = usual_threshold(studio, target, neutral, SUGGESTED_CHANNELS)
+        except UserError:
+            return no_offer
+        return gr.update(value=f"Use β {beta:.3g}", visible=beta < threshold)
+
+    def failed(error: UserError) -> tuple[Any, ...]:
+        return *unchanged, problem(str(error)), no_offer
 
     @guard
-    def direct_anew(target: str, neutral: str, strength: float, session: Session) -> tuple[Any, ...]:
-        """The same for new texts: β moves to where it keeps the family's usual number of channels."""
-        threshold = usual_threshold(studio, target, neutral)
-        return threshold, *direct(target, neutral, strength, threshold, session)
+    def move(
+        target: str, neutral: str, strength: float, channels: int, threshold: float | None, session: Session
+    ) -> tuple[Any, ...]:
+        """α or β was changed: edit with them. An empty field for β takes the one that goes with k."""
+        if threshold is None:
+            *outputs, beta = keep_channels(target, neutral, strength, channels, session)
+            return *outputs, gr.skip(), beta
+        return *applied(session, target, neutral, strength, threshold), gr.skip()
+
+    @guard
+    def keep_channels(target: str, neutral: str, strength: float, channels: int, session: Session) -> tuple[Any, ...]:
+        """k was changed, or the words: β goes where it keeps this many channels."""
+        try:
+            threshold = usual_threshold(studio, target, neutral, int(channels))
+        except UserError as error:
+            return *failed(error), gr.skip()
+        return *applied(session, target, neutral, strength, threshold)[:-1], threshold
+
+    @guard
+    def apply(
+        target: str, neutral: str, strength: float, channels: int, threshold: float | None, session: Session
+    ) -> tuple[Any, ...]:
+        """The numbers as they stand for the words of the current edit; for others β follows k."""
+        same = session.base("direct", target=target, neutral=neutral) is session.here.source
+        return move(target, neutral, strength, channels, threshold if same else None, session)
+
+    @guard
+    def use_helpful(target: str, neutral: str, strength: float, session: Session) -> tuple[Any, ...]:
+        *outputs, threshold = keep_channels(target, neutral, strength, SUGGESTED_CHANNELS, session)
+        return *outputs, SUGGESTED_CHANNELS, threshold
 
     def suggest(index: int) -> tuple[str, str]:
         return pairs[index].target, pairs[index].neutral
 
-    outputs = [*result.picture, panel.kept]
+    @guard
+    def choose(event: gr.SelectData, now: Grid | None, session: Session) -> tuple[Any, ...]:
+        """A picture of the grid was chosen: its words and numbers go into the fields, and the edit is made."""
+        if now is None or event.index >= len(now.cells):
+            return [gr.skip()] * len(chosen_outputs)
+        strength, channels = now.cells[event.index]
+        hint = grid.hint(now, session.base("direct", target=now.target, neutral=now.neutral))
+        *outputs, threshold = keep_channels(now.target, now.neutral, strength, channels, session)
+        return *outputs, channels, threshold, now.target, now.neutral, strength, hint
+
+    edited = [*result.picture, panel.kept, panel.offer]
     texts = [panel.target, panel.neutral, panel.strength]
+    numbers = [panel.channels, panel.threshold]
+    chosen_outputs = [*edited, *numbers, *texts, panel.grid.note]
+    private: dict[str, Any] = {"api_visibility": "private"} | job
+    newest: dict[str, Any] = private | {"trigger_mode": "always_last"}
     moved = gr.on(
-        [panel.strength.input, panel.threshold.input],
-        direct,
-        [*texts, panel.threshold, state],
-        outputs,
-        api_visibility="private",
-        trigger_mode="always_last",
-        **job,
+        [panel.strength.input, panel.threshold.input], move, [*texts, *numbers, state], [*edited, *numbers], **newest
     )
-    clicked = panel.pairs.click(
-        suggest, panel.pairs, [panel.target, panel.neutral], api_visibility="private", queue=False
-    )
-    for event in (clicked.then, panel.target.submit, panel.neutral.submit, panel.run.click):
-        anew = event(direct_anew, [*texts, state], [panel.threshold, *outputs], api_visibility="private", **job)
-        settle(result, anew, state)
-    settle(result, moved, state)
+    counted = panel.channels.input(keep_channels, [*texts, panel.channels, state], [*edited, panel.threshold], **newest)
+    clicked = panel.pairs.click(suggest, panel.pairs, [panel.target, panel.neutral], **SILENT)
+    asked = [
+        event(apply, [*texts, *numbers, state], [*edited, *numbers], **private)
+        for event in (clicked.then, panel.target.submit, panel.neutral.submit, panel.run.click)
+    ]
+    helped = panel.offer.click(use_helpful, [*texts, state], [*edited, *numbers], **private)
+    chosen = panel.grid.gallery.select(choose, [panel.grid.state, state], chosen_outputs, **newest)
+    for event in (moved, counted, *asked, helped, chosen):
+        settle(result, event, state)
+    grid.connect(panel.grid, panel.show, [*texts, panel.channels], most, panel.kept, studio, state, private)
