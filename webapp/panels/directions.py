@@ -52,9 +52,9 @@ def usual_threshold(studio: StyleCLIP, target: str, neutral: str, channels: int 
 
 def kept_note(channels: int, *notes: str) -> str:
     """How many channels were kept, and sentences about the edit, as HTML."""
-    sentences = "".join(f". {html.escape(note.rstrip('.'))}" for note in notes if note)
     kept = f"<b>{channels:,}</b> {'channel' if channels == 1 else 'channels'} kept"
-    return f'<p class="note" role="status">{kept}{sentences}</p>'
+    said = " ".join([f"{kept}.", *(html.escape(note) for note in notes if note)]) if any(notes) else kept
+    return f'<p class="note" role="status">{said}</p>'
 
 
 def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Directions:
@@ -101,7 +101,7 @@ def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Dire
                     elem_id="channels",
                 )
                 threshold = gr.Number(
-                    edit.get("threshold"), label="Exactly, β", minimum=0, step=0.001, min_width=90, elem_id="beta"
+                    edit.get("threshold"), label="Exactly, β", step=0.001, min_width=90, elem_id="beta"
                 )
             kept = gr.HTML(label="notes", elem_id="kept")
             with gr.Row(elem_classes="actions"):
@@ -163,7 +163,7 @@ def connect(
         if threshold is None:
             *outputs, beta = keep_channels(target, neutral, strength, channels, session)
             return *outputs, gr.skip(), beta
-        return *applied(session, target, neutral, strength, threshold), gr.skip()
+        return *applied(session, target, neutral, strength, max(threshold, 0.0)), gr.skip()
 
     @guard
     def keep_channels(target: str, neutral: str, strength: float, channels: int, session: Session) -> tuple[Any, ...]:
