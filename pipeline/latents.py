@@ -110,8 +110,8 @@ class Latent:
                 latent.style_step or [torch.zeros_like(s) for s in self.style_step or other.style_step]
                 for latent in (self, other)
             )
-            step = tuple(torch.lerp(a, b, share) for a, b in zip(starts, ends, strict=True))
-        w_plus = torch.lerp(self.w_plus, other.w_plus, share)
+            step = tuple(_between(a, b, share) for a, b in zip(starts, ends, strict=True))
+        w_plus = _between(self.w_plus, other.w_plus, share)
         return Latent(w_plus, step, tunings[0] if tunings else None)
 
     def moved(self, step: list[Tensor]) -> "Latent":
@@ -151,6 +151,11 @@ class Latent:
         except (SafetensorError, KeyError, ValueError):
             raise UserError("This file holds no latent; please choose one that was saved by this studio.") from None
         return cls(w_plus, step or None, Tuning(factors) if factors else None)
+
+
+def _between(a: Tensor, b: Tensor, share: float) -> Tensor:
+    """What both share is not copied: the strip of a visitor is full of latents that differ in a part."""
+    return a if a is b else torch.lerp(a, b, share)
 
 
 def _digest(tensors: Iterable[Tensor]) -> str:

@@ -17,6 +17,7 @@ from pipeline.errors import UserError
 from webapp.files import new_file, on_screen
 
 MOST_SHOTS = 30  # on the strip; the oldest edits leave it first
+MOST_BYTES = 4 * 2**20  # of latents: those of 30 shots at 1024 px and a tuning; what else is held is small
 THUMB = 160  # pixels of a picture on the strip
 LONGEST_TITLE = 80
 
@@ -172,6 +173,7 @@ class Session:
         )
         if again and recipe["method"] != "optimize":
             vars(here).update(vars(shot) | {"title": here.title})
+            self._make_room()
         else:
             self._append(shot)
 
@@ -180,6 +182,7 @@ class Session:
         here = self.here
         here.latent, here.recipes = latent, (*here.recipes[:-1], recipe)
         here.picture, here.thumb = on_screen(picture), _thumb(picture)
+        self._make_room()
 
     def touch(self) -> None:
         """Make the files young again: those of a visitor who is still here are not to be cleared away."""
@@ -192,9 +195,27 @@ class Session:
 
     def _append(self, shot: Shot) -> None:
         self.shots.append(shot)
-        if len(self.shots) > MOST_SHOTS:
-            self._forget(next((s for s in self.shots if s.source and s is not self.at), self.shots[0]))
         self.go(shot)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Let the oldest pictures go while there are too many, but never the current one and its face: edits first;
+        where it is their size, those of another tuning, which is as large as forty edits."""
+        while (large := self._bytes() > MOST_BYTES) or len(self.shots) > MOST_SHOTS:
+            others = [shot for shot in self.shots if shot not in (self.at, self.at.root)]
+            if not others:
+                break
+            tunings = (None, self.at.latent.tuning)
+            elsewhere = [shot for shot in others if large and shot.latent.tuning not in tunings]
+            self._forget((elsewhere or [shot for shot in others if shot.source] or others)[0])
+
+    def _bytes(self) -> int:
+        """What the latents take, each tensor once."""
+        shots = [*self.shots, *(shot.root for shot in self.shots if shot.root)]
+        latents = [latent for shot in shots for latent in (shot.latent, shot.source, shot.whole) if latent]
+        tensors = [t for latent in latents for t in (latent.w_plus, *(latent.style_step or ()))]
+        tensors += [t for latent in latents if latent.tuning for pair in latent.tuning.factors.values() for t in pair]
+        return sum({id(t): t.nbytes for t in tensors}.values())
 
     def _forget(self, shot: Shot) -> None:
         self.shots.remove(shot)
@@ -205,7 +226,7 @@ class Session:
     def go(self, shot: Shot) -> None:
         """Show a picture of the strip."""
         if self.at is not None and self.at is not shot:
-            self.back.append(self.at)
+            self.back = [*self.back, self.at][-MOST_SHOTS:]
         self.forth = []
         self.at = shot
 

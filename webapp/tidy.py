@@ -23,6 +23,8 @@ from gradio.routes import App
 from gradio.state_holder import StateHolder
 from gradio.utils import get_upload_folder
 
+from webapp.session import Session
+
 AN_HOUR = 3600.0
 EVERY = 300.0  # seconds
 OURS = re.compile(r"[0-9a-f]{16,}")  # the folders of uploads and of `webapp.files`, each with a file of its own
@@ -57,7 +59,7 @@ def tidy(app: App, age: float) -> None:
         for path in tuple(block.keep_in_cache):
             with suppress(OSError):
                 os.utime(path)
-        if isinstance(block, gr.State):
+        if isinstance(block, gr.State) and isinstance(block.value, Session):
             block.value.touch()
     clear(Path(get_upload_folder()), age)
     for known in page.temp_file_sets:  # they grow for as long as the app runs

@@ -1,0 +1,347 @@
+"""What must not cost anybody anything: a killed process, a full disk, no memory, a visitor who is gone; and what stays
+of visitors on the server."""
+
+import errno
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from datetime import timedelta
+from pathlib import Path
+
+import gradio as gr
+import httpx
+import pytest
+import torch
+from gradio.utils import get_upload_folder
+from PIL import Image
+from safetensors import SafetensorError
+
+from pipeline import Latent, StyleCLIP
+from pipeline.latents import Tuning
+from pipeline.networks.stylegan2 import Generator
+from tests.programs import posted, served, uploaded
+from webapp import tidy, turns
+from webapp.files import new_file, on_screen
+from webapp.guard import guard
+from webapp.page import build
+from webapp.session import MOST_SHOTS, Found, Frame, Session
+from webapp.turns import Run, Turns
+
+ROOT = Path(__file__).parents[1]
+FULL = "disk is full"
+
+
+@pytest.fixture(scope="module")
+def url(studio):
+    with served(studio) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def raw():
+    with httpx.Client(timeout=60) as client:
+        yield client
+
+
+def failing_once(method, error, call=1):
+    """`method`, of which one call fails."""
+    calls = []
+
+    def work(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == call:
+            raise error
+        return method(*args, **kwargs)
+
+    return work
+
+
+# The process is killed
+
+
+def test_a_killed_app_leaves_nothing_that_harms_the_next(tmp_path, raw, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    url, before = f"http://127.0.0.1:{port}/", _weights()
+    with subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.PIPE) as app:
+        try:
+            while b"Running on" not in (line := app.stdout.readline()):
+                assert line, "the app ended"
+            asked = raw.post(f"{url}gradio_api/call/v2/generate", json={"prompt": "smiling face", "steps": 500})
+            with raw.stream("GET", f"{url}gradio_api/call/generate/{asked.json()['event_id']}") as told:
+                assert any("preview.jpg" in line for line in told.iter_lines())
+        finally:
+            app.kill()
+    left = list(tmp_path.rglob("*.jpg"))
+    assert left and _weights() == before
+    with served(StyleCLIP.from_pretrained("demo", device="cpu"), server_port=port) as url:
+        assert posted(raw, url, "generate", prompt="smiling face", steps=1)[0] == "complete"
+    tidy.clear(tmp_path, -1)
+    assert not [path for path in left if path.exists()]  # what it left goes with the rest
+
+
+def _weights():
+    return {path: path.stat().st_mtime_ns for path in (ROOT / "checkpoints" / "demo").rglob("*")}
+
+
+# The disk is full
+
+
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [
+        ((Image.Image, "save"), OSError(errno.ENOSPC, "No space left on device")),
+        ((Latent, "save"), SafetensorError("Error while serializing: I/O error: No space left (os error 28)")),
+    ],
+)
+def test_a_full_disk_costs_one_visitor_one_answer(url, raw, monkeypatch, caplog, place, error):
+    monkeypatch.setattr(*place, failing_once(getattr(*place), error))
+    event, said = posted(raw, url, "sample", seed=1)
+    assert event == "error" and FULL in said and caplog.records[-1].args[0] in said
+    assert posted(raw, url, "sample", seed=1)[0] == "complete"
+
+
+def test_a_full_disk_ends_a_run_and_frees_its_place(url, raw, monkeypatch):
+    monkeypatch.setattr(Image.Image, "save", failing_once(Image.Image.save, OSError(errno.ENOSPC, "No space left")))
+    event, said = posted(raw, url, "generate", prompt="smiling face", steps=2)
+    assert event == "error" and FULL in said
+    assert posted(raw, url, "generate", prompt="smiling face", steps=2)[0] == "complete"
+
+
+def test_a_full_disk_leaves_no_half_picture(monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    write = Path.write_bytes
+
+    def half(path, data):
+        write(path, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    picture = Image.new("RGB", (64, 64), "red")
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(gr.Error, match=FULL):
+        guard(on_screen)(picture)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    monkeypatch.setattr(Path, "write_bytes", write)
+    assert Image.open(on_screen(picture)).size == (64, 64)
+
+
+# Memory runs out
+
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    MemoryError(),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: f"{type(error).__name__} {error}"[:24])
+def test_a_job_without_memory_is_told_so_and_the_next_one_runs(url, raw, monkeypatch, caplog, error):
+    monkeypatch.setattr(Generator, "synthesize", failing_once(Generator.synthesize, error))
+    event, said = posted(raw, url, "sample", seed=1)
+    assert event == "error" and "out of memory" in said and "try again" in said
+    assert "allocate" not in said and caplog.records[-1].args[0] in said
+    assert posted(raw, url, "sample", seed=1)[0] == "complete"
+
+
+def test_a_run_without_memory_makes_room_for_the_one_behind_it(url, raw, monkeypatch):
+    asked, told = threading.Event(), []
+
+    def failing(*args, **kwargs):
+        monkeypatch.undo()
+        asked.wait(10)
+        raise OUT_OF_MEMORY[0]
+
+    def run():
+        told.append(posted(raw, url, "generate", prompt="smiling face", steps=3))
+
+    monkeypatch.setattr(Generator, "synthesize", failing)
+    first = threading.Thread(target=run)
+    first.start()
+    body = {"prompt": "old face", "steps": 3}
+    with httpx.Client(timeout=60) as other:
+        event = other.post(f"{url}gradio_api/call/v2/generate", json=body).json()["event_id"]
+        asked.set()
+        assert "event: complete" in other.get(f"{url}gradio_api/call/generate/{event}").text
+    first.join(60)
+    assert told[0][0] == "error" and "out of memory" in told[0][1]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY[:2])
+def test_what_a_failed_job_computed_is_let_go(error, monkeypatch):
+    held, emptied = [], []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
+
+    def inner():
+        large = torch.zeros(1000)
+        held.append(weakref.ref(large))
+        raise error
+
+    def steps():
+        try:
+            inner()
+        except Exception:
+            raise RuntimeError("out of memory while cleaning up") from None
+        yield
+
+    with pytest.raises(gr.Error, match="out of memory"):
+        next(guard(steps)())
+    assert held[0]() is None and emptied
+
+
+# Visitors who wait, and who leave
+
+
+def test_twenty_who_wait_are_served_in_order_without_those_who_left(monkeypatch):
+    monkeypatch.setattr(turns, "LOOK_EVERY", 0.0)
+    line, order = Turns(), []
+
+    def job(number):
+        def steps():
+            order.append(number)
+            yield number
+
+        return Run(line, steps)
+
+    first = iter(job(-1))
+    next(first)
+    jobs = [job(number) for number in range(20)]
+    assert [next(waiting.places()) for waiting in jobs] == list(range(1, 21))
+    for number in (3, 11):
+        jobs[number].close()
+    stay = [waiting for number, waiting in enumerate(jobs) if number not in (3, 11)]
+    assert [next(waiting.places()) for waiting in stay] == list(range(1, 19))
+    threads = [threading.Thread(target=list, args=(waiting,), daemon=True) for waiting in reversed(stay)]
+    for thread in threads:
+        thread.start()
+    first.close()
+    for thread in threads:
+        thread.join(10)
+    assert order == [-1, *(number for number in range(20) if number not in (3, 11))]
+    with line.between():  # nobody is in line any more
+        pass
+
+
+# What visitors hold
+
+
+CONVOLUTIONS = [512] * 10 + [256, 256, 128, 128, 64, 64, 32]  # input channels at 1024 px, config F
+TO_RGB = [512] * 5 + [256, 128, 64, 32]
+RANK = 8
+
+
+def code(step):
+    w_plus = torch.randn(1, 18, 512)
+    return (
+        Latent(w_plus).moved([torch.randn(1, channels) for channels in CONVOLUTIONS + TO_RGB])
+        if step
+        else Latent(w_plus)
+    )
+
+
+def tuned(latent):
+    """With a difference of every layer, as pivotal tuning leaves it."""
+    shapes = zip(CONVOLUTIONS[1:] + [32], CONVOLUTIONS, strict=True)
+    factors = {f"{n}": (torch.randn(o, RANK), torch.randn(RANK, 9 * i)) for n, (o, i) in enumerate(shapes)}
+    return Latent(latent.w_plus, latent.style_step, Tuning(factors))
+
+
+def crowded(tunings=1):
+    """A visit at 1024 px that has everything, each edit adjusted once."""
+    session, picture, words = Session(), Image.new("RGB", (8, 8)), "a person with purple hair" * 20
+    session.faces = [Found(str(new_file("face.png")), torch.rand(68, 2).numpy(), torch.rand(4, 2).numpy())] * 10
+    session.start_from(code(step=False), picture, "Photo")
+    for _ in range(tunings):
+        session.add(tuned(session.here.latent), picture, "Tuned")
+    for number in range(MOST_SHOTS):
+        method = ("direct", "optimize")[number % 2]
+        recipe = {"method": method, "parameters": {"target": f"{words} {number}", "prompt": f"{words} {number}"}}
+        source, other = session.base(method, target=f"{number}"), code(step=False).w_plus
+        step = [torch.randn(1, channels) for channels in CONVOLUTIONS + TO_RGB]
+        edit = source.moved(step) if method == "direct" else Latent(other, source.style_step, source.tuning)
+        session.keep(source, edit, recipe, picture, words, words)
+        session.redraw(source.towards(edit, 0.5), recipe | {"share": 0.5}, picture)
+    session.frames = [Frame(Latent(code(False).w_plus, edit.style_step), recipe, "/a/path") for _ in range(12)]
+    return session
+
+
+@pytest.mark.parametrize("tunings", [0, 1, 3])
+def test_a_visitor_holds_less_than_five_megabytes_on_the_cpu(tunings, monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    session = crowded(tunings)
+    assert len(pickle.dumps(session)) < 5e6
+    assert len(session.shots) >= (15 if tunings else MOST_SHOTS) and session.before in session.shots
+    assert all(shot.latent.w_plus.device.type == "cpu" for shot in session.shots)
+
+
+def test_going_to_and_fro_is_not_remembered_for_ever(monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    session, picture = Session(), Image.new("RGB", (8, 8))
+    session.start_from(code(step=False), picture, "One")
+    session.add(code(step=False), picture, "Other")
+    for number in range(1000):
+        session.go(session.shots[number % 2])
+    assert len(session.back) <= MOST_SHOTS
+
+
+@pytest.fixture
+def page(studio, monkeypatch, tmp_path):
+    """A whole page being served, with files of its own, whose age is what `os.utime` says."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(tidy, "_idle", lambda path: time.time() - path.lstat().st_mtime)
+    page = build(studio)
+    page.queue().launch(prevent_thread_lock=True, quiet=True)
+    yield page
+    page.close(verbose=False)
+
+
+def test_what_visitors_left_an_hour_ago_is_gone_and_nothing_else(page, raw):
+    state = next(block for block in page.blocks.values() if isinstance(block, gr.State))
+    everybodys = {Path(path) for path in Path(get_upload_folder()).rglob("*") if path.is_file()}
+    upload = Path(uploaded(raw, page.local_url, b"a photo of nobody else")["path"])
+    answer = posted(raw, page.local_url, "sample", seed=1)[1]
+    written = {path for path in Path(get_upload_folder()).rglob("*") if path.is_file()} - everybodys
+    assert upload in written and len(written) == 3 and "picture.png" in answer
+    visits = page.app.state_holder
+    gone, here = (visits[name][state._id] for name in ("gone", "here"))
+    for session in (gone, here):
+        session.photo = on_screen(Image.new("RGB", (9, 9), "red" if session is gone else "blue"))
+    foreign = Path(get_upload_folder()) / "notes" / "mine.txt"
+    foreign.parent.mkdir()
+    foreign.write_text("mine")
+    for path in Path(get_upload_folder()).rglob("*"):
+        os.utime(path, (time.time() - 4000,) * 2)
+    here.touch()
+    for name in list(visits.time_last_used):
+        visits.time_last_used[name] -= timedelta(seconds=0 if name == "here" else 4000)
+    held = weakref.ref(gone)
+    del gone, session
+    tidy.tidy(page.app, tidy.AN_HOUR)
+    assert "gone" not in visits and held() is None and visits["here"][state._id] is here
+    assert not [path for path in written if path.exists()] and not upload.parent.exists()
+    assert all(path.exists() for path in (*everybodys, Path(here.photo), foreign))
+    assert not any(str(path) in known for path in written for known in page.temp_file_sets)
+    assert raw.get(page.local_url).status_code == 200
+
+
+def test_clearing_away_goes_on_while_the_app_runs(studio, monkeypatch):
+    rounds, two = [], threading.Event()
+
+    def failing(app, age):
+        rounds.append(age)
+        if len(rounds) == 2:
+            two.set()
+        raise RuntimeError("Set changed size during iteration")
+
+    monkeypatch.setattr(tidy, "EVERY", 0.0)
+    monkeypatch.setattr(tidy, "tidy", failing)
+    with served(studio, app_kwargs={"lifespan": tidy.tidying}):
+        assert two.wait(10) and rounds[0] == tidy.AN_HOUR
