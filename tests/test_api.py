@@ -6,6 +6,7 @@ import io
 import re
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -81,10 +82,16 @@ def test_the_page_offers_these_and_no_others(demo):
 
 
 def test_every_parameter_is_described(url):
-    for name, tool in asyncio.run(_tools(url)).items():
+    for name, tool in run(_tools(url)).items():
         assert tool.description and all(field.get("description") for field in tool.inputSchema["properties"].values())
         assert name in api.ANSWERS
         assert all({"type", "oneOf"} & set(field) for field in tool.inputSchema["properties"].values())
+
+
+def run(coroutine):
+    """In a thread of its own: in this one a browser's loop may be running."""
+    with ThreadPoolExecutor(1) as elsewhere:
+        return elsewhere.submit(asyncio.run, coroutine).result()
 
 
 async def _tools(url):
@@ -116,7 +123,7 @@ async def _called(url, tool, **fields):
     ],
 )
 def test_a_tool_tells_what_is_wrong(url, tool, fields, sentence):
-    answer = asyncio.run(_called(url, tool, **fields))
+    answer = run(_called(url, tool, **fields))
     assert answer.isError and sentence in answer.content[0].text
 
 
