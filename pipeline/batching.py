@@ -28,7 +28,7 @@ class Together(Generic[Item, Answer]):
         self._working = threading.Lock()
 
     def __call__(self, item: Item) -> Answer:
-        """Raises what `work` raises, which then meets all who were taken along."""
+        """Raises what `work` raises for this item: where several fail together, each is tried alone."""
         call: _Call[Item, Answer] = _Call(item)
         self._waiting.append(call)
         with self._working:
@@ -40,11 +40,19 @@ class Together(Generic[Item, Answer]):
 
     def _work(self) -> None:
         calls = [self._waiting.popleft() for _ in range(min(self.most, len(self._waiting)))]
+        self._answer(calls)
+        if len(calls) > 1 and calls[0].error is not None:  # all were too much for the memory, or one was at fault
+            for call in calls:
+                call.error = None  # with which goes what the failure still holds
+            for call in calls:
+                self._answer([call])
+        for call in calls:
+            call.done = True
+
+    def _answer(self, calls: list[_Call[Item, Answer]]) -> None:
         try:
             for call, answer in zip(calls, self.work([call.item for call in calls]), strict=True):
                 call.answer = answer
         except BaseException as error:
             for call in calls:
                 call.error = error
-        for call in calls:
-            call.done = True

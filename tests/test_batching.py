@@ -37,6 +37,27 @@ def test_a_failure_ends_and_the_next_call_works():
     assert together(2) == 0.5
 
 
+def test_who_fails_does_not_fail_the_others():
+    begun, go = threading.Event(), threading.Event()
+
+    def work(items):
+        begun.set()
+        go.wait(10)
+        return [1 / item for item in items]
+
+    together = Together(work, 3)
+    with ThreadPoolExecutor(4) as threads:
+        first = threads.submit(together, 1)
+        begun.wait(10)
+        others = [threads.submit(together, item) for item in (2, 0, 4)]
+        while len(together._waiting) < 3:
+            pass
+        go.set()
+        assert first.result(10) == 1
+        assert [type(other.exception(10)) for other in others] == [type(None), ZeroDivisionError, type(None)]
+        assert [others[0].result(), others[2].result()] == [0.5, 0.25]
+
+
 def test_pictures_of_several_threads_are_those_of_one(studio, monkeypatch):
     monkeypatch.setattr(studio._draw, "most", 4)  # as on a GPU
     latents = [studio.sample(seed) for seed in range(6)]

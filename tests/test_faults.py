@@ -230,6 +230,21 @@ def test_twenty_who_wait_are_served_in_order_without_those_who_left(monkeypatch)
         pass
 
 
+def test_who_hangs_up_frees_the_line(url, raw, monkeypatch):
+    """One while computing, one while waiting behind; each had asked for five hundred steps."""
+    drawn, synthesize = [], Generator.synthesize
+    monkeypatch.setattr(Generator, "synthesize", lambda *args, **kwargs: drawn.append(1) or synthesize(*args, **kwargs))
+    body = {"prompt": "smiling face", "steps": 500}
+    with httpx.Client(timeout=60) as one, httpx.Client(timeout=60) as two:
+        events = [c.post(f"{url}gradio_api/call/v2/generate", json=body).json()["event_id"] for c in (one, two)]
+        with one.stream("GET", f"{url}gradio_api/call/generate/{events[0]}") as computing:
+            assert any("preview.jpg" in line for line in computing.iter_lines())
+            with two.stream("GET", f"{url}gradio_api/call/generate/{events[1]}") as waiting:
+                assert any('"waiting": 1' in line for line in waiting.iter_lines())
+    assert posted(raw, url, "generate", prompt="old face", steps=1)[0] == "complete"
+    assert len(drawn) < 400
+
+
 # What visitors hold
 
 
