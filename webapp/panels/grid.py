@@ -12,6 +12,7 @@ from PIL import Image
 
 from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
+from pipeline.text import check_pair
 from webapp.arrival import bar
 from webapp.files import on_screen
 from webapp.guard import guard
@@ -96,6 +97,7 @@ def pictures(studio: StyleCLIP, source: Latent, grid: Grid) -> Iterator[list[tup
 
     Raises UserError for texts without a direction between them. A step in S is linear in α: one direction serves a row.
     """
+    check_pair(grid.target, grid.neutral)
     size = min(RESOLUTION, studio.family.generator.size)
     empty = on_screen(Image.new("RGB", studio.image(source, size).size, "gray"))
     cells = [(empty, caption(*cell) + DUE) for cell in grid.cells]
@@ -175,6 +177,14 @@ def connect(
             return
         yield *[gr.skip()] * 3, hint(wanted, source), gr.skip(), gr.skip()
 
+    def open_(target: str, neutral: str) -> tuple[Any, Any]:
+        """Make room at once, unless the texts are of no use."""
+        try:
+            check_pair(target, neutral)
+        except UserError as error:
+            return gr.update(visible=False), problem(str(error))
+        return gr.update(visible=True), gr.skip()
+
     @guard
     def first(target: str, neutral: str, strength: float, channels: int, session: Session) -> Iterator[tuple[Any, ...]]:
         usual = studio.family.defaults.strength
@@ -186,7 +196,8 @@ def connect(
             yield from draw(now.finer(strength, int(channels)), session)
 
     drawn = [fields.state, fields.box, fields.gallery, fields.note, fields.finer, notes]
-    show.click(first, [*around, state], drawn, **job)
-    show.click(lambda: gr.update(visible=True), None, fields.box, **SILENT).then(None, None, None, js=SCROLL)
+    opened = show.click(open_, around[:2], [fields.box, notes], **SILENT)
+    opened.then(None, None, None, js=SCROLL)
+    opened.then(first, [*around, state], drawn, **job)
     fields.finer.click(next_, [*around[2:], fields.state, state], drawn, **job)
     fields.close.click(lambda: gr.update(visible=False), None, fields.box, **SILENT)
