@@ -11,6 +11,8 @@ from pathlib import Path
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+_OURS = secrets.token_bytes(16)  # so that no other process has files of the same name, or can guess them
+
 
 def on_screen(picture: Image.Image) -> str:
     """Write a picture for the page, and give its path.
@@ -20,7 +22,7 @@ def on_screen(picture: Image.Image) -> str:
     """
     data = BytesIO()
     picture.save(data, "JPEG", quality=95, subsampling=0)
-    path = Path(get_upload_folder()) / hashlib.sha256(data.getvalue()).hexdigest() / "image.jpg"
+    path = Path(get_upload_folder()) / hashlib.sha256(_OURS + data.getvalue()).hexdigest() / "image.jpg"
     path.parent.mkdir(parents=True, exist_ok=True)
     begun = path.with_suffix(f".{secrets.token_hex(4)}")
     try:

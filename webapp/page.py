@@ -48,6 +48,8 @@ def first_session(studio: StyleCLIP, known: Presets) -> Session:
     else:
         latent = studio.sample(seed=1, truncation=photo.TRUNCATION)
         session.start_from(latent, studio.image(latent), f"Random {photo.thing(studio)}")
+    if studio.directions_note is not None:  # an estimate would keep everybody waiting
+        return session
     with contextlib.suppress(UserError):  # where this family keeps no channel for it, the unedited face will do
         target, neutral = known.pairs[0].target, known.pairs[0].neutral
         source, threshold = session.here.latent, directions.usual_threshold(studio, target, neutral)

@@ -12,7 +12,7 @@ import gradio as gr
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from webapp.guard import guard
-from webapp.panels.directions import Directions
+from webapp.panels.directions import Directions, most_channels
 from webapp.panels.mappers import Mappers
 from webapp.panels.optimization import Optimization
 from webapp.panels.result import Result, keep, settle, shown
@@ -78,7 +78,8 @@ def connect(
             "identity": optimization.identity,
         },
     }
-    outputs = [tabs, *(field for named in fields.values() for field in named.values()), *result.picture]
+    named = [field for values in fields.values() for field in values.values()]
+    outputs = [tabs, directions.channels, *named, *result.picture]
 
     @guard
     def arrive(session: Session, request: gr.Request) -> Any:
@@ -88,12 +89,15 @@ def connect(
         method, values = asked
         session.go(session.here.origin)
         source = session.here.latent
+        kept = {}
         if method == "direct":
-            keep(session, source, studio.direct(source, **values))
+            edit = studio.direct(source, **values)
+            keep(session, source, edit)
+            kept[directions.channels] = min(edit.channels, most_channels(studio))
         elif method == "map":
             keep(session, source, studio.map(source, **values))
         filled = {fields[method][name]: value for name, value in values.items()}
         pictures = dict(zip(result.picture, shown(session), strict=True))
-        return {tabs: gr.Tabs(selected=TABS[method])} | filled | pictures
+        return {tabs: gr.Tabs(selected=TABS[method])} | filled | kept | pictures
 
     settle(result, page.load(arrive, state, outputs, api_visibility="private", **job), state)
