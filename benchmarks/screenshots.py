@@ -6,6 +6,7 @@ Starts the page on the built-in models and visits it with Debian's Chromium. Nee
 """
 
 import argparse
+import re
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +20,14 @@ from webapp.page import LAUNCH, build
 from webapp.panels.photo import EXAMPLES
 
 SLOW = 60_000  # milliseconds
+expect.set_options(timeout=SLOW)
 LAPTOP, PHONE = {"width": 1366, "height": 900}, {"width": 360, "height": 740}
+
+
+def settled(page: Page) -> None:
+    """Wait until every picture is there, and what follows an edit is drawn."""
+    page.wait_for_timeout(1000)
+    page.wait_for_function("[...document.images].every(image => image.complete)")
 
 
 def changed(page: Page, act: Callable[[], object]) -> None:
@@ -28,7 +36,7 @@ def changed(page: Page, act: Callable[[], object]) -> None:
     old = after.get_attribute("src")
     act()
     expect(after).not_to_have_attribute("src", old, timeout=SLOW)
-    page.wait_for_load_state("networkidle")
+    settled(page)
 
 
 def pair_of_faces(folder: Path) -> Path:
@@ -53,7 +61,7 @@ def visit(browser: Browser, url: str, kept: Callable[[Page, str], None], folder:
 
     page.goto(url)
     expect(page.locator("#before-after img").nth(1)).to_be_visible()
-    page.wait_for_load_state("networkidle")
+    settled(page)
     kept(page, "first-visit")
     page.get_by_role("button", name="Model: Drawn faces").click()
     kept(page, "models")
@@ -65,7 +73,7 @@ def visit(browser: Browser, url: str, kept: Callable[[Page, str], None], folder:
     changed(page, lambda: page.locator("#pairs button").nth(3).click())
     press("Show the grid")
     expect(page.locator("#grid img").last).to_be_visible()
-    page.wait_for_load_state("networkidle")
+    settled(page)
     kept(page, "grid")
     tab("Mappers")
     changed(page, lambda: page.locator("#mappers button").nth(0).click())
@@ -75,6 +83,7 @@ def visit(browser: Browser, url: str, kept: Callable[[Page, str], None], folder:
     expect(page.locator("#film img").nth(4)).to_be_visible()
     kept(page, "optimization-running")
     press("Stop")
+    expect(page.locator("#edit-words textarea")).to_have_value(re.compile("steps"))
     expect(page.locator("#stop")).to_be_disabled()
     page.locator("#prompt textarea").fill(" ")
     press("Optimize")

@@ -14,6 +14,12 @@ from webapp.session import Session
 SILENT: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
 """Settings of an event that computes next to nothing."""
 
+# The strip scrolls to the picture that is shown, once the browser has drawn it; the page itself stays where it is.
+REVEAL = """() => setTimeout(() => {
+  const strip = document.querySelector("#strip .grid-container"), shown = strip?.querySelector(".selected");
+  if (shown) strip.scrollLeft += shown.getBoundingClientRect().left - strip.getBoundingClientRect().left - 120;
+}, 80)"""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -98,4 +104,4 @@ def settle(result: Result, event: gr.events.Dependency, state: gr.State) -> None
         return [value for draw, _ in followers for value in draw(session)]
 
     outputs = [component for _, components in followers for component in components]
-    event.success(drawn, state, outputs, trigger_mode="always_last", **SILENT)
+    event.success(drawn, state, outputs, trigger_mode="always_last", **SILENT).then(None, None, None, js=REVEAL)
