@@ -73,6 +73,29 @@ def test_edits_go_between_the_steps_of_a_long_job_and_cannot_starve_it():
     assert order == [0, "edit", 1, 2]
 
 
+def test_who_wants_to_be_alone_goes_as_they_came_and_once_a_round():
+    """Not a round of edits for each of them; and a long job, which wants to again at once, goes behind them."""
+    turns, order = Turns(), []
+
+    def wait(turn, name, again=0):
+        for _ in range(1 + again):
+            with turn():
+                order.append(name)
+
+    with turns.alone():
+        threads = []
+        for number, name in enumerate(("job", "first", "second", "third"), 1):
+            threads.append(begin(lambda name=name: wait(turns.alone, name, again=name == "job")))
+            while len(turns._wanting) < number:
+                pass
+        threads.append(begin(lambda: wait(turns.edit, "edit", again=1)))
+        while not turns._waiting:
+            pass
+    for thread in threads:
+        thread.join(10)
+    assert order[:5] == ["edit", "job", "first", "second", "third"] and sorted(order[5:]) == ["edit", "job"]
+
+
 def test_long_jobs_stand_in_line_and_who_leaves_makes_room():
     turns = Turns()
     first, second, third = (Run(turns, lambda: (letter for letter in "ab")) for _ in range(3))

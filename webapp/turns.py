@@ -11,7 +11,11 @@ LOOK_EVERY = 0.5  # seconds after which one who waits is told again how many are
 
 
 class Turns:
-    """Lets one compute at a time. Short edits that wait at the same time then compute together."""
+    """Lets one compute at a time. Short edits that wait at the same time then compute together.
+
+    It goes round: first the short edits that wait, then whoever else waits, one after the other as they came, each one
+    turn; a long job has one for each of its steps.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -19,7 +23,8 @@ class Turns:
         self._together = 0  # short edits that compute
         self._waiting = 0  # short edits that wait
         self._due = 0  # those of them that go before the next who wants to be alone
-        self._wanting = 0  # who wait to be alone
+        self._wanting: list[object] = []  # who wait to be alone, as they came
+        self._left = 0  # how many of them go before the next short edits
         self._round = 0
         self._line: list[object] = []  # long jobs, the one that runs first
 
@@ -43,10 +48,14 @@ class Turns:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """A turn for a step of a long job, or for what must not be disturbed."""
+        ticket = object()
         with self._changed:
-            self._wanting += 1
-            self._changed.wait_for(lambda: not self._alone and not self._together and not self._due)
-            self._wanting -= 1
+            self._wanting.append(ticket)
+            self._changed.wait_for(
+                lambda: self._wanting[0] is ticket and not (self._alone or self._together or self._due)
+            )
+            self._left = self._left or len(self._wanting)
+            self._wanting.remove(ticket)
             self._alone = True
         try:
             yield
@@ -60,7 +69,7 @@ class Turns:
             self._changed.wait_for(
                 lambda: not (self._alone or self._together or self._waiting or self._wanting or self._line)
             )
-            self._alone = True
+            self._left, self._alone = 1, True
         try:
             yield
         finally:
@@ -69,8 +78,10 @@ class Turns:
     def _end(self) -> None:
         with self._changed:
             self._alone = False
-            self._round += 1
-            self._due = self._waiting
+            self._left -= 1
+            if not self._left:
+                self._round += 1
+                self._due = self._waiting
             self._changed.notify_all()
 
     @contextmanager
