@@ -193,7 +193,7 @@ def crowd(model: str, visitors: int, minutes: float) -> bool:
         for thread in threads:
             thread.join()
         end = server.megabytes()
-        idle, *_ = server.counts()
+        opened, running, files = server.counts()
     answers = [answer for visitor in all_ for answer in visitor.answers]
     errors = [error for visitor in all_ for error in visitor.errors]
     asked = sum(visitor.asked for visitor in all_)
@@ -202,6 +202,7 @@ def crowd(model: str, visitors: int, minutes: float) -> bool:
     print(f"| requests | {asked} |\n| answers | {len(answers)} |\n| errors | {len(errors)} |")
     print(f"| answers that differ from the lone visitor's | {len(other)} |")
     print(f"| memory after warm-up, at the end | {warm:.0f} MB, {end:.0f} MB ({end / warm - 1:+.1%}) |")
+    print(f"| open files, threads, files in the cache | {opened}, {running}, {files} |")
     print("\n| action | answers | lone p50 | p50 | p95 |\n|---|---|---|---|---|")
     for name in sorted(lone.seconds):
         times, alone = [s for visitor in all_ for s in visitor.seconds[name]], quantile(lone.seconds[name], 0.5)

@@ -2,15 +2,19 @@
 
 Gradio's `delete_cache` alone is not enough: it knows the files that a component showed, not those that a session holds
 or a process before left; it ends with the first file that a visitor adds while it looks. And a `gr.State` ages only
-where a handler returns it; what else Gradio keeps of a visit stays until ten thousand others have come.
+where a handler returns it; what else Gradio keeps of a visit, a quarter of a megabyte, and for a program without
+gradio_client of every call, stays until ten thousand others have come.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import gc
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -26,7 +30,7 @@ from gradio.utils import get_upload_folder
 from webapp.session import Session
 
 AN_HOUR = 3600.0
-EVERY = 300.0  # seconds
+EVERY = 60.0  # seconds
 OURS = re.compile(r"[0-9a-f]{16,}")  # the folders of uploads and of `webapp.files`, each with a file of its own
 
 log = logging.getLogger(__name__)
@@ -53,8 +57,11 @@ async def _again_and_again(app: App) -> None:
 
 def tidy(app: App, age: float) -> None:
     """Clear away what nobody has used for `age` seconds; what the page shows to everybody stays."""
-    forget(app.state_holder, age)
     page = app.get_blocks()
+    forget(app.state_holder, age)
+    for visit, events in list(page._queue.pending_event_ids_session.items()):
+        if not events and visit not in app.state_holder:
+            page._queue.pending_event_ids_session.pop(visit, None)
     for block in list(page.blocks.values()):
         for path in tuple(block.keep_in_cache):
             with suppress(OSError):
@@ -64,15 +71,26 @@ def tidy(app: App, age: float) -> None:
     clear(Path(get_upload_folder()), age)
     for known in page.temp_file_sets:  # they grow for as long as the app runs
         known.difference_update([path for path in tuple(known) if not Path(path).exists()])
+    give_back()
 
 
 def forget(visits: StateHolder, age: float) -> None:
-    """Drop what Gradio holds of visits that nothing has been asked in for `age` seconds."""
+    """Drop what Gradio holds of visits that nothing has been asked in for `age` seconds; those of programs, which hold
+    nothing of their caller, after a minute."""
     with visits.lock:
         for visit, used in list(visits.time_last_used.items()):
-            if (datetime.now() - used).total_seconds() > age:
+            state = visits.session_data.get(visit)
+            patience = age if state is not None and state.state_data else min(age, EVERY)
+            if (datetime.now() - used).total_seconds() > patience:
                 visits.session_data.pop(visit, None)
                 visits.time_last_used.pop(visit, None)
+
+
+def give_back() -> None:
+    """Return freed memory to the system, which the allocator of Linux (glibc) otherwise keeps, for every thread."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        gc.collect()
+        libc.malloc_trim(0)
 
 
 def clear(folder: Path, age: float) -> None:
