@@ -24,7 +24,7 @@ from pipeline import StyleCLIP, UserError  # noqa: E402
 from pipeline.registry import GENERATOR  # noqa: E402
 from webapp.gpu import on_gpu  # noqa: E402
 from webapp.page import LAUNCH, TRAINING_MINUTES, build  # noqa: E402
-from webapp.tidy import tidying  # noqa: E402
+from webapp.tidy import few_arenas, tidying  # noqa: E402
 
 LONGEST_LINE = 100  # requests that wait; without a number Gradio lets one alone wait on ZeroGPU
 
@@ -71,6 +71,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     if options.generator:
         os.environ[GENERATOR], options.model = options.generator, "custom"
+    few_arenas()
     try:
         studio = StyleCLIP.from_pretrained(options.model)
     except UserError as error:

@@ -31,6 +31,7 @@ from webapp.session import Session
 
 AN_HOUR = 3600.0
 EVERY = 60.0  # seconds
+M_ARENA_MAX = -8  # of malloc.h
 OURS = re.compile(r"[0-9a-f]{16,}")  # the folders of uploads and of `webapp.files`, each with a file of its own
 
 log = logging.getLogger(__name__)
@@ -87,10 +88,23 @@ def forget(visits: StateHolder, age: float) -> None:
 
 
 def give_back() -> None:
-    """Return freed memory to the system, which the allocator of Linux (glibc) otherwise keeps, for every thread."""
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+    """Return freed memory to the system, which the allocator of Linux (glibc) otherwise keeps."""
+    if libc := _glibc():
         gc.collect()
         libc.malloc_trim(0)
+
+
+def few_arenas() -> None:
+    """Let all threads allocate from two heaps: one for each, as glibc has it, took 300 MB more with twenty visitors."""
+    if libc := _glibc():
+        libc.mallopt(M_ARENA_MAX, 2)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None)
+    return libc if hasattr(libc, "malloc_trim") else None
 
 
 def clear(folder: Path, age: float) -> None:
