@@ -272,7 +272,9 @@ def tuned(latent):
 def crowded(tunings=1):
     """A visit at 1024 px that has everything, each edit adjusted once."""
     session, picture, words = Session(), Image.new("RGB", (8, 8)), "a person with purple hair" * 20
-    session.faces = [Found(str(new_file("face.png")), torch.rand(68, 2).numpy(), torch.rand(4, 2).numpy())] * 10
+    session.faces = [
+        Found("photo.jpg", str(new_file("face.png")), torch.rand(68, 2).numpy(), torch.rand(4, 2).numpy())
+    ] * 10
     session.start_from(code(step=False), picture, "Photo")
     for _ in range(tunings):
         session.add(tuned(session.here.latent), picture, "Tuned")
@@ -283,7 +285,7 @@ def crowded(tunings=1):
         step = [torch.randn(1, channels) for channels in CONVOLUTIONS + TO_RGB]
         edit = source.moved(step) if method == "direct" else Latent(other, source.style_step, source.tuning)
         session.keep(source, edit, recipe, picture, words, words)
-        session.redraw(source.towards(edit, 0.5), recipe | {"share": 0.5}, picture)
+        session.redraw(session.here, source.towards(edit, 0.5), recipe | {"share": 0.5}, picture)
     session.frames = [Frame(Latent(code(False).w_plus, edit.style_step), recipe, "/a/path") for _ in range(12)]
     return session
 
@@ -328,7 +330,7 @@ def test_what_visitors_left_an_hour_ago_is_gone_and_nothing_else(page, raw):
     visits = page.app.state_holder
     gone, here = (visits[name][state._id] for name in ("gone", "here"))
     for session in (gone, here):
-        session.photo = on_screen(Image.new("RGB", (9, 9), "red" if session is gone else "blue"))
+        session.thumbs["own"] = on_screen(Image.new("RGB", (9, 9), "red" if session is gone else "blue"))
     foreign = Path(get_upload_folder()) / "notes" / "mine.txt"
     foreign.parent.mkdir()
     foreign.write_text("mine")
@@ -343,7 +345,7 @@ def test_what_visitors_left_an_hour_ago_is_gone_and_nothing_else(page, raw):
     assert "gone" not in visits and held() is None and visits["here"][state._id] is here
     assert set(visits.session_data) == {"here"} and not page._queue.pending_event_ids_session
     assert not [path for path in written if path.exists()] and not upload.parent.exists()
-    assert all(path.exists() for path in (*everybodys, Path(here.photo), foreign))
+    assert all(path.exists() for path in (*everybodys, Path(here.thumbs["own"]), foreign))
     assert not any(str(path) in known for path in written for known in page.temp_file_sets)
     assert raw.get(page.local_url).status_code == 200
 

@@ -11,7 +11,7 @@ import gradio as gr
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
-from webapp import api
+from webapp import api, renewal
 from webapp.panels import directions, history, link, mappers, models, optimization, photo, result, takehome, training
 from webapp.presets import Presets, presets
 from webapp.session import Found, Session
@@ -42,19 +42,24 @@ def first_session(studio: StyleCLIP, known: Presets) -> Session:
     """What a first visitor finds: an example face, or a random picture, already edited with the first good pair."""
     session = Session()
     if photo.EXAMPLES and photo.finds_faces(studio):
-        session.photo = str(photo.EXAMPLES[0])
-        session.faces = [Found.of(studio.align(session.photo)[0])]
+        example = str(photo.EXAMPLES[0])
+        session.faces = [Found.of(example, studio.align(example)[0])]
         photo.start(studio, session, 0)
     else:
         latent = studio.sample(seed=1, truncation=photo.TRUNCATION)
         session.start_from(latent, studio.image(latent), f"Random {photo.thing(studio)}")
-    if studio.directions_note is not None:  # an estimate would keep everybody waiting
-        return session
+    if studio.directions_note is None:  # an estimate would keep everybody waiting
+        first_edit(studio, known, session)
+    session.example = True
+    return session
+
+
+def first_edit(studio: StyleCLIP, known: Presets, session: Session) -> None:
+    """The first good pair, at the family's defaults."""
     with contextlib.suppress(UserError):  # where this family keeps no channel for it, the unedited face will do
         target, neutral = known.pairs[0].target, known.pairs[0].neutral
         source, threshold = session.here.latent, directions.usual_threshold(studio, target, neutral)
         result.keep(session, source, studio.direct(source, target, neutral, threshold=threshold))
-    return session
 
 
 def build(
@@ -73,16 +78,17 @@ def build(
 
     def switch(name: str) -> None:
         nonlocal lent
-        if name == lent.family.name:
-            return
-        with lent.turns.in_line() as before:
-            while before():
-                pass
-            fresh = Lent(load(name))
-            with ThreadPoolExecutor(1) as elsewhere:  # in the thread of a handler, Gradio makes updates of components
-                replace(page, elsewhere.submit(_drawn, fresh, switch, training_minutes).result())
-            lent.take_back()
-        lent = fresh
+        while (old := lent).family.name != name:
+            with old.turns.in_line() as before:
+                while before():
+                    pass
+                if lent is not old:  # somebody else's choice came first
+                    continue
+                fresh = Lent(load(name))
+                with ThreadPoolExecutor(1) as elsewhere:  # in a handler's thread, Gradio makes updates of components
+                    replace(page, elsewhere.submit(_drawn, fresh, switch, training_minutes).result())
+                old.take_back()
+                lent = fresh
 
     page = _drawn(lent, switch if load else None, training_minutes)
     return page
@@ -107,6 +113,7 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
                 models_panel = models.layout(studio.family.row)
             else:
                 models.fixed(studio.family.row)
+            renewal.layout(studio.family.row.title)
         with gr.Row(elem_id="studio"):
             with gr.Column(elem_id="face"):
                 gr.HTML(f"<h2>The {thing}</h2>")
@@ -136,6 +143,7 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
                         result_panel.losses.render()
         result_panel.followers.append((history.drawn, history_panel.all))
         result_panel.followers.append((takehome.drawn, takehome_panel.all))
+        result_panel.followers.append((photo.drawn, photo_panel.follows))
         result_panel.followers.append((optimization.drawn, [optimization_panel.film]))
         history.connect(history_panel, result_panel, studio, state, JOB)
         takehome.connect(takehome_panel, result_panel, studio, state, JOB)
@@ -148,4 +156,5 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
         if switch:
             models.connect(models_panel, studio.family.row, switch, state, JOB)
             page.load(None, None, None, js=models.WATCH)
+        page.load(None, None, None, js=renewal.WATCH)
     return page

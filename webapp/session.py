@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,10 @@ class Shot:
     """What the last of them gave at its full strength; None for a face."""
     root: Shot | None = None
     """The face that the edits began with; None for a face."""
+    found: Found | None = None
+    """Of a face that came from a photo: where it is in it."""
+    key: str = field(default_factory=lambda: secrets.token_hex(4))
+    """By which the browser names it."""
 
     @property
     def origin(self) -> Shot:
@@ -61,15 +66,17 @@ class Frame:
 class Found:
     """A face in the visitor's photo; its crop is a file, because pictures are large."""
 
+    photo: str
+    """The path of the photo."""
     crop: str
     landmarks: NDArray[np.float64] | None
     quad: NDArray[np.float64]
 
     @classmethod
-    def of(cls, face: Face) -> Found:
+    def of(cls, photo: str, face: Face) -> Found:
         path = new_file("face.png")
         face.image.save(path, compress_level=1)
-        return cls(str(path), face.landmarks, face.quad)
+        return cls(photo, str(path), face.landmarks, face.quad)
 
     def face(self) -> Face:
         """The face again. Raises UserError when the hour for which files are kept is over."""
@@ -94,12 +101,10 @@ class Session:
     The handlers change it where it stands; nobody else holds it.
     """
 
-    photo: str | None = None
-    """The path of the photo, where the face came from one."""
     faces: list[Found] = field(default_factory=list)
-    """The faces in it, the largest first."""
-    which: int = 0
-    """The one that is edited."""
+    """The faces in the newest photo, the largest first."""
+    example: bool = False
+    """Whether all there is was there before the visitor came."""
     shots: list[Shot] = field(default_factory=list)
     at: Shot | None = None
     """The picture that is shown as "after", and which the next edit starts from."""
@@ -116,6 +121,8 @@ class Session:
     """Files of their pictures in the gallery."""
     stop: bool = False
     """Set by the Stop button, read between two steps of an optimization."""
+    stop_likeness: bool = False
+    """The same of refining and tuning."""
     cancel: bool = False
     """Set by the Cancel button of a download, read while it runs."""
     cancel_training: bool = False
@@ -133,15 +140,23 @@ class Session:
             raise UserError("Choose a face first.")
         return self.at
 
-    def start_from(self, latent: Latent, picture: Image.Image, title: str) -> None:
-        """Take another face; the edits of the one before go with it."""
-        self.shots, self.back, self.forth, self.frames = [], [], [], []
-        self.at = self.compared = None
-        self.add(latent, picture, title)
+    def start_from(self, latent: Latent, picture: Image.Image, title: str, found: Found | None = None) -> None:
+        """Take another face. Those before stay on the strip if anything was made of them."""
+        here = self.at
+        if self.example:
+            self.shots, self.back, self.forth, self.at = [], [], [], None
+        elif here is not None and here.source is None and not any(shot.root is here for shot in self.shots):
+            self._forget(here)
+            self.at = None
+        self.compared, self.frames = None, []
+        self.add(latent, picture, title, found=found)
 
-    def add(self, latent: Latent, picture: Image.Image, title: str, details: str = "") -> None:
-        """Another face, with which edits can begin: refined, tuned, or made from words."""
-        self._append(Shot(latent, title[:LONGEST_TITLE], on_screen(picture), _thumb(picture), details))
+    def add(
+        self, latent: Latent, picture: Image.Image, title: str, details: str = "", found: Found | None = None
+    ) -> None:
+        """Another face, with which edits can begin: of a photo, refined, tuned, brought, or made from words."""
+        shot = Shot(latent, title[:LONGEST_TITLE], on_screen(picture), _thumb(picture), details, found=found)
+        self._append(shot)
 
     def base(self, method: str, **words: str) -> Latent:
         """What an edit starts from: the current picture; where that is of the same kind, what it was made from."""
@@ -157,8 +172,8 @@ class Session:
         Another try of the current edit takes its place, so that a slider leaves one picture and not a hundred; but not
         an optimization, whose result is worth keeping beside the next.
         """
-        here = self.here
-        again, share = source is here.source, recipe.get("share", 1.0)
+        here, again = self._made_from(source)
+        share = recipe.get("share", 1.0)
         recipes = (*(here.recipes[:-1] if again else here.recipes), recipe)
         shot = Shot(
             latent=latent,
@@ -172,28 +187,42 @@ class Session:
             root=here.origin,
         )
         if again and recipe["method"] != "optimize":
-            vars(here).update(vars(shot) | {"title": here.title})
+            vars(here).update(vars(shot) | {"title": here.title, "key": here.key})
             self._make_room()
         else:
             self._append(shot)
 
-    def redraw(self, latent: Latent, recipe: dict[str, Any], picture: Image.Image) -> None:
-        """The current edit at another strength."""
+    def _made_from(self, source: Latent) -> tuple[Shot, bool]:
+        """The picture that an edit of `source` goes behind, and whether it is another try of that one.
+
+        Raises UserError when the visitor has another face by now.
+        """
         here = self.here
-        here.latent, here.recipes = latent, (*here.recipes[:-1], recipe)
-        here.picture, here.thumb = on_screen(picture), _thumb(picture)
+        if source is here.source:
+            return here, True
+        shot = next((shot for shot in [here, *self.shots] if source is shot.latent), None)
+        if shot is None:
+            raise UserError("Another picture was chosen meanwhile, so this edit was left out.")
+        return shot, False
+
+    def redraw(self, shot: Shot, latent: Latent, recipe: dict[str, Any], picture: Image.Image) -> None:
+        """An edit at another strength."""
+        shot.latent, shot.recipes = latent, (*shot.recipes[:-1], recipe)
+        shot.picture, shot.thumb = on_screen(picture), _thumb(picture)
         self._make_room()
 
     def touch(self) -> None:
         """Make the files young again: those of a visitor who is still here are not to be cleared away."""
         paths = [path for shot in self.shots for path in (shot.picture, shot.thumb)]
-        paths += [face.crop for face in self.faces] + [frame.picture for frame in self.frames]
-        paths += [*self.mappers.values(), *self.thumbs.values(), *filter(None, [self.photo])]
+        found = [*self.faces, *(shot.found for shot in self.shots if shot.found)]
+        paths += [path for face in found for path in (face.crop, face.photo)] + [frame.picture for frame in self.frames]
+        paths += [*self.mappers.values(), *self.thumbs.values()]
         for path in paths:
             with contextlib.suppress(OSError):
                 os.utime(path)
 
     def _append(self, shot: Shot) -> None:
+        self.example = False
         self.shots.append(shot)
         self.go(shot)
         self._make_room()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,8 @@ TOGETHER = frozenset({"direct", "map", "image"})  # short edits, whose pictures 
 
 
 CHANGED = "The model was changed meanwhile, so this face is no longer known; the page starts anew."
+PHOTOS = frozenset({"align", "paste"})  # which take no turn, but memory: up to a quarter of a gigabyte each
+MOST_PHOTOS = 2  # at a time
 
 
 class Lent:
@@ -31,11 +34,14 @@ class Lent:
     def __init__(self, studio: StyleCLIP) -> None:
         self._studio: StyleCLIP | None = studio
         self.turns = Turns()
+        self._photos = threading.BoundedSemaphore(MOST_PHOTOS)
 
     def __getattr__(self, name: str) -> Any:
         if self._studio is None:
             raise UserError(CHANGED)
         attribute = getattr(self._studio, name)
+        if name in PHOTOS:
+            return partial(self._call, attribute, lambda: self._photos)
         if name in CALLS:
             return partial(self._call, attribute, self.turns.edit if name in TOGETHER else self.turns.alone)
         return partial(self._run, name) if name in RUNS else attribute

@@ -27,6 +27,9 @@ def pair(tmp_path_factory):
     return path
 
 
+ENDLESS = {"prompt": "an old face", "steps": 10**9, "l2": 0, "identity": 0, "lr": 0.1, "space": "w", "noise": 0}
+
+
 def words(page):
     return page.locator("#edit-words textarea")
 
@@ -101,11 +104,17 @@ def test_edits_build_on_each_other(visit, pair, tmp_path, shown_studio):  # noqa
     changes(visit, lambda: press(visit, "Random face"))
     expect(visit.locator("#faces")).to_be_hidden()
     changes(visit, lambda: bring(visit, files["Recipe"]))
-    expect(visit.locator("#strip button")).to_have_count(3, timeout=SLOW)
+    expect(visit.locator("#strip button")).to_have_count(6, timeout=SLOW)  # the face before, and this one
     (tmp_path / "odd.json").write_text('{"edits": "none"}')
     bring(visit, tmp_path / "odd.json")
     expect(visit.locator(".toast-body")).to_contain_text("no recipe", timeout=SLOW)
-    expect(visit.locator("#strip button")).to_have_count(3)
+    press(visit, "Close")
+    recipe["edits"].append(recipe["edits"][0] | {"method": "optimize", "parameters": ENDLESS, "taken": 10**9})
+    (tmp_path / "endless.json").write_text(json.dumps(recipe))
+    bring(visit, tmp_path / "endless.json")
+    expect(visit.locator(".toast-body")).to_contain_text("out of range", timeout=SLOW)
+    press(visit, "Close")
+    expect(visit.locator("#strip button")).to_have_count(6)
 
     # The latent is the picture that was taken home.
     changes(visit, lambda: bring(visit, files["Latent"]))
@@ -138,7 +147,7 @@ def test_a_link_brings_the_words_and_numbers_back(visit, url):  # noqa: F811
     expect(visit.locator("#steps input[type=number]")).to_have_value("7")
     for odd in ("method=nonsense", "method=map", "method=direct&target=a&neutral=b&strength=nan"):
         visit.goto(f"{url}?{odd}", timeout=SLOW)
-        expect(visit.locator(".toast-body")).to_contain_text("link", timeout=SLOW)
+        expect(visit.locator(".toast-body")).to_contain_text(re.compile("link|out of range"), timeout=SLOW)
         expect(after(visit)).to_be_visible()
 
 
@@ -152,3 +161,33 @@ def test_the_likeness_can_be_refined_and_the_generator_tuned(visit):  # noqa: F8
     expect(words(visit)).to_have_value(re.compile("^Tuned face"), timeout=SLOW)
     changes(visit, lambda: visit.locator("#pairs button").nth(3).click())
     expect(visit.locator("#strip button")).to_have_count(4)
+
+
+def test_another_face_ends_what_is_made_of_the_one_before(visit):  # noqa: F811
+    changes(visit, lambda: visit.locator("#examples button").nth(2).click())
+    press(visit, "Tune to this face")
+    expect(visit.locator("#likeness-progress progress")).to_be_visible(timeout=SLOW)
+    changes(visit, lambda: visit.locator("#examples button").nth(3).click())
+    expect(visit.locator(".toast-body")).to_contain_text("Another face was chosen", timeout=SLOW)
+    press(visit, "Close")
+    open_tab(visit, "Optimization")
+    visit.locator("#steps input[type=number]").fill("300")
+    changes(visit, lambda: press(visit, "Optimize"))
+    changes(visit, lambda: visit.locator("#examples button").nth(4).click())
+    expect(visit.locator("#optimization-note")).to_contain_text("Another face was chosen", timeout=SLOW)
+    expect(visit.locator("#strip button")).to_have_count(1)
+    inversion, now = visit.locator("#inversion img"), after(visit)
+    expect(now).to_have_attribute("src", inversion.get_attribute("src"))
+
+
+def test_a_hurried_visitor_gets_what_was_asked_for(visit):  # noqa: F811
+    changes(visit, lambda: visit.locator("#pairs button").nth(3).click())
+    expect(visit.locator("#shot-name textarea, #shot-name input").first).to_have_value("face with glasses")
+    saved = []
+    visit.on("download", lambda download: saved.append(download.suggested_filename[-4:]))
+    for name in ("PNG", "JPEG"):
+        press(visit, name)
+    for _ in range(2):
+        if len(saved) < 2:
+            visit.wait_for_event("download", timeout=SLOW)
+    assert sorted(saved) == [".jpg", ".png"]

@@ -137,7 +137,7 @@ def test_another_model_for_everybody_and_back(arrive, served, monkeypatch):
     press(other, "Stop")
     for visit in (one, other):
         shows(visit, "Pictures")
-        expect(visit.locator("#renewed")).to_contain_text("started anew with Pictures")
+        expect(visit.locator("#renewal")).to_contain_text("started anew with Pictures")
     assert order == ["edit with 1 loaded"]
     old, new = generators[-2:]
     assert old() is None and new() is not None

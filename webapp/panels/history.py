@@ -26,11 +26,12 @@ class History:
     name: gr.Textbox
     compared: gr.Dropdown
     share: gr.Slider
+    key: gr.Textbox
 
     @property
     def all(self) -> list[gr.components.Component]:
         """What follows every edit; `drawn` makes the values."""
-        return [self.strip, self.undo, self.redo, self.name, self.compared, self.share]
+        return [self.strip, self.undo, self.redo, self.name, self.compared, self.share, self.key]
 
 
 def drawn(session: Session) -> tuple[Any, ...]:
@@ -50,6 +51,7 @@ def drawn(session: Session) -> tuple[Any, ...]:
         here.title,
         gr.update(choices=titles, value=before),
         gr.update(value=round(100 * share), interactive=bool(here.recipes)),
+        here.key,
     )
 
 
@@ -86,7 +88,8 @@ def layout(session: Session) -> History:
     )
     undo = gr.Button("Undo", interactive=bool(session.back), size="sm", render=False, elem_id="undo")
     redo = gr.Button("Redo", interactive=False, size="sm", render=False, elem_id="redo")
-    return History(strip, undo, redo, name, compared, share)
+    key = gr.Textbox(here.key, label="key", visible=False)
+    return History(strip, undo, redo, name, compared, share, key)
 
 
 def connect(panel: History, result: Result, studio: StyleCLIP, state: gr.State, job: dict[str, Any]) -> None:
@@ -120,14 +123,14 @@ def connect(panel: History, result: Result, studio: StyleCLIP, state: gr.State, 
         return shown(session)
 
     @guard
-    def adjust(percent: float, session: Session) -> tuple[Any, ...]:
-        """The newest edit at another strength: on the line from what it was made from."""
-        here = session.here
-        if here.source is None:
+    def adjust(percent: float, key: str, session: Session) -> tuple[Any, ...]:
+        """An edit at another strength: on the line from what it was made from."""
+        shot = next((shot for shot in session.shots if shot.key == key), None)
+        if shot is None or shot.source is None:
             raise UserError("This is a face as it was; its edits have a strength.")
-        share = percent / 100
-        latent = here.source.towards(here.whole, share)
-        session.redraw(latent, here.recipes[-1] | {"share": share}, studio.image(latent))
+        share, recipe = percent / 100, shot.recipes[-1]
+        latent = shot.source.towards(shot.whole, share)
+        session.redraw(shot, latent, recipe | {"share": share}, studio.image(latent))
         return shown(session)
 
     for trigger, handler, inputs in (
@@ -143,7 +146,7 @@ def connect(panel: History, result: Result, studio: StyleCLIP, state: gr.State, 
         result,
         panel.share.input(
             adjust,
-            [panel.share, state],
+            [panel.share, panel.key, state],
             result.picture,
             api_visibility="private",
             trigger_mode="always_last",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from webapp.stage import Lent
 
 REDRAW_EVERY = 0.25  # seconds between two pictures sent to the browser
 PREVIEW = 256  # pixels of these pictures
+LONGEST = 300.0  # seconds that it may compute, after which what is reached is kept
 WORDS = ((0.8, "very much like the photo"), (0.6, "like the photo"), (0.4, "somewhat like the photo"))
 
 
@@ -27,6 +29,7 @@ WORDS = ((0.8, "very much like the photo"), (0.6, "like the photo"), (0.4, "some
 class Likeness:
     """The panel's components."""
 
+    row: gr.Row
     refine: gr.Button
     tune: gr.Button
     stop: gr.Button
@@ -41,12 +44,12 @@ def in_words(likeness: float) -> str:
 
 def layout(able: bool) -> Likeness:
     """Draw the panel; not `able` where there are no photos of faces to come closer to."""
-    with gr.Row(visible=able, elem_id="likeness", elem_classes="actions"):
+    with gr.Row(visible=able, elem_id="likeness", elem_classes="actions") as row:
         refine = gr.Button("Refine likeness", size="sm", min_width=100, elem_id="refine")
         tune = gr.Button("Tune to this face", size="sm", min_width=100, elem_id="tune")
         stop = gr.Button("Stop", size="sm", min_width=60, visible=False, elem_id="stop-likeness")
     bar = gr.HTML(label="progress", elem_id="likeness-progress")
-    return Likeness(refine, tune, stop, bar)
+    return Likeness(row, refine, tune, stop, bar)
 
 
 def connect(
@@ -63,26 +66,29 @@ def connect(
     def closer(method: str, title: str) -> Callable[..., Iterator[tuple[Any, ...]]]:
         @guard
         def run(session: Session) -> Iterator[tuple[Any, ...]]:
-            session.stop, origin = False, session.here.origin
-            if not session.faces:
+            session.stop_likeness, origin = False, session.here.origin
+            if origin.found is None:
                 raise UserError("There is no photo that this face could be more like; please choose one.")
-            face, nothing = session.faces[session.which].face(), [gr.skip()] * len(result.picture)
+            face, nothing = origin.found.face(), [gr.skip()] * len(result.picture)
             yield gr.Button(visible=True), bar("Starting"), gr.skip(), gr.skip(), *nothing
-            steps = getattr(studio, method)(origin.latent, face, preview=PREVIEW)
-            for place in steps.places():
-                if session.stop:
-                    raise UserError("Stopped; the face is as it was.")
-                yield gr.skip(), in_line(place), gr.skip(), gr.skip(), *nothing
-            began = drawn = time.monotonic()
-            for step in steps:
-                if session.stop:
-                    break
-                now = time.monotonic()
-                if now - drawn > REDRAW_EVERY:
-                    drawn = now
-                    told = progress(step.index, step.total, (now - began) / step.index * (step.total - step.index))
-                    yield gr.skip(), told, on_screen(step.image), gr.skip(), *nothing
-            session.add(step.latent, step.edit.image, title, f"{step.index} steps")
+            with closing(getattr(studio, method)(origin.latent, face, preview=PREVIEW)) as steps:
+                for place in steps.places():
+                    if session.stop_likeness:
+                        raise UserError("Stopped; the face is as it was.")
+                    yield gr.skip(), in_line(place), gr.skip(), gr.skip(), *nothing
+                began = drawn = time.monotonic()
+                for step in steps:
+                    now = time.monotonic()
+                    if session.stop_likeness or origin not in session.shots or now - began > LONGEST:
+                        break
+                    if now - drawn > REDRAW_EVERY:
+                        drawn = now
+                        left = (now - began) / step.index * (step.total - step.index)
+                        picture = on_screen(step.image) if session.here.origin is origin else gr.skip()
+                        yield gr.skip(), progress(step.index, step.total, left), picture, gr.skip(), *nothing
+            if origin not in session.shots:
+                raise UserError("Another face was chosen meanwhile, so this ended.")
+            session.add(step.latent, step.edit.image, title, f"{step.index} steps", origin.found)
             session.compared = origin
             told = f'<p class="note" role="status">{in_words(studio.likeness(step.latent, face))}</p>'
             yield gr.Button(visible=False), "", session.here.picture, told, *shown(session)
@@ -90,11 +96,16 @@ def connect(
         return run
 
     def stop(session: Session) -> None:
-        session.stop = True
+        session.stop_likeness = True
 
     for button, method, title in ((panel.refine, "refine", "Refined face"), (panel.tune, "tune", "Tuned face")):
         outputs = [panel.stop, panel.progress, inversion, note, *result.picture]
         ran = button.click(closer(method, title), state, outputs, api_visibility="private", **job)
-        ran.failure(lambda: (gr.Button(visible=False), ""), None, [panel.stop, panel.progress], **SILENT)
+        ran.failure(
+            lambda session: (gr.Button(visible=False), "", session.here.origin.picture),
+            state,
+            [panel.stop, panel.progress, inversion],
+            **SILENT,
+        )
         settle(result, ran, state)
     panel.stop.click(stop, state, None, **SILENT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -11,8 +10,9 @@ import gradio as gr
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
+from webapp import limits
 from webapp.guard import guard
-from webapp.panels.directions import Directions, most_channels
+from webapp.panels.directions import Directions, kept_note, most_channels
 from webapp.panels.mappers import Mappers
 from webapp.panels.optimization import Optimization
 from webapp.panels.result import Result, keep, settle, shown
@@ -46,8 +46,7 @@ def edit_of(query: Mapping[str, str]) -> tuple[str, dict[str, Any]] | None:
         numbers = {name: float(query[name]) for name in NUMBERS[method] if name in query}
     except (KeyError, ValueError):
         raise UserError("This link is not whole, so the page starts with its example.") from None
-    if not all(map(math.isfinite, numbers.values())):
-        raise UserError("This link has odd numbers in it, so the page starts with its example.")
+    limits.check(numbers)  # nan is out of any range
     return method, words | numbers
 
 
@@ -79,7 +78,7 @@ def connect(
         },
     }
     named = [field for values in fields.values() for field in values.values()]
-    outputs = [tabs, directions.channels, *named, *result.picture]
+    outputs = [tabs, directions.channels, directions.kept, *named, *result.picture]
 
     @guard
     def arrive(session: Session, request: gr.Request) -> Any:
@@ -87,15 +86,18 @@ def connect(
         if asked is None:
             return [gr.skip()] * len(outputs)
         method, values = asked
-        session.go(session.here.origin)
-        source = session.here.latent
-        kept = {}
+        origin, edit, kept = session.here.origin, None, {}
         if method == "direct":
-            edit = studio.direct(source, **values)
-            keep(session, source, edit)
-            kept[directions.channels] = min(edit.channels, most_channels(studio))
+            edit = studio.direct(origin.latent, **values)
+            kept = {
+                directions.channels: min(edit.channels, most_channels(studio)),
+                directions.kept: kept_note(edit.channels),
+            }
         elif method == "map":
-            keep(session, source, studio.map(source, **values))
+            edit = studio.map(origin.latent, **values)
+        if edit is not None:
+            session.go(origin)
+            keep(session, origin.latent, edit)
         filled = {fields[method][name]: value for name, value in values.items()}
         pictures = dict(zip(result.picture, shown(session), strict=True))
         return {tabs: gr.Tabs(selected=TABS[method])} | filled | kept | pictures

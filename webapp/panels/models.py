@@ -16,20 +16,16 @@ from webapp.guard import guard
 from webapp.panels.result import SILENT
 from webapp.session import Session
 
-# A page of a model that is no longer in use starts anew, and says so when it has. Whether it is, its server is asked.
+# Whether the model of this page is still the one in use, its server is asked.
 WATCH = """() => {
-  const note = document.getElementById("renewed");
-  note.hidden = !sessionStorage.getItem("renewed");
-  sessionStorage.removeItem("renewed");
-  window.renew = () => { sessionStorage.setItem("renewed", "yes"); location.reload(); };
   const {root, api_prefix, app_id} = window.gradio_config;
   setInterval(async () => {
     if (document.hidden) return;
     const answer = await fetch(`${root}${api_prefix}/app_id`).catch(() => null);
-    if (answer?.ok && (await answer.json()).app_id !== app_id) window.renew();
+    if (answer?.ok && (await answer.json()).app_id !== app_id) window.renew("model");
   }, 2000);
 }"""
-RENEW = "() => window.renew()"
+RENEW = "() => window.renew('model')"
 
 
 @dataclass(frozen=True)
@@ -113,11 +109,6 @@ def layout(current: Row) -> Models:
             use = gr.Button("In use", variant="primary", interactive=False, elem_id="use-model")
             cancel = gr.Button("Cancel", visible=False, elem_id="cancel-download")
             progress = gr.HTML(label="download", elem_id="download")
-    gr.HTML(
-        '<p class="note notice" id="renewed" role="status" hidden>The page has started anew with '
-        f"<b>{html.escape(current.title)}</b>: faces and latents belong to the model that they were made with.</p>",
-        elem_id="renewal",
-    )
     return Models(menu, choice, terms, agree, use, cancel, progress)
 
 

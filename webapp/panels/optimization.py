@@ -210,7 +210,7 @@ def connect(
                 for name, (term, weight) in weights.items():
                     curves[name].append(weight * step.losses.get(term, 0.0))
                 now = time.monotonic()
-                over = session.stop or now - began > LONGEST
+                over = session.stop or now - began > LONGEST or here not in session.shots
                 if new := over or is_moment(step):
                     session.frames.append(frame_of(step))
                 if over:
@@ -219,18 +219,24 @@ def connect(
                     shown_at = now
                     bar = progress(step.index, steps, (now - began) / step.index * (steps - step.index))
                     film = gr.update(value=_film(session), selected_index=None) if new else skip
-                    yield (before, on_screen(step.image)), skip, plot(curves, steps), bar, skip, film, skip
+                    picture = (before, on_screen(step.image)) if session.at is here else skip
+                    yield picture, skip, plot(curves, steps), bar, skip, film, skip
         if here not in session.shots:
-            raise UserError("Another face was chosen meanwhile, so this optimization ended.")
+            session.frames = []
+            ended = _note("", "Another face was chosen meanwhile, so this optimization ended.")
+            yield *shown(session), progress(0, steps), skip, *drawn(session), ended
+            return
         if start == NO_FACE:
             title, details = describe(step.edit.recipe)
             session.add(average, studio.image(average), "The average face")
             session.compared = session.at
             session.add(step.latent, step.edit.image, title, details)
         else:
-            if session.here is not here:  # the visitor looked at something else meanwhile
-                session.go(here)
+            looking = session.here
+            session.go(here)
             keep(session, source, step.edit)
+            if looking is not here:  # it is on the strip, and the visitor goes on where they are
+                session.go(looking)
         late = step.index < steps and not session.stop
         ended = f"An optimization may compute for {LONGEST / 60:g} minutes; this one got to step {step.index}."
         told = _note(unknown, ended if late else "")

@@ -41,6 +41,11 @@ class Photo:
     note: gr.HTML
     likeness: likeness.Likeness
 
+    @property
+    def follows(self) -> list[gr.components.Component]:
+        """What follows every edit; `drawn` makes the values."""
+        return [self.crop, self.inversion, self.likeness.row]
+
 
 def finds_faces(studio: StyleCLIP) -> bool:
     """Whether the model looks for a face in a photo, and can read it."""
@@ -71,12 +76,12 @@ def face_note(studio: StyleCLIP, session: Session) -> str:
     """How many faces were found, and how close the inversion of the one that is edited is."""
     if studio.family.faces is None:
         return note("No face is looked for with this model: the middle of the photo is used.")
-    count = len(session.faces)
-    found = "One face found." if count == 1 else f"{count} faces found; choose one above."
+    count, found = len(session.faces), session.here.origin.found
+    told = "One face found." if count == 1 else f"{count} faces found; choose one above."
     if studio.family.identity is None:
-        return note(found)
-    near = studio.likeness(session.here.latent, session.faces[session.which].face())
-    return note(f"{found} {likeness.in_words(near)}")
+        return note(told)
+    near = studio.likeness(session.here.latent, found.face())
+    return note(f"{told} {likeness.in_words(near)}")
 
 
 def layout(studio: StyleCLIP, session: Session) -> Photo:
@@ -84,7 +89,7 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
     reads, face = studio.family.encoder is not None, session.faces[0].face() if session.faces else None
     photo = gr.Image(
         visible=reads,
-        value=session.photo,
+        value=face and session.faces[0].photo,
         label="Photo",
         type="filepath",
         sources=["upload", "webcam", "clipboard"],
@@ -149,32 +154,36 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
 
 def start(studio: StyleCLIP, session: Session, which: int) -> None:
     """Make one of the faces in the visitor's photo the one that is edited."""
-    face = session.faces[which].face()
-    latent = studio.invert(face)
-    session.which = which
-    session.start_from(latent, studio.image(latent), "The photo" if session.photo else "The face")
+    found = session.faces[which]
+    latent = studio.invert(found.face())
+    session.start_from(latent, studio.image(latent), "The photo", found)
+
+
+def drawn(session: Session) -> tuple[Any, ...]:
+    """The values of `Photo.follows`: the face that the current picture began with."""
+    origin = session.here.origin
+    crop = origin.found.crop if origin.found else None
+    return gr.update(value=crop, visible=crop is not None), origin.picture, gr.update(visible=crop is not None)
 
 
 def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, job: dict[str, Any]) -> None:
     """Say what the panel's fields do. `job` holds the queue settings of everything that computes."""
-    face_outputs = [panel.crop, panel.note, panel.inversion, *result.picture]
+    face_outputs = [panel.note, *result.picture]
 
     def started(session: Session) -> tuple[Any, ...]:
-        crop = session.faces[session.which].face().image
-        return on_screen(crop), face_note(studio, session), session.here.picture, *shown(session)
+        return face_note(studio, session), *shown(session)
 
     @guard
     def take(photo: str | None, session: Session) -> tuple[Any, ...]:
         """Find the faces in a photo; the largest becomes this visitor's face, and is inverted."""
         if photo is None:
             raise UserError("Choose a picture first.")
-        faces = [Found.of(face) for face in studio.align(photo)[:MOST_FACES]]
-        before = session.photo, session.faces
-        session.photo, session.faces = photo, faces
+        faces = [Found.of(photo, face) for face in studio.align(photo)[:MOST_FACES]]
+        before, session.faces = session.faces, faces
         try:
             start(studio, session, 0)
         except BaseException:  # the face before stays
-            session.photo, session.faces = before
+            session.faces = before
             raise
         several = gr.Gallery([face.crop for face in faces], selected_index=0, visible=len(faces) > 1)
         return several, *started(session)
@@ -195,16 +204,16 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
         """Make up a face that belongs to nobody."""
         seed = secrets.randbelow(10**6)
         latent = studio.sample(seed, TRUNCATION)
-        session.photo, session.faces = None, []
+        session.faces = []
         session.start_from(latent, studio.image(latent), f"Random {thing(studio)} {seed}")
         line = note(f"Random {thing(studio)} {seed}.")
-        return None, gr.Gallery(visible=False), None, line, session.here.picture, *shown(session)
+        return None, gr.Gallery(visible=False), line, *shown(session)
 
     uploaded = panel.photo.upload(
         take, [panel.photo, state], [panel.faces, *face_outputs], api_visibility="private", **job
     )
-    # A file that was no photo of a face leaves the field free for the next one.
-    uploaded.failure(lambda: None, None, panel.photo, **SILENT)
+    # A file that was no photo of a face leaves the one before in its place.
+    uploaded.failure(lambda s: s.faces[0].photo if s.faces else None, state, panel.photo, **SILENT)
     outputs = [panel.photo, panel.faces, *face_outputs]
     chosen = panel.examples.select(choose_example, state, outputs, api_visibility="private", **job)
     changed = panel.faces.select(choose_face, state, face_outputs, api_visibility="private", **job)

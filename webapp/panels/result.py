@@ -14,10 +14,15 @@ from webapp.session import Session
 SILENT: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
 """Settings of an event that computes next to nothing."""
 
-# The strip scrolls to the picture that is shown, once the browser has drawn it; the page itself stays where it is.
+# The strip scrolls to the picture that is shown, once the browser has drawn it. On a phone, where the picture is far
+# from the buttons, the page scrolls to it too, but not away from a slider.
 REVEAL = """() => setTimeout(() => {
   const strip = document.querySelector("#strip .grid-container"), shown = strip?.querySelector(".selected");
   if (shown) strip.scrollLeft += shown.getBoundingClientRect().left - strip.getBoundingClientRect().left - 120;
+  const field = document.activeElement;
+  const stays = ["range", "number"].includes(field?.type) || field?.closest("#result-card");
+  if (innerWidth < 760 && navigator.userActivation?.hasBeenActive && !stays)
+    document.querySelector("#before-after")?.scrollIntoView({block: "center", behavior: "smooth"});
 }, 80)"""
 
 

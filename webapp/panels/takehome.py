@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from pipeline import StyleCLIP
+from pipeline import Edit, Latent
+from pipeline.edits import Recipe
 from pipeline.errors import UserError
-from webapp import animation
+from webapp import animation, limits
 from webapp.brought import read_latent
 from webapp.files import file_name, new_file
 from webapp.guard import guard
 from webapp.panels.link import query_of
-from webapp.panels.result import Result, keep, settle, shown
+from webapp.panels.result import SILENT, Result, keep, settle, shown
 from webapp.session import Session
+from webapp.stage import Lent
 
 KINDS = {
     "png": "PNG",
@@ -30,9 +33,15 @@ KINDS = {
     "json": "Recipe",
 }
 MAX_RECIPE = 200_000  # bytes
+HINT = '<p class="note">Drag the line to compare. The next edit builds on this picture.</p>'
+MOST_EDITS = 20  # of a recipe
 
-# The browser saves what the hidden button offers, once that has got its file.
-SAVE = "() => setTimeout(() => document.querySelector('#saved a, a#saved, #saved').click(), 150)"
+# Each answer is saved by its own address: a later one may be on its way already.
+SAVE = """(file) => {
+  const link = document.createElement("a");
+  [link.href, link.download] = [file.url, file.orig_name ?? ""];
+  link.click();
+}"""
 # The address bar takes the link in any case; a clipboard is there on safe connections only.
 LINK = """(query) => {
   history.replaceState(null, "", location.pathname + "?" + query);
@@ -74,10 +83,10 @@ def layout() -> TakeHome:
             elem_id="load-recipe",
         )
     note = gr.HTML(
-        '<p class="note">Drag the line to compare.</p>',
+        HINT,
         elem_id="take-home-note",
     )
-    saved = gr.DownloadButton("saved", elem_id="saved", elem_classes="away")
+    saved = gr.DownloadButton("saved", visible=False)
     query = gr.Textbox(label="link", visible=False)
     return TakeHome(buttons, saved, link, query, recipe, note)
 
@@ -100,6 +109,8 @@ def edits_of(text: str) -> list[dict[str, Any]]:
         recipe = json.loads(text)
         edits = recipe.get("edits", [recipe])
         if edits and all(isinstance(edit, dict) and "method" in edit for edit in edits):
+            if len(edits) > MOST_EDITS:
+                raise UserError(f"This recipe has {len(edits)} edits; at most {MOST_EDITS} can be repeated.")
             return edits
     except (ValueError, TypeError, AttributeError, RecursionError):
         pass
@@ -109,10 +120,10 @@ def edits_of(text: str) -> list[dict[str, Any]]:
 def drawn(session: Session) -> tuple[Any, ...]:
     """The values of `TakeHome.all`."""
     query = query_of(session)
-    return query, gr.update(visible=bool(query)), gr.update(visible=session.photo is not None)
+    return query, gr.update(visible=bool(query)), gr.update(visible=session.here.origin.found is not None)
 
 
-def connect(panel: TakeHome, result: Result, studio: StyleCLIP, state: gr.State, job: dict[str, Any]) -> None:
+def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State, job: dict[str, Any]) -> None:
     """Say what the panel's fields do. `job` holds the queue settings of everything that computes."""
 
     def write(kind: str, session: Session) -> Iterator[tuple[str, str | None]]:
@@ -124,11 +135,11 @@ def connect(panel: TakeHome, result: Result, studio: StyleCLIP, state: gr.State,
             case "jpg":
                 studio.image(here.latent).save(path, quality=95, subsampling=0)
             case "photo":
-                if session.photo is None:
+                found = here.origin.found
+                if found is None:
                     raise UserError("This face came from no photo.")
                 yield _note("Putting the face back into the photo"), None
-                face = session.faces[session.which].face()
-                studio.paste(session.photo, face, studio.image(here.latent)).save(path, compress_level=3)
+                studio.paste(found.photo, found.face(), studio.image(here.latent)).save(path, compress_level=3)
             case "safetensors":
                 here.latent.save(path)
             case "json":
@@ -157,19 +168,50 @@ def connect(panel: TakeHome, result: Result, studio: StyleCLIP, state: gr.State,
         if Path(file).suffix == ".safetensors":
             latent = read_latent(Path(file), studio.family.generator)
             session.add(latent, studio.image(latent), Path(file).stem)
-            yield shown(session)
+            yield "", *shown(session)
             return
         if Path(file).stat().st_size > MAX_RECIPE:
             raise UserError("This file is too large for a recipe.")
-        session.go(session.here.origin)
-        for edit in edits_of(Path(file).read_text(encoding="utf-8", errors="replace")):
-            source = session.here.latent
-            keep(session, source, studio.repeat(edit, source, anywhere=True))
-            yield shown(session)
+        recipes = edits_of(Path(file).read_text(encoding="utf-8", errors="replace"))
+        origin, made, session.stop = session.here.origin, [], False
+        latent = origin.latent
+        for number, recipe in enumerate(recipes, 1):
+            yield _note(f"Edit {number} of {len(recipes)}"), *[gr.skip()] * len(result.picture)
+            edit = None
+            for edit in repeated(recipe, latent):
+                if isinstance(edit, str):
+                    yield _note(f"Edit {number} of {len(recipes)}: {edit}"), *[gr.skip()] * len(result.picture)
+            made.append((latent, edit))
+            latent = edit.latent
+        session.go(origin)
+        for source, edit in made:
+            keep(session, source, edit)
+        yield "", *shown(session)
+
+    def repeated(recipe: dict[str, Any], latent: Latent) -> Iterator[str | Edit]:
+        """The edit of a recipe from another latent; on the way how far it is, if it takes steps."""
+        known = Recipe.read(recipe)
+        limits.check(known.parameters)
+        if known.method != "optimize":
+            yield studio.repeat(recipe, latent, anywhere=True)
+            return
+        if known.model != studio.family.name:
+            raise UserError(f"This recipe was made with the model “{known.model}”; start the studio with that model.")
+        with closing(studio.optimize(latent, **known.parameters)) as steps:
+            for place in steps.places():
+                yield f"{place} before yours"
+            for step in steps:
+                if step.index == known.taken:
+                    edit = step.edit
+                    break
+                yield f"step {step.index} of {known.taken}"
+        yield edit if known.share is None else studio.adjust(latent, edit, known.share)
 
     for kind, button in panel.buttons.items():
         saved = button.click(saver(kind), state, [panel.note, panel.saved], api_visibility="private", **job)
-        saved.success(None, None, None, js=SAVE)
+        saved.success(None, panel.saved, None, js=SAVE)
     panel.link.click(None, panel.query, None, js=LINK)
-    repeated = panel.recipe.upload(bring, [panel.recipe, state], result.picture, api_visibility="private", **job)
-    settle(result, repeated, state)
+    outputs = [panel.note, *result.picture]
+    brought = panel.recipe.upload(bring, [panel.recipe, state], outputs, api_visibility="private", **job)
+    brought.failure(lambda: "", None, panel.note, **SILENT)
+    settle(result, brought, state)

@@ -87,8 +87,10 @@ def preview(studio: Lent, session: Session, state: TrainingState) -> str:
         generator, strength = studio.family.generator, studio.family.defaults.mapper_strength
         latent = apply_mapper(state.mapper, generator, session.at.latent, strength)
         size = state.pictures.shape[-1]
-        edited = to_pil(generator.synthesize(latent.styles(generator), size))
-        columns = [(to_pil(generator.synthesize(session.at.latent.styles(generator), size)), edited), *columns[1:]]
+        columns = [
+            (to_pil(session.at.latent.draw(generator, size)), to_pil(latent.draw(generator, size))),
+            *columns[1:],
+        ]
     sheet = Image.new("RGB", (TILE * len(columns), 2 * TILE))
     for x, column in enumerate(columns):
         for y, picture in enumerate(column):

@@ -1,0 +1,77 @@
+"""What one visitor has: edits go to the picture that they were made from, whatever was chosen meanwhile."""
+
+import pytest
+
+from pipeline.errors import UserError
+from webapp.panels.result import keep
+from webapp.session import MOST_SHOTS, Session
+
+
+@pytest.fixture
+def session(studio):
+    session = Session()
+    latent = studio.sample(0)
+    session.start_from(latent, studio.image(latent), "A face")
+    return session
+
+
+def edited(studio, session, target="smiling face"):
+    source = session.base("direct", target=target, neutral="face")
+    edit = studio.direct(source, target, "face", 2.0, channels=20)
+    return source, edit
+
+
+def another_face(studio, session, seed=1):
+    latent = studio.sample(seed)
+    session.start_from(latent, studio.image(latent), f"Face {seed}")
+
+
+def test_edits_stack_and_the_same_words_adjust(studio, session):
+    keep(session, *edited(studio, session))
+    keep(session, *edited(studio, session))
+    assert [shot.title for shot in session.shots] == ["A face", "smiling face"]
+    keep(session, *edited(studio, session, "face with glasses"))
+    assert [recipe["parameters"]["target"] for recipe in session.here.recipes] == ["smiling face", "face with glasses"]
+    session.undo()
+    assert session.here.title == "smiling face"
+    session.redo()
+    assert session.here.title == "face with glasses" and session.before.title == "A face"
+
+
+def test_an_edit_of_a_face_that_is_gone_is_left_out(studio, session):
+    late = edited(studio, session)
+    another_face(studio, session)
+    with pytest.raises(UserError, match="meanwhile"):
+        keep(session, *late)
+    assert [shot.title for shot in session.shots] == ["Face 1"]
+
+
+def test_an_edit_goes_behind_the_picture_that_it_was_made_from(studio, session):
+    keep(session, *edited(studio, session))
+    late = edited(studio, session, "old face")
+    another_face(studio, session)
+    keep(session, *late)
+    assert session.here.origin.title == "A face" and len(session.here.recipes) == 2
+
+
+def test_a_face_stays_on_the_strip_if_anything_was_made_of_it(studio, session):
+    keep(session, *edited(studio, session))
+    for seed in (1, 2, 3):
+        another_face(studio, session, seed)
+    assert [shot.title for shot in session.shots] == ["A face", "smiling face", "Face 3"]
+    session.undo()
+    assert session.here.title == "smiling face"
+
+
+def test_the_strip_is_bounded_and_keeps_the_current_picture_and_its_face(studio, session):
+    for number in range(MOST_SHOTS + 5):
+        keep(session, *edited(studio, session, f"face number {number}"))
+    assert len(session.shots) == MOST_SHOTS
+    assert session.here in session.shots and session.here.origin in session.shots
+
+
+def test_a_repeated_strength_counts_from_the_whole_edit(studio, session):
+    source, edit = edited(studio, session)
+    keep(session, source, studio.adjust(source, edit, 0.5))
+    whole = session.here.whole
+    assert (whole.style_step[0] - edit.latent.style_step[0]).abs().max() < 1e-5

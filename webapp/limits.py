@@ -1,0 +1,27 @@
+"""Numbers that links and recipes may bring; what the page's own fields give lies within."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.errors import UserError
+
+MOST_STEPS = 500
+LIMITS: dict[str, tuple[float, float]] = {
+    "strength": (-20, 20),
+    "threshold": (0, 1),
+    "channels": (1, 20_000),
+    "steps": (1, MOST_STEPS),
+    "l2": (0, 1),
+    "identity": (0, 1),
+    "lr": (0, 1),
+    "noise": (0, 3),
+}
+
+
+def check(parameters: Mapping[str, Any]) -> None:
+    """Raises UserError for a number that no edit of this page has."""
+    for name, (low, high) in LIMITS.items():
+        if name in parameters and not low <= parameters[name] <= high:
+            raise UserError(f"The number {parameters[name]:g} for {name} is out of range ({low:g} to {high:g}).")
