@@ -101,7 +101,7 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
     width, height = studio.image(session.here.latent).size
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(AN_HOUR // 4, AN_HOUR)) as page:
         api.connect(studio, JOB)  # first, so that the endpoints get the names that private events have as well
-        state = gr.State(session, time_to_live=AN_HOUR)
+        state = gr.State(session)  # forgotten an hour after its last use, see webapp.tidy
         with gr.Row(elem_id="top"):
             thing = photo.thing(studio)
             gr.HTML(
