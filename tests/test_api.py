@@ -70,7 +70,7 @@ def test_the_examples_of_the_docs_work_as_they_stand(demo, url, tmp_path, monkey
     with served(demo, auth=MAKER) as guarded:
         for code, said in examples:
             code = code.replace("http://localhost:7860/", url).replace("http://localhost:7860", url)
-            elsewhere(exec, code.replace("https://studio.example.org", guarded), names)
+            in_a_thread(exec, code.replace("https://studio.example.org", guarded), names)
             assert re.sub(r".*\r", "", capsys.readouterr().out) == said  # of a line that is written over, the last
     documented = set(re.findall(r'api_name="(/\w+)"', text))
     assert documented == {f"/{name}" for name in api.ANSWERS}
@@ -89,10 +89,10 @@ def test_every_parameter_is_described(url):
 
 
 def run(coroutine):
-    return elsewhere(asyncio.run, coroutine)
+    return in_a_thread(asyncio.run, coroutine)
 
 
-def elsewhere(act, *arguments):
+def in_a_thread(act, *arguments):
     """In a thread of its own: in this one a browser's loop may be running."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(act, *arguments).result()
