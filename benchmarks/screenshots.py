@@ -88,6 +88,7 @@ def visit(browser: Browser, url: str, kept: Callable[[Page, str], None], folder:
     page.locator("#prompt textarea").fill(" ")
     press("Optimize")
     expect(page.locator(".toast-body")).to_be_visible()
+    settled(page)
     kept(page, "a-mistake")
     page.get_by_role("button", name="Close", exact=True).click()
     changed(page, lambda: press("Tune to this face"))
