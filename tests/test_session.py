@@ -3,8 +3,9 @@
 import pytest
 
 from pipeline.errors import UserError
+from webapp.panels import photo
 from webapp.panels.result import keep
-from webapp.session import MOST_SHOTS, Session
+from webapp.session import MOST_SHOTS, Found, Session
 
 
 @pytest.fixture
@@ -75,3 +76,13 @@ def test_a_repeated_strength_counts_from_the_whole_edit(studio, session):
     keep(session, source, studio.adjust(source, edit, 0.5))
     whole = session.here.whole
     assert (whole.style_step[0] - edit.latent.style_step[0]).abs().max() < 1e-5
+
+
+def test_coming_closer_is_offered_for_people_in_photos_only(studio, session, drawn_faces, tmp_path):
+    face = studio.align(drawn_faces[0][0])[0]
+    assert not photo.drawn(True, session)[2]["visible"]  # a made-up face
+    latent = studio.invert(face)
+    session.start_from(latent, studio.image(latent), "The photo", Found.of(str(tmp_path / "photo.png"), face))
+    assert photo.drawn(True, session)[2]["visible"]
+    crop, _, closer = photo.drawn(False, session)  # of a model of cars, say
+    assert crop["visible"] and not closer["visible"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -143,7 +144,7 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
                         result_panel.losses.render()
         result_panel.followers.append((history.drawn, history_panel.all))
         result_panel.followers.append((takehome.drawn, takehome_panel.all))
-        result_panel.followers.append((photo.drawn, photo_panel.follows))
+        result_panel.followers.append((partial(photo.drawn, photo.knows_people(studio)), photo_panel.follows))
         result_panel.followers.append((optimization.drawn, [optimization_panel.film]))
         history.connect(history_panel, result_panel, studio, state, JOB)
         takehome.connect(takehome_panel, result_panel, studio, state, JOB)

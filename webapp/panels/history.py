@@ -34,11 +34,15 @@ class History:
         return [self.strip, self.undo, self.redo, self.name, self.compared, self.share, self.key]
 
 
+def numbered(session: Session) -> list[tuple[str, int]]:
+    """The pictures of the strip by their number and words."""
+    return [(f"{number}. {shot.title}", number) for number, shot in enumerate(session.shots, 1)]
+
+
 def drawn(session: Session) -> tuple[Any, ...]:
     """The values of `History.all`."""
     session.touch()
     here = session.here
-    titles = [(f"{number}. {shot.title}", number) for number, shot in enumerate(session.shots, 1)]
     before = session.shots.index(session.before) + 1 if session.before in session.shots else None
     share = here.recipes[-1].get("share", 1.0) if here.recipes else 1.0
     return (
@@ -49,7 +53,7 @@ def drawn(session: Session) -> tuple[Any, ...]:
         gr.update(interactive=bool(session.back)),
         gr.update(interactive=bool(session.forth)),
         here.title,
-        gr.update(choices=titles, value=before),
+        gr.update(choices=numbered(session), value=before),
         gr.update(value=round(100 * share), interactive=bool(here.recipes)),
         here.key,
     )
@@ -58,7 +62,6 @@ def drawn(session: Session) -> tuple[Any, ...]:
 def layout(session: Session) -> History:
     """Draw the fields of the current picture; the page puts the strip and its two buttons below, with `render`."""
     here = session.here
-    titles = [(f"{number}. {shot.title}", number) for number, shot in enumerate(session.shots, 1)]
     share = gr.Slider(
         0,
         STRONGEST,
@@ -72,7 +75,7 @@ def layout(session: Session) -> History:
     )
     with gr.Row(elem_id="this-edit"):
         name = gr.Textbox(here.title, label="Name", max_length=LONGEST_TITLE, min_width=140, elem_id="shot-name")
-        compared = gr.Dropdown(titles, value=1, label="Compare with", min_width=140, elem_id="compare")
+        compared = gr.Dropdown(numbered(session), value=1, label="Compare with", min_width=140, elem_id="compare")
     strip = gr.Gallery(
         value=[(shot.thumb, shot.title) for shot in session.shots],
         selected_index=len(session.shots) - 1,

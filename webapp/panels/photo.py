@@ -52,6 +52,11 @@ def finds_faces(studio: StyleCLIP) -> bool:
     return studio.family.faces is not None and studio.family.encoder is not None
 
 
+def knows_people(studio: StyleCLIP) -> bool:
+    """Whether the model can come closer to a person in a photo, and tell how close it is."""
+    return finds_faces(studio) and studio.family.identity is not None
+
+
 def thing(studio: StyleCLIP) -> str:
     """What the page calls that which is edited."""
     return "face" if studio.family.faces is not None else "picture"
@@ -144,7 +149,7 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
             alt_text=f"The {thing(studio)} as the model draws it: the starting point of every edit",
         )
     line = gr.HTML(first_note(studio, session), label="note", elem_id="photo-note")
-    closer = likeness.layout(finds_faces(studio) and studio.family.identity is not None)
+    closer = likeness.layout(knows_people(studio))
     gr.HTML(
         '<p class="note">Other visitors never see your pictures. The server forgets them an hour after you leave.</p>',
         elem_id="privacy",
@@ -159,11 +164,12 @@ def start(studio: StyleCLIP, session: Session, which: int) -> None:
     session.start_from(latent, studio.image(latent), "The photo", found)
 
 
-def drawn(session: Session) -> tuple[Any, ...]:
-    """The values of `Photo.follows`: the face that the current picture began with."""
+def drawn(able: bool, session: Session) -> tuple[Any, ...]:
+    """The values of `Photo.follows`: the face that the current picture began with. `able`: see `knows_people`."""
     origin = session.here.origin
     crop = origin.found.crop if origin.found else None
-    return gr.update(value=crop, visible=crop is not None), origin.picture, gr.update(visible=crop is not None)
+    closer = crop is not None and able
+    return gr.update(value=crop, visible=crop is not None), origin.picture, gr.update(visible=closer)
 
 
 def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, job: dict[str, Any]) -> None:
