@@ -4,6 +4,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,7 @@ class StyleCLIP:
         self.texts = Texts(family.clip)
         self._estimate: GradientDirections | None = None
         self._lock = threading.Lock()
-        self._draw = Together(
-            lambda wanted: draw_together(family.generator, wanted), BATCH if family.device.type == "cuda" else 1
-        )
+        self._draw = Together(partial(draw_together, family.generator), BATCH if family.device.type == "cuda" else 1)
 
     @classmethod
     def from_pretrained(
@@ -383,10 +382,9 @@ class StyleCLIP:
 
     def _repeated(self, recipe: Recipe, latent: Latent) -> Edit:
         parameters = recipe.parameters
-        if recipe.method == "generate":
-            return next(islice(self.generate(**parameters), recipe.taken - 1, None)).edit
-        if recipe.method == "optimize":
-            return next(islice(self.optimize(latent, **parameters), recipe.taken - 1, None)).edit
+        if recipe.method in ("generate", "optimize"):
+            begin = self.generate if recipe.method == "generate" else partial(self.optimize, latent)
+            return next(islice(begin(**parameters), recipe.taken - 1, None)).edit
         if recipe.method == "map":
             return self.map(latent, **parameters)
         return self.direct(latent, **parameters)

@@ -27,12 +27,11 @@ from webapp import addresses
 from webapp.brought import read_latent
 from webapp.files import new_file
 from webapp.guard import guard
+from webapp.limits import LONGEST_RUN, MOST_STEPS
 from webapp.panels.photo import MAX_BYTES, TRUNCATION
 from webapp.stage import Lent
 from webapp.turns import Run
 
-MOST_STEPS = 500
-LONGEST_RUN = 300.0  # seconds that an optimization may compute
 PREVIEW, PREVIEW_EVERY = 256, 0.5  # pixels, and seconds from one to the next
 
 AS_FILE = {"_type": "gradio.FileData"}  # how a caller says that something is a file
@@ -386,16 +385,20 @@ def _finished(edit: Edit) -> Result:
 def _png(image: Image.Image) -> gr.FileData:
     path = new_file("picture.png")
     image.save(path, compress_level=1)
-    return gr.FileData(path=str(path), orig_name=path.name, mime_type="image/png")
+    return _file(path, "image/png")
 
 
 def _preview(image: Image.Image) -> gr.FileData:
     path = new_file("preview.jpg")
     image.save(path, quality=90)
-    return gr.FileData(path=str(path), orig_name=path.name, mime_type="image/jpeg")
+    return _file(path, "image/jpeg")
 
 
 def _safetensors(latent: Latent) -> gr.FileData:
     path = new_file("latent.safetensors")
     latent.save(path)
-    return gr.FileData(path=str(path), orig_name=path.name, mime_type="application/octet-stream")
+    return _file(path, "application/octet-stream")
+
+
+def _file(path: Path, mime_type: str) -> gr.FileData:
+    return gr.FileData(path=str(path), orig_name=path.name, mime_type=mime_type)

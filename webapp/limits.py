@@ -1,4 +1,4 @@
-"""Numbers that links and recipes may bring; what the page's own fields give lies within."""
+"""How much one visitor may ask for: the longest run, and the numbers that links and recipes may bring."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 from pipeline.errors import UserError
 
-MOST_STEPS = 500
+MOST_STEPS = 500  # of one run
+LONGEST_RUN = 300.0  # seconds that a run may compute; what it has reached by then is kept
 LIMITS: dict[str, tuple[float, float]] = {
     "strength": (-20, 20),
     "threshold": (0, 1),

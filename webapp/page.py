@@ -18,9 +18,9 @@ from webapp.presets import Presets, presets
 from webapp.session import Found, Session
 from webapp.stage import Lent, replace
 from webapp.theme import CSS, theme
+from webapp.tidy import AN_HOUR
 
 TITLE = "StyleCLIP Studio"
-AN_HOUR = 3600
 TRAINING_MINUTES = 10.0
 JOB: dict[str, Any] = {"concurrency_limit": 32, "concurrency_id": "studio", "show_progress": "hidden"}
 """Queue settings of everything that computes: webapp.turns says whose turn it is, so that edits can meet there."""
@@ -100,7 +100,7 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
     session = first_session(studio, known)
     first_tab = "directions" if studio.family.directions else "optimization"
     width, height = studio.image(session.here.latent).size
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(AN_HOUR // 4, AN_HOUR)) as page:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(int(AN_HOUR) // 4, int(AN_HOUR))) as page:
         api.connect(studio, JOB)  # first, so that the endpoints get the names that private events have as well
         state = gr.State(session)  # forgotten an hour after its last use, see webapp.tidy
         with gr.Row(elem_id="top"):

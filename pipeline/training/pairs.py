@@ -13,7 +13,7 @@ BATCH = 8
 
 
 class Pairs(NamedTuple):
-    """Codes `w` (N, D) of sampled faces and the unit CLIP embeddings `features` (N, E) of their pictures, on the CPU."""
+    """Codes `w` (N, D) of sampled faces and the unit CLIP embeddings `features` (N, E) of their pictures, on CPU."""
 
     w: Tensor
     features: Tensor

@@ -108,7 +108,7 @@ def test_words_that_the_model_does_not_know_are_named(panel):
 
 
 def test_an_optimization_that_takes_too_long_keeps_what_it_reached(panel, monkeypatch):
-    monkeypatch.setattr(optimization, "LONGEST", 0.0)
+    monkeypatch.setattr(optimization, "LONGEST_RUN", 0.0)
     panel.locator("#steps input[type=number]").fill("300")
     optimize(panel)
     expect(panel.locator("#optimization-note")).to_contain_text("this one got to step 1.")

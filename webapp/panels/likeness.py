@@ -14,6 +14,7 @@ from pipeline.errors import UserError
 from webapp.arrival import bar, in_line
 from webapp.files import on_screen
 from webapp.guard import guard
+from webapp.limits import LONGEST_RUN
 from webapp.lossplot import progress
 from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.session import Session
@@ -21,7 +22,6 @@ from webapp.stage import Lent
 
 REDRAW_EVERY = 0.25  # seconds between two pictures sent to the browser
 PREVIEW = 256  # pixels of these pictures
-LONGEST = 300.0  # seconds that it may compute, after which what is reached is kept
 WORDS = ((0.8, "very much like the photo"), (0.6, "like the photo"), (0.4, "somewhat like the photo"))
 
 
@@ -79,7 +79,7 @@ def connect(
                 began = drawn = time.monotonic()
                 for step in steps:
                     now = time.monotonic()
-                    if session.stop_likeness or origin not in session.shots or now - began > LONGEST:
+                    if session.stop_likeness or origin not in session.shots or now - began > LONGEST_RUN:
                         break
                     if now - drawn > REDRAW_EVERY:
                         drawn = now

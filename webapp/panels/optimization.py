@@ -18,6 +18,7 @@ from pipeline.errors import UserError
 from webapp.arrival import in_line
 from webapp.files import on_screen
 from webapp.guard import guard
+from webapp.limits import LONGEST_RUN
 from webapp.lossplot import plot, progress
 from webapp.panels.photo import thing
 from webapp.panels.result import SILENT, Result, describe, keep, settle, shown
@@ -29,7 +30,6 @@ from webapp.words import unknown_note
 THIS_FACE, NO_FACE = "This face", "The words alone"
 REDRAW_EVERY = 0.15  # seconds between two pictures sent to the browser
 PREVIEW = 512  # pixels of these pictures, at most
-LONGEST = 300.0  # seconds that an optimization may compute
 MOMENTS = 10  # on the filmstrip
 HINT = "The way there: moments of the newest optimization. Choose one to go on from it."
 
@@ -210,7 +210,7 @@ def connect(
                 for name, (term, weight) in weights.items():
                     curves[name].append(weight * step.losses.get(term, 0.0))
                 now = time.monotonic()
-                over = session.stop or now - began > LONGEST or here not in session.shots
+                over = session.stop or now - began > LONGEST_RUN or here not in session.shots
                 if new := over or is_moment(step):
                     session.frames.append(frame_of(step))
                 if over:
@@ -238,7 +238,7 @@ def connect(
             if looking is not here:  # it is on the strip, and the visitor goes on where they are
                 session.go(looking)
         late = step.index < steps and not session.stop
-        ended = f"An optimization may compute for {LONGEST / 60:g} minutes; this one got to step {step.index}."
+        ended = f"An optimization may compute for {LONGEST_RUN / 60:g} minutes; this one got to step {step.index}."
         told = _note(unknown, ended if late else "")
         yield *shown(session, plot(curves, steps)), progress(step.index, steps), skip, *drawn(session), told
 

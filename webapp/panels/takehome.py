@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from webapp import animation, limits
 from webapp.brought import read_latent
 from webapp.files import file_name, new_file
 from webapp.guard import guard
+from webapp.limits import LONGEST_RUN
 from webapp.panels.link import query_of
 from webapp.panels.result import SILENT, Result, keep, settle, shown
 from webapp.session import Session
@@ -173,12 +176,14 @@ def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State, job:
         if Path(file).stat().st_size > MAX_RECIPE:
             raise UserError("This file is too large for a recipe.")
         recipes = edits_of(Path(file).read_text(encoding="utf-8", errors="replace"))
-        origin, made, session.stop = session.here.origin, [], False
+        origin, made, began = session.here.origin, [], time.monotonic()
         latent = origin.latent
         for number, recipe in enumerate(recipes, 1):
             yield _note(f"Edit {number} of {len(recipes)}"), *[gr.skip()] * len(result.picture)
             edit = None
             for edit in repeated(recipe, latent):
+                if time.monotonic() - began > LONGEST_RUN:
+                    raise UserError(f"This recipe takes more than {LONGEST_RUN / 60:g} minutes, so it was left out.")
                 if isinstance(edit, str):
                     yield _note(f"Edit {number} of {len(recipes)}: {edit}"), *[gr.skip()] * len(result.picture)
             made.append((latent, edit))
@@ -192,12 +197,13 @@ def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State, job:
         """The edit of a recipe from another latent; on the way how far it is, if it takes steps."""
         known = Recipe.read(recipe)
         limits.check(known.parameters)
-        if known.method != "optimize":
+        if known.method not in ("optimize", "generate"):
             yield studio.repeat(recipe, latent, anywhere=True)
             return
         if known.model != studio.family.name:
             raise UserError(f"This recipe was made with the model “{known.model}”; start the studio with that model.")
-        with closing(studio.optimize(latent, **known.parameters)) as steps:
+        begin = studio.generate if known.method == "generate" else partial(studio.optimize, latent)
+        with closing(begin(**known.parameters)) as steps:
             for place in steps.places():
                 yield f"{place} before yours"
             for step in steps:
