@@ -6,6 +6,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import dlib
+import httpx
 import numpy as np
 import pytest
 import torch
@@ -114,3 +115,19 @@ def _train_landmarks(images: list[Image.Image], landmarks: np.ndarray, path: Pat
 def studio(seeded_registry) -> StyleCLIP:
     """The library with the family "seeded", on the CPU."""
     return StyleCLIP.from_pretrained("seeded", device="cpu", registry=seeded_registry)
+
+
+@pytest.fixture(scope="module")
+def url(studio):
+    """The address of a page of that family that has nothing but the endpoints for programs."""
+    from tests.programs import served
+
+    with served(studio) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def raw():
+    """A client without the manners of gradio_client."""
+    with httpx.Client(timeout=60) as client:
+        yield client

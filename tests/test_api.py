@@ -50,12 +50,6 @@ def program(url):
 
 
 @pytest.fixture(scope="module")
-def raw():
-    with httpx.Client(timeout=60) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def latent(program):
     _, latent, _ = program.predict(seed=3, api_name="/sample")
     return handle_file(latent)

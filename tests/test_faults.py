@@ -36,18 +36,6 @@ ROOT = Path(__file__).parents[1]
 FULL = "disk is full"
 
 
-@pytest.fixture(scope="module")
-def url(studio):
-    with served(studio) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def raw():
-    with httpx.Client(timeout=60) as client:
-        yield client
-
-
 def failing_once(method, error, call=1):
     """`method`, of which one call fails."""
     calls = []

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pipeline import Latent
 from pipeline.errors import UserError
 from tests import hostile
-from tests.programs import as_file, posted, served, uploaded
+from tests.programs import as_file, posted, uploaded
 from webapp import api
 from webapp.files import new_file
 from webapp.panels.photo import EXAMPLES
@@ -24,18 +24,6 @@ from webapp.stage import Lent
 
 pytestmark = pytest.mark.filterwarnings("ignore:Saving I mode:DeprecationWarning")
 SOON = 10.0  # seconds; two on a quiet machine, see what is printed
-
-
-@pytest.fixture(scope="module")
-def url(studio):
-    with served(studio) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def client():
-    with httpx.Client(timeout=60) as client:
-        yield client
 
 
 @pytest.fixture
@@ -56,15 +44,15 @@ def wrong(event: str, said: str) -> bool:
     return not sentence.endswith((".", ".)")) or "Something went wrong" in sentence or len(sentence) > 300
 
 
-def sent(client, url, kind, content, name) -> tuple[str, str]:
+def sent(raw, url, kind, content, name) -> tuple[str, str]:
     """An upload and what an endpoint makes of it; what Gradio itself refuses to take is refused."""
     try:
-        file = uploaded(client, url, content, name)
+        file = uploaded(raw, url, content, name)
     except (httpx.HTTPStatusError, ValueError) as error:
         return "error", json.dumps({"error": f"Refused: {error}.", "refused": True})
     if kind == "photo":
-        return posted(client, url, "align", photo=file)
-    return posted(client, url, "direct", target="smiling face", latent=file, channels=5)
+        return posted(raw, url, "align", photo=file)
+    return posted(raw, url, "direct", target="smiling face", latent=file, channels=5)
 
 
 def judged(what: str, calls: list[tuple[str, object]]) -> None:
@@ -81,11 +69,11 @@ def judged(what: str, calls: list[tuple[str, object]]) -> None:
     assert not bad
 
 
-def visit(client, url) -> None:
-    photo = uploaded(client, url, EXAMPLES[0].read_bytes())
-    event, said = posted(client, url, "align", photo=photo)
+def visit(raw, url) -> None:
+    photo = uploaded(raw, url, EXAMPLES[0].read_bytes())
+    event, said = posted(raw, url, "align", photo=photo)
     assert event == "complete" and '"faces": 1' in said
-    assert posted(client, url, "direct", target="smiling face", photo=photo, channels=5)[0] == "complete"
+    assert posted(raw, url, "direct", target="smiling face", photo=photo, channels=5)[0] == "complete"
 
 
 @pytest.fixture(scope="module")
@@ -100,23 +88,23 @@ def test_the_corpus_is_large_and_always_the_same(pictures):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-def test_hostile_pictures(url, client, pictures, quiet):
+def test_hostile_pictures(url, raw, pictures, quiet):
     judged(
         "pictures",
-        [(name, partial(sent, client, url, "photo", content, name)) for name, content in pictures],
+        [(name, partial(sent, raw, url, "photo", content, name)) for name, content in pictures],
     )
-    visit(client, url)
+    visit(raw, url)
 
 
-def test_hostile_latents(url, client, quiet):
+def test_hostile_latents(url, raw, quiet):
     files = list(hostile.latents(random.Random(0)))
-    judged("latents", [(name, partial(sent, client, url, "latent", content, name)) for name, content in files])
-    visit(client, url)
+    judged("latents", [(name, partial(sent, raw, url, "latent", content, name)) for name, content in files])
+    visit(raw, url)
 
 
-def test_hostile_texts(url, client, studio, tmp_path, quiet):
+def test_hostile_texts(url, raw, studio, tmp_path, quiet):
     studio.sample(1).save(tmp_path / "a")
-    latent = uploaded(client, url, (tmp_path / "a").read_bytes(), "a.safetensors")
+    latent = uploaded(raw, url, (tmp_path / "a").read_bytes(), "a.safetensors")
     calls = []
     for number, text in enumerate(hostile.texts(random.Random(0))):
         other = ("optimize", {"prompt": text, "steps": 1}) if number % 2 else ("map", {"mapper": text})
@@ -125,10 +113,10 @@ def test_hostile_texts(url, client, studio, tmp_path, quiet):
             ("direct", {"target": "a face", "neutral": text, "channels": 5}),
             other,
         ):
-            call = partial(posted, client, url, name, latent=latent, **fields)
+            call = partial(posted, raw, url, name, latent=latent, **fields)
             calls.append((f"{name} {text[:20]!a}", call))
     judged("texts", calls)
-    visit(client, url)
+    visit(raw, url)
 
 
 # Parameters of any type and size, at the endpoints themselves

@@ -16,6 +16,7 @@ from pipeline.text import check_pair
 from webapp.arrival import bar
 from webapp.files import on_screen
 from webapp.guard import guard
+from webapp.panels.chooser import chooser
 from webapp.panels.result import SILENT
 from webapp.session import Session
 
@@ -126,15 +127,11 @@ def layout() -> GridFields:
     """Draw the place of the grid, which is hidden until it is asked for."""
     state = gr.State(None)
     with gr.Column(visible=False, elem_id="grid-box") as box:
-        gallery = gr.Gallery(
+        gallery = chooser(
             label="Strengths and channels",
             show_label=False,
             columns=COLUMNS,
-            allow_preview=False,
-            buttons=[],
-            container=False,
             elem_id="grid",
-            elem_classes="thumbs",
         )
         with gr.Column(elem_id="grid-side"):
             note = gr.HTML(label="progress of the grid", elem_id="grid-note")

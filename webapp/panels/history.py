@@ -10,6 +10,7 @@ import gradio as gr
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from webapp.guard import guard
+from webapp.panels.chooser import chooser
 from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.session import LONGEST_TITLE, Session
 
@@ -76,18 +77,15 @@ def layout(session: Session) -> History:
     with gr.Row(elem_id="this-edit"):
         name = gr.Textbox(here.title, label="Name", max_length=LONGEST_TITLE, min_width=140, elem_id="shot-name")
         compared = gr.Dropdown(numbered(session), value=1, label="Compare with", min_width=140, elem_id="compare")
-    strip = gr.Gallery(
+    strip = chooser(
         value=[(shot.thumb, shot.title) for shot in session.shots],
         selected_index=len(session.shots) - 1,
         label="Your edits",
         show_label=False,
         columns=8,
-        allow_preview=False,
-        buttons=[],
-        container=False,
         render=False,
         elem_id="strip",
-        elem_classes="thumbs captioned",
+        captioned=True,
     )
     undo = gr.Button("Undo", interactive=bool(session.back), size="sm", render=False, elem_id="undo")
     redo = gr.Button("Redo", interactive=False, size="sm", render=False, elem_id="redo")

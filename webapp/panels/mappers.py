@@ -16,6 +16,7 @@ from pipeline.zoo import mapper_title
 from webapp.arrival import DOWNLOAD, arriving, bytes_of, megabytes
 from webapp.files import on_screen
 from webapp.guard import guard
+from webapp.panels.chooser import chooser
 from webapp.panels.result import SILENT, Result, keep, settle, shown
 from webapp.session import Session
 
@@ -78,16 +79,13 @@ def layout(studio: StyleCLIP, session: Session) -> Mappers:
         words = "This model family comes without mappers; those of yours will stand here."
         gr.HTML(f'<p class="note">{words}</p>', elem_id="no-mappers")
     drawn = thumbs(studio, session)
-    pictures = gr.Gallery(
+    pictures = chooser(
         value=list(zip(drawn, captions(studio), strict=True)),
         label="Mappers",
         show_label=False,
-        allow_preview=False,
-        buttons=[],
-        container=False,
         visible=some,
         elem_id="mappers",
-        elem_classes="thumbs captioned",
+        captioned=True,
     )
     name = gr.Textbox("", label="mapper", visible=False)
     progress = gr.HTML(label="download", elem_id="mapper-download")

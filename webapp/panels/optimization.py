@@ -20,6 +20,7 @@ from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.limits import LONGEST_RUN
 from webapp.lossplot import plot, progress
+from webapp.panels.chooser import chooser
 from webapp.panels.photo import thing
 from webapp.panels.result import SILENT, Result, describe, keep, settle, shown
 from webapp.presets import Prompt, presets
@@ -127,15 +128,12 @@ def layout(studio: Lent, prompts: tuple[Prompt, ...]) -> Optimization:
         bar = gr.HTML(progress(0, steps), label="progress", elem_id="progress")
     with gr.Column(elem_id="way"):
         gr.HTML(f'<p class="note">{HINT}</p>')
-        film = gr.Gallery(
+        film = chooser(
             label="The way there",
             show_label=False,
             columns=MOMENTS,
-            allow_preview=False,
-            buttons=[],
-            container=False,
             elem_id="film",
-            elem_classes="thumbs captioned",
+            captioned=True,
         )
     return Optimization(words, suggestions, start, slider, l2, identity, run, stop, bar, groups, note, film)
 

@@ -14,6 +14,7 @@ from pipeline.errors import UserError
 from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.panels import likeness
+from webapp.panels.chooser import chooser
 from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.session import Found, Session
 
@@ -104,28 +105,20 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
         alt_text="The photo you chose",
     )
     photo.preprocess = _unopened  # StyleCLIP.align looks at a file before any decoder of Pillow's does
-    examples = gr.Gallery(
+    examples = chooser(
         value=[str(path) for path in EXAMPLES],
         label="Examples",
         columns=4,
         object_fit="cover",
-        allow_preview=False,
-        buttons=[],
-        container=False,
         visible=bool(EXAMPLES) and finds_faces(studio),
         elem_id="examples",
-        elem_classes="thumbs",
     )
-    faces = gr.Gallery(
+    faces = chooser(
         label="Faces in the photo",
         columns=4,
         object_fit="cover",
-        allow_preview=False,
-        buttons=[],
-        container=False,
         visible=False,
         elem_id="faces",
-        elem_classes="thumbs",
     )
     random = gr.Button(f"Random {thing(studio)}", elem_id="random")
     with gr.Row(elem_id="face-pair"):
