@@ -1,4 +1,4 @@
-"""The one form of all rivals."""
+"""The one form of all rivals, and what stands in for the person who tries edits out in some of them."""
 
 from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
@@ -15,7 +15,7 @@ from pipeline.zoo import Family
 
 T = TypeVar("T")
 RANGES = {name: slice(*rows) for name, rows in LEVELS.items()}  # rows of W+
-BATCH = 8
+FACES = 8
 
 
 class Rival(ABC, Generic[T]):
@@ -57,11 +57,24 @@ class Rival(ABC, Generic[T]):
         """Δt (E,) on the CPU, of unit norm."""
         return self.texts.direction(target, neutral).cpu()
 
+
+class Panel:
+    """A few sampled faces on which edits are tried, where in the paper a person looks."""
+
+    def __init__(self, family: Family, pairs: Pairs) -> None:
+        self.family = family
+        self.codes = pairs.w[:FACES, None].repeat(1, family.generator.num_rows, 1)  # (N, L, D)
+        self.before = self._seen(self.codes)
+
+    def merit(self, edited: Tensor, direction: Tensor) -> float:
+        """How far faces edited to codes (N, L, D) get along Δt (E,), times the share that this is of their way."""
+        change = self._seen(edited) - self.before
+        gain = (change @ direction).mean()
+        return (gain * gain.abs() / change.norm(dim=1).mean().clamp(min=1e-6)).item()
+
     @torch.inference_mode()
     def _seen(self, w_plus: Tensor) -> Tensor:
-        """Codes (N, L, D) -> unit CLIP embeddings (N, E) of their pictures, on the CPU."""
-        family, seen = self.family, []
-        for codes in w_plus.to(family.device).split(BATCH):
-            images = family.generator(codes).clamp(-1, 1)
-            seen.append(clip_features(family.clip, images, family.clip_normalize).cpu())
-        return torch.cat(seen)
+        """Unit CLIP embeddings (N, E), on the CPU."""
+        family = self.family
+        images = family.generator(w_plus.to(family.device)).clamp(-1, 1)
+        return clip_features(family.clip, images, family.clip_normalize).cpu()

@@ -12,10 +12,9 @@ from pipeline.text import Texts
 from pipeline.training.pairs import Pairs
 from pipeline.zoo import Family
 
-from .rival import RANGES, Rival
+from .rival import RANGES, Panel, Rival
 
 WIDTH, STEPS, BATCH, RATE = 512, 2000, 64, 1e-3
-FACES = 8
 
 
 class Mixing(NamedTuple):
@@ -36,19 +35,14 @@ class TediGAN(Rival[Mixing]):
     def __init__(self, family: Family, pairs: Pairs, texts: Texts) -> None:
         super().__init__(family, pairs, texts)
         self.network = trained(pairs)
-        self.codes = pairs.w[:FACES, None].repeat(1, family.generator.num_rows, 1)
-        self.seen = self._seen(self.codes)
+        self.panel = Panel(family, pairs)
 
     def _search(self, target: str, neutral: str) -> Mixing:
         direction = self._direction(target, neutral)
         with torch.no_grad():
             code = self.network(self.texts.averaged(target).cpu()[None])[0]
-        return max((Mixing(code, rows) for rows in RANGES.values()), key=lambda m: self._merit(m, direction))
-
-    def _merit(self, found: Mixing, direction: Tensor) -> float:
-        change = self._seen(mixed(self.codes, found)) - self.seen
-        gain = (change @ direction).mean()
-        return (gain * gain.abs() / change.norm(dim=1).mean().clamp(min=1e-6)).item()
+        candidates = [Mixing(code, rows) for rows in RANGES.values()]
+        return max(candidates, key=lambda mixing: self.panel.merit(mixed(self.panel.codes, mixing), direction))
 
     def _whole(self, latent: Latent, found: Mixing) -> Latent:
         return replace(latent, w_plus=mixed(latent.w_plus, found))
