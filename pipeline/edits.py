@@ -1,12 +1,19 @@
 """What the methods hand back: a finished edit, and a step on the way to one; and recipes read again."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from .errors import UserError
 from .latents import Latent
+
+if TYPE_CHECKING:
+    from .styleclip import StyleCLIP
 
 SPACES = ("w", "w+", "s")
 # What the recipes of a method tell: parameter -> type.
@@ -15,6 +22,8 @@ PARAMETERS: dict[str, dict[str, type]] = {
     "generate": {"prompt": str, "steps": int, "lr": float},
     "map": {"mapper": str, "strength": float},
     "direct": {"target": str, "neutral": str, "strength": float, "channels": int, "threshold": float},
+    "bridge": {"target": str, "neutral": str, "strength": float, "levels": list},
+    "imagine": {"prompt": str, "strength": float},
 }
 ONE_OF = {"channels", "threshold"}  # a direction was made with one or the other
 LARGEST = 1e9  # no number of a recipe is larger
@@ -71,8 +80,13 @@ class Recipe:
     taken: int
     share: float | None
 
+    @property
+    def from_mean(self) -> bool:
+        """Whether it starts from the mean face, and so needs no latent."""
+        return self.method in ("generate", "imagine")
+
     @classmethod
-    def read(cls, recipe: Any) -> "Recipe":
+    def read(cls, recipe: Any) -> Recipe:
         """Raises UserError for what is no recipe, and for one that can't be repeated from a latent alone."""
         try:
             method, model, source = (recipe[name] for name in ("method", "model", "source"))
@@ -106,11 +120,25 @@ class Recipe:
 def _is(value: Any, kind: type) -> bool:
     if kind is str:
         return isinstance(value, str)
+    if kind is list:
+        return isinstance(value, list) and all(isinstance(name, str) for name in value)
     return isinstance(value, (int, kind)) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 def _no_recipe() -> UserError:
     return UserError("This is no recipe of this studio; please use one that was saved with an edit.")
+
+
+def follow(studio: StyleCLIP, recipe: Recipe, latent: Latent) -> Edit:
+    """The edit of a recipe, made again from `latent`, before its share is taken."""
+    parameters = recipe.parameters
+    if "steps" in parameters:
+        begin = studio.generate if recipe.from_mean else partial(studio.optimize, latent)
+        return next(islice(begin(**parameters), recipe.taken - 1, None)).edit
+    if recipe.from_mean:
+        return studio.imagine(**parameters)
+    method = {"map": studio.map, "direct": studio.direct, "bridge": studio.bridge}[recipe.method]
+    return method(latent, **parameters)
 
 
 def check_steps(steps: int) -> None:

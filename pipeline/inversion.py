@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from .errors import UserError
 from .images import to_tensor
 from .latents import Latent, Tuning
-from .losses import clip_distance, clip_features, identity_distance, identity_features
+from .losses import clip_features
 from .networks.stylegan2 import Factors, Generator
-from .optimization import Adam, Loss, State, learning_rate, optimize
+from .optimization import Adam, Loss, State, clip_loss, identity_loss, learning_rate, optimize
 
 PHOTO_SIZE = 256  # pixels a side, at most, at which a picture is compared with the photo
 SCALES = (1, 4, 16)  # and areas of so many pixels a side of these
@@ -63,17 +63,12 @@ def photo_terms(
     photo: Tensor, clip: nn.Module, normalize: bool, identity: nn.Module | None
 ) -> dict[str, tuple[float, Loss]]:
     """What makes a picture like a photo (1, 3, S, S): name -> (weight, loss of images). No `identity`, no such term."""
-    seen = clip_features(clip, photo, normalize)
     terms: dict[str, tuple[float, Loss]] = {
         "pixels": (PIXELS, lambda images: pixel_distance(images, photo)),
-        "clip": (CLIP, lambda images: clip_distance(clip_features(clip, images, normalize), seen).sum()),
+        "clip": (CLIP, clip_loss(clip, normalize, clip_features(clip, photo, normalize))),
     }
     if identity is not None:
-        person = identity_features(identity, photo)
-        terms["identity"] = (
-            IDENTITY,
-            lambda images: identity_distance(identity_features(identity, images), person).sum(),
-        )
+        terms["identity"] = (IDENTITY, identity_loss(identity, photo))
     return terms
 
 

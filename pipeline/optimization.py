@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .latents import Latent
-from .losses import l2_distance
+from .losses import clip_distance, clip_features, identity_distance, identity_features, l2_distance
 from .networks.stylegan2 import Generator
 
 RAMP_UP, RAMP_DOWN = 0.05, 0.25  # shares of the run over which the learning rate rises and falls
@@ -29,6 +29,18 @@ class State(NamedTuple):
     image: Tensor
     losses: dict[str, float]
     latent: Latent
+
+
+def clip_loss(model: nn.Module, normalize: bool, target: Tensor) -> Loss:
+    """D_CLIP of images and the unit embedding (1, E) of a text or a picture."""
+    return lambda images: clip_distance(clip_features(model, images, normalize), target).sum()
+
+
+@torch.no_grad()
+def identity_loss(network: nn.Module, image: Tensor) -> Loss:
+    """D_ID of images and one image (1, 3, R, R)."""
+    person = identity_features(network, image)
+    return lambda images: identity_distance(identity_features(network, images), person).sum()
 
 
 def learning_rate(t: float, peak: float) -> float:

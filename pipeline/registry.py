@@ -29,6 +29,7 @@ class Defaults:
     mapper_clip: float = 1.0
     strength: float = 3.0
     channels: int = 20
+    bridge_strength: float = 1.0
     neutral: str = "face"
     target: str = "smiling face"
 

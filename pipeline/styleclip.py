@@ -2,10 +2,9 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .alignment import LEVELS, bridge_step, check_levels, seen
 from .batching import Together
 from .directions import StyleDirections
 from .downloads import Progress
-from .edits import SPACES, Edit, Recipe, Step, check_steps
+from .edits import SPACES, Edit, Recipe, Step, check_steps, follow
 from .errors import UserError
 from .estimate import GradientDirections
 from .faces import Face, Photo, centred, open_photo
 from .images import to_pil
 from .inversion import PHOTO_SIZE, REFINE_STEPS, TUNE_STEPS, invert, photo_square, photo_terms, refine, tune
 from .latents import Latent, draw_together
-from .losses import clip_distance, clip_features, identity_distance, identity_features
+from .losses import clip_features, identity_distance, identity_features
 from .mapper import apply_mapper
-from .optimization import Loss, State, optimize
+from .networks.alignment import Alignment
+from .optimization import State, clip_loss, identity_loss, optimize
 from .pasting import paste
 from .registry import REGISTRY
 from .text import Texts, check_pair, check_prompt
@@ -87,11 +88,19 @@ class StyleCLIP:
         """The photo in which `align` found `face`, with an edited `image` of that face in its place (RGB, upright)."""
         return paste(open_photo(photo), face, image)
 
-    def invert(self, face: Face | Image.Image) -> Latent:
+    def invert(self, face: Face | Image.Image, through: str = "encoder") -> Latent:
         """The code in W+ of a face, or of a picture that is aligned already (e4e).
 
-        Raises UserError for a picture of another shape, and where the model has no encoder.
+        `through` "clip" it is a face that looks like what CLIP understood of the picture. Raises UserError for a
+        picture of another shape, and where the model has no encoder, or no alignment.
         """
+        if through not in ("encoder", "clip"):
+            raise ValueError(f"through is 'encoder' or 'clip', not {through!r}")
+        if through == "clip":
+            alignment, photo = self._alignment(), self._photo(face)
+            with torch.no_grad():
+                features = clip_features(self.family.clip, photo, self.family.clip_normalize)
+            return seen(alignment, self.family.latent_avg, features)
         if self.family.encoder is None:
             raise UserError(f"The model “{self.family.title}” can't read photos; please start from a random picture.")
         image = face.image if isinstance(face, Face) else open_photo(face)
@@ -238,12 +247,14 @@ class StyleCLIP:
         return self._steps(lambda: self._states(source, parameters), recipe, preview, notes)
 
     def _states(self, source: Latent, parameters: dict[str, Any]) -> Iterator[State]:
-        defaults = self.family.defaults
+        family, defaults = self.family, self.family.defaults
         options = {"l2": 0.0, "identity": 0.0, "space": defaults.space, "noise": defaults.noise} | parameters
-        terms = {"clip": (1.0, self._clip_loss(options.pop("prompt")))}
-        if (weight := options.pop("identity")) and self.family.identity is not None:
-            terms["identity"] = (weight, self._identity_loss(source))
-        return optimize(self.family.generator, source, terms, **options)
+        text = self.texts.embedding(options.pop("prompt"))
+        terms = {"clip": (1.0, clip_loss(family.clip, family.clip_normalize, text))}
+        if (weight := options.pop("identity")) and family.identity is not None:
+            with torch.no_grad():
+                terms["identity"] = (weight, identity_loss(family.identity, source.draw(family.generator)))
+        return optimize(family.generator, source, terms, **options)
 
     def _steps(
         self,
@@ -260,16 +271,6 @@ class StyleCLIP:
             small = preview and state.index < total and preview < full.width
             image = full.resize((preview, self._rows(preview)), Image.Resampling.BOX) if small else full
             yield Step(state.index, total, image, state.losses, edit)
-
-    def _clip_loss(self, prompt: str) -> Loss:
-        model, normalize, text = self.family.clip, self.family.clip_normalize, self.texts.embedding(prompt)
-        return lambda images: clip_distance(clip_features(model, images, normalize), text).sum()
-
-    @torch.no_grad()
-    def _identity_loss(self, source: Latent) -> Loss:
-        network, generator = self.family.identity, self.family.generator
-        features = identity_features(network, source.draw(generator))
-        return lambda images: identity_distance(identity_features(network, images), features).sum()
 
     # Latent mapper (section 5)
 
@@ -350,6 +351,56 @@ class StyleCLIP:
                 )
         return self.family.directions or self._estimate
 
+    # Latent alignment (CSLA)
+
+    def bridge(
+        self,
+        latent: Latent,
+        target: str,
+        neutral: str,
+        strength: float | None = None,
+        levels: Sequence[str] | None = None,
+    ) -> Edit:
+        """Move a face by what lies between the `neutral` and the `target` text, in one forward pass.
+
+        `levels`, of "coarse", "medium" and "fine", are what may move: all when None. Raises UserError for texts that
+        are empty, too long or the same, and where the model has no alignment.
+        """
+        self._check(latent)
+        notes = tuple(check_pair(target, neutral))
+        levels = check_levels(levels)
+        strength = self.family.defaults.bridge_strength if strength is None else strength
+        edited = self._bridged(latent, target, neutral, strength, levels)
+        parameters = {"target": target, "neutral": neutral, "strength": strength, "levels": levels}
+        return Edit(self.image(edited), edited, self._recipe("bridge", latent, parameters), notes)
+
+    def imagine(self, prompt: str, strength: float | None = None) -> Edit:
+        """A face from text alone, in one forward pass from the mean face.
+
+        Raises UserError for a prompt that is empty or too long, and where the model has no alignment.
+        """
+        mean, notes = self._mean(), tuple(check_prompt(prompt, in_templates=True))
+        strength = self.family.defaults.bridge_strength if strength is None else strength
+        edited = self._bridged(mean, prompt, self.family.defaults.neutral, strength)
+        recipe = self._recipe("imagine", mean, {"prompt": prompt, "strength": strength})
+        return Edit(self.image(edited), edited, recipe, notes)
+
+    def _bridged(
+        self, latent: Latent, target: str, neutral: str, strength: float, levels: Sequence[str] = LEVELS
+    ) -> Latent:
+        alignment = self._alignment()
+        target, neutral = self.texts.averaged(target), self.texts.averaged(neutral)
+        step = bridge_step(alignment, self.family.generator, target, neutral, levels)
+        return latent.moved([strength * s for s in step])
+
+    def _alignment(self) -> Alignment:
+        if self.family.alignment is None:
+            raise UserError(
+                f"The model “{self.family.title}” has no alignment of texts and faces yet; please make it with "
+                f"python -m pipeline.training.alignment --model {self.family.name}."
+            )
+        return self.family.alignment
+
     # Finished edits
 
     def adjust(self, latent: Latent, edit: Edit, share: float) -> Edit:
@@ -367,27 +418,19 @@ class StyleCLIP:
     def repeat(self, recipe: dict[str, Any], latent: Latent | None = None, anywhere: bool = False) -> Edit:
         """The edit that a recipe describes, to the bit on the same machine, from the latent that it was made from.
 
-        With `anywhere` its words and numbers are applied to another face, and the edit's recipe names that one. A
-        recipe of `generate` needs no latent. Raises UserError when recipe, model and latent do not belong together.
+        With `anywhere` its words and numbers are applied to another face, and the edit's recipe names that one. Recipes
+        of `generate` and `imagine` need no latent. Raises UserError when recipe, model and latent do not belong
+        together.
         """
         known = Recipe.read(recipe)
         if known.model != self.family.name:
             raise UserError(f"This recipe was made with the model “{known.model}”; start the studio with that model.")
-        if known.method == "generate":
+        if known.from_mean:
             latent = self._mean()
         elif latent is None or not (anywhere or latent.digest() == known.source):
             raise UserError("This recipe was made from another face; please load the latent that was saved with it.")
-        edit = self._repeated(known, latent)
+        edit = follow(self, known, latent)
         return edit if known.share is None else self.adjust(latent, edit, known.share)
-
-    def _repeated(self, recipe: Recipe, latent: Latent) -> Edit:
-        parameters = recipe.parameters
-        if recipe.method in ("generate", "optimize"):
-            begin = self.generate if recipe.method == "generate" else partial(self.optimize, latent)
-            return next(islice(begin(**parameters), recipe.taken - 1, None)).edit
-        if recipe.method == "map":
-            return self.map(latent, **parameters)
-        return self.direct(latent, **parameters)
 
     def _recipe(self, method: str, source: Latent, parameters: dict[str, Any]) -> dict[str, Any]:
         return {"method": method, "model": self.family.name, "source": source.digest(), "parameters": parameters}

@@ -40,7 +40,8 @@ log = logging.getLogger(__name__)
 
 
 def read_weights(kind: str, path: Path, name: str = "") -> State:
-    """The tensors of a file that a "generator", "encoder", "identity", "clip", "mapper" or "directions" needs.
+    """The tensors of a file that a "generator", "encoder", "identity", "clip", "mapper", "directions" or
+    "alignment" needs.
 
     A generator comes with `latent_avg`, (D,) or (L, D), where the file has it. Raises UserError for a file that is
     damaged, tries to run code, or holds something else; it names the file `name`, as it is called on this machine when
@@ -170,6 +171,7 @@ _PICK: dict[str, Callable[[Any], State]] = {
     "clip": lambda content: _own(content, ""),
     "mapper": lambda content: _own(content, "mapper."),
     "directions": _directions,
+    "alignment": lambda content: _own(content, ""),
 }
 
 

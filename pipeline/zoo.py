@@ -26,6 +26,7 @@ from .errors import UserError
 from .faces import FaceFinder
 from .latents import Latent
 from .mapper import apply_mapper
+from .networks.alignment import Alignment
 from .networks.arcface import IRSE
 from .networks.clip import build_clip, narrow_clip
 from .networks.e4e import Encoder
@@ -43,7 +44,8 @@ class Family:
     """The loaded models of one row of the registry; mappers are loaded when first asked for.
 
     What a family does not have is None: an encoder, where faces can only be made up; directions, before their relevance
-    has been measured; an identity network and a face finder, where the pictures are of other things.
+    has been measured; an alignment, before one has been trained; an identity network and a face finder, where the
+    pictures are of other things.
     """
 
     row: Row
@@ -53,6 +55,7 @@ class Family:
     encoder: Encoder | None
     identity: IRSE | None
     directions: Directions | None
+    alignment: Alignment | None
     faces: FaceFinder | None
     device: torch.device
     _loaded: dict[str, nn.Module] = field(default_factory=dict)
@@ -176,6 +179,7 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
         clip=network("clip", build_clip),
         identity=network("identity", IRSE.from_state_dict),
         directions=_directions(row, generator),
+        alignment=_alignment(row, generator, device),
         faces=finder,
         device=device,
     )
@@ -193,11 +197,20 @@ def _copy_views(network: nn.Module) -> None:
 
 def relevance_path(row: Row) -> Path:
     """Where a relevance matrix that was measured on this machine is kept, for a family that comes without."""
+    return _own_path("relevance", row)
+
+
+def alignment_path(row: Row) -> Path:
+    """Where an alignment that was trained on this machine is kept, for a family that comes without."""
+    return _own_path("alignment", row)
+
+
+def _own_path(folder: str, row: Row) -> Path:
     name, generator = row.name, row.files.get("generator")
     if generator and generator.path and generator.path.is_file():  # a user's own: the next one has the same name
         with generator.path.open("rb") as file:
             name += f"-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
-    return asset("relevance") / f"{name}.safetensors"
+    return asset(folder) / f"{name}.safetensors"
 
 
 def _directions(row: Row, generator: Generator) -> Directions | None:
@@ -218,6 +231,20 @@ def _directions(row: Row, generator: Generator) -> Directions | None:
         stamp = f"{path.resolve()} {about.st_size} {about.st_mtime_ns}"
         state |= remembered(f"{path.stem}-statistics", stamp, lambda: {"style_std": style_statistics(generator)[1]})
     return Directions(state["relevance"], state["style_std"], generator.style_layers)
+
+
+def _alignment(row: Row, generator: Generator, device: torch.device) -> Alignment | None:
+    own = alignment_path(row)
+    source = row.files.get("alignment") or (Source(path=own) if own.is_file() else None)
+    if source is None:
+        return None
+    network = _built(Alignment.from_state_dict, _read("alignment", source), source)
+    channels = sum(layer.channels for layer in generator.style_layers)
+    if (len(network.w_std), len(network.s_std)) != (generator.style_dim, channels):
+        if source.path == own:  # the row has had another generator since
+            return None
+        raise UserError(f"The file {source.name} was not trained with this generator: the sizes differ.")
+    return network.to(device)
 
 
 def _read(kind: str, source: Source, progress: Progress | None = None) -> State:

@@ -1,19 +1,28 @@
 """Faces that a generator made up, and how CLIP sees them: training without data (CSLA, arXiv 2210.04506)."""
 
+import logging
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from pipeline.losses import clip_features
 from pipeline.training.judges import Judges
+from pipeline.training.partial import write
 
 BATCH = 8
+EVERY = 60  # seconds between two savings
+
+log = logging.getLogger(__name__)
 
 
 class Pairs(NamedTuple):
-    """Codes `w` (N, D) of sampled faces and the unit CLIP embeddings `features` (N, E) of their pictures, on CPU."""
+    """Codes `w` (N, D) of sampled faces and unit CLIP embeddings `features` (N, E) of their pictures, on the CPU."""
 
     w: Tensor
     features: Tensor
@@ -21,19 +30,46 @@ class Pairs(NamedTuple):
 
 @torch.inference_mode()
 def sample_pairs(
-    judges: Judges, count: int, seed: int = 0, progress: Callable[[int], None] = lambda done: None
+    judges: Judges,
+    count: int,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda done: None,
+    kept: Path | None = None,
 ) -> Pairs:
     """`count` faces of the generator's whole variety, the same for the same seed; `progress` hears how many are done.
 
-    A longer run begins with the faces of a shorter one.
+    A longer run begins with the faces of a shorter one. What is done is kept in the file `kept`, and found again there:
+    the path is to name the networks and the seed.
     """
     generator, rng = judges.generator, torch.Generator().manual_seed(seed)
-    codes, features = [], []
+    found = _found(kept)
+    codes, features = ([found.w], [found.features]) if found else ([], [])
+    ready, saved = len(found.w) if found else 0, time.monotonic()
+
+    def pairs() -> Pairs:
+        return Pairs(torch.cat(codes), torch.cat(features))
+
     for done in range(0, count, BATCH):
-        z = torch.randn(BATCH, generator.style_dim, generator=rng)[: count - done].to(judges.device)
-        w = generator.mapping(z)
+        z = torch.randn(BATCH, generator.style_dim, generator=rng)
+        if done + BATCH <= ready:
+            continue
+        w = generator.mapping(z.to(judges.device))
         images = generator.synthesize(generator.styles(w)).clamp(-1, 1)
         codes.append(w.cpu())
         features.append(clip_features(judges.clip, images, judges.normalize).cpu())
         progress(min(done + BATCH, count))
-    return Pairs(torch.cat(codes), torch.cat(features))
+        if kept and (time.monotonic() - saved > EVERY or done + BATCH >= count):
+            write(pairs()._asdict(), kept)
+            saved = time.monotonic()
+    return Pairs(*(values[:count].clone() for values in pairs()))
+
+
+def _found(kept: Path | None) -> Pairs | None:
+    """What an earlier run has kept: whole batches."""
+    if kept is None or not kept.is_file():
+        return None
+    try:
+        return Pairs(**load_file(kept))
+    except (SafetensorError, TypeError):
+        log.warning("%s is damaged: what was kept there is done again", kept)
+        return None
