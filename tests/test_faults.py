@@ -273,7 +273,7 @@ def crowded(tunings=1):
         step = [torch.randn(1, channels) for channels in CONVOLUTIONS + TO_RGB]
         edit = source.moved(step) if method == "direct" else Latent(other, source.style_step, source.tuning)
         session.keep(source, edit, recipe, picture, words, words)
-        session.redraw(session.here, source.towards(edit, 0.5), recipe | {"share": 0.5}, picture)
+        session.redraw(session.here, 0.5, source.towards(edit, 0.5), picture)
     session.frames = [Frame(Latent(code(False).w_plus, edit.style_step), recipe, "/a/path") for _ in range(12)]
     return session
 

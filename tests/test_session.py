@@ -5,7 +5,7 @@ import pytest
 from pipeline.errors import UserError
 from webapp.panels import photo
 from webapp.panels.result import keep
-from webapp.session import MOST_SHOTS, Found, Session
+from webapp.session import MOST_SHOTS, Found, Mixture, Session
 
 
 @pytest.fixture
@@ -86,3 +86,29 @@ def test_coming_closer_is_offered_for_people_in_photos_only(studio, session, dra
     assert photo.drawn(True, session)[2]["visible"]
     crop, _, closer = photo.drawn(False, session)  # of a model of cars, say
     assert crop["visible"] and not closer["visible"]
+
+
+def mixed(studio, session, seed=1):
+    mixture = Mixture(session.here.latent, studio.sample(seed), (session.here.title, "Another"))
+    latent = mixture.one.towards(mixture.other, mixture.share)
+    session.mix(mixture, latent, studio.image(latent))
+
+
+def test_a_mixture_is_a_face_to_begin_with_and_stays_with_the_one_it_was_made_of(studio, session):
+    mixed(studio, session)
+    assert (session.here.title, session.here.share) == ("A face + Another", 0.5)
+    assert session.here.details == "50 % “A face”, 50 % “Another”" and session.before.title == "A face"
+    keep(session, *edited(studio, session))
+    assert len(session.here.recipes) == 1 and session.here.origin.mixture
+    session.undo()
+    session.undo()
+    another_face(studio, session)
+    assert [shot.title for shot in session.shots] == ["A face", "A face + Another", "smiling face", "Face 1"]
+
+
+def test_an_edit_that_comes_late_does_not_take_the_place_of_a_mixture(studio, session):
+    late = edited(studio, session)
+    mixed(studio, session)
+    keep(session, *late)
+    assert [shot.title for shot in session.shots] == ["A face", "A face + Another", "smiling face"]
+    assert session.here.origin.title == "A face"

@@ -13,7 +13,19 @@ import gradio as gr
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from webapp import api, renewal
-from webapp.panels import directions, history, link, mappers, models, optimization, photo, result, takehome, training
+from webapp.panels import (
+    directions,
+    history,
+    link,
+    mappers,
+    mix,
+    models,
+    optimization,
+    photo,
+    result,
+    takehome,
+    training,
+)
 from webapp.presets import Presets, presets
 from webapp.session import Found, Session
 from webapp.stage import Lent, replace
@@ -142,11 +154,14 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
                             history_panel.redo.render()
                         history_panel.strip.render()
                         result_panel.losses.render()
+                    mix_panel = mix.layout(studio, session)
         result_panel.followers.append((history.drawn, history_panel.all))
+        result_panel.followers.append((partial(mix.drawn, studio), mix_panel.all))
         result_panel.followers.append((takehome.drawn, takehome_panel.all))
         result_panel.followers.append((partial(photo.drawn, photo.knows_people(studio)), photo_panel.follows))
         result_panel.followers.append((optimization.drawn, [optimization_panel.film]))
         history.connect(history_panel, result_panel, studio, state, JOB)
+        mix.connect(mix_panel, result_panel, studio, state, JOB)
         takehome.connect(takehome_panel, result_panel, studio, state, JOB)
         photo.connect(photo_panel, result_panel, studio, state, JOB)
         optimization.connect(optimization_panel, result_panel, studio, known.prompts, state, JOB)

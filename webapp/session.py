@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,24 @@ THUMB = 160  # pixels of a picture on the strip
 LONGEST_TITLE = 80
 
 
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """Two faces, their names, and how much there is of the other one, 0 to 1."""
+
+    one: Latent
+    other: Latent
+    names: tuple[str, str]
+    share: float = 0.5
+
+    @property
+    def in_words(self) -> str:
+        other = round(100 * self.share)
+        return f"{100 - other} % “{self.names[0]}”, {other} % “{self.names[1]}”"
+
+
 @dataclass(eq=False)
 class Shot:
-    """A picture on the visitor's strip: a face, or an edit."""
+    """A picture on the visitor's strip: a face, an edit, or a mixture of two."""
 
     latent: Latent
     title: str
@@ -40,6 +55,8 @@ class Shot:
     """What the last of them was made from; None for a face."""
     whole: Latent | None = None
     """What the last of them gave at its full strength; None for a face."""
+    mixture: Mixture | None = None
+    """Of a mixture: what it is made of. With it edits begin anew, as with a face."""
     root: Shot | None = None
     """The face that the edits began with; None for a face."""
     found: Found | None = None
@@ -51,6 +68,25 @@ class Shot:
     def origin(self) -> Shot:
         """The face that it began with; itself, if it is one."""
         return self.root or self
+
+    @property
+    def line(self) -> tuple[Latent, Latent] | None:
+        """Where it is at share 0 and at share 1: what the last edit was made from, and what it gave; or the two faces
+        of a mixture. None for a face."""
+        if self.mixture:
+            return self.mixture.one, self.mixture.other
+        return (self.source, self.whole) if self.source and self.whole else None
+
+    def made_of(self, face: Shot) -> bool:
+        """Whether it is an edit of a face, or a mixture of it with another one."""
+        return self.root is face or (self.mixture is not None and face.latent in (self.mixture.one, self.mixture.other))
+
+    @property
+    def share(self) -> float:
+        """How far along this line it is."""
+        if self.mixture:
+            return self.mixture.share
+        return self.recipes[-1].get("share", 1.0) if self.recipes else 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +181,7 @@ class Session:
         here = self.at
         if self.example:
             self.shots, self.back, self.forth, self.at = [], [], [], None
-        elif here is not None and here.source is None and not any(shot.root is here for shot in self.shots):
+        elif here is not None and here.line is None and not any(shot.made_of(here) for shot in self.shots):
             self._forget(here)
             self.at = None
         self.compared, self.frames = None, []
@@ -157,6 +193,14 @@ class Session:
         """Another face, with which edits can begin: of a photo, refined, tuned, brought, or made from words."""
         shot = Shot(latent, title[:LONGEST_TITLE], on_screen(picture), _thumb(picture), details, found=found)
         self._append(shot)
+
+    def mix(self, mixture: Mixture, latent: Latent, picture: Image.Image) -> None:
+        """Put a mixture of the current picture with another one on the strip and show it, compared with the current."""
+        here = self.here
+        title = " + ".join(mixture.names)
+        self.add(latent, picture, title, mixture.in_words, here.origin.found)
+        self.here.mixture, self.compared = mixture, here
+        self._make_room()
 
     def base(self, method: str, **words: str) -> Latent:
         """What an edit starts from: the current picture; where that is of the same kind, what it was made from."""
@@ -205,10 +249,14 @@ class Session:
             raise UserError("Another picture was chosen meanwhile, so this edit was left out.")
         return shot, False
 
-    def redraw(self, shot: Shot, latent: Latent, recipe: dict[str, Any], picture: Image.Image) -> None:
-        """An edit at another strength."""
-        shot.latent, shot.recipes = latent, (*shot.recipes[:-1], recipe)
-        shot.picture, shot.thumb = on_screen(picture), _thumb(picture)
+    def redraw(self, shot: Shot, share: float, latent: Latent, picture: Image.Image) -> None:
+        """An edit at another strength, or a mixture with another share."""
+        if shot.mixture:
+            shot.mixture = replace(shot.mixture, share=share)
+            shot.details = shot.mixture.in_words
+        else:
+            shot.recipes = (*shot.recipes[:-1], shot.recipes[-1] | {"share": share})
+        shot.latent, shot.picture, shot.thumb = latent, on_screen(picture), _thumb(picture)
         self._make_room()
 
     def touch(self) -> None:
@@ -241,7 +289,7 @@ class Session:
     def _bytes(self) -> int:
         """What the latents take, each tensor once."""
         shots = [*self.shots, *(shot.root for shot in self.shots if shot.root)]
-        latents = [latent for shot in shots for latent in (shot.latent, shot.source, shot.whole) if latent]
+        latents = [latent for shot in shots for latent in (shot.latent, shot.source, *(shot.line or ())) if latent]
         tensors = [t for latent in latents for t in (latent.w_plus, *(latent.style_step or ()))]
         tensors += [t for latent in latents if latent.tuning for pair in latent.tuning.factors.values() for t in pair]
         return sum({id(t): t.nbytes for t in tensors}.values())

@@ -15,6 +15,7 @@ from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.session import LONGEST_TITLE, Session
 
 STRONGEST = 200  # percent of an edit
+STRENGTH, SHARE = "Strength of this edit, %", "Share of the other one, %"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,6 @@ def drawn(session: Session) -> tuple[Any, ...]:
     session.touch()
     here = session.here
     before = session.shots.index(session.before) + 1 if session.before in session.shots else None
-    share = here.recipes[-1].get("share", 1.0) if here.recipes else 1.0
     return (
         gr.update(
             value=[(shot.thumb, shot.title) for shot in session.shots],
@@ -55,7 +55,12 @@ def drawn(session: Session) -> tuple[Any, ...]:
         gr.update(interactive=bool(session.forth)),
         here.title,
         gr.update(choices=numbered(session), value=before),
-        gr.update(value=round(100 * share), interactive=bool(here.recipes)),
+        gr.update(
+            value=round(100 * here.share),
+            interactive=here.line is not None,
+            maximum=100 if here.mixture else STRONGEST,
+            label=SHARE if here.mixture else STRENGTH,
+        ),
         here.key,
     )
 
@@ -68,7 +73,7 @@ def layout(session: Session) -> History:
         STRONGEST,
         100,
         step=1,
-        label="Strength of this edit, %",
+        label=STRENGTH,
         interactive=bool(here.recipes),
         buttons=[],
         min_width=180,
@@ -125,13 +130,13 @@ def connect(panel: History, result: Result, studio: StyleCLIP, state: gr.State, 
 
     @guard
     def adjust(percent: float, key: str, session: Session) -> tuple[Any, ...]:
-        """An edit at another strength: on the line from what it was made from."""
+        """An edit at another strength, on the line from what it was made from; or another share of a mixture."""
         shot = next((shot for shot in session.shots if shot.key == key), None)
-        if shot is None or shot.source is None:
+        if shot is None or shot.line is None:
             raise UserError("This is a face as it was; its edits have a strength.")
-        share, recipe = percent / 100, shot.recipes[-1]
-        latent = shot.source.towards(shot.whole, share)
-        session.redraw(shot, latent, recipe | {"share": share}, studio.image(latent))
+        start, end = shot.line
+        latent = start.towards(end, percent / 100)
+        session.redraw(shot, percent / 100, latent, studio.image(latent))
         return shown(session)
 
     for trigger, handler, inputs in (

@@ -150,8 +150,9 @@ def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State, job:
                 path.write_text(json.dumps(recipe, indent=2, ensure_ascii=False), encoding="utf-8")
             case _:
                 pictures = []
+                first, last = here.line if here.mixture else (session.before.latent, here.latent)
                 for share in animation.shares():
-                    latent = session.before.latent.towards(here.latent, share)
+                    latent = first.towards(last, share)
                     pictures.append(animation.small(studio.image(latent)))
                     yield _note(f"Drawing picture {len(pictures)} of {animation.MOMENTS}"), None
                 animation.write(pictures, path)

@@ -1,0 +1,106 @@
+"""Mixing the picture that is seen with another one: of the strip, of the photo, or an example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from pipeline import Latent, StyleCLIP
+from pipeline.errors import UserError
+from webapp.guard import guard
+from webapp.panels.chooser import chooser
+from webapp.panels.photo import EXAMPLES, finds_faces, thing
+from webapp.panels.result import Result, settle, shown
+from webapp.session import Mixture, Session
+
+
+@dataclass(frozen=True)
+class Mix:
+    """The panel's components."""
+
+    fold: gr.Accordion
+    others: gr.Gallery
+
+    @property
+    def all(self) -> list[gr.components.Component]:
+        """What follows every edit; `drawn` makes the values."""
+        return [self.fold, self.others]
+
+
+@dataclass(frozen=True)
+class Other:
+    """What the current picture can be mixed with."""
+
+    name: str
+    picture: str
+    latent: Callable[[], Latent]
+
+
+def others(studio: StyleCLIP, session: Session) -> list[Other]:
+    """The other pictures of the strip, the newest first; the other faces of the photo; and the examples."""
+    strip = [
+        Other(shot.title, shot.thumb, lambda shot=shot: shot.latent)
+        for shot in reversed(session.shots)
+        if shot is not session.at
+    ]
+    begun = [shot.found for shot in session.shots if shot.found and not shot.recipes]
+    photo = [
+        Other(f"Face {number}", found.crop, lambda found=found: studio.invert(found.face()))
+        for number, found in enumerate(session.faces, 1)
+        if found not in begun
+    ]
+    examples = [
+        Other(f"Example {number}", str(path), lambda path=path: studio.invert(studio.align(path)[0]))
+        for number, path in enumerate(EXAMPLES if finds_faces(studio) else [], 1)
+        if str(path) not in [found.photo for found in begun]
+    ]
+    return [*strip, *photo, *examples]
+
+
+def layout(studio: StyleCLIP, session: Session) -> Mix:
+    """Draw the panel: the pictures to choose from, in a fold."""
+    known = others(studio, session)
+    with gr.Accordion(f"Mix with another {thing(studio)}", open=False, visible=bool(known), elem_id="mix") as fold:
+        gr.HTML(
+            '<p class="note">Choose the other one; the slider beside the picture says how much of it there is. '
+            "GIF and MP4 then show the whole way from one to the other.</p>"
+        )
+        pictures = chooser(
+            [(other.picture, other.name) for other in known],
+            captioned=True,
+            label="Mix with",
+            show_label=False,
+            elem_id="others",
+        )
+    return Mix(fold, pictures)
+
+
+def drawn(studio: StyleCLIP, session: Session) -> tuple[Any, ...]:
+    """The values of `Mix.all`."""
+    known = others(studio, session)
+    pictures = [(other.picture, other.name) for other in known]
+    return gr.update(visible=bool(known)), gr.update(value=pictures, selected_index=None)
+
+
+def connect(panel: Mix, result: Result, studio: StyleCLIP, state: gr.State, job: dict[str, Any]) -> None:
+    """Say what a choice does. `job` holds the queue settings of everything that computes."""
+
+    @guard
+    def choose(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
+        here, known = session.here, others(studio, session)
+        if event.index >= len(known):
+            return shown(session)
+        other = known[event.index]
+        mixture = Mixture(here.latent, other.latent(), (here.title, other.name))
+        latent = mixture.one.towards(mixture.other, mixture.share)
+        picture = studio.image(latent)
+        if session.here is not here:
+            raise UserError("Another picture was chosen meanwhile, so the mixture was left out.")
+        session.mix(mixture, latent, picture)
+        return shown(session)
+
+    chosen = panel.others.select(choose, state, result.picture, api_visibility="private", **job)
+    settle(result, chosen, state)
