@@ -1,207 +1,221 @@
-"""Do edits work? What an attribute reader, which no method uses, says about edits of held-out faces: a Markdown table.
+"""Do edits work? All methods on many targets, judged by a reader that no method uses: tables, a figure and a sheet.
 
-    python -m benchmarks.edits [--faces 50] [--optimized 50] [--methods directions optimization mappers] [--sheet FILE]
+    python -m benchmarks.edits [--faces 100] [--methods ...] [--targets ...] [--folder docs] [--kept DIR]
 
-Each cell: share of the faces on which the target attribute appeared · cosine of the identity embeddings of face and
-edit · share of the other visible attributes that changed. The faces are sampled from seeds that no training used, in
-the generator's whole variety, and lack the target. Everything runs at the family's defaults. On the demo family W is a
-rotation of the faces' attributes, so S is nearly disentangled by construction: real models are harder.
+Writes benchmark.md (between its marks), benchmark.png and benchmark.jpg into the folder. Every finished cell, a method
+on a target, is kept at once, so a run that was cut, by Ctrl-C too, goes on where it stopped; cells of other models,
+texts or rules are not mixed in. docs/benchmark.md says what is measured and how. Two processes of one thread each.
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+import json
+import multiprocessing
+import signal
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor
+from benchmarks import figure
+from benchmarks.cells import SHARE, Plan, Work, key
+from benchmarks.judging import Score, direct, faces
+from benchmarks.methods import METHODS
+from benchmarks.tables import Cells, Report
+from benchmarks.targets import PAIRS, Pair
+from pipeline.downloads import asset
 
-from pipeline import Latent, StyleCLIP
-from pipeline.losses import identity_features
-from pipeline.training.demo.attributes import CATEGORIES
-from pipeline.training.demo.reader import Reader, read, visible
+__all__ = ["PAIRS", "Score", "direct", "faces", "main"]
+BEGIN, END = "<!-- python -m benchmarks.edits writes from here", "to here -->"
+SHOWN = (
+    "blonde",
+    "bald",
+    "beard",
+    "glasses",
+    "smiling",
+    "surprised",
+    "old",
+    "lipstick",
+)  # in the sheet
+GUESS = {True: 40.0, False: 8.0}  # seconds of a cell before one is known, slow or not
+Task = tuple[str, tuple[Any, ...]]
 
-FIRST_SEED, STEPS = 1_000_000, 100
-SHEET_FACES, TILE, GAP = 3, 128, 12
-
-
-class Pair(NamedTuple):
-    """An edit: its texts, the class (of a category) that must appear, and the mapper made for it, if any."""
-
-    neutral: str
-    target: str
-    category: str
-    value: str
-    mapper: str | None = None
-
-    @property
-    def prompt(self) -> str:
-        """What the optimization is told."""
-        return f"an {self.target}" if self.target[0] in "aeiou" else f"a {self.target}"
-
-    def lacking(self, found: dict[str, Tensor]) -> bool:
-        """Whether readings of one face say that it could, and does not, have the target."""
-        there = found[self.category] == CATEGORIES[self.category].index(self.value)
-        worn = self.category == "eyewear" and found["eyewear"] != CATEGORIES["eyewear"].index("none")
-        return bool(visible(found)[self.category] & ~there) and not worn
+_work: Work
 
 
-PAIRS = (
-    Pair("face", "face with blonde hair", "hair_colour", "blonde", "blonde_hair"),
-    Pair("face", "face with black hair", "hair_colour", "black"),
-    Pair("face", "face with red hair", "hair_colour", "red"),
-    Pair("face", "face with grey hair", "hair_colour", "grey"),
-    Pair("face", "smiling face", "expression", "smiling", "smiling"),
-    Pair("face", "surprised face", "expression", "surprised", "surprised"),
-    Pair("face", "face with glasses", "eyewear", "glasses", "glasses"),
-    Pair("face", "face with a beard", "beard", "yes", "beard"),
-    Pair("face", "bald face", "hairstyle", "bald", "bald"),
-    Pair("face", "face with curly hair", "hair_texture", "curly", "curly_hair"),
-    Pair("face", "old face", "age", "old", "old"),
-    Pair("face", "face with red lipstick", "lips", "red", "red_lipstick"),
-    Pair("face", "face with blue eyes", "eye_colour", "blue"),
-    Pair("face", "face with purple hair", "hair_colour", "purple", "purple_hair"),
-    Pair("face", "face with a mohawk", "hairstyle", "mohawk", "mohawk"),
-    Pair("face", "angry face", "expression", "angry", "angry"),
-)
+def begin_worker(folder: Path, plan: Plan, pairs: Sequence[Pair]) -> None:
+    """A worker's models. Ctrl-C is the main process's business."""
+    global _work
+    if multiprocessing.parent_process():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _work = Work(folder, plan, pairs)
 
 
-def direct(studio: StyleCLIP, latent: Latent, pair: Pair) -> Image.Image:
-    """Global direction at the default α and β."""
-    return studio.direct(latent, pair.target, pair.neutral).image
+def perform(task: Task) -> tuple[Task, Any, float]:
+    """A method of `Work` with its arguments: what it gives, and the seconds it took."""
+    begin = time.monotonic()
+    result = getattr(_work, task[0])(*task[1])
+    return task, result if task[0] == "cell" else None, time.monotonic() - begin
 
 
-def optimize(studio: StyleCLIP, latent: Latent, pair: Pair) -> Image.Image:
-    """Latent optimization in 100 steps."""
-    *_, last = studio.optimize(latent, pair.prompt, steps=STEPS)
-    return last.edit.image
+@contextmanager
+def workers(count: int, *arguments: Any) -> Iterator[Callable[[Sequence[Task]], Iterator[tuple[Task, Any, float]]]]:
+    """What does tasks in `count` processes, in this one where it is 1; gives the results as they come."""
+    if count == 1:
+        begin_worker(*arguments)
+        yield lambda tasks: map(perform, tasks)
+        return
+    with multiprocessing.get_context("spawn").Pool(count, begin_worker, arguments) as pool:
+        yield lambda tasks: pool.imap_unordered(perform, tasks)
 
 
-def map_(studio: StyleCLIP, latent: Latent, pair: Pair) -> Image.Image | None:
-    """The shipped mapper, where there is one."""
-    return studio.map(latent, pair.mapper).image if pair.mapper in studio.mappers() else None
+def read_kept(path: Path) -> dict[str, dict[str, Any]]:
+    """key -> cell; a line that was cut is none."""
+    cells = {}
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                cell = json.loads(line)
+                cells[cell["key"]] = cell
+            except (ValueError, KeyError):
+                continue
+    return cells
 
 
-METHODS: dict[str, Callable[[StyleCLIP, Latent, Pair], Image.Image | None]] = {
-    "directions": direct,
-    "optimization": optimize,
-    "mappers": map_,
-}
+def measure(wanted: dict[str, tuple[str, Pair]], folder: Path, plan: Plan, pairs: Sequence[Pair], count: int) -> None:
+    """Measure what is not kept yet of the cells `wanted`, by key, and keep it."""
+    path = folder / "cells.jsonl"
+    missing = {known: cell for known, cell in wanted.items() if known not in read_kept(path)}
+    print(f"{len(wanted)} cells, {len(wanted) - len(missing)} of them kept in {path}", flush=True)
+    shared: list[Task] = [("pool", ("held",)), ("pool", ("calibration",)), ("drawings", ())]
+    if any(METHODS[name].needs_pairs for name, _ in missing.values()):
+        shared += [("half", (0,)), ("half", (1,))]
+    # The slowest first, so that the processes end together.
+    order = sorted(missing.values(), key=lambda cell: (METHODS[cell[0]].share == 1, cell[0]))
+    begin, spent = time.monotonic(), defaultdict[str, list[float]](list)
+    with workers(count, folder, plan, pairs) as run, path.open("a", encoding="utf-8") as file:
+        if path.stat().st_size and not path.read_text(encoding="utf-8").endswith("\n"):
+            file.write("\n")
+        for task, _, seconds in run(shared):
+            print(f"{task[0]} {' '.join(map(str, task[1]))}: {seconds:.0f} s", flush=True)
+        left = defaultdict[str, int](int)
+        for name, _ in order:
+            left[name] += 1
+        for done, ((_, (name, pair)), cell, seconds) in enumerate(run([("cell", cell) for cell in order]), 1):
+            file.write(json.dumps(cell) + "\n")
+            file.flush()
+            left[name] -= 1
+            spent[name].append(seconds)
+            remaining = sum(
+                n * (sum(spent[m]) / len(spent[m]) if spent[m] else GUESS[METHODS[m].share < 1])
+                for m, n in left.items()
+            )
+            passed, ahead = (time.monotonic() - begin) / 60, remaining / count / 60
+            words = f"{METHODS[name].title}, {pair.title}: {seconds:.0f} s"
+            print(f"{done}/{len(order)}  {passed:.1f} min, about {ahead:.0f} to go  {words}", flush=True)
 
 
-class Face(NamedTuple):
-    """A held-out face: code, picture, readings (each a tensor (1,))."""
+def written(report: Report, plan: Plan) -> str:
+    """All tables, under their headings."""
+    cells = len(report.cells)
+    return f"""{cells} cells. Strength: the target's log-odds rise by {SHARE:.0%} of what parts faces without from faces
+with it. Intervals: 95 %, by bootstrap over faces.
 
-    latent: Latent
-    image: Image.Image
-    found: dict[str, Tensor]
+### At equal strength
 
+{report.main()}
 
-def tensor(image: Image.Image) -> Tensor:
-    """RGB picture -> (1, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 127.5 - 1
+### On the same faces
 
+{report.compared()}
 
-def faces(studio: StyleCLIP, reader: Reader) -> Iterator[Face]:
-    """Held-out faces without end."""
-    seed = FIRST_SEED
-    while True:
-        latent = studio.sample(seed, truncation=1.0)
-        image = studio.image(latent)
-        yield Face(latent, image, read(reader, tensor(image)))
-        seed += 1
+### At each method's own default
 
+On the {plan.calibration} faces a target that found the strengths.
 
-class Score:
-    """What became of the edits of one pair by one method."""
+{report.defaults()}
 
-    def __init__(self, studio: StyleCLIP, reader: Reader, pair: Pair) -> None:
-        self.studio, self.reader, self.pair = studio, reader, pair
-        self.hits: list[float] = []
-        self.identity: list[float] = []
-        self.changed: list[float] = []
+### What it costs
 
-    def add(self, before: Face, after: Image.Image) -> None:
-        """Judge one edit."""
-        found = read(self.reader, tensor(after))
-        pair, network = self.pair, self.studio.family.identity
-        self.hits.append(float(found[pair.category] == CATEGORIES[pair.category].index(pair.value)))
-        with torch.inference_mode():
-            features = identity_features(network, torch.cat([tensor(before.image), tensor(after)]))
-        self.identity.append(float(features[0] @ features[1]))
-        seen, still = visible(before.found), visible(found)
-        others = [name for name in CATEGORIES if name != pair.category and seen[name] & still[name]]
-        self.changed.append(sum(bool(found[name] != before.found[name]) for name in others) / len(others))
+CPU seconds of one thread.
 
-    def __str__(self) -> str:
-        if not self.hits:
-            return "–"
-        hits, identity, changed = (sum(v) / len(v) for v in (self.hits, self.identity, self.changed))
-        return f"{hits:.0%} · {identity:.2f} · {changed:.0%}"
+{report.costs()}
 
+### By target
 
-def judge(
-    studio: StyleCLIP, reader: Reader, pair: Pair, pool: list[Face], counts: dict[str, int]
-) -> tuple[dict[str, Score], list[list[Image.Image]]]:
-    """Scores by method, and the pictures of the first faces: source, then one a method."""
-    scores = {method: Score(studio, reader, pair) for method in counts}
-    pictures = [[face.image] for face in pool[:SHEET_FACES]]
-    for method, count in counts.items():
-        for i, face in enumerate(pool[:count]):
-            image = METHODS[method](studio, face.latent, pair)
-            if image is None:
-                break
-            scores[method].add(face, image)
-            if i < SHEET_FACES:
-                pictures[i].append(image)
-    return scores, pictures
+Target appeared · identity cosine · other attributes changed. \\* Strength not met.
+
+{report.targets(True)}
+
+{report.targets(False)}
+
+### What else changed, by target
+
+<details><summary>The three most frequent, and on which share of the faces</summary>
+
+{report.side_effects(True)}
+
+{report.side_effects(False)}
+
+</details>
+
+### The reader's own accuracy
+
+{report.reader()}
+"""
 
 
-def sheet(rows: list[list[list[Image.Image]]]) -> Image.Image:
-    """A contact sheet: a row a pair; for each face the source and what each method made of it."""
-    width = max(sum(len(group) * TILE + GAP for group in row) for row in rows)
-    out = Image.new("RGB", (width, len(rows) * (TILE + GAP)), "white")
-    for y, row in enumerate(rows):
-        x = 0
-        for group in row:
-            for image in group:
-                out.paste(image.resize((TILE, TILE), Image.Resampling.LANCZOS), (x, y * (TILE + GAP)))
-                x += TILE
-            x += GAP
-    return out
+def put(path: Path, text: str) -> None:
+    """Write `text` between the marks of a file, which is made where there is none."""
+    old = path.read_text(encoding="utf-8") if path.exists() else f"{BEGIN} -->\n<!-- {END}\n"
+    head, _, rest = old.partition(f"{BEGIN} -->\n")
+    _, _, tail = rest.partition(f"<!-- {END}\n")
+    path.write_text(f"{head}{BEGIN} -->\n\n{text}\n<!-- {END}\n{tail}", encoding="utf-8")
 
 
-def main() -> None:
-    """Print the table as it grows; write the contact sheet if asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--faces", type=int, default=50)
-    parser.add_argument("--optimized", type=int, help="faces for the optimization, which is slow; default: as many")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--targets", nargs="+", help="only pairs whose target has one of these words")
-    parser.add_argument("--sheet", type=Path, help="picture file to write")
-    options = parser.parse_args()
-    studio, reader = StyleCLIP.from_pretrained("demo"), Reader.from_file()
-    counts = dict.fromkeys(options.methods, options.faces)
-    if options.optimized and "optimization" in counts:
-        counts["optimization"] = options.optimized
-    supply, pool = faces(studio, reader), []
-    print(f"Faces: {counts}. Cells: target appeared · identity cosine · other attributes changed.\n")
-    print("| neutral → target | " + " | ".join(counts) + " |\n|---|" + "---|" * len(counts), flush=True)
-    rows = []
-    for pair in PAIRS:
-        if options.targets and not any(word in pair.target for word in options.targets):
-            continue
-        chosen = [face for face in pool if pair.lacking(face.found)]
-        while len(chosen) < max(counts.values()):
-            pool.append(next(supply))
-            chosen += [pool[-1]] if pair.lacking(pool[-1].found) else []
-        scores, pictures = judge(studio, reader, pair, chosen, counts)
-        rows.append(pictures)
-        print(f"| {pair.neutral} → {pair.target} | " + " | ".join(map(str, scores.values())) + " |", flush=True)
-    if options.sheet:
-        sheet(rows).save(options.sheet)
+def show(cells: Cells, folder: Path, work: Work) -> str:
+    """Write tables, figure and sheet; gives the tables."""
+    report = Report(cells, work.pairs, work.pool("held"), work.drawings())
+    folder.mkdir(parents=True, exist_ok=True)
+    text = written(report, work.plan)
+    put(folder / "benchmark.md", text)
+    figure.chart(cells, folder / "benchmark.png")
+    shown = [pair for pair in report.pairs if any(word in pair.target for word in SHOWN)] or report.pairs
+    before = {pair.target: work.tile(pair.target) for pair in shown}
+    after = {known: work.tile(cell["key"]) for known, cell in cells.items()}
+    figure.save_sheet(figure.sheet(cells, shown, before, after), folder / "benchmark.jpg")
+    return text
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, write, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--faces", type=int, default=Plan().faces, help="held-out faces a target (%(default)s)")
+    parser.add_argument("--pairs", type=int, default=Plan().pairs, help="sampled faces that rivals learn from")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD")
+    parser.add_argument("--targets", nargs="+", help="only targets with one of these words")
+    parser.add_argument("--folder", type=Path, default=Path("docs"), help="where tables and pictures go (%(default)s)")
+    parser.add_argument("--kept", type=Path, default=asset("benchmark"), help="where finished cells are kept")
+    parser.add_argument("--workers", type=int, default=2, help="processes (%(default)s)")
+    options = parser.parse_args(arguments)
+    pairs = [p for p in PAIRS if not options.targets or any(w in p.target.split() for w in options.targets)]
+    plan = Plan(options.faces, min(Plan().calibration, options.faces), options.pairs)
+    wanted = {
+        key(name, pair, plan, PAIRS): (name, pair)
+        for name in options.methods
+        for pair in pairs
+        if METHODS[name].offers(pair)
+    }
+    options.kept.mkdir(parents=True, exist_ok=True)
+    try:
+        measure(wanted, options.kept, plan, PAIRS, options.workers)
+    except KeyboardInterrupt:
+        sys.exit(f"\nStopped. What is finished is kept in {options.kept}; the same command goes on from there.")
+    known = read_kept(options.kept / "cells.jsonl")
+    cells = {(name, pair.target): known[k] for k, (name, pair) in wanted.items()}
+    print("\n" + show(cells, options.folder, Work(options.kept, plan, PAIRS)))
 
 
 if __name__ == "__main__":

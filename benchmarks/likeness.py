@@ -17,7 +17,8 @@ from typing import NamedTuple
 import torch
 from PIL import Image, ImageDraw
 
-from benchmarks.edits import FIRST_SEED, PAIRS, Face, Score, direct, map_, tensor
+from benchmarks.judging import FIRST_SEED, Face, Score, direct, map_, tensor
+from benchmarks.targets import PAIRS
 from pipeline import Latent, StyleCLIP
 from pipeline.edits import Step
 from pipeline.images import to_pil

@@ -20,7 +20,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from benchmarks.edits import PAIRS, Face, Pair, Score, faces
+from benchmarks.judging import Face, Score, faces
+from benchmarks.targets import PAIRS, Pair
 from pipeline import StyleCLIP
 from pipeline.mapper import apply_mapper
 from pipeline.networks.arcface import IRSE

@@ -19,7 +19,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from benchmarks.edits import FIRST_SEED, Face, Pair, Score, faces
+from benchmarks.judging import FIRST_SEED, Face, Score, faces
+from benchmarks.targets import Pair
 from pipeline import StyleCLIP
 from pipeline.mapper import apply_mapper
 from pipeline.training.demo.reader import Reader

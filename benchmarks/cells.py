@@ -1,0 +1,295 @@
+"""A cell of the benchmark: one method on one target, at the strength that one rule finds for it."""
+
+import inspect
+import time
+from collections.abc import Callable, Sequence
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from benchmarks import judging, methods
+from benchmarks.judging import BATCH, FIRST_SEED, Judge, Seen, Verdict, verdict
+from benchmarks.methods import METHODS, Method
+from benchmarks.targets import Pair
+from pipeline import Latent, StyleCLIP
+from pipeline.images import to_pil
+from pipeline.registry import Defaults
+from pipeline.training.demo.attributes import attributes, labels, sample_z
+from pipeline.training.demo.reader import Reader
+from pipeline.training.demo.renderer import render
+from pipeline.training.judges import Judges
+from pipeline.training.pairs import Pairs, sample_pairs
+from pipeline.zoo import family_row
+
+ROOT = Path(__file__).parents[1]
+FACTORS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # of a method's default
+SHARE = 0.8  # of the way from faces without to faces with the target, in mean log-odds, that an edit is to go
+HAVING = 8  # faces that have a target, at least, behind its mean
+CHUNK, TILE = 48, 128
+# Faces that no training used, and on which no default was chosen either.
+SEEDS = {"held": FIRST_SEED + 500_000, "calibration": FIRST_SEED + 700_000}
+DRAWN_SEED, CANDIDATES = FIRST_SEED + 900_000, 20_000
+CORE = (
+    "checkpoints/demo/generator.safetensors checkpoints/demo/clip.safetensors checkpoints/demo/identity.safetensors "
+    "checkpoints/demo/reader.safetensors pipeline/latents.py pipeline/losses.py pipeline/text.py "
+    "pipeline/networks/stylegan2.py pipeline/networks/clip.py pipeline/networks/arcface.py "
+    "pipeline/training/demo/*.py"
+).split()
+
+
+class Plan(NamedTuple):
+    """How much is measured: faces a target, faces that find the strength, sampled pairs for the methods that learn from
+    them, drawings a target."""
+
+    faces: int = 100
+    calibration: int = 16
+    pairs: int = 8000
+    drawings: int = 16
+
+
+def digest(*parts: Any) -> str:
+    """Of files (as glob patterns from the repository's root), source code and numbers."""
+    sha = sha256()
+    for part in parts:
+        if isinstance(part, tuple) and part and all(isinstance(p, str) for p in part):
+            for file in sorted(file for pattern in part for file in ROOT.glob(pattern)):
+                sha.update(file.read_bytes())
+        else:
+            sha.update(repr(part).encode())
+    return sha.hexdigest()[:16]
+
+
+@cache
+def core() -> str:
+    """Digest of what every cell depends on."""
+    rules = [FACTORS, SHARE, HAVING, SEEDS, inspect.getsource(judging), inspect.getsource(Pair)]
+    return digest(tuple(CORE), rules, [inspect.getsource(f) for f in (Work, strength)], family_row("demo").defaults)
+
+
+@cache
+def method_digest(name: str) -> str:
+    """Digest of what a method's edits depend on."""
+    bases = [c for c in METHODS[name].__mro__ if getattr(methods, c.__name__, None) is c]
+    return digest(name, [inspect.getsource(c) for c in bases], METHODS[name].sources or 0, Defaults())
+
+
+def key(name: str, pair: Pair, plan: Plan, pairs: Sequence[Pair]) -> str:
+    """What a kept cell is known by: another model, text, rule, amount of faces or list of targets is another cell."""
+    return digest(core(), method_digest(name), list(pair), plan, list(pairs))
+
+
+def strength(factors: Sequence[float], rises: Sequence[float], amount: float) -> tuple[float, bool]:
+    """The factor at which the mean rise of the target's log-odds reaches `amount`, and whether there is one.
+
+    On the lines between the factors; else the factor of the largest rise.
+    """
+    low, below = 0.0, 0.0
+    for factor, rise in zip(factors, rises, strict=True):
+        if rise >= amount:
+            return low + (factor - low) * (amount - below) / (rise - below), True
+        low, below = factor, rise
+    best = max(range(len(rises)), key=lambda i: rises[i])
+    return factors[best], False
+
+
+class Pool(NamedTuple):
+    """Sampled faces as they are: codes (N, L, D), what is seen in them, and the labels that z says."""
+
+    w_plus: Tensor
+    seen: Seen
+    truth: dict[str, Tensor]
+
+    def latents(self, index: Tensor) -> list[Latent]:
+        return [Latent(self.w_plus[i : i + 1]) for i in index.tolist()]
+
+
+class Drawings(NamedTuple):
+    """Drawings of faces that have a target, `plan.drawings` a pair, in their order: what is seen, what is true."""
+
+    seen: Seen
+    truth: dict[str, Tensor]
+
+
+class Work:
+    """What a worker needs: models, and the `shelf`, a folder for what all cells share."""
+
+    def __init__(self, folder: Path, plan: Plan, pairs: Sequence[Pair]) -> None:
+        torch.set_num_threads(1)
+        self.plan, self.pairs = plan, tuple(pairs)
+        self.shelf = folder / core()
+        self.shelf.mkdir(parents=True, exist_ok=True)
+        self.studio = StyleCLIP.from_pretrained("demo", device="cpu")
+        self.judge = Judge(self.studio, Reader.from_file())
+        self.ready: dict[str, tuple[Method, float]] = {}
+        self.pools: dict[str, Pool] = {}
+
+    def kept(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` gives, made once."""
+        path = self.shelf / f"{name}.pt"
+        if not path.exists():
+            torch.save(make(), path.with_suffix(".new"))
+            path.with_suffix(".new").rename(path)
+        return torch.load(path, weights_only=False)
+
+    # What all cells share
+
+    def pool(self, kind: str) -> Pool:
+        """Enough faces, "held" or for "calibration", for every pair."""
+        name = f"{kind}-{digest(self.pairs, self.plan)}"
+        if kind not in self.pools:
+            self.pools[kind] = self.kept(name, lambda: self._sampled(kind))
+        return self.pools[kind]
+
+    def _sampled(self, kind: str) -> Pool:
+        codes, parts, z = [], [], []
+        wanted = self.plan.faces if kind == "held" else self.plan.calibration
+        while True:
+            for seed in range(SEEDS[kind] + len(codes), SEEDS[kind] + len(codes) + CHUNK):
+                codes.append(self.studio.sample(seed, truncation=1.0))
+                z.append(torch.randn(1, sample_z(1, 0).shape[1], generator=torch.Generator().manual_seed(seed)))
+            parts.append(self.judge.faces(codes[-CHUNK:]))
+            seen = Seen.joined(parts)
+            enough = all(
+                pair.lacking(seen.found).sum() >= wanted and pair.having(seen.found).sum() >= HAVING
+                for pair in self.pairs
+            )
+            if enough:
+                return Pool(torch.cat([c.w_plus for c in codes]), seen, labels(attributes(torch.cat(z))))
+
+    @torch.inference_mode()
+    def drawings(self) -> Drawings:
+        """The renderer's own pictures of faces that have the targets."""
+
+        def make() -> Drawings:
+            a = attributes(sample_z(CANDIDATES, DRAWN_SEED))
+            truth, chosen = labels(a), []
+            for i, pair in enumerate(self.pairs):
+                having = (truth[pair.category] == pair.index).nonzero()[:, 0]
+                chosen.append(having[i * self.plan.drawings :][: self.plan.drawings])  # hardly a face twice
+            index = torch.cat(chosen)
+            numbers = {name: value[index] for name, value in a.items() if value.ndim == 1}
+            parts = []
+            for start in range(0, len(index), BATCH):
+                images, _ = render({name: v[start : start + BATCH] for name, v in numbers.items()}, 256)
+                parts.append(self.judge.look(images))
+            return Drawings(Seen.joined(parts), {name: value[index] for name, value in truth.items()})
+
+        return self.kept(f"drawings-{digest(self.pairs, self.plan)}", make)
+
+    def half(self, number: int) -> tuple[Pairs, float]:
+        """Half of the sampled pairs, and the CPU seconds that they took."""
+
+        def make() -> tuple[Pairs, float]:
+            begin = time.process_time()
+            pairs = sample_pairs(Judges.of(self.studio.family), self.plan.pairs // 2, seed=number)
+            return pairs, time.process_time() - begin
+
+        return self.kept(f"pairs-{self.plan.pairs}-{number}", make)
+
+    def amount(self, pair: Pair) -> float:
+        """By how much the target's log-odds are to rise: `SHARE` of the difference between faces with and without."""
+        seen = Seen.joined([self.pool(kind).seen for kind in SEEDS])
+        odds = seen.odds[pair.category][:, pair.index]
+        return SHARE * (odds[pair.having(seen.found)].mean() - odds[pair.lacking(seen.found)].mean()).item()
+
+    def method(self, name: str) -> tuple[Method, float]:
+        """A method that is ready, and the CPU seconds that it took once for the model."""
+        if name not in self.ready:
+            kind, pairs, spent = METHODS[name], None, 0.0
+            if kind.needs_pairs:
+                halves = [self.half(number) for number in (0, 1)]
+                pairs = Pairs(*(torch.cat(parts) for parts in zip(*(pairs for pairs, _ in halves), strict=True)))
+                spent = sum(seconds for _, seconds in halves)
+            begin = time.process_time()
+            method = kind(self.studio, self.shelf / method_digest(name), pairs)
+            self.ready[name] = method, spent + time.process_time() - begin
+        return self.ready[name]
+
+    # A cell
+
+    def cell(self, name: str, pair: Pair) -> dict[str, Any]:
+        """Measure a method on a pair; what is kept of it, as JSON."""
+        method, model_seconds = self.method(name)
+        text_seconds = method.prepare(pair)
+        slow, pool = method.share < 1, self.pool("held")
+        count = max(2, round(self.plan.faces * method.share)) if slow else self.plan.faces
+        index = pair.lacking(pool.seen.found).nonzero()[:count, 0]
+        faces, before, (ends, seconds) = pool.latents(index), pool.seen[index], self._edited(method, pair, pool, index)
+        if slow:  # each face's strength is found on the others
+            tried, unedited, way = faces, before, ends
+        else:
+            other = self.pool("calibration")
+            chosen = pair.lacking(other.seen.found).nonzero()[: self.plan.calibration, 0]
+            tried, unedited = other.latents(chosen), other.seen[chosen]
+            way = [method.edit(latent, pair) for latent in tried]
+        curve = [
+            verdict(pair, unedited, self.judge.faces([a.towards(b, factor) for a, b in zip(tried, way, strict=True)]))
+            for factor in FACTORS
+        ]
+        rises, amount = torch.stack([v.rise for v in curve]), self.amount(pair)
+        means = [rises.mean(1)]
+        if slow:
+            means = [rises[:, [j for j in range(count) if j != i]].mean(1) for i in range(count)]
+        found = [strength(FACTORS, mean.tolist(), amount) for mean in means] * (1 if slow else count)
+        edited = [a.towards(b, factor) for a, b, (factor, _) in zip(faces, ends, found, strict=True)]
+        seen = self.judge.faces(edited)
+        result = verdict(pair, before, seen)
+        known = key(name, pair, self.plan, self.pairs)
+        self._tile(edited[0]).save(self.tile(known))
+        if not self.tile(pair.target).exists():
+            self._tile(faces[0]).save(self.tile(pair.target))
+        return {
+            "key": known,
+            "method": name,
+            "target": pair.target,
+            "amount": amount,
+            "factors": [factor for factor, _ in found][: count if slow else 1],
+            "reached": sum(reached for _, reached in found) / len(found),
+            "faces": index.tolist(),
+            "tried": (index if slow else chosen).tolist(),
+            "identity": rounded(result.identity),
+            "hits": rounded(result.hits),
+            "changed": rounded(result.changed),
+            "rise": rounded(result.rise),
+            "others": {name: int(value.sum()) for name, value in result.others.items() if value.any()},
+            "pooled": [rounded(row, 3) for row in seen.pooled],
+            "curve": [_point(v) for v in curve],
+            "seconds": seconds,
+            "model_seconds": model_seconds,
+            "text_seconds": text_seconds,
+        }
+
+    def _edited(self, method: Method, pair: Pair, pool: Pool, index: Tensor) -> tuple[list[Latent], float]:
+        """The edits at the default, and the mean CPU seconds of one with its picture."""
+        begin, ends = time.process_time(), []
+        timed = len(index) if method.share < 1 else min(len(index), BATCH)
+        faces = pool.latents(index)
+        for latent in faces[:timed]:
+            ends.append(method.edit(latent, pair))
+            if method.share == 1:
+                self._tile(ends[-1])
+        seconds = (time.process_time() - begin) / timed
+        return ends + [method.edit(latent, pair) for latent in faces[timed:]], seconds
+
+    def tile(self, name: str) -> Path:
+        """The picture of a cell's first face, by the cell's key, or of the face before, by its target."""
+        return self.shelf / f"{digest(name)}.png"
+
+    @torch.no_grad()
+    def _tile(self, latent: Latent) -> Image.Image:
+        picture = to_pil(latent.draw(self.studio.family.generator))
+        return picture.resize((TILE, TILE), Image.Resampling.LANCZOS)
+
+
+def rounded(values: Tensor, digits: int = 5) -> list[float]:
+    """As JSON."""
+    return [round(value, digits) for value in values.tolist()]
+
+
+def _point(v: Verdict) -> dict[str, list[float]]:
+    return {name: rounded(getattr(v, name)) for name in ("hits", "identity", "changed", "rise")}

@@ -1,0 +1,239 @@
+"""The methods in one protocol: what each has to prepare, and its edit of a face at its own default.
+
+Whatever a method does, its strengths lie on the straight way from the face to that edit, and beyond (`Latent.towards`):
+factor 0 is the face, 1 the method's default.
+"""
+
+import json
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from benchmarks.targets import Pair
+from pipeline import Latent, StyleCLIP
+from pipeline.alignment import bridge_step
+from pipeline.baselines import RIVALS
+from pipeline.directions import Directions, StyleDirections
+from pipeline.estimate import GradientDirections
+from pipeline.losses import clip_features
+from pipeline.mapper import apply_mapper
+from pipeline.networks.mapper import mapper_from_state_dict
+from pipeline.registry import Defaults
+from pipeline.training.judges import Judges
+from pipeline.training.mapper import STRENGTH, Recipe, train
+from pipeline.training.pairs import Pairs
+
+PAPER = Defaults()
+
+
+class Method(ABC):
+    """An editing method at its default.
+
+    `title` is what tables call it; `shipped`, whether a model or a text is prepared before by files that come with the
+    family; `sources`, the files beside `pipeline`'s core that its edits depend on; `share`, the share of the faces that
+    it is given, since some are slow; `needs_pairs`, whether it learns from sampled faces.
+    """
+
+    title: str
+    shipped: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    share = 1.0
+    needs_pairs = False
+
+    def __init__(self, studio: StyleCLIP, shelf: Path, pairs: Pairs | None) -> None:
+        """What it costs once a model. `shelf` is a folder for what takes long to make."""
+        self.studio, self.shelf = studio, shelf
+
+    @classmethod
+    def offers(cls, pair: Pair) -> bool:
+        """Whether it can do this edit at all."""
+        return True
+
+    def prepare(self, pair: Pair) -> float:
+        """CPU seconds that it costs once a text."""
+        begin = time.process_time()
+        self.text(pair)
+        return time.process_time() - begin
+
+    def text(self, pair: Pair) -> None:  # noqa: B027 - most have nothing to do
+        """Get ready for a pair."""
+
+    @abstractmethod
+    def edit(self, latent: Latent, pair: Pair) -> Latent:
+        """The edit at the default."""
+
+
+class Optimization(Method):
+    """Latent optimization (section 4) at the family's defaults."""
+
+    title, share = "optimization", 0.03
+    sources = ("pipeline/optimization.py",)
+
+    def settings(self) -> Defaults:
+        return self.studio.family.defaults
+
+    def edit(self, latent: Latent, pair: Pair) -> Latent:
+        d = self.settings()
+        options = {"l2": d.l2, "identity": d.identity, "lr": d.lr, "space": d.space, "noise": d.noise}
+        *_, last = self.studio.optimize(latent, pair.prompt, d.steps, **options)
+        return last.latent
+
+
+class PaperOptimization(Optimization):
+    """As the paper has it: 300 steps in W+, λ_L2 0.008, λ_ID 0.005."""
+
+    title, share = "optimization (paper)", 0.02
+
+    def settings(self) -> Defaults:
+        return PAPER
+
+
+class Mapper(Method):
+    """The family's mappers (section 5); an edit without one is left out."""
+
+    title, shipped = "mapper", ("text",)
+    sources = ("pipeline/mapper.py", "checkpoints/demo/mappers/*")
+
+    @classmethod
+    def offers(cls, pair: Pair) -> bool:
+        return pair.mapper is not None
+
+    def edit(self, latent: Latent, pair: Pair) -> Latent:
+        family = self.studio.family
+        return apply_mapper(family.mapper(pair.mapper), family.generator, latent, family.defaults.mapper_strength)
+
+
+class PaperMapper(Method):
+    """Mappers trained here as the family's are, but with the paper's λ_CLIP of 1: four, since each takes a while."""
+
+    title = "mapper (paper's λ)"
+    sources = ("pipeline/mapper.py", "pipeline/networks/mapper.py", "pipeline/training/mapper.py")
+    PROMPTS = ("blonde_hair", "glasses", "smiling", "beard")
+
+    @classmethod
+    def offers(cls, pair: Pair) -> bool:
+        return pair.mapper in cls.PROMPTS
+
+    def prepare(self, pair: Pair) -> float:
+        """Its training's seconds, also when that was before."""
+        file = self.shelf / f"{pair.mapper}.safetensors"
+        note = file.with_suffix(".json")
+        if not note.exists():
+            begin, recipe = time.process_time(), Recipe(pair.prompt, clip=PAPER.mapper_clip)
+            *_, last = train(Judges.of(self.studio.family), self.studio.texts.embedding(recipe.prompt), recipe)
+            self.shelf.mkdir(parents=True, exist_ok=True)
+            save_file({name: value.contiguous() for name, value in last.mapper.state_dict().items()}, file)
+            note.write_text(json.dumps(time.process_time() - begin))
+        self.mapper = mapper_from_state_dict(load_file(file))
+        return json.loads(note.read_text())
+
+    def edit(self, latent: Latent, pair: Pair) -> Latent:
+        return apply_mapper(self.mapper, self.studio.family.generator, latent, STRENGTH)
+
+
+class Global(Method):
+    """Global directions (section 6) from the measured matrix."""
+
+    title, shipped = "global directions", ("model",)
+    sources = ("pipeline/directions.py", "checkpoints/demo/directions.safetensors")
+
+    def __init__(self, studio: StyleCLIP, shelf: Path, pairs: Pairs | None) -> None:
+        super().__init__(studio, shelf, pairs)
+        self.directions, self.steps = self.measured(), dict[Pair, list[Tensor]]()
+
+    def measured(self) -> StyleDirections:
+        return self.studio.family.directions
+
+    def settings(self) -> Defaults:
+        return self.studio.family.defaults
+
+    def text(self, pair: Pair) -> None:
+        direction = self.studio.texts.direction(pair.target, pair.neutral).cpu()
+        step, _ = self.directions.step(direction, self.directions.threshold(direction, self.settings().channels))
+        self.steps[pair] = [self.settings().strength * s for s in step]
+
+    def edit(self, latent: Latent, pair: Pair) -> Latent:
+        return latent.moved(self.steps[pair])
+
+
+class PaperGlobal(Global):
+    """As the paper has it: α 3, 20 channels, none of toRGB's."""
+
+    title = "global directions (paper)"
+
+    def measured(self) -> StyleDirections:
+        whole = self.studio.family.directions
+        outside = torch.cat([torch.full((layer.channels,), not layer.is_to_rgb) for layer in whole.layers])
+        relevance = whole.relevance[outside] if len(whole.relevance) == len(outside) else whole.relevance
+        return Directions(relevance, whole.style_std, whole.layers)
+
+    def settings(self) -> Defaults:
+        return PAPER
+
+
+class Estimate(Global):
+    """Global directions as long as no matrix was measured: relevance from gradients."""
+
+    title, shipped = "global directions, estimated", ()
+    sources = ("pipeline/directions.py", "pipeline/estimate.py")
+
+    def measured(self) -> StyleDirections:
+        family = self.studio.family
+        to_rgb = len(family.directions.relevance) == sum(layer.channels for layer in family.generator.style_layers)
+        return GradientDirections(
+            family.generator, lambda images: clip_features(family.clip, images, family.clip_normalize), to_rgb
+        )
+
+
+class Bridge(Method):
+    """CSLA: the step between what two texts are in the generator's terms."""
+
+    title, shipped = "CSLA", ("model",)
+    sources = ("pipeline/alignment.py", "pipeline/networks/alignment.py", "checkpoints/demo/alignment.safetensors")
+
+    def text(self, pair: Pair) -> None:
+        family, texts = self.studio.family, self.studio.texts
+        target, neutral = texts.averaged(pair.target), texts.averaged(pair.neutral)
+        step = bridge_step(family.alignment, family.generator, target, neutral)
+        self.step = [family.defaults.bridge_strength * s for s in step]
+
+    def edit(self, latent: Latent, pair: Pair) -> Latent:
+        return latent.moved(self.step)
+
+
+class Baseline(Method):
+    """One of `pipeline.baselines`."""
+
+    needs_pairs, kind = True, ""
+    sources = ("pipeline/baselines/*.py", "pipeline/training/pairs.py")
+
+    def __init__(self, studio: StyleCLIP, shelf: Path, pairs: Pairs) -> None:
+        super().__init__(studio, shelf, pairs)
+        self.rival = RIVALS[self.kind](studio.family, pairs, studio.texts)
+
+    def text(self, pair: Pair) -> None:
+        self.rival.prepare(pair.target, pair.neutral)
+
+    def edit(self, latent: Latent, pair: Pair) -> Latent:
+        return self.rival.edit(latent, pair.target, pair.neutral)
+
+
+OURS: dict[str, type[Method]] = {
+    "optimization": Optimization,
+    "optimization-paper": PaperOptimization,
+    "mapper": Mapper,
+    "mapper-paper": PaperMapper,
+    "directions": Global,
+    "directions-paper": PaperGlobal,
+    "estimate": Estimate,
+    "csla": Bridge,
+}
+METHODS = OURS | {
+    kind: type(c.__name__, (Baseline,), {"kind": kind, "title": c.__name__}) for kind, c in RIVALS.items()
+}
+PAPERS = {"optimization-paper": "optimization", "mapper-paper": "mapper", "directions-paper": "directions"}
+"""A paper's default -> ours."""
