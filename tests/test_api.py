@@ -26,6 +26,7 @@ import app
 from pipeline import Latent, StyleCLIP
 from tests.programs import as_file, posted, served, uploaded
 from webapp import addresses, api
+from webapp.api import values
 from webapp.page import LAUNCH, build
 from webapp.panels.photo import EXAMPLES
 
@@ -135,6 +136,21 @@ def test_a_program_and_the_library_get_the_same(program, demo, latent):
     assert edit["recipe"] == wanted.recipe and edit["channels"] == wanted.channels
 
 
+def test_what_only_some_latents_and_levels_can_do(program, demo, latent):
+    _, other, _ = program.predict(seed=5, api_name="/sample")
+    _, mixture, _ = program.predict(latent=latent, other=handle_file(other), share=0.25, api_name="/interpolate")
+    wanted = Latent.load(latent["path"]).towards(Latent.load(other), 0.25)
+    assert Latent.load(mixture).digest() == wanted.digest()
+    _, code, edit = program.predict(target="smiling face", latent=latent, levels=["fine"], api_name="/bridge")
+    wanted = demo.bridge(Latent.load(latent["path"]), "smiling face", "face", levels=["fine"])
+    assert Latent.load(code).digest() == wanted.latent.digest() and edit["recipe"] == wanted.recipe
+    for levels in ([], ["finest"], "fine", [["fine"]]):
+        with pytest.raises(AppError, match="level"):
+            program.predict(target="smiling face", latent=latent, levels=levels, api_name="/bridge")
+    with pytest.raises(AppError, match="encoder or clip"):
+        program.predict(photo=handle_file(EXAMPLES[0]), through="eyes", api_name="/invert")
+
+
 def test_programs_do_not_meet(url, program, latent):
     """Nothing is kept from one call to the next, whoever makes it."""
     first = program.predict(target="smiling face", latent=latent, api_name="/direct")
@@ -147,7 +163,7 @@ def test_programs_do_not_meet(url, program, latent):
 
 
 def test_a_run_streams_and_ends_with_the_result(program, latent, monkeypatch):
-    monkeypatch.setattr(api, "PREVIEW_EVERY", 0.0)
+    monkeypatch.setattr(values, "PREVIEW_EVERY", 0.0)
     job = program.submit(prompt="smiling face", latent=latent, steps=4, api_name="/optimize")
     *previews, (picture, code, last) = list(job)
     assert [state["step"] for _, _, state in previews] == [1, 2, 3]
@@ -157,7 +173,7 @@ def test_a_run_streams_and_ends_with_the_result(program, latent, monkeypatch):
 
 
 def test_a_run_that_takes_too_long_ends_with_what_it_has(program, latent, monkeypatch):
-    monkeypatch.setattr(api, "LONGEST_RUN", 0.0)
+    monkeypatch.setattr(values, "LONGEST_RUN", 0.0)
     picture, _, state = program.predict(prompt="smiling face", latent=latent, steps=50, api_name="/optimize")
     assert Path(picture).exists() and state["step"] < 50
     assert f"after step {state['step']} of 50" in state["notes"][-1]

@@ -14,6 +14,7 @@ from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from webapp import api, renewal
 from webapp.panels import (
+    alignment,
     directions,
     history,
     link,
@@ -140,6 +141,8 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
                         training_panel = training.layout(studio, training_minutes)
                     with gr.Tab("Global directions", id="directions"):
                         directions_panel = directions.layout(studio, known.pairs, session)
+                    with gr.Tab("Text to face", id="alignment"):
+                        alignment_panel = alignment.layout(studio, known.pairs, session)
                 with gr.Column(elem_id="result-card"):
                     with gr.Row(elem_id="result"):
                         pictures = result.slider(session)
@@ -159,6 +162,7 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
         result_panel.followers.append((partial(mix.drawn, studio), mix_panel.all))
         result_panel.followers.append((takehome.drawn, takehome_panel.all))
         result_panel.followers.append((partial(photo.drawn, photo.knows_people(studio)), photo_panel.follows))
+        result_panel.followers.append((alignment.drawn, alignment_panel.follows))
         result_panel.followers.append((optimization.drawn, [optimization_panel.film]))
         history.connect(history_panel, result_panel, studio, state, JOB)
         mix.connect(mix_panel, result_panel, studio, state, JOB)
@@ -168,7 +172,19 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
         mappers.connect(mappers_panel, result_panel, studio, state, JOB)
         training.connect(training_panel, mappers_panel, result_panel, studio, training_minutes, state)
         directions.connect(directions_panel, result_panel, studio, known.pairs, state, JOB)
-        link.connect(page, tabs, directions_panel, mappers_panel, optimization_panel, result_panel, studio, state, JOB)
+        alignment.connect(alignment_panel, result_panel, studio, known.pairs, state, JOB)
+        link.connect(
+            page,
+            tabs,
+            directions_panel,
+            mappers_panel,
+            optimization_panel,
+            alignment_panel,
+            result_panel,
+            studio,
+            state,
+            JOB,
+        )
         if switch:
             models.connect(models_panel, studio.family.row, switch, state, JOB)
             page.load(None, None, None, js=models.WATCH)

@@ -15,7 +15,9 @@ from pipeline.errors import UserError
 from webapp.gpu import CALLS, RUNS
 from webapp.turns import Run, Turns
 
-TOGETHER = frozenset({"direct", "map", "image"})  # short edits, whose pictures the studio draws as one batch
+TOGETHER = frozenset(
+    {"direct", "map", "bridge", "imagine", "image"}
+)  # short edits, whose pictures the studio draws as one batch
 
 
 CHANGED = "The model was changed meanwhile, so this face is no longer known; the page starts anew."

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 from tests.browser.test_page import SLOW, after, changes, open_tab
 
 SERIOUS = ("serious", "critical")
-TABS = ("Global directions", "Optimization", "Mappers")
+TABS = ("Global directions", "Optimization", "Mappers", "Text to face")
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_no_serious_fault(chromium, url, options):
     faults = []
     for tab in TABS:
         open_tab(page, tab)
-        for fold in page.locator(".tabitem:visible button.label-wrap:not(.open)").all():
+        for fold in page.locator(":is(.tabitem:visible, #mix) button.label-wrap:not(.open)").all():
             fold.click()
         found = Axe().run(page).response["violations"]
         faults += [f"{tab}: {v['id']} {v['nodes'][0]['html'][:200]}" for v in found if v["impact"] in SERIOUS]

@@ -129,7 +129,7 @@ def test_nothing_is_wider_than_a_phone(chromium, url):
     page.set_default_timeout(SLOW)
     page.goto(url, timeout=SLOW)
     expect(after(page)).to_be_visible(timeout=SLOW)
-    for name in ("Optimization", "Mappers", "Global directions"):
+    for name in ("Optimization", "Mappers", "Global directions", "Text to face"):
         open_tab(page, name)
         assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.close()

@@ -13,9 +13,10 @@ from pipeline import Edit, StyleCLIP
 from pipeline.directions import SUGGESTED_CHANNELS
 from pipeline.errors import UserError
 from webapp.guard import guard
-from webapp.panels import grid
+from webapp.panels import grid, pair
 from webapp.panels.grid import Grid, GridFields, problem
-from webapp.panels.result import SILENT, Result, keep, settle, shown
+from webapp.panels.pair import PairFields
+from webapp.panels.result import Result, keep, settle, shown
 from webapp.presets import Pair, Presets, presets
 from webapp.session import Session
 from webapp.words import unknown_note
@@ -27,9 +28,7 @@ FEWEST_CHOICE = 200  # channels that the slider reaches at least: large shapes w
 class Directions:
     """The panel's components."""
 
-    neutral: gr.Textbox
-    target: gr.Textbox
-    pairs: gr.Dataset
+    texts: PairFields
     strength: gr.Slider
     channels: gr.Slider
     threshold: gr.Number
@@ -65,19 +64,7 @@ def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Dire
     gr.HTML(f'<p class="note">{html.escape(note or "")}</p>', visible=bool(note), elem_id="directions-note")
     with gr.Row(elem_classes="two"):
         with gr.Column():
-            with gr.Row(elem_classes="from-to"):
-                neutral = gr.Textbox(pairs[0].neutral, label="From (neutral)", min_width=120, elem_id="neutral")
-                target = gr.Textbox(pairs[0].target, label="To (target)", min_width=120, elem_id="target")
-            chips = gr.Dataset(
-                components=["textbox"],
-                samples=[[pair.target] for pair in pairs],
-                type="index",
-                label="Good pairs",
-                show_label=False,
-                layout="gallery",
-                elem_id="pairs",
-                elem_classes="chips",
-            )
+            texts = pair.layout(pairs)
         with gr.Column():
             strength = gr.Slider(
                 -grid.STRONGEST,
@@ -108,7 +95,7 @@ def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Dire
                 run = gr.Button("Apply", variant="primary", elem_id="apply-direction")
                 show = gr.Button(grid.SHOW, elem_id="show-grid")
                 offer = gr.Button(visible=False, elem_id="helpful-beta")
-    return Directions(neutral, target, chips, strength, channels, threshold, kept, offer, run, show, grid.layout())
+    return Directions(texts, strength, channels, threshold, kept, offer, run, show, grid.layout())
 
 
 def connect(
@@ -187,9 +174,6 @@ def connect(
         *outputs, threshold = keep_channels(target, neutral, strength, SUGGESTED_CHANNELS, session)
         return *outputs, SUGGESTED_CHANNELS, threshold
 
-    def suggest(index: int) -> tuple[str, str]:
-        return pairs[index].target, pairs[index].neutral
-
     @guard
     def choose(event: gr.SelectData, now: Grid | None, session: Session) -> tuple[Any, ...]:
         """A picture of the grid was chosen: its words and numbers go into the fields, and the edit is made."""
@@ -201,7 +185,7 @@ def connect(
         return *outputs, channels, threshold, now.target, now.neutral, strength, hint
 
     edited = [*result.picture, panel.kept, panel.offer]
-    texts = [panel.target, panel.neutral, panel.strength]
+    texts = [panel.texts.target, panel.texts.neutral, panel.strength]
     numbers = [panel.channels, panel.threshold]
     chosen_outputs = [*edited, *numbers, *texts, panel.grid.note]
     private: dict[str, Any] = {"api_visibility": "private"} | job
@@ -210,10 +194,10 @@ def connect(
         [panel.strength.input, panel.threshold.input], move, [*texts, *numbers, state], [*edited, *numbers], **newest
     )
     counted = panel.channels.input(keep_channels, [*texts, panel.channels, state], [*edited, panel.threshold], **newest)
-    clicked = panel.pairs.click(suggest, panel.pairs, [panel.target, panel.neutral], **SILENT)
+    suggested = pair.connect(panel.texts, pairs)
     asked = [
         event(apply, [*texts, *numbers, state], [*edited, *numbers], **private)
-        for event in (clicked.then, panel.target.submit, panel.neutral.submit, panel.run.click)
+        for event in (suggested.then, panel.texts.target.submit, panel.texts.neutral.submit, panel.run.click)
     ]
     helped = panel.offer.click(use_helpful, [*texts, state], [*edited, *numbers], **private)
     chosen = panel.grid.gallery.select(choose, [panel.grid.state, state], chosen_outputs, **newest)

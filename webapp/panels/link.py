@@ -12,15 +12,27 @@ from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from webapp import limits
 from webapp.guard import guard
+from webapp.panels.alignment import Alignment
 from webapp.panels.directions import Directions, kept_note, most_channels
 from webapp.panels.mappers import Mappers
 from webapp.panels.optimization import Optimization
 from webapp.panels.result import Result, keep, settle, shown
 from webapp.session import Session
 
-WORDS = {"direct": ("target", "neutral"), "map": ("mapper",), "optimize": ("prompt",)}
-NUMBERS = {"direct": ("strength", "threshold"), "map": ("strength",), "optimize": ("steps", "l2", "identity")}
-TABS = {"direct": "directions", "map": "mappers", "optimize": "optimization"}
+WORDS = {
+    "direct": ("target", "neutral"),
+    "map": ("mapper",),
+    "optimize": ("prompt",),
+    "bridge": ("target", "neutral"),
+}
+NUMBERS = {
+    "direct": ("strength", "threshold"),
+    "map": ("strength",),
+    "optimize": ("steps", "l2", "identity"),
+    "bridge": ("strength",),
+}
+LISTS = {"bridge": ("levels",)}  # of words, which commas part
+TABS = {"direct": "directions", "map": "mappers", "optimize": "optimization", "bridge": "alignment"}
 
 
 def query_of(session: Session) -> str:
@@ -30,7 +42,9 @@ def query_of(session: Session) -> str:
     if method not in WORDS or "file" in parameters:
         return ""
     names = (*WORDS[method], *NUMBERS[method])
-    return urlencode({"method": method} | {name: parameters[name] for name in names if name in parameters})
+    values = {name: parameters[name] for name in names if name in parameters}
+    values |= {name: ",".join(parameters[name]) for name in LISTS.get(method, ())}
+    return urlencode({"method": method} | values, safe=",")
 
 
 def edit_of(query: Mapping[str, str]) -> tuple[str, dict[str, Any]] | None:
@@ -42,7 +56,8 @@ def edit_of(query: Mapping[str, str]) -> tuple[str, dict[str, Any]] | None:
     if method is None:
         return None
     try:
-        words = {name: query[name] for name in WORDS[method]}
+        words: dict[str, Any] = {name: query[name] for name in WORDS[method]}
+        words |= {name: query[name].split(",") for name in LISTS.get(method, ()) if name in query}
         numbers = {name: float(query[name]) for name in NUMBERS[method] if name in query}
     except (KeyError, ValueError):
         raise UserError("This link is not whole, so the page starts with its example.") from None
@@ -56,6 +71,7 @@ def connect(
     directions: Directions,
     mappers: Mappers,
     optimization: Optimization,
+    alignment: Alignment,
     result: Result,
     studio: StyleCLIP,
     state: gr.State,
@@ -64,8 +80,8 @@ def connect(
     """Fill in the fields that the page's address names, and do the edit, where it takes one pass."""
     fields = {
         "direct": {
-            "target": directions.target,
-            "neutral": directions.neutral,
+            "target": directions.texts.target,
+            "neutral": directions.texts.neutral,
             "strength": directions.strength,
             "threshold": directions.threshold,
         },
@@ -75,6 +91,12 @@ def connect(
             "steps": optimization.steps,
             "l2": optimization.l2,
             "identity": optimization.identity,
+        },
+        "bridge": {
+            "target": alignment.texts.target,
+            "neutral": alignment.texts.neutral,
+            "strength": alignment.strength,
+            "levels": alignment.levels,
         },
     }
     named = [field for values in fields.values() for field in values.values()]
@@ -95,6 +117,8 @@ def connect(
             }
         elif method == "map":
             edit = studio.map(origin.latent, **values)
+        elif method == "bridge":
+            edit = studio.bridge(origin.latent, **values)
         if edit is not None:
             session.go(origin)
             keep(session, origin.latent, edit)

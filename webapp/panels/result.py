@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from pipeline import Edit, Latent
+from pipeline.alignment import LEVELS
 from webapp.session import Session
 
 SILENT: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
@@ -67,6 +68,11 @@ def describe(recipe: dict[str, Any], channels: int | None = None) -> tuple[str, 
             return p["mapper"].replace("_", " "), f"Mapper, strength {p['strength']:.3g}"
         case "optimize":
             return p["prompt"], f"{recipe['taken']} steps, λ L2 {p['l2']:g}, λ ID {p['identity']:g}"
+        case "bridge":
+            parts = "" if len(p["levels"]) == len(LEVELS) else f", {' and '.join(p['levels'])} only"
+            return p["target"], f"Text to face from “{p['neutral']}”, strength {p['strength']:.3g}{parts}"
+        case "imagine":
+            return p["prompt"], f"From the words alone, in one pass, strength {p['strength']:.3g}"
         case _:
             return p["prompt"], f"From the words alone, {recipe['taken']} steps"
 

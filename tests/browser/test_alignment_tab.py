@@ -1,0 +1,106 @@
+"""The tab Text to face: an edit that follows its slider and layers, a face from words, and what CLIP sees."""
+
+import re
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import expect
+
+from tests.browser.test_history import taken_home, words
+from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
+from webapp.page import LAUNCH, build
+from webapp.panels.photo import EXAMPLES
+
+
+def open_it(page):
+    changes(page, lambda: page.locator("#examples button").nth(3).click())
+    open_tab(page, "Text to face")
+
+
+def note(page):
+    return page.locator("#bridge-note")
+
+
+def drawn(page, folder):
+    with Image.open(taken_home(page, "PNG", folder)) as picture:
+        return np.asarray(picture.convert("RGB"), int)
+
+
+def test_an_edit_follows_its_slider_and_layers(visit, tmp_path, shown_studio):  # noqa: F811
+    open_it(visit)
+    source = shown_studio.invert(shown_studio.align(EXAMPLES[3])[0])
+    changes(visit, lambda: visit.locator("#bridge-pairs button").nth(1).click())
+    expect(visit.locator("#bridge-target textarea")).to_have_value("face with blonde hair")
+    expect(words(visit)).to_have_value(re.compile("^face with blonde hair\nText to face from “face”"))
+    expect(visit.locator("#strip button")).to_have_count(2)
+    whole = drawn(visit, tmp_path)
+
+    # Without a level another picture; with no strength, the source. All of it is one picture of the strip.
+    changes(visit, lambda: visit.get_by_label("Medium").uncheck())
+    expect(words(visit)).to_have_value(re.compile("coarse and fine only$"))
+    assert np.abs(drawn(visit, tmp_path) - whole).max() > 20
+    changes(visit, lambda: visit.locator("#bridge input[type=number]").fill("0"))
+    assert np.abs(drawn(visit, tmp_path) - np.asarray(shown_studio.image(source), int)).max() <= 1
+    expect(visit.locator("#strip button")).to_have_count(2)
+
+    # The link brings words, strength and levels back, and the other methods build on it.
+    changes(visit, lambda: visit.locator("#bridge input[type=number]").fill("0.4"))
+    press(visit, "Copy link")
+    link = re.compile(r"method=bridge&target=face\+with\+blonde\+hair&neutral=face&strength=0.4&levels=coarse,fine$")
+    expect(visit).to_have_url(link)
+    visit.goto(visit.url, timeout=SLOW)
+    expect(words(visit)).to_have_value(re.compile("strength 0.4, coarse and fine only$"), timeout=SLOW)
+    expect(visit.get_by_label("Medium")).not_to_be_checked()
+    expect(visit.locator("#bridge input[type=number]")).to_have_value("0.4")
+    open_tab(visit, "Global directions")
+    changes(visit, lambda: visit.locator("#pairs button").nth(3).click())
+    expect(visit.locator("#strip button")).to_have_count(4)
+
+
+def test_a_face_from_words_and_what_clip_sees(visit):  # noqa: F811
+    open_it(visit)
+    changes(visit, lambda: press(visit, "As CLIP sees it"))
+    expect(words(visit)).to_have_value(re.compile("^As CLIP sees it"))
+    expect(visit.locator("#compare input")).to_have_value(re.compile("The photo"))
+    visit.locator("#bridge-target textarea").fill("an old woman with grey hair")
+    changes(visit, lambda: press(visit, "A face from these words"))
+    expect(words(visit)).to_have_value(re.compile("^an old woman with grey hair\nFrom the words alone, in one pass"))
+    expect(visit.locator("#seen")).to_be_hidden()  # it came from no photo
+    expect(visit.locator("#strip button")).to_have_count(3)
+
+
+def test_what_is_wrong_is_said_beside_the_buttons(visit):  # noqa: F811
+    open_it(visit)
+    shown = after(visit).get_attribute("src")
+    target = visit.locator("#bridge-target textarea")
+    for text, button, said in (
+        (" ", "Apply", "a few words"),
+        ("face", "Apply", "are the same"),
+        ("", "A face from these words", "describe"),
+    ):
+        target.fill(text)
+        press(visit, button)
+        expect(note(visit)).to_contain_text(said, timeout=SLOW)
+    target.fill("old face")
+    for level in ("Coarse", "Medium", "Fine"):
+        visit.get_by_label(level).uncheck()
+    expect(note(visit)).to_contain_text("at least one", timeout=SLOW)
+    visit.get_by_label("Fine").check()
+    expect(words(visit)).to_have_value(re.compile("^old face\n.*fine only$"), timeout=SLOW)
+    assert after(visit).get_attribute("src") != shown
+    target.fill("face like a zeppelin")
+    changes(visit, lambda: press(visit, "Apply"))
+    expect(note(visit)).to_contain_text("never taught “zeppelin”")
+    expect(visit.locator(".toast-body")).to_have_count(0)
+
+
+def test_a_model_without_alignment_says_how_to_get_one(chromium, studio):
+    page = build(studio, training_minutes=0).queue()
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    guest = chromium.new_page()
+    guest.goto(url, timeout=SLOW)
+    open_tab(guest, "Text to face")
+    expect(guest.locator("#no-alignment code")).to_have_text("python -m pipeline.training.alignment --model seeded")
+    expect(guest.locator("#apply-bridge")).to_be_hidden()
+    guest.close()
+    page.close(verbose=False)

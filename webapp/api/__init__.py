@@ -1,0 +1,66 @@
+"""The studio for programs: endpoints that keep nothing of their caller, over HTTP and as MCP tools; see docs/api.md.
+
+Files come as uploads and go as downloads. Gradio does not look at what a caller sends in place of a number, a text or
+a file: whatever JSON can say arrives here, so everything is checked before it is used.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+from gradio.context import Context
+
+from webapp import addresses
+from webapp.api.edits import Edits
+from webapp.api.faces import Faces
+from webapp.api.values import Fields, Picture, Result
+from webapp.guard import guard
+from webapp.stage import Lent
+
+
+class Programs(Faces, Edits):
+    """The endpoints of one studio."""
+
+
+# What each endpoint answers, as programs read it.
+ANSWERS: dict[str, Any] = {
+    "align": Picture,
+    "invert": Result,
+    "refine": Result,
+    "sample": Result,
+    "optimize": Result,
+    "generate": Result,
+    "map": Result,
+    "direct": Result,
+    "bridge": Result,
+    "imagine": Result,
+    "interpolate": Result,
+    "paste": Picture,
+    "mappers": Fields,
+}
+
+
+def connect(studio: Lent, job: dict[str, Any]) -> None:
+    """Add the endpoints to the page being built. `job` holds the queue settings of everything that computes."""
+    queue = {name: value for name, value in job.items() if name in ("concurrency_limit", "concurrency_id")}
+    programs = Programs(studio)
+    addresses.bound()
+    Context.root_block.validate_inputs = _complete
+    for name, answer in ANSWERS.items():
+        gr.api(_endpoint(getattr(programs, name), answer), api_name=name, **queue)
+
+
+def _complete(event: Any, inputs: list[Any]) -> None:
+    """In the place of Gradio's own check, which writes what was sent into the log."""
+    if len(inputs) < len(event.inputs):
+        raise gr.Error(f"This takes {len(event.inputs)} values, of which {len(inputs)} came.", print_exception=False)
+
+
+def _endpoint(method: Callable[..., Any], answer: Any) -> Callable[..., Any]:
+    """Guarded, and with the type of one answer where Gradio looks for it: what is streamed are answers too."""
+    endpoint = guard(method)
+    endpoint.__signature__ = inspect.signature(method, eval_str=True).replace(return_annotation=answer)
+    return endpoint

@@ -1,0 +1,161 @@
+"""The endpoints that change a face, or draw one from words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import gradio as gr
+
+from pipeline.downloads import fetch
+from pipeline.errors import UserError
+from webapp.api.values import PREVIEW, Endpoints, Fields, Result, finished, number, streamed, whole, words
+from webapp.limits import MOST_STEPS
+
+
+class Edits(Endpoints):
+    """Their docstrings and type hints are what programs and MCP clients read of them."""
+
+    def optimize(
+        self,
+        prompt: str,
+        photo: gr.FileData = None,
+        latent: gr.FileData = None,
+        steps: int | None = None,
+        l2: float | None = None,
+        identity: float | None = None,
+        lr: float | None = None,
+        space: Literal["w", "w+", "s"] | None = None,
+        noise: float | None = None,
+    ) -> Iterator[Result]:
+        """Change a face until it fits the words (latent optimization). Streams previews (JPEG) with step and losses;
+        the last answer is the picture (PNG), the latent (safetensors), and the recipe.
+
+        Args:
+            prompt: What the picture should show, for example "a person with purple hair".
+            photo: A photo of the face; or give a latent.
+            latent: The latent to start from; or give a photo.
+            steps: How many, 1 to 500; the model's default if left out.
+            l2: λ L2, how strongly the face stays where it is, 0 to 1; the model's default if left out.
+            identity: λ ID, how strongly it stays the same person, 0 to 1; the model's default if left out.
+            lr: The learning rate, 0 to 1; the model's default if left out.
+            space: In which space the latent moves; the model's default if left out.
+            noise: How far around the latent the words are asked for, in deviations of W, 0 to 3.
+        """
+        if space not in (None, "w", "w+", "s"):
+            raise UserError("`space` is w, w+ or s.")
+        run = self.studio.optimize(
+            self._source(photo, latent),
+            words("prompt", prompt),
+            whole("steps", steps, 1, MOST_STEPS),
+            number("l2", l2, 0, 1),
+            number("identity", identity, 0, 1),
+            number("lr", lr, 0, 1),
+            space,
+            number("noise", noise, 0, 3),
+            PREVIEW,
+        )
+        yield from streamed(run)
+
+    def generate(self, prompt: str, steps: int | None = None, lr: float | None = None) -> Iterator[Result]:
+        """Draw a face from the words alone, beginning with the average face. Streams as optimize does.
+
+        Args:
+            prompt: What the picture should show.
+            steps: How many, 1 to 500; the model's default if left out.
+            lr: The learning rate, 0 to 1; the model's default if left out.
+        """
+        steps, lr = whole("steps", steps, 1, MOST_STEPS), number("lr", lr, 0, 1)
+        yield from streamed(self.studio.generate(words("prompt", prompt), steps, lr, PREVIEW))
+
+    def map(
+        self, mapper: str, photo: gr.FileData = None, latent: gr.FileData = None, strength: float | None = None
+    ) -> Result:
+        """Apply an edit that was learned beforehand (latent mapper). Gives the picture (PNG), the latent
+        (safetensors), and the recipe.
+
+        Args:
+            mapper: A name from mappers.
+            photo: A photo of the face; or give a latent.
+            latent: The latent to edit; or give a photo.
+            strength: How strongly, -10 to 10, 0.1 as it was trained by the paper; the model's default if left out.
+        """
+        known = self.studio.family.row.mappers
+        if not isinstance(mapper, str) or mapper not in known:
+            raise UserError("There is no mapper of this name; /mappers lists those of this model.")
+        strength = number("strength", strength, -10, 10)
+        source = self._source(photo, latent)
+        fetch(known[mapper][1])  # before the turn to compute, which others wait for
+        return finished(self.studio.map(source, mapper, strength))
+
+    def bridge(
+        self,
+        target: str,
+        neutral: str | None = None,
+        photo: gr.FileData = None,
+        latent: gr.FileData = None,
+        strength: float | None = None,
+        levels: list[Literal["coarse", "medium", "fine"]] | None = None,
+    ) -> Result:
+        """Move a face by what lies between two texts, in one pass (latent alignment). Gives the picture (PNG), the
+        latent (safetensors), and the recipe.
+
+        Args:
+            target: What the face should be, for example "face with blonde hair".
+            neutral: What it is, for example "face"; the model's default if left out.
+            photo: A photo of the face; or give a latent.
+            latent: The latent to edit; or give a photo.
+            strength: How far, -20 to 20; the model's default if left out.
+            levels: What may change: coarse for the shape, medium for features, fine for lines and colours; all if left
+                out.
+        """
+        neutral = self.studio.family.defaults.neutral if neutral is None else words("neutral", neutral)
+        target, strength = words("target", target), number("strength", strength, -20, 20)
+        if levels is not None and not (isinstance(levels, list) and all(isinstance(level, str) for level in levels)):
+            raise UserError("`levels` is a list of coarse, medium, fine.")
+        return finished(self.studio.bridge(self._source(photo, latent), target, neutral, strength, levels))
+
+    def imagine(self, prompt: str, strength: float | None = None) -> Result:
+        """Draw a face from the words alone, in one pass (latent alignment). Gives the picture (PNG), the latent
+        (safetensors), and the recipe.
+
+        Args:
+            prompt: What the picture should show.
+            strength: How strongly, -20 to 20; the model's default if left out.
+        """
+        strength = number("strength", strength, -20, 20)
+        return finished(self.studio.imagine(words("prompt", prompt), strength))
+
+    def mappers(self) -> Fields:
+        """The edits that map can apply to this model: name and title of each."""
+        return self.studio.mappers()
+
+    def direct(
+        self,
+        target: str,
+        neutral: str | None = None,
+        photo: gr.FileData = None,
+        latent: gr.FileData = None,
+        strength: float | None = None,
+        threshold: float | None = None,
+        channels: int | None = None,
+    ) -> Result:
+        """Move a face from a neutral to a target text (global direction). Gives the picture (PNG), the latent
+        (safetensors), the recipe, and `channels`, how many were kept.
+
+        Args:
+            target: What the face should be, for example "face with blonde hair".
+            neutral: What it is, for example "face"; the model's default if left out.
+            photo: A photo of the face; or give a latent.
+            latent: The latent to edit; or give a photo.
+            strength: α, how far, -20 to 20; the model's default if left out.
+            threshold: β, how relevant a channel must be to move, 0 to 1; or give channels.
+            channels: How many channels move, 1 to 10000; the model's default if left out, or give threshold.
+        """
+        if threshold is not None and channels is not None:
+            raise UserError("Please give either the threshold β or the number of channels, not both.")
+        neutral = self.studio.family.defaults.neutral if neutral is None else words("neutral", neutral)
+        target, strength = words("target", target), number("strength", strength, -20, 20)
+        threshold, channels = number("threshold", threshold, 0, 1), whole("channels", channels, 1, 10_000)
+        source = self._source(photo, latent)
+        return finished(self.studio.direct(source, target, neutral, strength, threshold, channels))

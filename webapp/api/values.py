@@ -1,0 +1,169 @@
+"""What comes from programs and goes to them: checked values and uploads; pictures, latents, and runs step by step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder, is_in_or_equal
+from PIL import Image
+
+from pipeline import Edit, Face, Latent
+from pipeline.edits import Step
+from pipeline.errors import UserError
+from pipeline.faces import open_photo
+from webapp.brought import read_latent
+from webapp.files import new_file
+from webapp.limits import LONGEST_RUN
+from webapp.panels.photo import MAX_BYTES
+from webapp.stage import Lent
+from webapp.turns import Run
+
+PREVIEW, PREVIEW_EVERY = 256, 0.5  # pixels, and seconds from one to the next
+
+AS_FILE = {"_type": "gradio.FileData"}  # how a caller says that something is a file
+
+Fields = dict[str, Any]
+"""What is no file, as JSON."""
+Picture = tuple[gr.FileData, Fields]
+Result = tuple[gr.FileData, gr.FileData, Fields]
+
+
+class Endpoints:
+    """What endpoints of one studio share."""
+
+    def __init__(self, studio: Lent) -> None:
+        self.studio = studio
+
+    def _face(self, photo: Any, which: Any, aligned: Any) -> tuple[Face | Image.Image, int]:
+        """The face that is meant, and how many there are."""
+        path = uploaded(photo)
+        if flag("aligned", aligned):
+            return open_photo(path), 1
+        faces = self.studio.align(path)
+        return chosen(faces, which), len(faces)
+
+    def _source(self, photo: Any, latent: Any) -> Latent:
+        """The latent to edit: the one given, or that of the largest face in the photo given."""
+        if (photo is None) == (latent is None):
+            raise UserError("Please give either a photo or a latent file, not both.")
+        if photo is None:
+            return read_latent(uploaded(latent), self.studio.family.generator)
+        return self.studio.invert(self.studio.align(uploaded(photo))[0])
+
+    def _drawn(self, latent: Latent, fields: Fields) -> Result:
+        return png(self.studio.image(latent)), safetensors(latent), fields
+
+
+# What comes in
+
+
+def uploaded(file: Any) -> Path:
+    """The path of an upload. Gradio has refused other paths of the server where a caller says that it is a file; here
+    those are refused that came without saying so."""
+    path = file.get("path") if isinstance(file, dict) and file.get("meta") == AS_FILE else None
+    if not isinstance(path, str):
+        raise UserError("Please send a file; with gradio_client, as handle_file(path).")
+    path = Path(path.replace("\0", ""))
+    if not is_in_or_equal(path, get_upload_folder()) or not path.is_file():
+        raise UserError("This file is not on the server, or no longer; please send it again.")
+    if path.stat().st_size > MAX_BYTES:
+        raise UserError(f"This file is too large; please send one of at most {MAX_BYTES // 2**20} MB.")
+    return path
+
+
+def chosen(faces: list[Face], which: Any) -> Face:
+    return faces[whole("which", which, 0, len(faces) - 1, needed=True)]
+
+
+def flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise UserError(f"`{name}` is true or false.")
+    return value
+
+
+def words(name: str, text: Any) -> str:
+    """A text, as far as it can be written down: half of a surrogate pair can't."""
+    if not isinstance(text, str):
+        raise UserError(f"`{name}` is a text.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"`{name}` holds half of a character; please write it anew.") from None
+    return text
+
+
+def number(name: str, value: Any, low: float, high: float, needed: bool = False) -> float | None:
+    """A number in its range; None, for the model's default, stays None unless a number is needed."""
+    if value is None and not needed:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise UserError(f"`{name}` is a number from {low:,g} to {high:,g}.")
+    return float(value)
+
+
+def whole(name: str, value: Any, low: int, high: int, needed: bool = False) -> int | None:
+    if value is None and not needed:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high or value != int(value):
+        raise UserError(f"`{name}` is a whole number from {low} to {high}.")
+    return int(value)
+
+
+# What goes out
+
+
+def streamed(run: Run) -> Iterator[Result]:
+    """The place in line, then the steps of a run, the last one as its result; when its time is over, what it has."""
+    with closing(run):
+        for place in run.places():
+            yield None, None, {"waiting": place}
+        began = shown = time.monotonic()
+        for step in run:
+            now = time.monotonic()
+            if now - began > LONGEST_RUN:
+                break
+            if step.index < step.total and now - shown > PREVIEW_EVERY:
+                shown = now
+                yield _preview(step.image), None, _progress(step)
+    note = f"The time of {LONGEST_RUN / 60:g} minutes was over after step {step.index} of {step.total}."
+    notes = [] if step.index == step.total else [note]
+    picture, latent, fields = finished(step.edit)
+    yield picture, latent, _progress(step) | fields | {"notes": fields["notes"] + notes}
+
+
+def _progress(step: Step) -> Fields:
+    return {"step": step.index, "steps": step.total, "losses": step.losses}
+
+
+def finished(edit: Edit) -> Result:
+    fields = {"recipe": edit.recipe, "notes": list(edit.notes)}
+    if edit.channels is not None:
+        fields["channels"] = edit.channels
+    return png(edit.image), safetensors(edit.latent), fields
+
+
+def png(image: Image.Image) -> gr.FileData:
+    path = new_file("picture.png")
+    image.save(path, compress_level=1)
+    return _file(path, "image/png")
+
+
+def _preview(image: Image.Image) -> gr.FileData:
+    path = new_file("preview.jpg")
+    image.save(path, quality=90)
+    return _file(path, "image/jpeg")
+
+
+def safetensors(latent: Latent) -> gr.FileData:
+    path = new_file("latent.safetensors")
+    latent.save(path)
+    return _file(path, "application/octet-stream")
+
+
+def _file(path: Path, mime_type: str) -> gr.FileData:
+    return gr.FileData(path=str(path), orig_name=path.name, mime_type=mime_type)

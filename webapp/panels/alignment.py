@@ -1,0 +1,142 @@
+"""Latent alignment (CSLA): texts and faces bridged in one pass, for any words and with nothing measured beforehand."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from pipeline import StyleCLIP
+from pipeline.alignment import LEVELS
+from pipeline.errors import UserError
+from webapp.guard import guard
+from webapp.panels import pair
+from webapp.panels.grid import problem
+from webapp.panels.pair import PairFields
+from webapp.panels.photo import thing
+from webapp.panels.result import Result, describe, keep, settle, shown
+from webapp.presets import Pair, presets
+from webapp.session import Session
+from webapp.words import unknown_note
+
+SEEN = "As CLIP sees it"
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The panel's components."""
+
+    texts: PairFields
+    strength: gr.Slider
+    levels: gr.CheckboxGroup
+    note: gr.HTML
+    run: gr.Button
+    imagine: gr.Button
+    seen: gr.Button
+
+    @property
+    def follows(self) -> list[gr.components.Component]:
+        """What follows every edit; `drawn` makes the values."""
+        return [self.seen]
+
+
+def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Alignment:
+    """Draw the panel; the first of `pairs` stands in its fields. A model without alignment gets a sentence instead."""
+    able, usual = studio.family.alignment is not None, studio.family.defaults.bridge_strength
+    name, most = html.escape(studio.family.name), round(3 * usual, 1)
+    if not able:
+        gr.HTML(
+            '<p class="note">This model has no alignment of texts and pictures yet; '
+            f"<code>python -m pipeline.training.alignment --model {name}</code> makes it, without data.</p>",
+            elem_id="no-alignment",
+        )
+    with gr.Row(visible=able, elem_classes="two"):
+        with gr.Column():
+            texts = pair.layout(pairs, "bridge-")
+        with gr.Column():
+            strength = gr.Slider(
+                -most, most, usual, step=0.01, label=f"Strength ({usual:g} is usual)", buttons=[], elem_id="bridge"
+            )
+            levels = gr.CheckboxGroup(
+                [(level.capitalize(), level) for level in LEVELS],
+                value=list(LEVELS),
+                label="What may change",
+                info="Coarse: the shape. Medium: features. Fine: lines and colours.",
+                elem_id="levels",
+            )
+    with gr.Row(visible=able, elem_classes="actions"):
+        run = gr.Button("Apply", variant="primary", elem_id="apply-bridge")
+        imagine = gr.Button(f"A {thing(studio)} from these words", elem_id="imagine")
+        seen = gr.Button(SEEN, visible=session.here.origin.found is not None, elem_id="seen")
+        note = gr.HTML(label="notes", elem_id="bridge-note")
+    return Alignment(texts, strength, levels, note, run, imagine, seen)
+
+
+def drawn(session: Session) -> tuple[Any, ...]:
+    """The values of `Alignment.follows`: CLIP sees photos."""
+    return (gr.update(visible=session.here.origin.found is not None),)
+
+
+def connect(
+    panel: Alignment, result: Result, studio: StyleCLIP, pairs: tuple[Pair, ...], state: gr.State, job: dict[str, Any]
+) -> None:
+    """Say what the panel's fields do. `job` holds the queue settings of everything that computes.
+
+    What a visitor can mend is said beside the sliders, since one message for every slider position would pile up.
+    """
+    known = presets(studio.family.name, studio.family.defaults)
+    unchanged = [gr.skip()] * len(result.picture)
+
+    def noted(*sentences: str) -> str:
+        said = " ".join(html.escape(sentence) for sentence in sentences if sentence)
+        return f'<p class="note" role="status">{said}</p>'
+
+    @guard
+    def apply(target: str, neutral: str, strength: float, levels: list[str], session: Session) -> tuple[Any, ...]:
+        source = session.base("bridge", target=target, neutral=neutral)
+        try:
+            edit = studio.bridge(source, target, neutral, strength, levels)
+        except UserError as error:
+            return *unchanged, problem(str(error))
+        keep(session, source, edit)
+        return *shown(session), noted(*edit.notes, unknown_note(known, f"{target} {neutral}"))
+
+    @guard
+    def imagine(target: str, session: Session) -> tuple[Any, ...]:
+        """A face from the words alone, to begin with."""
+        try:
+            edit = studio.imagine(target)
+        except UserError as error:
+            return *unchanged, problem(str(error))
+        session.add(edit.latent, edit.image, *describe(edit.recipe))
+        return *shown(session), noted(*edit.notes, unknown_note(known, target))
+
+    @guard
+    def see(session: Session) -> tuple[Any, ...]:
+        """What CLIP understood of the photo, to begin with."""
+        origin = session.here.origin
+        if origin.found is None:
+            raise UserError("This picture came from no photo that CLIP could look at.")
+        latent = studio.invert(origin.found.face(), through="clip")
+        session.add(latent, studio.image(latent), SEEN, "What CLIP understood of the photo", origin.found)
+        session.compared = origin
+        return *shown(session), noted("")
+
+    outputs = [*result.picture, panel.note]
+    texts = [panel.texts.target, panel.texts.neutral]
+    fields = [*texts, panel.strength, panel.levels, state]
+    private: dict[str, Any] = {"api_visibility": "private"} | job
+    moved = gr.on(
+        [panel.strength.input, panel.levels.input], apply, fields, outputs, trigger_mode="always_last", **private
+    )
+    suggested = pair.connect(panel.texts, pairs)
+    asked = [
+        event(apply, fields, outputs, **private)
+        for event in (suggested.then, *(text.submit for text in texts), panel.run.click)
+    ]
+    imagined = panel.imagine.click(imagine, [panel.texts.target, state], outputs, **private)
+    looked = panel.seen.click(see, state, outputs, **private)
+    for event in (moved, *asked, imagined, looked):
+        settle(result, event, state)

@@ -1,0 +1,46 @@
+"""Two texts, what is there and what should be, with suggestions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from webapp.panels.result import SILENT
+from webapp.presets import Pair
+
+
+@dataclass(frozen=True)
+class PairFields:
+    """The two fields and the suggestions."""
+
+    neutral: gr.Textbox
+    target: gr.Textbox
+    suggestions: gr.Dataset
+
+
+def layout(pairs: tuple[Pair, ...], prefix: str = "") -> PairFields:
+    """Draw the fields, in which the first of `pairs` stands; `prefix` begins their ids."""
+    with gr.Row(elem_classes="from-to"):
+        neutral = gr.Textbox(pairs[0].neutral, label="From (neutral)", min_width=120, elem_id=f"{prefix}neutral")
+        target = gr.Textbox(pairs[0].target, label="To (target)", min_width=120, elem_id=f"{prefix}target")
+    suggestions = gr.Dataset(
+        components=["textbox"],
+        samples=[[pair.target] for pair in pairs],
+        type="index",
+        label="Good pairs",
+        show_label=False,
+        layout="gallery",
+        elem_id=f"{prefix}pairs",
+        elem_classes="chips",
+    )
+    return PairFields(neutral, target, suggestions)
+
+
+def connect(fields: PairFields, pairs: tuple[Pair, ...]) -> gr.events.Dependency:
+    """Let a suggestion go into the fields; the event after which they are filled."""
+
+    def suggest(index: int) -> tuple[str, str]:
+        return pairs[index].target, pairs[index].neutral
+
+    return fields.suggestions.click(suggest, fields.suggestions, [fields.target, fields.neutral], **SILENT)
