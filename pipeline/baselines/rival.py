@@ -15,7 +15,7 @@ from pipeline.zoo import Family
 
 T = TypeVar("T")
 RANGES = {name: slice(*rows) for name, rows in LEVELS.items()}  # rows of W+
-FACES = 8
+FACES = 4
 
 
 class Rival(ABC, Generic[T]):

@@ -14,7 +14,7 @@ from pipeline.zoo import Family
 
 from .rival import RANGES, Panel, Rival
 
-WIDTH, STEPS, BATCH, RATE = 512, 2000, 64, 1e-3
+WIDTH, STEPS, BATCH, RATE = 256, 3000, 64, 1e-3
 
 
 class Mixing(NamedTuple):

@@ -1,0 +1,80 @@
+"""The rivals on drawn faces: each makes easy edits from a pair of texts, straight and the same every time."""
+
+import pytest
+import torch
+
+from pipeline import StyleCLIP
+from pipeline.baselines import RIVALS
+from pipeline.errors import UserError
+from pipeline.losses import clip_features
+from pipeline.training.judges import Judges
+from pipeline.training.pairs import sample_pairs
+
+EASY = ("face with glasses", "face with a beard")
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return StyleCLIP.from_pretrained("demo", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def pairs(demo):
+    return sample_pairs(Judges.of(demo.family), 160)
+
+
+@pytest.fixture(scope="module")
+def faces(demo):
+    return [demo.sample(2_000_000 + seed, truncation=1.0) for seed in range(3)]
+
+
+@pytest.fixture(scope="module", params=RIVALS)
+def rival(request, demo, pairs):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.baselines.tedigan.STEPS", 300)
+        yield RIVALS[request.param](demo.family, pairs, demo.texts)
+
+
+@torch.inference_mode()
+def scores(demo, latents, target):
+    """How much more like the target than like a face CLIP finds each (N,)."""
+    images = torch.cat([latent.draw(demo.family.generator) for latent in latents])
+    features = clip_features(demo.family.clip, images, demo.family.clip_normalize)
+    return features @ demo.texts.direction(target, "face")
+
+
+@pytest.mark.parametrize("target", EASY)
+def test_the_edit_brings_faces_closer_to_the_text(demo, faces, rival, target):
+    edited = [rival.edit(face, target, "face") for face in faces]
+    gain = scores(demo, edited, target) - scores(demo, faces, target)
+    assert gain.mean() > 0.02
+
+
+def test_an_edit_is_a_straight_way_from_the_face(demo, faces, rival):
+    face, target = faces[0], EASY[0]
+    assert demo.image(rival.edit(face, target, "face", 0)).tobytes() == demo.image(face).tobytes()
+
+    def styles(strength):
+        return torch.cat(rival.edit(face, target, "face", strength).styles(demo.family.generator), 1)
+
+    start, step = styles(0), styles(1) - styles(0)
+    assert step.any()
+    for strength in (0.5, 2.0, -1.0):
+        assert torch.allclose(styles(strength), start + strength * step, atol=1e-4)
+
+
+def test_the_same_texts_make_the_same_edit(demo, pairs, faces, rival):
+    again = type(rival)(demo.family, pairs, demo.texts)
+    edits = [maker.edit(faces[0], EASY[0], "face") for maker in (rival, again)]
+    assert edits[0].digest() == edits[1].digest() != faces[0].digest()
+
+
+def test_an_edit_keeps_what_was_edited_before(demo, faces, rival):
+    before = demo.direct(faces[0], "face with blonde hair", "face").latent
+    after = rival.edit(before, EASY[0], "face", 0)
+    assert demo.image(after).tobytes() == demo.image(before).tobytes()
+
+
+def test_texts_that_clip_cannot_tell_apart_are_refused(rival):
+    with pytest.raises(UserError):
+        rival.prepare("face", "face")
