@@ -1,6 +1,7 @@
 """A complete, tiny model family with random weights, so that every path of the library runs in the fast tests."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -14,6 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from pipeline import StyleCLIP
+from pipeline.networks.alignment import Alignment
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.clip import CLIP
 from pipeline.networks.e4e import Encoder
@@ -115,6 +117,16 @@ def _train_landmarks(images: list[Image.Image], landmarks: np.ndarray, path: Pat
 def studio(seeded_registry) -> StyleCLIP:
     """The library with the family "seeded", on the CPU."""
     return StyleCLIP.from_pretrained("seeded", device="cpu", registry=seeded_registry)
+
+
+@pytest.fixture(scope="session")
+def aligned_studio(studio) -> StyleCLIP:
+    """The same family with an alignment, of random weights too."""
+    channels = sum(layer.channels for layer in studio.family.generator.style_layers)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        alignment = Alignment(embed=32, style_dim=32, channels=channels, width=8).requires_grad_(False)
+    return StyleCLIP(replace(studio.family, alignment=alignment))
 
 
 @pytest.fixture(scope="module")

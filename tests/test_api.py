@@ -80,7 +80,7 @@ def test_every_parameter_is_described(url):
     for name, tool in run(_tools(url)).items():
         assert tool.description and all(field.get("description") for field in tool.inputSchema["properties"].values())
         assert name in api.ANSWERS
-        assert all({"type", "oneOf"} & set(field) for field in tool.inputSchema["properties"].values())
+        assert all({"type", "oneOf", "enum"} & set(field) for field in tool.inputSchema["properties"].values())
 
 
 def run(coroutine):

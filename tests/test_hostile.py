@@ -18,6 +18,7 @@ from pipeline.errors import UserError
 from tests import hostile
 from tests.programs import as_file, posted, uploaded
 from webapp import api
+from webapp.api import values
 from webapp.files import new_file
 from webapp.panels.photo import EXAMPLES
 from webapp.stage import Lent
@@ -156,6 +157,8 @@ FITTING = {
     "neutral": st.just("face"),
     "mapper": st.sampled_from(["levels", "stylespace"]),
     "space": st.sampled_from(["w", "w+", "s"]),
+    "through": st.sampled_from(["encoder", "clip"]),
+    "levels": st.lists(st.sampled_from(["coarse", "medium", "fine"]), min_size=1),
     "aligned": st.just(False),
     "tune": st.booleans(),
 }
@@ -164,7 +167,7 @@ FITTING = {
 def fitting(endpoint, files) -> st.SearchStrategy[dict]:
     """Arguments that an endpoint takes."""
     parameters = inspect.signature(endpoint).parameters
-    given_files = {"photo": files[0], "edited": files[1], "latent": files[2]}
+    given_files = {"photo": files[0], "edited": files[1], "latent": files[2], "other": files[2]}
     fields = {}
     for name, parameter in parameters.items():
         usual = st.just(given_files[name]) if name in given_files else FITTING.get(name, st.floats(0, 1))
@@ -177,9 +180,9 @@ def fitting(endpoint, files) -> st.SearchStrategy[dict]:
 
 
 @pytest.mark.parametrize("name", api.ANSWERS)
-def test_any_parameters_get_a_result_or_a_sentence(studio, files, monkeypatch, name):
-    monkeypatch.setattr(api, "LONGEST_RUN", 0.5)
-    endpoint = getattr(api.Programs(Lent(studio)), name)
+def test_any_parameters_get_a_result_or_a_sentence(aligned_studio, files, monkeypatch, name):
+    monkeypatch.setattr(values, "LONGEST_RUN", 0.5)
+    endpoint = getattr(api.Programs(Lent(aligned_studio)), name)
     names = list(inspect.signature(endpoint).parameters)
     if not names:
         assert endpoint()

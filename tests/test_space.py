@@ -157,16 +157,18 @@ CALLS = {
     "image": lambda studio, face, latent: studio.image(latent, resolution=32),
     "map": lambda studio, face, latent: studio.map(latent, "levels", strength=0.2),
     "direct": lambda studio, face, latent: studio.direct(latent, "a red face", "a face", channels=5),
+    "bridge": lambda studio, face, latent: studio.bridge(latent, "a red face", "a face"),
+    "imagine": lambda studio, face, latent: studio.imagine("a red face"),
     "threshold": lambda studio, face, latent: studio.threshold("a red face", "a face", 5),
     "repeat": lambda studio, face, latent: studio.repeat(studio.map(latent, "levels").recipe, latent),
 }
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_call_gives_the_same_on_a_lent_gpu(studio, spaces, visit, drawn_faces, name):
-    face, latent = drawn_faces[0][0], studio.sample(1)
-    result = visit(CALLS[name], on_gpu(studio), face, latent)
-    assert values(result) == values(CALLS[name](studio, face, latent))
+def test_a_call_gives_the_same_on_a_lent_gpu(aligned_studio, spaces, visit, drawn_faces, name):
+    face, latent = drawn_faces[0][0], aligned_studio.sample(1)
+    result = visit(CALLS[name], on_gpu(aligned_studio), face, latent)
+    assert values(result) == values(CALLS[name](aligned_studio, face, latent))
     assert spaces.seconds
 
 
