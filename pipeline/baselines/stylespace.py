@@ -13,7 +13,7 @@ from .rival import Rival
 
 EXEMPLARS = 30  # faces that show the attribute
 SAMPLES = 10_000  # codes for the statistics of S
-DISTANCE = 10.0  # deviations of the channel
+DISTANCE = 10.0  # deviations of the channel, chosen by eye: the paper goes as far as each edit needs
 
 
 class StyleSpace(Rival[Tensor]):
@@ -49,6 +49,5 @@ class StyleSpace(Rival[Tensor]):
         return normalised.mean(0), normalised.std(0).clamp(min=1e-8)
 
     def _whole(self, latent: Latent, found: Tensor) -> Latent:
-        return latent.moved(
-            [s[None] for s in found.split([layer.channels for layer in self.family.generator.style_layers])]
-        )
+        sizes = [layer.channels for layer in self.family.generator.style_layers]
+        return latent.moved([s[None] for s in found.split(sizes)])
