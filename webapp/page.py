@@ -172,7 +172,7 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
         mappers.connect(mappers_panel, result_panel, studio, state, JOB)
         training.connect(training_panel, mappers_panel, result_panel, studio, training_minutes, state)
         directions.connect(directions_panel, result_panel, studio, known.pairs, state, JOB)
-        alignment.connect(alignment_panel, result_panel, studio, known.pairs, state, JOB)
+        alignment.connect(alignment_panel, photo_panel.note, result_panel, studio, known.pairs, state, JOB)
         link.connect(
             page,
             tabs,

@@ -59,13 +59,18 @@ def test_an_edit_follows_its_slider_and_layers(visit, tmp_path, shown_studio):  
 
 def test_a_face_from_words_and_what_clip_sees(visit):  # noqa: F811
     open_it(visit)
+    likeness = visit.locator("#photo-note").text_content()
     changes(visit, lambda: press(visit, "As CLIP sees it"))
     expect(words(visit)).to_have_value(re.compile("^As CLIP sees it"))
+    expect(visit.locator("#photo-note")).to_contain_text("identity 0.")
+    expect(visit.locator("#photo-note")).not_to_have_text(likeness)
+    expect(visit.locator("#inversion")).to_contain_text("Inversion")
     expect(visit.locator("#compare input")).to_have_value(re.compile("The photo"))
     visit.locator("#bridge-target textarea").fill("an old woman with grey hair")
     changes(visit, lambda: press(visit, "A face from these words"))
     expect(words(visit)).to_have_value(re.compile("^an old woman with grey hair\nFrom the words alone, in one pass"))
     expect(visit.locator("#seen")).to_be_hidden()  # it came from no photo
+    expect(visit.locator("#inversion")).to_contain_text("Beginning")
     expect(visit.locator("#strip button")).to_have_count(3)
 
 

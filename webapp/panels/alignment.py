@@ -14,6 +14,7 @@ from pipeline.errors import UserError
 from webapp.guard import guard
 from webapp.panels import pair
 from webapp.panels.grid import problem
+from webapp.panels.likeness import told
 from webapp.panels.pair import PairFields
 from webapp.panels.photo import thing
 from webapp.panels.result import Result, describe, keep, settle, shown
@@ -80,9 +81,16 @@ def drawn(session: Session) -> tuple[Any, ...]:
 
 
 def connect(
-    panel: Alignment, result: Result, studio: StyleCLIP, pairs: tuple[Pair, ...], state: gr.State, job: dict[str, Any]
+    panel: Alignment,
+    line: gr.HTML,
+    result: Result,
+    studio: StyleCLIP,
+    pairs: tuple[Pair, ...],
+    state: gr.State,
+    job: dict[str, Any],
 ) -> None:
-    """Say what the panel's fields do. `job` holds the queue settings of everything that computes.
+    """Say what the panel's fields do. `line` is the photo panel's, under the face; `job` holds the queue settings of
+    everything that computes.
 
     What a visitor can mend is said beside the sliders, since one message for every slider position would pile up.
     """
@@ -119,10 +127,12 @@ def connect(
         origin = session.here.origin
         if origin.found is None:
             raise UserError("This picture came from no photo that CLIP could look at.")
-        latent = studio.invert(origin.found.face(), through="clip")
+        face = origin.found.face()
+        latent = studio.invert(face, through="clip")
         session.add(latent, studio.image(latent), SEEN, "What CLIP understood of the photo", origin.found)
         session.compared = origin
-        return *shown(session), noted("")
+        near = studio.likeness(latent, face)
+        return *shown(session), noted(), gr.skip() if near is None else told(near)
 
     outputs = [*result.picture, panel.note]
     texts = [panel.texts.target, panel.texts.neutral]
@@ -137,6 +147,6 @@ def connect(
         for event in (suggested.then, *(text.submit for text in texts), panel.run.click)
     ]
     imagined = panel.imagine.click(imagine, [panel.texts.target, state], outputs, **private)
-    looked = panel.seen.click(see, state, outputs, **private)
+    looked = panel.seen.click(see, state, [*outputs, line], **private)
     for event in (moved, *asked, imagined, looked):
         settle(result, event, state)

@@ -42,6 +42,11 @@ def in_words(likeness: float) -> str:
     return f"The inversion looks {words} (identity {likeness:.2f})."
 
 
+def told(likeness: float) -> str:
+    """The same as HTML, for the line under the face."""
+    return f'<p class="note" role="status">{in_words(likeness)}</p>'
+
+
 def layout(able: bool) -> Likeness:
     """Draw the panel; not `able` where there are no photos of faces to come closer to."""
     with gr.Row(visible=able, elem_id="likeness", elem_classes="actions") as row:
@@ -90,8 +95,8 @@ def connect(
                 raise UserError("Another face was chosen meanwhile, so this ended.")
             session.add(step.latent, step.edit.image, title, f"{step.index} steps", origin.found)
             session.compared = origin
-            told = f'<p class="note" role="status">{in_words(studio.likeness(step.latent, face))}</p>'
-            yield gr.Button(visible=False), "", session.here.picture, told, *shown(session)
+            line = told(studio.likeness(step.latent, face))
+            yield gr.Button(visible=False), "", session.here.picture, line, *shown(session)
 
         return run
 

@@ -16,7 +16,7 @@ from webapp.guard import guard
 from webapp.panels import likeness
 from webapp.panels.chooser import chooser
 from webapp.panels.result import SILENT, Result, settle, shown
-from webapp.session import Found, Session
+from webapp.session import Found, Session, Shot
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.png"))
 MAX_BYTES = 20 * 2**20  # of an upload; pixels are looked at by pipeline.faces, before it decodes them
@@ -134,7 +134,7 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
         )
         inversion = gr.Image(
             value=session.here.origin.picture,
-            label="Inversion" if reads else "Random",
+            label=label(session.here.origin),
             interactive=False,
             buttons=[],
             min_width=120,
@@ -157,12 +157,20 @@ def start(studio: StyleCLIP, session: Session, which: int) -> None:
     session.start_from(latent, studio.image(latent), "The photo", found)
 
 
+def label(origin: Shot) -> str:
+    """What the picture is that edits begin with."""
+    if origin.mixture:
+        return "Mixture"
+    return "Inversion" if origin.found else "Beginning"
+
+
 def drawn(able: bool, session: Session) -> tuple[Any, ...]:
     """The values of `Photo.follows`: the face that the current picture began with. `able`: see `knows_people`."""
     origin = session.here.origin
     crop = origin.found.crop if origin.found else None
     closer = crop is not None and able
-    return gr.update(value=crop, visible=crop is not None), origin.picture, gr.update(visible=closer)
+    inversion = gr.update(value=origin.picture, label=label(origin))
+    return gr.update(value=crop, visible=crop is not None), inversion, gr.update(visible=closer)
 
 
 def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, job: dict[str, Any]) -> None:
