@@ -40,7 +40,8 @@ class StyleMixing(nn.Module):
 class Alignment(nn.Module):
     """The mappers of one family: residuals in CLIP's space, which count from `centre`, to residuals in W and in S.
 
-    Inside, a residual of CLIP's is in units of `spread`, and those of W and S in units of `w_std` and `s_std`.
+    `whiten` makes the directions of a residual of CLIP's equally long, but for those in which faces hardly differ;
+    residuals of W and S are in units of `w_std` and `s_std`.
     """
 
     def __init__(self, embed: int, style_dim: int, channels: int, width: int) -> None:
@@ -48,24 +49,23 @@ class Alignment(nn.Module):
         super().__init__()
         self.w_mapper = ResidualMapper(embed, style_dim, width)
         self.s_mapper = ResidualMapper(embed, channels, width)
-        self.mixing = StyleMixing(channels, width // 4)
+        self.mixing = StyleMixing(channels, width // 2)
         self.register_buffer("centre", torch.zeros(embed))
-        self.register_buffer("spread", torch.ones(()))
+        self.register_buffer("whiten", torch.eye(embed))
         self.register_buffer("w_std", torch.ones(style_dim))
         self.register_buffer("s_std", torch.ones(channels))
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor]) -> "Alignment":
         """A frozen network; every size is read off the shapes."""
-        sizes = (len(state[name]) for name in ("centre", "w_std", "s_std", "w_mapper.out.weight"))
-        embed, style_dim, channels, _ = sizes
+        embed, style_dim, channels = (len(state[name]) for name in ("centre", "w_std", "s_std"))
         width = state["w_mapper.out.weight"].shape[1]
         return load_frozen(lambda: cls(embed, style_dim, channels, width), state)
 
     def to_w(self, features: Tensor) -> Tensor:
         """CLIP embeddings (N, E) -> how far the codes lie from the mean latent (N, D)."""
-        return self.w_mapper((features - self.centre) / self.spread) * self.w_std
+        return self.w_mapper((features - self.centre) @ self.whiten) * self.w_std
 
     def to_s(self, features: Tensor) -> Tensor:
         """CLIP embeddings (N, E) -> how far the styles lie from those of the mean latent (N, C)."""
-        return self.mixing(self.s_mapper((features - self.centre) / self.spread)) * self.s_std
+        return self.mixing(self.s_mapper((features - self.centre) @ self.whiten)) * self.s_std

@@ -13,6 +13,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,25 +32,104 @@ from pipeline.training.pairs import Pairs, sample_pairs
 from pipeline.training.partial import write
 from pipeline.zoo import alignment_path, family_row
 
-PAIRS, STEPS, BATCH = 40_000, 4_000, 256
-RATE, WARM_UP = 2e-3, 50
-MOMENTUM = 0.99  # of the centre, a step
+PAIRS, STEPS, BATCH, WIDTH = 20_000, 800, 256, 64
+RATE, WARM_UP = 1e-3, 50
+MOMENTUM = 0.99  # of the moving centre, a step
 HELD_OUT = 0.05  # share of the pairs that tells how much was learned
-WIDTH = 256
+SAMPLES = 10_000  # pairs from which covariances and deviations are known
+
+
+@dataclass(frozen=True)
+class Form:
+    """What is trained: CSLA unless told otherwise; the rest is for comparison (docs/alignment.md).
+
+    `residuals`: codes and embeddings count from their centres, else they are taken as they are. `centre`, in CLIP's
+    space: the one that moves with the training's faces when None, else a fixed one (E,). `mixing`: adaptive style
+    mixing. `differences`: the difference of two faces at a time, not that of a face and the centre (DeltaEdit).
+    `noise`, in deviations of embeddings: what texts and faces differ by besides their meaning, and what keeps the
+    mappers from relying on what CLIP hardly sees. `chance`: whether the linear maps keep what goes together by chance.
+    """
+
+    residuals: bool = True
+    centre: Tensor | None = None
+    mixing: bool = True
+    differences: bool = False
+    noise: float = 0.17
+    chance: bool = False
 
 
 class Learned(NamedTuple):
-    """A trained network, and the shares of the held-out residuals' variance in W and in S that it explains."""
+    """A trained network, and the shares of the held-out codes' variance in W and in S that it explains."""
 
     network: Alignment
     w: float
     s: float
 
 
-def new_alignment(generator: Generator, embed: int, rng: torch.Generator) -> Alignment:
-    """An untrained network for a generator, on the CPU."""
+class _Faces(NamedTuple):
+    """A batch: codes (N, D), styles (N, C) and embeddings (N, E)."""
+
+    w: Tensor
+    s: Tensor
+    features: Tensor
+
+
+def align(
+    generator: Generator,
+    pairs: Pairs,
+    steps: int = STEPS,
+    form: Form = Form(),  # noqa: B008  # it is frozen
+    progress: Callable[[int, float], None] = lambda done, loss: None,
+) -> Learned:
+    """Train an alignment on pairs. `progress` hears the steps done and the loss."""
+    device, rng = generator.input.input.device, torch.Generator().manual_seed(0)
+    held = max(1, int(len(pairs.w) * HELD_OUT))
+    mean = pairs.w[:-held].mean(0).to(device)
+    from_zero = not form.residuals
+
+    def faces(index: slice | Tensor) -> _Faces:
+        w = pairs.w[index].to(device)
+        with torch.no_grad():
+            s, middle = (torch.cat(generator.styles(codes), 1) for codes in (w, mean[None]))
+        return _Faces(*((w, s) if from_zero else (w - mean, s - middle)), pairs.features[index].to(device))
+
+    some = faces(slice(0, min(SAMPLES, len(pairs.w) - held)))
+    rows = torch.cat([mean[None], mean + torch.eye(len(mean), device=device)])
+    with torch.no_grad():
+        base, *moved = torch.cat(generator.styles(rows), 1)
+    network = _started(some, torch.stack(moved) - base, form, rng)
+    trained = [
+        value
+        for mapper in (network.w_mapper, network.s_mapper)
+        for layer in (mapper.bent, mapper.out)
+        for value in layer.parameters()
+    ]
+    trained += network.mixing.parameters() if form.mixing else []
+    adam, blur = Adam(trained), form.noise * _spread(some)
+    for step in range(steps):
+        batch = faces(torch.randint(len(pairs.w) - held, (BATCH,), generator=rng))
+        if form.residuals and form.centre is None:
+            network.centre.lerp_(batch.features.mean(0), 1 - MOMENTUM)
+        seen = batch.features + blur * torch.randn(batch.features.shape, generator=rng).to(device)
+        if form.differences:
+            w, s, seen = (values - values.roll(1, 0) for values in (batch.w, batch.s, seen))
+            batch, seen = _Faces(w, s, batch.features), seen + network.centre
+        loss = _loss(network, batch, seen)
+        rate = RATE * min(1, (step + 1) / WARM_UP) * math.cos(math.pi * step / steps / 2) ** 2
+        adam.update(torch.autograd.grad(loss, trained), rate)
+        progress(step + 1, loss.item())
+    network.eval().requires_grad_(False)
+    rest = faces(slice(len(pairs.w) - held, None))
+    explained = (_explained(network.to_w(rest.features), rest.w), _explained(network.to_s(rest.features), rest.s))
+    return Learned(network.cpu(), *explained)
+
+
+def _started(faces: _Faces, styles: Tensor, form: Form, rng: torch.Generator) -> Alignment:
+    """A network of which the linear maps are done, by least squares under the form's noise, and the rest untrained;
+    `styles` (D, C) is how S follows from W."""
+    device, embed = faces.features.device, faces.features.shape[1]
     with torch.device("meta"):
-        network = Alignment(embed, generator.style_dim, sum(la.channels for la in generator.style_layers), WIDTH)
+        network = Alignment(embed, faces.w.shape[1], faces.s.shape[1], WIDTH)
     network.to_empty(device="cpu")
     with torch.no_grad():
         for layer in network.modules():
@@ -58,61 +138,56 @@ def new_alignment(generator: Generator, embed: int, rng: torch.Generator) -> Ali
                 if layer.bias is not None:
                     layer.bias.zero_()
         for last in (network.w_mapper.out, network.s_mapper.out, network.mixing.tell):
-            last.weight.mul_(0.1)
+            last.weight.mul_(0.01)
+        if not form.mixing:
+            network.mixing.tell.weight.zero_()  # it keeps all of every channel
+        network.to(device)
+        centre = faces.features.mean(0) if form.centre is None else form.centre.to(device)
+        network.centre.copy_(centre if form.residuals else torch.zeros_like(centre))
+        residuals = faces.features - network.centre
+        network.whiten.copy_(_whitening(residuals, form.noise * _spread(faces)))
+        network.w_std.copy_(faces.w.std(0).clamp(min=1e-6))
+        network.s_std.copy_(faces.s.std(0).clamp(min=1e-6))
+        inputs = residuals @ network.whiten
+        straight = _common(inputs, faces.w, form.chance)
+        to_s = straight @ styles if form.residuals else inputs.T @ faces.s / len(inputs)
+        network.w_mapper.straight.weight.copy_((straight / network.w_std).T)
+        network.s_mapper.straight.weight.copy_((to_s / network.s_std).T)
     return network
 
 
-def learning_rate(step: int, steps: int) -> float:
-    """The rate of step 0 ... steps - 1: a linear rise, then a cosine's fall to nothing."""
-    return RATE * min(1, (step + 1) / WARM_UP) * math.cos(math.pi * step / steps / 2) ** 2
+def _whitening(values: Tensor, blur: Tensor | float = 0.0) -> Tensor:
+    """What makes values (N, K), when blurred, equally long in all directions: (K, K)."""
+    lengths, axes = torch.linalg.eigh((values.T @ values / len(values)).double())
+    floor = 1e-6 * lengths.max()
+    return (axes / (lengths.clamp(min=0) + floor + blur**2).sqrt()).float()
 
 
-def align(
-    generator: Generator,
-    pairs: Pairs,
-    steps: int = STEPS,
-    seed: int = 0,
-    progress: Callable[[int, float], None] = lambda done, loss: None,
-) -> Learned:
-    """Train an alignment on pairs. `progress` hears the steps done and the loss."""
-    device = generator.input.input.device
-    rng = torch.Generator().manual_seed(seed)
-
-    def styles(w: Tensor) -> Tensor:
-        with torch.no_grad():
-            return torch.cat(generator.styles(w.to(device)), 1)
-
-    held = max(1, int(len(pairs.w) * HELD_OUT))
-    w, features = pairs.w[:-held].to(device), pairs.features[:-held].to(device)
-    mean = w.mean(0)
-    mean_style = styles(mean[None])
-    network = new_alignment(generator, features.shape[1], rng).to(device)
-    network.centre.copy_(features[:BATCH].mean(0))
-    network.spread.copy_((features - features.mean(0)).square().mean().sqrt())
-    network.w_std.copy_(w.std(0).clamp(min=1e-6))
-    network.s_std.copy_(styles(w[:10_000]).std(0).clamp(min=1e-6))
-    parameters = list(network.parameters())
-    adam = Adam(parameters)
-    for step in range(steps):
-        chosen = torch.randint(len(w), (BATCH,), generator=rng)
-        f = features[chosen]
-        network.centre.lerp_(f.mean(0), 1 - MOMENTUM)
-        loss = _loss(network, f, w[chosen] - mean, styles(w[chosen]) - mean_style)
-        adam.update(torch.autograd.grad(loss, parameters), learning_rate(step, steps))
-        progress(step + 1, loss.item())
-    network.eval().requires_grad_(False)
-    w, f = (values[-held:].to(device) for values in pairs)
-    explained = [
-        1 - ((found - true).square().sum(0) / true.square().sum(0).clamp(min=1e-12)).mean().item()
-        for found, true in ((network.to_w(f), w - mean), (network.to_s(f), styles(w) - mean_style))
-    ]
-    return Learned(network.cpu(), *explained)
+def _common(inputs: Tensor, codes: Tensor, all_of_it: bool) -> Tensor:
+    """The least squares' map (E, D) from whitened inputs (N, E) to codes (N, D), or, unless `all_of_it`,
+    that part of it in which they go together more than chance makes them: a face and a backdrop do not."""
+    count, whiten = len(codes), _whitening(codes)
+    left, shared, right = torch.linalg.svd(inputs.T @ (codes @ whiten) / count, full_matrices=False)
+    chance = sum(math.sqrt(values.shape[1] / count) for values in (inputs, codes))
+    kept = shared if all_of_it else torch.where(shared > chance, shared, 0)
+    return left * kept @ right @ torch.linalg.inv(whiten)
 
 
-def _loss(network: Alignment, features: Tensor, w: Tensor, s: Tensor) -> Tensor:
-    """Mean squared errors in deviations, of W and of S."""
-    in_w = ((network.to_w(features) - w) / network.w_std).square().mean()
-    return in_w + ((network.to_s(features) - s) / network.s_std).square().mean()
+def _spread(faces: _Faces) -> Tensor:
+    """The embeddings' deviation, the same for all directions."""
+    return (faces.features - faces.features.mean(0)).square().mean().sqrt()
+
+
+def _loss(network: Alignment, faces: _Faces, seen: Tensor) -> Tensor:
+    """Mean squared errors of codes and of styles, in deviations, as `seen` (N, E) tells them."""
+    in_w = ((network.to_w(seen) - faces.w) / network.w_std).square().mean()
+    return in_w + ((network.to_s(seen) - faces.s) / network.s_std).square().mean()
+
+
+def _explained(found: Tensor, true: Tensor) -> float:
+    """Share of the variance (of N, K), averaged over the K numbers."""
+    unexplained = (found - true).square().sum(0) / (true - true.mean(0)).square().sum(0).clamp(min=1e-12)
+    return 1 - unexplained.mean().item()
 
 
 def _digest(judges: Judges) -> str:
@@ -172,13 +247,13 @@ def alignment_command(arguments: list[str] | None = None) -> Path:
         pairs = sample_pairs(judges, options.pairs, progress=sampled, kept=kept)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"Stopped at {done} of {options.pairs} faces; {GO_ON}.") from None
-    learned = align(
-        judges.generator,
-        pairs,
-        options.steps,
-        progress=lambda step, loss: tell(f"step {step} of {options.steps}  loss {loss:.4f}", step == options.steps),
-    )
-    write({name: value.half() for name, value in learned.network.state_dict().items()}, path)
+
+    def trained(step: int, loss: float) -> None:
+        tell(f"step {step} of {options.steps}  loss {loss:.4f}", step == options.steps)
+
+    learned = align(judges.generator, pairs, options.steps, progress=trained)
+    write({name: value.half().contiguous() for name, value in learned.network.state_dict().items()}, path)
+    kept.unlink()
     print(
         f"wrote {path}: explains {learned.w:.1%} of W and {learned.s:.1%} of S on held-out faces, "
         f"{time.monotonic() - begin:.0f} s"

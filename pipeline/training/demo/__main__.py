@@ -41,6 +41,7 @@ PARTS: dict[str, list[str]] = {
         *"pipeline.training.relevance --model demo --codes 10 --lowest 128 --to-rgb".split(),
         *"--output checkpoints/demo/directions.safetensors".split(),
     ],
+    "alignment": "pipeline.training.alignment --model demo --output checkpoints/demo/alignment.safetensors".split(),
     "mappers": [],
     "card": ["pipeline.training.demo.card"],
 }

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
+from pipeline.losses import clip_features
+from pipeline.networks.alignment import Alignment
 from pipeline.networks.stylegan2 import Generator
 from pipeline.training.demo import clip, encoder, identity, landmarks, reader
 from pipeline.training.demo.attributes import CATEGORIES, attributes, labels, sample_z
@@ -87,18 +90,36 @@ def clip_rows(data: Dataset) -> list[tuple[str, str]]:
     return rows
 
 
+@torch.inference_mode()
+def alignment_rows(
+    generator: Generator, mean: Tensor, images: Tensor, truth: dict[str, Tensor], judge: reader.Reader
+) -> list[tuple[str, str]]:
+    """Attributes kept when drawings (N, 3, R, R) are inverted through CLIP; `mean` is the mean latent (D,)."""
+    network = Alignment.from_state_dict(load_file(FOLDER / "alignment.safetensors"))
+    model, kept = clip.load(), {}
+    w = torch.cat([mean + network.to_w(clip_features(model, part, False)) for part in images.split(100)])
+    found = [reader.read(judge, generator(part)) for part in w.split(20)]
+    for category in CATEGORIES:
+        known = truth[category] >= 0
+        same = torch.cat([f[category] for f in found]) == truth[category]
+        kept[f"kept, {category}"] = same[known].float().mean().item()
+    return figures({"inverted through CLIP: attributes kept": sum(kept.values()) / len(kept)} | kept)
+
+
 def main() -> None:
     """Measure everything, print the tables and write the card."""
     torch.set_num_threads(1)
     data, judge = Dataset(), reader.Reader.from_file()
     state = load_file(FOLDER / "generator.safetensors")
-    state.pop("latent_avg")
+    mean = state.pop("latent_avg").float().reshape(-1, state["conv1.conv.modulation.weight"].shape[1])[0]
+    generator = Generator.from_state_dict(state)
     truth = {name: value[data.train :] for name, value in data.labels.items()}
     images = torch.cat([data.batch(part, 128) for part in torch.arange(data.train, len(data.z)).split(100)])
     sections = {
-        "Generator (StyleGAN2)": generator_rows(Generator.from_state_dict(state), judge, data),
+        "Generator (StyleGAN2)": generator_rows(generator, judge, data),
         "CLIP: zero-shot accuracy": clip_rows(data),
         "Encoder (e4e)": figures(encoder.measure(data)),
+        "Alignment (CSLA)": alignment_rows(generator, mean, images, truth, judge),
         "Identity network (IR-SE)": figures(identity.measure()),
         "Landmarks (dlib)": figures(landmarks.measure(data)),
         "Attribute reader (judges edits; no method uses it): accuracy": figures(reader.accuracy(judge, images, truth)),
