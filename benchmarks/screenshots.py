@@ -96,6 +96,22 @@ def visit(browser: Browser, url: str, kept: Callable[[Page, str], None], folder:
     page.close()
 
 
+def in_one_pass(browser: Browser, url: str, kept: Callable[[Page, str], None]) -> None:
+    """Text to face, on a laptop and on a phone, and two faces mixed."""
+    for name, viewport in (("text-to-face-phone", PHONE), ("text-to-face", LAPTOP)):
+        page = browser.new_page(viewport=viewport)
+        page.set_default_timeout(SLOW)
+        page.goto(url)
+        changed(page, lambda page=page: page.locator("#examples button").nth(3).click())
+        page.get_by_role("tab", name="Text to face", exact=True).click()
+        changed(page, lambda page=page: page.locator("#seen").click())
+        changed(page, lambda page=page: page.locator("#bridge-pairs button").nth(3).click())
+        kept(page, name)
+    page.get_by_role("button", name=re.compile("^Mix with another face")).click()
+    changed(page, lambda: page.locator("#others button", has_text="Example 8").click())
+    kept(page, "mixed")
+
+
 def main() -> None:
     """Make the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -114,6 +130,7 @@ def main() -> None:
     with sync_playwright() as playwright, TemporaryDirectory() as scratch:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         visit(browser, url, kept, Path(scratch))
+        in_one_pass(browser, url, kept)
         for name, options in (("dark", {"viewport": LAPTOP, "color_scheme": "dark"}), ("phone", {"viewport": PHONE})):
             other = browser.new_page(**options)
             other.goto(url)

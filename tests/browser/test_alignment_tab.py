@@ -44,14 +44,14 @@ def test_an_edit_follows_its_slider_and_layers(visit, tmp_path, shown_studio):  
     expect(visit.locator("#strip button")).to_have_count(2)
 
     # The link brings words, strength and levels back, and the other methods build on it.
-    changes(visit, lambda: visit.locator("#bridge input[type=number]").fill("0.4"))
+    changes(visit, lambda: visit.locator("#bridge input[type=number]").fill("0.2"))
     press(visit, "Copy link")
-    link = re.compile(r"method=bridge&target=face\+with\+blonde\+hair&neutral=face&strength=0.4&levels=coarse,fine$")
+    link = re.compile(r"method=bridge&target=face\+with\+blonde\+hair&neutral=face&strength=0.2&levels=coarse,fine$")
     expect(visit).to_have_url(link)
     visit.goto(visit.url, timeout=SLOW)
-    expect(words(visit)).to_have_value(re.compile("strength 0.4, coarse and fine only$"), timeout=SLOW)
+    expect(words(visit)).to_have_value(re.compile("strength 0.2, coarse and fine only$"), timeout=SLOW)
     expect(visit.get_by_label("Medium")).not_to_be_checked()
-    expect(visit.locator("#bridge input[type=number]")).to_have_value("0.4")
+    expect(visit.locator("#bridge input[type=number]")).to_have_value("0.2")
     open_tab(visit, "Global directions")
     changes(visit, lambda: visit.locator("#pairs button").nth(3).click())
     expect(visit.locator("#strip button")).to_have_count(4)
