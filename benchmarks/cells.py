@@ -36,7 +36,7 @@ SEEDS = {"held": FIRST_SEED + 500_000, "calibration": FIRST_SEED + 700_000}
 DRAWN_SEED, CANDIDATES = FIRST_SEED + 900_000, 20_000
 CORE = (
     "checkpoints/demo/generator.safetensors checkpoints/demo/clip.safetensors checkpoints/demo/identity.safetensors "
-    "checkpoints/demo/reader.safetensors pipeline/latents.py pipeline/losses.py pipeline/text.py "
+    "checkpoints/demo/reader.safetensors pipeline/styleclip.py pipeline/latents.py pipeline/losses.py pipeline/text.py "
     "pipeline/networks/stylegan2.py pipeline/networks/clip.py pipeline/networks/arcface.py "
     "pipeline/training/demo/*.py"
 ).split()
@@ -47,8 +47,8 @@ class Plan(NamedTuple):
     them, drawings a target."""
 
     faces: int = 100
-    calibration: int = 16
-    pairs: int = 8000
+    calibration: int = 12
+    pairs: int = 6000
     drawings: int = 16
 
 
@@ -67,8 +67,9 @@ def digest(*parts: Any) -> str:
 @cache
 def core() -> str:
     """Digest of what every cell depends on."""
-    rules = [FACTORS, SHARE, HAVING, SEEDS, inspect.getsource(judging), inspect.getsource(Pair)]
-    return digest(tuple(CORE), rules, [inspect.getsource(f) for f in (Work, strength)], family_row("demo").defaults)
+    code = (judging, Pair, strength, Work.cell, Work._edited, Work.amount, Work._sampled)
+    rules = [FACTORS, SHARE, HAVING, SEEDS, *(inspect.getsource(part) for part in code)]
+    return digest(tuple(CORE), rules, family_row("demo").defaults)
 
 
 @cache
@@ -116,23 +117,23 @@ class Drawings(NamedTuple):
 
 
 class Work:
-    """What a worker needs: models, and the `shelf`, a folder for what all cells share."""
+    """What a worker needs: models, and the `shelf`, a folder for what the cells share."""
 
-    def __init__(self, folder: Path, plan: Plan, pairs: Sequence[Pair]) -> None:
+    def __init__(self, shelf: Path, plan: Plan, pairs: Sequence[Pair]) -> None:
         torch.set_num_threads(1)
-        self.plan, self.pairs = plan, tuple(pairs)
-        self.shelf = folder / core()
-        self.shelf.mkdir(parents=True, exist_ok=True)
+        self.shelf, self.plan, self.pairs = shelf, plan, tuple(pairs)
         self.studio = StyleCLIP.from_pretrained("demo", device="cpu")
         self.judge = Judge(self.studio, Reader.from_file())
         self.ready: dict[str, tuple[Method, float]] = {}
         self.pools: dict[str, Pool] = {}
 
-    def kept(self, name: str, make: Callable[[], Any]) -> Any:
+    def kept(self, make: Callable[..., Any], *arguments: Any) -> Any:
         """What `make` gives, made once."""
-        path = self.shelf / f"{name}.pt"
+        mark = digest(tuple(CORE), inspect.getsource(make), inspect.getsource(judging), SEEDS, self.plan, self.pairs)
+        path = self.shelf / f"{'-'.join(map(str, (make.__name__.strip('_'), *arguments, mark)))}.pt"
         if not path.exists():
-            torch.save(make(), path.with_suffix(".new"))
+            self.shelf.mkdir(parents=True, exist_ok=True)
+            torch.save(make(*arguments), path.with_suffix(".new"))
             path.with_suffix(".new").rename(path)
         return torch.load(path, weights_only=False)
 
@@ -140,9 +141,8 @@ class Work:
 
     def pool(self, kind: str) -> Pool:
         """Enough faces, "held" or for "calibration", for every pair."""
-        name = f"{kind}-{digest(self.pairs, self.plan)}"
         if kind not in self.pools:
-            self.pools[kind] = self.kept(name, lambda: self._sampled(kind))
+            self.pools[kind] = self.kept(self._sampled, kind)
         return self.pools[kind]
 
     def _sampled(self, kind: str) -> Pool:
@@ -151,7 +151,7 @@ class Work:
         while True:
             for seed in range(SEEDS[kind] + len(codes), SEEDS[kind] + len(codes) + CHUNK):
                 codes.append(self.studio.sample(seed, truncation=1.0))
-                z.append(torch.randn(1, sample_z(1, 0).shape[1], generator=torch.Generator().manual_seed(seed)))
+                z.append(sample_z(1, seed))
             parts.append(self.judge.faces(codes[-CHUNK:]))
             seen = Seen.joined(parts)
             enough = all(
@@ -161,35 +161,33 @@ class Work:
             if enough:
                 return Pool(torch.cat([c.w_plus for c in codes]), seen, labels(attributes(torch.cat(z))))
 
-    @torch.inference_mode()
     def drawings(self) -> Drawings:
         """The renderer's own pictures of faces that have the targets."""
+        return self.kept(self._drawn)
 
-        def make() -> Drawings:
-            a = attributes(sample_z(CANDIDATES, DRAWN_SEED))
-            truth, chosen = labels(a), []
-            for i, pair in enumerate(self.pairs):
-                having = (truth[pair.category] == pair.index).nonzero()[:, 0]
-                chosen.append(having[i * self.plan.drawings :][: self.plan.drawings])  # hardly a face twice
-            index = torch.cat(chosen)
-            numbers = {name: value[index] for name, value in a.items() if value.ndim == 1}
-            parts = []
-            for start in range(0, len(index), BATCH):
-                images, _ = render({name: v[start : start + BATCH] for name, v in numbers.items()}, 256)
-                parts.append(self.judge.look(images))
-            return Drawings(Seen.joined(parts), {name: value[index] for name, value in truth.items()})
-
-        return self.kept(f"drawings-{digest(self.pairs, self.plan)}", make)
+    @torch.inference_mode()
+    def _drawn(self) -> Drawings:
+        a = attributes(sample_z(CANDIDATES, DRAWN_SEED))
+        truth, chosen = labels(a), []
+        for i, pair in enumerate(self.pairs):
+            having = (truth[pair.category] == pair.index).nonzero()[:, 0]
+            chosen.append(having[i * self.plan.drawings :][: self.plan.drawings])  # hardly a face twice
+        index = torch.cat(chosen)
+        numbers = {name: value[index] for name, value in a.items() if value.ndim == 1}
+        parts = []
+        for start in range(0, len(index), BATCH):
+            images, _ = render({name: v[start : start + BATCH] for name, v in numbers.items()}, 256)
+            parts.append(self.judge.look(images))
+        return Drawings(Seen.joined(parts), {name: value[index] for name, value in truth.items()})
 
     def half(self, number: int) -> tuple[Pairs, float]:
         """Half of the sampled pairs, and the CPU seconds that they took."""
+        return self.kept(self._pairs, number)
 
-        def make() -> tuple[Pairs, float]:
-            begin = time.process_time()
-            pairs = sample_pairs(Judges.of(self.studio.family), self.plan.pairs // 2, seed=number)
-            return pairs, time.process_time() - begin
-
-        return self.kept(f"pairs-{self.plan.pairs}-{number}", make)
+    def _pairs(self, number: int) -> tuple[Pairs, float]:
+        begin = time.process_time()
+        pairs = sample_pairs(Judges.of(self.studio.family), self.plan.pairs // 2, seed=number)
+        return pairs, time.process_time() - begin
 
     def amount(self, pair: Pair) -> float:
         """By how much the target's log-odds are to rise: `SHARE` of the difference between faces with and without."""
@@ -206,14 +204,14 @@ class Work:
                 pairs = Pairs(*(torch.cat(parts) for parts in zip(*(pairs for pairs, _ in halves), strict=True)))
                 spent = sum(seconds for _, seconds in halves)
             begin = time.process_time()
-            method = kind(self.studio, self.shelf / method_digest(name), pairs)
+            method = kind(self.studio, self.shelf / f"prepared-{method_digest(name)}", pairs)
             self.ready[name] = method, spent + time.process_time() - begin
         return self.ready[name]
 
     # A cell
 
-    def cell(self, name: str, pair: Pair) -> dict[str, Any]:
-        """Measure a method on a pair; what is kept of it, as JSON."""
+    def cell(self, name: str, pair: Pair, known: str) -> dict[str, Any]:
+        """Measure a method on a pair; what is kept of it, as JSON, under the key `known`."""
         method, model_seconds = self.method(name)
         text_seconds = method.prepare(pair)
         slow, pool = method.share < 1, self.pool("held")
@@ -239,10 +237,10 @@ class Work:
         edited = [a.towards(b, factor) for a, b, (factor, _) in zip(faces, ends, found, strict=True)]
         seen = self.judge.faces(edited)
         result = verdict(pair, before, seen)
-        known = key(name, pair, self.plan, self.pairs)
-        self._tile(edited[0]).save(self.tile(known))
+        shown = self.pairs.index(pair) % 2  # not the same face everywhere
+        self._tile(edited[shown]).save(self.tile(known))
         if not self.tile(pair.target).exists():
-            self._tile(faces[0]).save(self.tile(pair.target))
+            self._tile(faces[shown]).save(self.tile(pair.target))
         return {
             "key": known,
             "method": name,
@@ -277,7 +275,7 @@ class Work:
         return ends + [method.edit(latent, pair) for latent in faces[timed:]], seconds
 
     def tile(self, name: str) -> Path:
-        """The picture of a cell's first face, by the cell's key, or of the face before, by its target."""
+        """The picture of one of a cell's faces, by the cell's key, or of that face before, by its target."""
         return self.shelf / f"{digest(name)}.png"
 
     @torch.no_grad()

@@ -93,7 +93,7 @@ def measure(wanted: dict[str, tuple[str, Pair]], folder: Path, plan: Plan, pairs
     if any(METHODS[name].needs_pairs for name, _ in missing.values()):
         shared += [("half", (0,)), ("half", (1,))]
     # The slowest first, so that the processes end together.
-    order = sorted(missing.values(), key=lambda cell: (METHODS[cell[0]].share == 1, cell[0]))
+    order = sorted(missing, key=lambda known: (METHODS[missing[known][0]].share == 1, missing[known][0]))
     begin, spent = time.monotonic(), defaultdict[str, list[float]](list)
     with workers(count, folder, plan, pairs) as run, path.open("a", encoding="utf-8") as file:
         if path.stat().st_size and not path.read_text(encoding="utf-8").endswith("\n"):
@@ -101,9 +101,10 @@ def measure(wanted: dict[str, tuple[str, Pair]], folder: Path, plan: Plan, pairs
         for task, _, seconds in run(shared):
             print(f"{task[0]} {' '.join(map(str, task[1]))}: {seconds:.0f} s", flush=True)
         left = defaultdict[str, int](int)
-        for name, _ in order:
+        for name, _ in missing.values():
             left[name] += 1
-        for done, ((_, (name, pair)), cell, seconds) in enumerate(run([("cell", cell) for cell in order]), 1):
+        tasks = [("cell", (*missing[known], known)) for known in order]
+        for done, ((_, (name, pair, _)), cell, seconds) in enumerate(run(tasks), 1):
             file.write(json.dumps(cell) + "\n")
             file.flush()
             left[name] -= 1

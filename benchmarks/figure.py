@@ -29,7 +29,7 @@ COLOURS = {
     "stylespace": "#009E73",
     "tedigan": "#000000",
 }
-SHEET, LEFT, TOP, LIMIT = 104, 96, 44, 300_000
+SHEET, LEFT, TOP, LIMIT = 104, 96, 56, 300_000
 
 
 def mean(cells: Sequence[dict[str, Any]], name: str) -> float:
@@ -84,7 +84,7 @@ def chart(cells: Cells, path: Path) -> None:
 
 
 def sheet(cells: Cells, pairs: Sequence[Pair], before: dict[str, Path], after: dict[tuple[str, str], Path]) -> Image:
-    """A row a target, a column a method: its first face at equal strength, `after` beside the face `before`."""
+    """A row a target, a column a method: one of its faces at equal strength, `after` beside the face `before`."""
     names = [name for name in METHODS if any(method == name for method, _ in cells)]
     out = Image.new("RGB", (LEFT + SHEET * (1 + len(names)), TOP + SHEET * len(pairs)), "white")
     draw, font = ImageDraw.Draw(out), ImageFont.load_default(12)

@@ -7,15 +7,14 @@ factor 0 is the face, 1 the method's default.
 import json
 import time
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from benchmarks.targets import Pair
 from pipeline import Latent, StyleCLIP
-from pipeline.alignment import bridge_step
 from pipeline.baselines import RIVALS
 from pipeline.directions import Directions, StyleDirections
 from pipeline.estimate import GradientDirections
@@ -26,6 +25,7 @@ from pipeline.registry import Defaults
 from pipeline.training.judges import Judges
 from pipeline.training.mapper import STRENGTH, Recipe, train
 from pipeline.training.pairs import Pairs
+from pipeline.zoo import Family
 
 PAPER = Defaults()
 
@@ -139,50 +139,43 @@ class Global(Method):
     """Global directions (section 6) from the measured matrix."""
 
     title, shipped = "global directions", ("model",)
-    sources = ("pipeline/directions.py", "checkpoints/demo/directions.safetensors")
+    sources = ("pipeline/directions.py", "pipeline/strength.py", "checkpoints/demo/directions.safetensors")
+    options: dict[str, float] = {}
 
     def __init__(self, studio: StyleCLIP, shelf: Path, pairs: Pairs | None) -> None:
-        super().__init__(studio, shelf, pairs)
-        self.directions, self.steps = self.measured(), dict[Pair, list[Tensor]]()
+        super().__init__(StyleCLIP(replace(studio.family, directions=self.directions(studio.family))), shelf, pairs)
 
-    def measured(self) -> StyleDirections:
-        return self.studio.family.directions
-
-    def settings(self) -> Defaults:
-        return self.studio.family.defaults
+    def directions(self, family: Family) -> StyleDirections:
+        return family.directions
 
     def text(self, pair: Pair) -> None:
-        direction = self.studio.texts.direction(pair.target, pair.neutral).cpu()
-        step, _ = self.directions.step(direction, self.directions.threshold(direction, self.settings().channels))
-        self.steps[pair] = [self.settings().strength * s for s in step]
+        mean = Latent(self.studio.family.latent_avg[None].cpu())
+        self.step = self.studio.direct(mean, pair.target, pair.neutral, **self.options).latent.style_step
 
     def edit(self, latent: Latent, pair: Pair) -> Latent:
-        return latent.moved(self.steps[pair])
+        return latent.moved(list(self.step))
 
 
 class PaperGlobal(Global):
     """As the paper has it: α 3, 20 channels, none of toRGB's."""
 
     title = "global directions (paper)"
+    options = {"strength": PAPER.strength, "channels": PAPER.channels}
 
-    def measured(self) -> StyleDirections:
-        whole = self.studio.family.directions
+    def directions(self, family: Family) -> StyleDirections:
+        whole = family.directions
         outside = torch.cat([torch.full((layer.channels,), not layer.is_to_rgb) for layer in whole.layers])
         relevance = whole.relevance[outside] if len(whole.relevance) == len(outside) else whole.relevance
         return Directions(relevance, whole.style_std, whole.layers)
 
-    def settings(self) -> Defaults:
-        return PAPER
-
 
 class Estimate(Global):
-    """Global directions as long as no matrix was measured: relevance from gradients."""
+    """Global directions as long as no matrix was measured: relevance from gradients, of the same channels."""
 
     title, shipped = "global directions, estimated", ()
-    sources = ("pipeline/directions.py", "pipeline/estimate.py")
+    sources = ("pipeline/directions.py", "pipeline/strength.py", "pipeline/estimate.py")
 
-    def measured(self) -> StyleDirections:
-        family = self.studio.family
+    def directions(self, family: Family) -> StyleDirections:
         to_rgb = len(family.directions.relevance) == sum(layer.channels for layer in family.generator.style_layers)
         return GradientDirections(
             family.generator, lambda images: clip_features(family.clip, images, family.clip_normalize), to_rgb
@@ -196,13 +189,11 @@ class Bridge(Method):
     sources = ("pipeline/alignment.py", "pipeline/networks/alignment.py", "checkpoints/demo/alignment.safetensors")
 
     def text(self, pair: Pair) -> None:
-        family, texts = self.studio.family, self.studio.texts
-        target, neutral = texts.averaged(pair.target), texts.averaged(pair.neutral)
-        step = bridge_step(family.alignment, family.generator, target, neutral)
-        self.step = [family.defaults.bridge_strength * s for s in step]
+        mean = Latent(self.studio.family.latent_avg[None].cpu())
+        self.step = self.studio.bridge(mean, pair.target, pair.neutral).latent.style_step
 
     def edit(self, latent: Latent, pair: Pair) -> Latent:
-        return latent.moved(self.step)
+        return latent.moved(list(self.step))
 
 
 class Baseline(Method):

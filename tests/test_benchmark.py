@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import edits
+from benchmarks import cells, edits
 from benchmarks.cells import Plan, Work, key, strength
 from benchmarks.judging import Judge, Seen, verdict
 from benchmarks.methods import METHODS
@@ -39,6 +39,9 @@ def run(tmp_path_factory) -> tuple[list[str], Path, Path]:
     arguments += ["--kept", str(kept), "--folder", str(folder)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(edits, "PAIRS", (GLASSES, SMILING))
+        patch.setattr(cells, "CHUNK", 16)
+        patch.setattr(cells, "HAVING", 2)
+        cells.core.cache_clear()
         edits.main(arguments)
     return arguments, kept, folder
 
@@ -125,12 +128,12 @@ def test_intervals_take_a_face_with_all_that_it_brings():
 
 
 def test_methods_are_compared_on_the_same_faces():
-    cells = {
+    known = {
         ("one", "t"): {"faces": [1, 2, 3], "hits": [1.0, 1.0, 0.0]},
         ("other", "t"): {"faces": [2, 3], "hits": [0.0, 0.0]},
         ("other", "u"): {"faces": [1], "hits": [0.0]},
     }
-    result, edits_ = difference(cells, "one", "other", "hits")
+    result, edits_ = difference(known, "one", "other", "hits")
     assert (result.mean, edits_) == (0.5, 2)
 
 
