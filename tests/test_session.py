@@ -97,7 +97,7 @@ def mixed(studio, session, seed=1):
 def test_a_mixture_is_a_face_to_begin_with_and_stays_with_the_one_it_was_made_of(studio, session):
     mixed(studio, session)
     assert (session.here.title, session.here.share) == ("A face + Another", 0.5)
-    assert session.here.details == "50 % “A face”, 50 % “Another”" and session.before.title == "A face"
+    assert session.here.details == "50% “A face”, 50% “Another”" and session.before.title == "A face"
     keep(session, *edited(studio, session))
     assert len(session.here.recipes) == 1 and session.here.origin.mixture
     session.undo()

@@ -35,7 +35,7 @@ class Mixture:
     @property
     def in_words(self) -> str:
         other = round(100 * self.share)
-        return f"{100 - other} % “{self.names[0]}”, {other} % “{self.names[1]}”"
+        return f"{100 - other}% “{self.names[0]}”, {other}% “{self.names[1]}”"
 
 
 @dataclass(eq=False)

@@ -30,7 +30,7 @@ def test_two_faces_of_a_photo(visit, pair, tmp_path, shown_studio):  # noqa: F81
     open_mix(visit)
     expect(others(visit)).to_have_count(1 + len(EXAMPLES))  # its other face
     changes(visit, others(visit).first.click)
-    expect(words(visit)).to_have_value("The photo + Face 2\n50 % “The photo”, 50 % “Face 2”")
+    expect(words(visit)).to_have_value("The photo + Face 2\n50% “The photo”, 50% “Face 2”")
     expect(visit.locator("#strip button")).to_have_count(2)
     expect(visit.locator("#inversion")).to_contain_text("Mixture")
 
@@ -41,7 +41,7 @@ def test_two_faces_of_a_photo(visit, pair, tmp_path, shown_studio):  # noqa: F81
         changes(visit, lambda key=key: share.press(key))
         with Image.open(taken_home(visit, "PNG", tmp_path)) as drawn:
             assert np.abs(pixels(drawn) - pixels(face)).max() <= 1  # of 255
-    expect(words(visit)).to_have_value(re.compile("100 % “The photo”, 0 % “Face 2”$"))
+    expect(words(visit)).to_have_value(re.compile("100% “The photo”, 0% “Face 2”$"))
     expect(visit.locator("#strip button")).to_have_count(2)
     with Image.open(taken_home(visit, "GIF", tmp_path)) as loop:
         first, middle = pixels(loop), loop.seek(loop.n_frames // 2) or pixels(loop)
@@ -56,7 +56,7 @@ def test_edits_go_on_from_a_mixture(visit, tmp_path):  # noqa: F811
     expect(words(visit)).to_have_value(re.compile("^smiling face [+] Example 4"))
     expect(visit.locator("#copy-link")).to_be_hidden()
     press(visit, "Recipe")
-    expect(visit.locator(".toast-body")).to_contain_text("no edit yet", timeout=SLOW)
+    expect(visit.locator(".toast-body")).to_contain_text("takes both faces", timeout=SLOW)
     press(visit, "Close")
     mixture = after(visit).get_attribute("src")
     changes(visit, lambda: visit.locator("#pairs button").nth(3).click())

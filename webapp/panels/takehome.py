@@ -101,6 +101,8 @@ def _note(sentence: str) -> str:
 def recipe_of(session: Session, model: str) -> dict[str, Any]:
     """The edits that led to the current picture, one after the other, as JSON."""
     here = session.here
+    if here.mixture:
+        raise UserError("A mixture takes both faces, so it has no recipe; please save its latent instead.")
     if not here.recipes:
         raise UserError("There is no edit yet whose recipe could be saved.")
     return {"format": "StyleCLIP Studio recipe", "version": 1, "model": model, "edits": list(here.recipes)}
