@@ -64,7 +64,7 @@ EDITS = (
     "old face",
     "bald face",
 )
-SHOWN = (8, 1, 2, 3, 4)  # of the faces: the edited one, and those inverted
+SHOWN = (2, 1, 6, 3, 4)  # of the faces: the edited one, and those inverted
 TILE, GAP = 128, 8
 CORNER = 32  # pixels a side of the corners of a picture, where there is nothing but backdrop
 Step = Callable[[Alignment, Tensor, Tensor], list[Tensor]]
@@ -166,8 +166,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kept", type=Path, help="safetensors file with the pairs")
     parser.add_argument("--sheet", type=Path, help="picture to write instead of the table")
-    parser.add_argument("--pairs", type=int, default=5_000)
-    parser.add_argument("--faces", type=int, default=12)
+    parser.add_argument("--pairs", type=int, default=7_000)
+    parser.add_argument("--faces", type=int, default=10)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--forms", nargs="+", default=[""], help="only forms whose name has one of these words")
     options = parser.parse_args()
@@ -205,9 +205,10 @@ def main() -> None:
         "without noise": (Form(noise=0.0), in_s),
         "half the noise": (Form(noise=0.085), in_s),
         "twice the noise": (Form(noise=0.34), in_s),
+        "seeing along the gap between pictures and texts": (Form(gap=True), in_s),
         "with what goes together by chance": (Form(chance=True), in_s),
         "differences, without noise, by chance (DeltaEdit as it is)": (
-            Form(differences=True, noise=0.0, chance=True, mixing=False),
+            Form(differences=True, noise=0.0, gap=True, chance=True, mixing=False),
             in_s,
         ),
     }
@@ -217,7 +218,7 @@ def main() -> None:
     for name, (form, step) in forms.items():
         if not any(word in name for word in options.forms):
             continue
-        learned = align(family.generator, pairs, options.steps, form)
+        learned = align(family.generator, pairs, text, options.steps, form)
         s = bench.score(learned.network, step)
         cells = (f"{learned.w:.3f}, {learned.s:.3f}", f"{s.hits:.1%}", f"{s.identity:.3f}", f"{s.changed:.2%}")
         cells += (f"{s.backdrop:.1f}", f"{s.strength:.2f}", f"{s.kept:.1%}")

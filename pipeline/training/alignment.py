@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.downloads import asset
@@ -26,16 +27,18 @@ from pipeline.networks.alignment import Alignment
 from pipeline.networks.stylegan2 import Generator
 from pipeline.optimization import Adam
 from pipeline.registry import GENERATOR
+from pipeline.text import Texts
 from pipeline.training.command import GO_ON, own_device, run
 from pipeline.training.judges import Judges, load_judges
 from pipeline.training.pairs import Pairs, sample_pairs
 from pipeline.training.partial import write
 from pipeline.zoo import alignment_path, family_row
 
-PAIRS, STEPS, BATCH, WIDTH = 20_000, 800, 256, 64
+PAIRS, STEPS, BATCH, WIDTH = 20_000, 300, 256, 64
 RATE, WARM_UP = 1e-3, 50
 MOMENTUM = 0.99  # of the moving centre, a step
 HELD_OUT = 0.05  # share of the pairs that tells how much was learned
+BLIND = 100.0  # variance, where an embedding's is below 1
 SAMPLES = 10_000  # pairs from which covariances and deviations are known
 
 
@@ -47,7 +50,8 @@ class Form:
     space: the one that moves with the training's faces when None, else a fixed one (E,). `mixing`: adaptive style
     mixing. `differences`: the difference of two faces at a time, not that of a face and the centre (DeltaEdit).
     `noise`, in deviations of embeddings: what texts and faces differ by besides their meaning, and what keeps the
-    mappers from relying on what CLIP hardly sees. `chance`: whether the linear maps keep what goes together by chance.
+    mappers from relying on what CLIP hardly sees. `gap`: whether they see along what all pictures, or all
+    texts, have in common. `chance`: whether the linear maps keep what goes together by chance.
     """
 
     residuals: bool = True
@@ -55,6 +59,7 @@ class Form:
     mixing: bool = True
     differences: bool = False
     noise: float = 0.17
+    gap: bool = False
     chance: bool = False
 
 
@@ -77,11 +82,13 @@ class _Faces(NamedTuple):
 def align(
     generator: Generator,
     pairs: Pairs,
+    neutral: Tensor,
     steps: int = STEPS,
     form: Form = Form(),  # noqa: B008  # it is frozen
     progress: Callable[[int, float], None] = lambda done, loss: None,
 ) -> Learned:
-    """Train an alignment on pairs. `progress` hears the steps done and the loss."""
+    """Train an alignment on pairs. `neutral` is the unit embedding (E,) of a text that says nothing of a face but that
+    it is one; `progress` hears the steps done and the loss."""
     device, rng = generator.input.input.device, torch.Generator().manual_seed(0)
     held = max(1, int(len(pairs.w) * HELD_OUT))
     mean = pairs.w[:-held].mean(0).to(device)
@@ -97,7 +104,7 @@ def align(
     rows = torch.cat([mean[None], mean + torch.eye(len(mean), device=device)])
     with torch.no_grad():
         base, *moved = torch.cat(generator.styles(rows), 1)
-    network = _started(some, torch.stack(moved) - base, form, rng)
+    network = _started(some, torch.stack(moved) - base, neutral.to(device), form, rng)
     trained = [
         value
         for mapper in (network.w_mapper, network.s_mapper)
@@ -124,7 +131,7 @@ def align(
     return Learned(network.cpu(), *explained)
 
 
-def _started(faces: _Faces, styles: Tensor, form: Form, rng: torch.Generator) -> Alignment:
+def _started(faces: _Faces, styles: Tensor, neutral: Tensor, form: Form, rng: torch.Generator) -> Alignment:
     """A network of which the linear maps are done, by least squares under the form's noise, and the rest untrained;
     `styles` (D, C) is how S follows from W."""
     device, embed = faces.features.device, faces.features.shape[1]
@@ -145,7 +152,9 @@ def _started(faces: _Faces, styles: Tensor, form: Form, rng: torch.Generator) ->
         centre = faces.features.mean(0) if form.centre is None else form.centre.to(device)
         network.centre.copy_(centre if form.residuals else torch.zeros_like(centre))
         residuals = faces.features - network.centre
-        network.whiten.copy_(_whitening(residuals, form.noise * _spread(faces)))
+        common = torch.stack([neutral, F.normalize(faces.features.mean(0), dim=0)])
+        blind = torch.zeros_like(common) if form.gap else common
+        network.whiten.copy_(_whitening(residuals, form.noise * _spread(faces), blind))
         network.w_std.copy_(faces.w.std(0).clamp(min=1e-6))
         network.s_std.copy_(faces.s.std(0).clamp(min=1e-6))
         inputs = residuals @ network.whiten
@@ -156,10 +165,14 @@ def _started(faces: _Faces, styles: Tensor, form: Form, rng: torch.Generator) ->
     return network
 
 
-def _whitening(values: Tensor, blur: Tensor | float = 0.0) -> Tensor:
-    """What makes values (N, K), when blurred, equally long in all directions: (K, K)."""
-    lengths, axes = torch.linalg.eigh((values.T @ values / len(values)).double())
-    floor = 1e-6 * lengths.max()
+def _whitening(values: Tensor, blur: Tensor | float = 0.0, blind: Tensor | None = None) -> Tensor:
+    """What makes values (N, K), when blurred, equally long in all directions: (K, K); but short in those that are
+    `blind`, unit vectors (M, K)."""
+    moments = values.T @ values / len(values)
+    if blind is not None:
+        moments = moments + BLIND * blind.T @ blind
+    lengths, axes = torch.linalg.eigh(moments.double())
+    floor = 1e-6 * values.square().mean()
     return (axes / (lengths.clamp(min=0) + floor + blur**2).sqrt()).float()
 
 
@@ -251,7 +264,8 @@ def alignment_command(arguments: list[str] | None = None) -> Path:
     def trained(step: int, loss: float) -> None:
         tell(f"step {step} of {options.steps}  loss {loss:.4f}", step == options.steps)
 
-    learned = align(judges.generator, pairs, options.steps, progress=trained)
+    neutral = Texts(judges.clip).averaged(row.defaults.neutral)
+    learned = align(judges.generator, pairs, neutral, options.steps, progress=trained)
     write({name: value.half().contiguous() for name, value in learned.network.state_dict().items()}, path)
     kept.unlink()
     print(

@@ -38,10 +38,13 @@ PARTS: dict[str, list[str]] = {
     "clip": ["pipeline.training.demo.clip"],
     "encoder": ["pipeline.training.demo.encoder"],
     "relevance": [
-        *"pipeline.training.relevance --model demo --codes 10 --lowest 128 --to-rgb".split(),
+        *"pipeline.training.relevance --model demo --codes 10 --lowest 128 --pictures 1 --to-rgb".split(),
         *"--output checkpoints/demo/directions.safetensors".split(),
     ],
-    "alignment": "pipeline.training.alignment --model demo --output checkpoints/demo/alignment.safetensors".split(),
+    "alignment": [
+        *"pipeline.training.alignment --model demo --pairs 7000".split(),
+        *"--output checkpoints/demo/alignment.safetensors".split(),
+    ],
     "mappers": [],
     "card": ["pipeline.training.demo.card"],
 }
