@@ -1,9 +1,10 @@
 """How much faster relevance is measured than by the paper's loop, and what an estimate from gradients is worth.
 
-    python -m benchmarks.relevance [--channels 2] [--lowest 64 128] | --estimate [--faces 16] | --full-size
+    python -m benchmarks.relevance [--codes 20] [--every 16] [--pictures 0.1 0 ...] [--lowest 256 ...] [--dtype ...]
+    python -m benchmarks.relevance --estimate [--faces 16] | --full-size
 
-Without a switch: the loop of section 6 (one picture at a time, float32, full synthesis) on the first channels of every
-layer and one code, against the whole matrix of that code the fast way. `--estimate`: directions from gradients beside
+Without a switch: the loop of section 6 (one picture at a time, float32, full synthesis) on every 16th channel, against
+the whole matrix of the same codes in other ways. `--estimate`: directions from gradients beside
 those of the demo family's matrix. `--full-size`: random weights of the published sizes, one batch in every layer, and
 from it the hours for 100 codes. Times are of this process's CPU, on a machine that may be busy: they count as ratios.
 """
@@ -26,7 +27,7 @@ from pipeline.networks.clip import CLIP
 from pipeline.networks.stylegan2 import Generator
 from pipeline.training.demo.reader import Reader
 from pipeline.training.judges import Judges, load_judges
-from pipeline.training.relevance import channel_parts, measure_relevance, perturbed
+from pipeline.training.relevance import batches, measure_relevance, perturbed
 
 CODES, SIGMAS = 100, 5.0
 
@@ -37,49 +38,58 @@ def embedded(judges: Judges, pictures: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def plain_rows(judges: Judges, std: Tensor, channels: Sequence[int]) -> Tensor:
-    """The paper's loop for one code: the directions (K, E) in which CLIP sees those channels of S move."""
-    generator = judges.generator
+def plain_changes(judges: Judges, std: Tensor, channels: Sequence[int], codes: int) -> Tensor:
+    """The paper's loop: the directions (N, K, E) in which CLIP sees those channels of S move, code by code."""
+    generator, rng, changes = judges.generator, torch.Generator().manual_seed(1), []
     sizes = [layer.channels for layer in generator.style_layers]
-    z = torch.randn(1, generator.style_dim, generator=torch.Generator().manual_seed(1))
-    s, rows = torch.cat(generator.styles(generator.mapping(z)), 1), []
-    for channel in channels:
-        ends = []
-        for sign in (-1, 1):
-            moved = s.clone()
-            moved[0, channel] += sign * SIGMAS * std[channel]
-            ends.append(embedded(judges, generator.synthesize(moved.split(sizes, 1))))
-        rows.append(unit_change(*ends))
-    return torch.cat(rows)
+    for _ in range(codes):
+        z = torch.randn(1, generator.style_dim, generator=rng)
+        s = torch.cat(generator.styles(generator.mapping(z)), 1)
+        for channel in channels:
+            ends = []
+            for sign in (-1, 1):
+                moved = s.clone()
+                moved[0, channel] += sign * SIGMAS * std[channel]
+                ends.append(embedded(judges, generator.synthesize(moved.split(sizes, 1))))
+            changes.append(unit_change(*ends))
+    return torch.cat(changes).unflatten(0, (codes, -1))
 
 
-def speed(model: str, per_layer: int, sizes: Sequence[int]) -> None:
-    """Print the time of one code's matrix in both ways, and how far their rows agree."""
+def speed(model: str, every: int, codes: int, ways: Sequence[tuple[torch.dtype, int, float]]) -> None:
+    """Print what the matrix takes in each way (precision, lowest size, share drawn), and how far it is the loop's."""
     judges = load_judges(model)
-    layers = judges.generator.style_layers
     std = style_statistics(judges.generator, 10_000)[1]
-    starts = torch.tensor([0, *(layer.channels for layer in layers)]).cumsum(0)[:-1].tolist()
-    chosen = [start + k for start in starts for k in range(per_layer)]
+    chosen = list(range(every // 2, len(std), every))
     begin = time.process_time()
-    plain = plain_rows(judges, std, chosen)
-    each = (time.process_time() - begin) / len(chosen)
-    whole = each * len(std)
-    print(f"The loop: {each:.3f} s a channel and code, so {whole:.0f} s for {len(std):,} channels.\n")
-    print("| lowest | precision | s a code | times faster | mean cosine of rows | least |\n|---|---|---|---|---|---|")
-    for dtype in (torch.bfloat16, torch.float32):
+    changes = plain_changes(judges, std, chosen, codes)
+    each = (time.process_time() - begin) / len(chosen) / codes
+    plain, whole = changes.mean(0), each * len(std)
+    halves = F.cosine_similarity(changes[::2].mean(0), changes[1::2].mean(0), dim=-1)
+    print(f"The loop: {each:.4f} s a channel and code, so {whole:.0f} s a code for {len(std):,} channels.")
+    print(
+        f"{codes} codes, {len(chosen)} channels compared; the loop's own rows from either half: {halves.mean():.3f}.\n"
+    )
+    print("| precision | drawn at least at | share drawn | s a code | times faster | mean cosine | median | least |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
+    for dtype, lowest, share in ways:
         judges = load_judges(model, dtype=dtype)
-        for lowest in sizes:
-            begin = time.process_time()
-            fast = measure_relevance(
-                judges.generator, lambda x, j=judges: embedded(j, x), std, 1, lowest=lowest, to_rgb=True
-            )
-            seconds = time.process_time() - begin
-            cosines = F.cosine_similarity(fast[chosen], plain)
-            print(
-                f"| {lowest} px | {str(dtype)[6:]} | {seconds:.1f} | {whole / seconds:.1f} | {cosines.mean():.4f} "
-                f"| {cosines.min():.3f} |",
-                flush=True,
-            )
+        begin = time.process_time()
+        fast = measure_relevance(
+            judges.generator,
+            lambda x, j=judges: embedded(j, x),
+            std,
+            codes,
+            lowest=lowest,
+            to_rgb=True,
+            pictures=share,
+        )
+        seconds = (time.process_time() - begin) / codes
+        cosines = F.cosine_similarity(fast[chosen], plain)
+        print(
+            f"| {str(dtype)[6:]} | {lowest} px | {share:.0%} | {seconds:.1f} | {whole / seconds:.1f} "
+            f"| {cosines.mean():.4f} | {cosines.median():.4f} | {cosines.min():.3f} |",
+            flush=True,
+        )
 
 
 def shared(one: Tensor, other: Tensor, count: int) -> float:
@@ -139,8 +149,8 @@ def full_size(batch: int, dtype: torch.dtype) -> None:
     judges = Judges(generator, clip, None, False)
     layers = generator.style_layers
     std = list(torch.ones(sum(layer.channels for layer in layers)).split([layer.channels for layer in layers]))
-    firsts = {p: (p, channels) for p, channels in reversed(channel_parts(generator, batch, False))}
-    parts = [firsts[p] for p in sorted(firsts)]
+    whole = [(p, torch.arange(layer.channels)) for p, layer in enumerate(layers) if not layer.is_to_rgb]
+    parts = [batches(generator, part, batch)[0] for part in whole]
     print("| layer | px | pictures | s |\n|---|---|---|---|")
     total = 0.0
     with torch.inference_mode():
@@ -160,21 +170,25 @@ def main() -> None:
     """Print the tables asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="demo")
-    parser.add_argument("--channels", type=int, default=2, help="channels of each layer that the loop measures")
-    parser.add_argument("--lowest", type=int, nargs="+", default=[64, 128])
+    parser.add_argument("--codes", type=int, default=20)
+    parser.add_argument("--every", type=int, default=16, help="which channels the loop measures")
+    parser.add_argument("--pictures", type=float, nargs="+", default=[0.1, 0], help="shares of channels drawn")
+    parser.add_argument("--lowest", type=int, nargs="+", default=[256], help="sizes that layers are drawn at, at least")
     parser.add_argument("--estimate", action="store_true")
     parser.add_argument("--faces", type=int, default=16)
     parser.add_argument("--targets", nargs="+", default=[], help="only pairs whose target has one of these words")
     parser.add_argument("--full-size", action="store_true")
     parser.add_argument("--batch", type=int, default=32, help="pictures at a time at full size")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16", help="at full size")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="bfloat16 at full size, else float32")
     options = parser.parse_args()
     if options.estimate:
         estimate(options.faces, options.targets)
     elif options.full_size:
-        full_size(options.batch, getattr(torch, options.dtype))
+        full_size(options.batch, getattr(torch, options.dtype or "bfloat16"))
     else:
-        speed(options.model, options.channels, options.lowest)
+        dtype = getattr(torch, options.dtype or "float32")
+        ways = [(dtype, lowest, share) for lowest in options.lowest for share in options.pictures]
+        speed(options.model, options.every, options.codes, ways)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,21 @@ SAMPLES, PROBES, BATCH = 16, 4, 4  # sampled faces, random directions for each, 
 STATISTICS = 10_000  # codes from which a channel's deviation is known to a hundredth
 
 
+def derivatives(generator: Generator, see: Embed, z: Tensor, directions: Tensor) -> Tensor:
+    """∂(v·d)/∂s (K, N, C_all) at the codes z (N, D), where v (N, V) is what `see` makes of their pictures (N, 3, R, R)
+    in [-1, 1], and d are the `directions` (K, V): one pass back for each, of all codes together."""
+    sizes = [layer.channels for layer in generator.style_layers]
+    with torch.inference_mode(False), torch.enable_grad():
+        z, directions = z.clone(), directions.to(z.device, copy=True)
+        with torch.no_grad():
+            s = torch.cat(generator.styles(generator.mapping(z)), 1)
+        s.requires_grad_()
+        along = see(generator.synthesize(s.split(sizes, 1)).clamp(-1, 1)) @ directions.T
+        last = len(directions) - 1
+        slopes = [torch.autograd.grad(along[:, k].sum(), s, retain_graph=k < last)[0] for k in range(last + 1)]
+    return torch.stack(slopes)
+
+
 class GradientDirections(StyleDirections):
     """Directions for any generator at once; `embed` turns pictures (N, 3, R, R) into unit CLIP embeddings (N, E).
 
@@ -55,16 +70,6 @@ class GradientDirections(StyleDirections):
 
     def _derivatives(self, directions: Tensor) -> Tensor:
         """σ ∂(e·d)/∂s (K, N, C) for directions (K, E) and every sample."""
-        generator, device = self.generator, self.generator.input.input.device
-        sizes = [layer.channels for layer in self.layers]
-        directions, rows = directions.to(device), []
-        with torch.inference_mode(False), torch.enable_grad():
-            for z in self.z.to(device).split(BATCH):
-                with torch.no_grad():
-                    s = torch.cat(generator.styles(generator.mapping(z)), 1)
-                s.requires_grad_()
-                along = self.embed(generator.synthesize(s.split(sizes, 1)).clamp(-1, 1)) @ directions.T
-                last = len(directions) - 1
-                slopes = [torch.autograd.grad(along[:, k].sum(), s, retain_graph=k < last)[0] for k in range(last + 1)]
-                rows.append(torch.stack(slopes).cpu() * self.style_std)
-        return torch.cat(rows, 1)[..., self.rows]
+        z = self.z.to(self.generator.input.input.device)
+        slopes = [derivatives(self.generator, self.embed, part, directions) for part in z.split(BATCH)]
+        return (torch.cat(slopes, 1).cpu() * self.style_std)[..., self.rows]

@@ -10,8 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from pipeline.directions import style_statistics
 from pipeline.errors import UserError
-from pipeline.training.relevance import relevance_command
+from pipeline.losses import clip_features
+from pipeline.training.judges import load_judges
+from pipeline.training.relevance import measure_relevance, relevance_command
 from pipeline.zoo import family_row, load_family, relevance_path
 
 ARGUMENTS = ["--model", "tiny", "--codes", "3", "--batch", "8"]
@@ -49,13 +52,13 @@ def test_a_killed_measurement_goes_on_to_the_same_file(place, capfd):
     once = taken(place)
     command = [sys.executable, "-m", "pipeline.training.relevance", *ARGUMENTS]
     with subprocess.Popen(command, env=os.environ | {"PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE) as process:
-        process.stdout.readline()  # the first pictures are kept
+        first = float(process.stdout.readline().split(b"%")[0])  # is kept
         process.kill()  # SIGKILL
     (part,) = place.parent.glob("*.part")
     assert not place.exists()
     capfd.readouterr()
     relevance_command(ARGUMENTS)
-    assert not capfd.readouterr().out.startswith("1.")  # the first part took 1 % and was not done again
+    assert float(capfd.readouterr().out.split("%")[0]) > first  # that was not done again
     assert taken(place) == once
     part.write_bytes(b"damaged")
     relevance_command(ARGUMENTS)
@@ -100,6 +103,27 @@ def test_two_processes_measure_the_matrix_of_one(place):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("wrote ") == 1
     assert taken(place) == once
+
+
+def test_derivatives_stand_in_for_small_steps(place):
+    judges = load_judges("tiny")
+
+    def rows(pictures: float) -> torch.Tensor:
+        return measure_relevance(
+            judges.generator,
+            lambda images: clip_features(judges.clip, images, judges.normalize),
+            style_statistics(judges.generator, 1_000)[1],
+            codes=1,
+            sigmas=0.3,
+            pictures=pictures,
+        )
+
+    drawn, half, none = rows(1.0), rows(0.5), rows(0.0)
+    alike = torch.cosine_similarity(none, drawn)
+    assert alike.median() > 0.99 and alike.mean() > 0.95
+    same = torch.isclose(half, drawn, atol=1e-3).all(1)
+    assert same.sum() >= len(drawn) // 2 and not same.all()
+    assert torch.allclose(half[~same], none[~same], atol=1e-5)
 
 
 def test_a_generator_of_one_s_own_and_a_wrong_size(place, tmp_path, monkeypatch):

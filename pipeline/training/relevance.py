@@ -8,9 +8,9 @@ sample's own value, one at a time. CLIP embeds both pictures; the difference of 
 length, is averaged over the samples. Started again after a cut, it goes on where it was; several processes share the
 channels. Either way the file is the same.
 
-Full size in float32 is the default: the rows of the plain loop, and on a CPU about its time. What is quicker is another
-matrix: on the demo family, for one code, the mean cosine with the loop's rows was 0.96 with the generator in bfloat16,
-0.80 with CLIP in it, and 0.69 at 64 px with both. That is far from the 10 times at 0.995 that were aimed at.
+Most steps are small to CLIP: only the tenth of the channels that move the picture farthest is drawn, code by code; of
+the others the derivative is taken, for all at once, by one pass back for each dimension that CLIP uses of its space.
+docs/studies.md tells how near that comes to the loop of section 6. `--pictures 1` draws everything.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from torch import Tensor
 from pipeline.directions import style_statistics, unit_change
 from pipeline.downloads import asset
 from pipeline.errors import UserError
+from pipeline.estimate import derivatives
 from pipeline.losses import clip_features
 from pipeline.networks.stylegan2 import Generator
 from pipeline.registry import GENERATOR
@@ -39,6 +40,9 @@ from pipeline.zoo import family_row, relevance_path
 
 Embed = Callable[[Tensor], Tensor]
 Prefix = dict[int, tuple[Tensor, Tensor | None]]
+REACHED = 1 - 1e-6  # of the spread of sampled faces' embeddings: the rest is CLIP's rounding
+PART = 128  # channels
+PROBES = 4  # random sums of pixels, whose derivatives tell how much a channel moves the picture
 
 
 def synthesize_from(
@@ -71,19 +75,22 @@ def synthesize_from(
 Part = tuple[int, Tensor]
 
 
-def channel_parts(generator: Generator, batch: int, to_rgb: bool) -> list[Part]:
-    """The channels of S in S order, as many at a time as make a batch of pictures: layer, and channels of that layer.
-
-    A batch is of `batch` pictures up to 256 px, and of fewer above, in the same memory.
-    """
+def channel_parts(generator: Generator, to_rgb: bool) -> list[Part]:
+    """The channels of S in S order, a few at a time, which are measured and kept together: layer, and its channels."""
     return [
         (p, channels)
         for p, layer in enumerate(generator.style_layers)
         if to_rgb or not layer.is_to_rgb
-        for channels in torch.arange(layer.channels).split(
-            max(1, batch // 2 * 256**2 // max(256, layer.resolution) ** 2)
-        )
+        for channels in torch.arange(layer.channels).split(PART)
     ]
+
+
+def batches(generator: Generator, part: Part, batch: int) -> list[Part]:
+    """A part in pieces whose pictures are drawn together: `batch` of them up to 256 px, above as many as take the same
+    memory."""
+    p, channels = part
+    at_once = max(1, batch // 2 * 256**2 // max(256, generator.style_layers[p].resolution) ** 2)
+    return [(p, piece) for piece in channels.split(at_once) if len(piece)]
 
 
 def perturbed(
@@ -115,6 +122,25 @@ def perturbed(
         yield synthesize_from(generator, moved, shared, p, resolution) + rest(resolution)
 
 
+def embedding_basis(generator: Generator, embed: Embed, width: int, batch: int) -> Tensor:
+    """Directions (K, E), E the `width`, in which embeddings of sampled faces differ: all, or as many as CLIP uses."""
+    z = torch.randn(width, generator.style_dim, generator=torch.Generator().manual_seed(2))
+    pictures = (generator(generator.mapping(part)) for part in z.to(generator.input.input.device).split(batch))
+    seen = torch.cat([embed(picture.clamp(-1, 1)).float() for picture in pictures])
+    _, lengths, basis = torch.linalg.svd(seen - seen.mean(0), full_matrices=False)
+    spread = lengths.square().cumsum(0) / lengths.square().sum()
+    return basis[: int((spread < REACHED).sum()) + 1]
+
+
+def slopes(generator: Generator, embed: Embed, z: Tensor, std: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
+    """For one code z (1, D) and every channel of S: the direction (C_all, E) in which CLIP sees a small step move, and
+    how far (C_all,) the picture moves."""
+    seen = derivatives(generator, embed, z, basis)[:, 0].T @ basis
+    probes = torch.randn(PROBES, 3 * generator.size**2, generator=torch.Generator().manual_seed(3))
+    moved = derivatives(generator, lambda pictures: pictures.flatten(1), z, probes)[:, 0]
+    return F.normalize(seen, dim=-1).cpu(), moved.square().mean(0).sqrt().cpu() * std
+
+
 def measure_relevance(
     generator: Generator,
     embed: Embed,
@@ -123,17 +149,19 @@ def measure_relevance(
     seed: int = 1,
     sigmas: float = 5.0,
     lowest: int | None = None,
-    batch: int = 32,
+    batch: int = 4,
     to_rgb: bool = False,
+    pictures: float = 1.0,
     progress: Callable[[float], None] = lambda done: None,
     kept: Path | None = None,
 ) -> Tensor:
     """The relevance matrix (C, E): rows of unit length for the channels of S, without toRGB's or with, in S order.
 
     `embed` turns pictures (N, 3, R, R) in [-1, 1] into CLIP embeddings (N, E); `std` is (C_all,) of `style_statistics`;
-    `lowest`: see `perturbed`, the generator's size when None; `progress` hears the share done. Under `kept`, a path
-    that names the work, what is done is kept, and found again. The processes of `torch.distributed` share the work,
-    and all get the whole matrix.
+    `lowest`: see `perturbed`, the generator's size when None; `pictures`: the share of the channels, of each code those
+    that move the picture farthest, whose steps are drawn, while of the others derivatives are taken; `progress` hears
+    the share done. Under `kept`, a path that names the work, what is done is kept, and found again. The processes of
+    `torch.distributed` share the work, of the derivatives only what follows from them, and all get the whole matrix.
     """
     layers, device = generator.style_layers, generator.input.input.device
     stds = list(std.split([layer.channels for layer in layers]))
@@ -141,17 +169,30 @@ def measure_relevance(
     ranks = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if distributed else (0, 1)
     rng = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
-        parts = channel_parts(generator, batch, to_rgb)
+        parts = channel_parts(generator, to_rgb)
         rows = torch.arange(sum(len(channels) for _, channels in parts)).split([len(part[1]) for part in parts])
         width = embed(torch.zeros(1, 3, generator.size, generator.size, device=device)).shape[1]
-        partial = Partial(kept, rows, width, *ranks)
+        basis = embedding_basis(generator, embed, width, batch) if pictures < 1 else None
+        kinds = torch.cat([torch.full((layer.channels,), to_rgb or not layer.is_to_rgb) for layer in layers])
+        partial, count = Partial(kept, rows, width, *ranks), int(kinds.sum())
         for code in range(codes):
             z = torch.randn(1, generator.style_dim, generator=rng).to(device)
             ahead = [part for part in partial.own if partial.done[part] == code]
-            pictures = perturbed(generator, z, stds, sigmas, lowest or generator.size, [parts[part] for part in ahead])
-            for part in ahead:
-                down, up = embed(next(pictures).clamp(-1, 1)).float().unflatten(0, (2, -1))
-                partial.add(part, unit_change(down, up).cpu())
+            changes, drawn = torch.zeros(count, width), torch.ones(count, dtype=torch.bool)
+            if basis is not None and ahead:
+                changes, far = (x[kinds] for x in slopes(generator, embed, z, std, basis))
+                drawn[far.argsort(descending=True)[round(pictures * count) :]] = False
+            chosen = [rows[part][drawn[rows[part]]] for part in ahead]
+            steps = [
+                batches(generator, (parts[part][0], parts[part][1][own - rows[part][0]]), batch)
+                for part, own in zip(ahead, chosen, strict=True)
+            ]
+            ends = perturbed(generator, z, stds, sigmas, lowest or generator.size, sum(steps, []))
+            for part, own, pieces in zip(ahead, chosen, steps, strict=True):
+                for piece in own.split([len(channels) for _, channels in pieces]):
+                    down, up = embed(next(ends).clamp(-1, 1)).float().unflatten(0, (2, -1))
+                    changes[piece] = unit_change(down, up).cpu()
+                partial.add(part, changes[rows[part]])
                 progress(partial.share(codes))
         partial.save()
         sums = partial.sums
@@ -180,11 +221,14 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--codes", type=int, default=100, help="sampled faces; the paper's 100 unless told otherwise")
     parser.add_argument("--to-rgb", action="store_true", help="toRGB layers too, which the paper leaves out")
     parser.add_argument("--lowest", type=int, help="draw no layer's effect smaller than this; default: full size")
-    parser.add_argument("--batch", type=int, default=32, help="pictures at a time")
+    parser.add_argument("--pictures", type=float, default=0.1, help="share of channels to draw; 1: the paper's loop")
+    parser.add_argument("--batch", type=int, help="pictures at a time; default: 4, on a GPU 32")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of generator and CLIP")
     options = parser.parse_args(arguments)
-    if options.codes < 1 or options.batch < 2:
+    if options.codes < 1 or (options.batch or 2) < 2:
         parser.error("at least one code, and a batch of two")
+    if not 0 <= options.pictures <= 1:
+        parser.error("the share of channels to draw lies between 0 and 1")
     if options.generator:
         os.environ[GENERATOR], options.model = options.generator, "custom"
     return options
@@ -203,6 +247,7 @@ def relevance_command(arguments: list[str] | None = None) -> Path:
     if path.suffix != ".safetensors" or path.is_dir():
         raise UserError(f"The matrix can't be written to {path}; please name a file that ends in .safetensors.")
     device, dtype = own_device(), getattr(torch, options.dtype)
+    batch = options.batch or (4 if device.type == "cpu" else 32)
     judges = load_judges(options.model, device=device, dtype=dtype)
     generator, lowest = judges.generator, options.lowest or judges.generator.size
     if lowest not in {layer.resolution for layer in generator.style_layers}:
@@ -225,7 +270,8 @@ def relevance_command(arguments: list[str] | None = None) -> Path:
             print(f"{done:.1%}, {left / 60:.1f} min left", flush=True)
 
     mean, std = style_statistics(generator)
-    settings = {"codes": options.codes, "lowest": lowest, "batch": options.batch, "to_rgb": options.to_rgb}
+    settings = {"codes": options.codes, "lowest": lowest, "batch": batch, "to_rgb": options.to_rgb}
+    settings["pictures"] = options.pictures
     kept = asset("relevance") / f"{row.name}-{_digest(judges, settings, dtype, device.type)}"
     try:
         relevance = measure_relevance(
