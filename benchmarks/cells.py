@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmarks import judging, methods
-from benchmarks.judging import BATCH, FIRST_SEED, Judge, Seen, Verdict, verdict
+from benchmarks import methods
+from benchmarks.judging import BATCH, FIRST_SEED, Judge, Seen, Verdict, log_odds, verdict
 from benchmarks.methods import METHODS, Method
 from benchmarks.targets import Pair
 from pipeline import Latent, StyleCLIP
@@ -35,11 +35,11 @@ CHUNK, TILE = 48, 128
 SEEDS = {"held": FIRST_SEED + 500_000, "calibration": FIRST_SEED + 700_000}
 DRAWN_SEED, CANDIDATES = FIRST_SEED + 900_000, 20_000
 CORE = (
-    "checkpoints/demo/generator.safetensors checkpoints/demo/clip.safetensors checkpoints/demo/identity.safetensors "
-    "checkpoints/demo/reader.safetensors pipeline/styleclip.py pipeline/latents.py pipeline/losses.py pipeline/text.py "
-    "pipeline/networks/stylegan2.py pipeline/networks/clip.py pipeline/networks/arcface.py "
-    "pipeline/training/demo/*.py"
-).split()
+    *(f"checkpoints/demo/{name}.safetensors" for name in ("generator", "clip", "identity", "reader")),
+    *(f"pipeline/{name}.py" for name in ("styleclip", "latents", "losses", "text")),
+    *(f"pipeline/networks/{name}.py" for name in ("stylegan2", "clip", "arcface")),
+    *(f"pipeline/training/demo/{name}.py" for name in "attributes reader renderer hair geometry shapes".split()),
+)
 
 
 class Plan(NamedTuple):
@@ -53,30 +53,29 @@ class Plan(NamedTuple):
 
 
 def digest(*parts: Any) -> str:
-    """Of files (as glob patterns from the repository's root), source code and numbers."""
+    """Of numbers, texts and the like."""
+    return sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+@cache
+def files_digest(patterns: tuple[str, ...]) -> str:
+    """Of files, as glob patterns from the repository's root, as they are when it is first asked for."""
     sha = sha256()
-    for part in parts:
-        if isinstance(part, tuple) and part and all(isinstance(p, str) for p in part):
-            for file in sorted(file for pattern in part for file in ROOT.glob(pattern)):
-                sha.update(file.read_bytes())
-        else:
-            sha.update(repr(part).encode())
-    return sha.hexdigest()[:16]
+    for file in sorted(file for pattern in patterns for file in ROOT.glob(pattern)):
+        sha.update(file.read_bytes())
+    return sha.hexdigest()
 
 
 @cache
 def core() -> str:
     """Digest of what every cell depends on."""
-    code = (judging, Pair, strength, Work.cell, Work._edited, Work.amount, Work._sampled)
-    rules = [FACTORS, SHARE, HAVING, SEEDS, *(inspect.getsource(part) for part in code)]
-    return digest(tuple(CORE), rules, family_row("demo").defaults)
+    return digest(files_digest(CORE), FACTORS, SHARE, HAVING, SEEDS, CODE["cell"], family_row("demo").defaults)
 
 
 @cache
 def method_digest(name: str) -> str:
     """Digest of what a method's edits depend on."""
-    bases = [c for c in METHODS[name].__mro__ if getattr(methods, c.__name__, None) is c]
-    return digest(name, [inspect.getsource(c) for c in bases], METHODS[name].sources or 0, Defaults())
+    return digest(name, METHOD_CODE[name], files_digest(METHODS[name].sources), Defaults())
 
 
 def key(name: str, pair: Pair, plan: Plan, pairs: Sequence[Pair]) -> str:
@@ -129,7 +128,7 @@ class Work:
 
     def kept(self, make: Callable[..., Any], *arguments: Any) -> Any:
         """What `make` gives, made once."""
-        mark = digest(tuple(CORE), inspect.getsource(make), inspect.getsource(judging), SEEDS, self.plan, self.pairs)
+        mark = digest(files_digest(CORE), CODE[make.__name__], CODE["judge"], SEEDS, self.plan, self.pairs)
         path = self.shelf / f"{'-'.join(map(str, (make.__name__.strip('_'), *arguments, mark)))}.pt"
         if not path.exists():
             self.shelf.mkdir(parents=True, exist_ok=True)
@@ -291,3 +290,19 @@ def rounded(values: Tensor, digits: int = 5) -> list[float]:
 
 def _point(v: Verdict) -> dict[str, list[float]]:
     return {name: rounded(getattr(v, name)) for name in ("hits", "identity", "changed", "rise")}
+
+
+def source(*parts: Any) -> str:
+    """Source code."""
+    return "\n".join(map(inspect.getsource, parts))
+
+
+# Read together with the code itself: the files may change while a long run is on.
+CODE = {
+    "cell": source(Seen, Judge, log_odds, verdict, Pair, strength, Work.cell, Work._edited, Work.amount, Work._sampled),
+    "judge": source(Seen, Judge, log_odds),
+} | {make.__name__: source(make) for make in (Work._sampled, Work._drawn, Work._pairs)}
+METHOD_CODE = {
+    name: source(*(base for base in kind.__mro__ if getattr(methods, base.__name__, None) is base))
+    for name, kind in METHODS.items()
+}

@@ -39,7 +39,6 @@ SHOWN = (
     "old",
     "lipstick",
 )  # in the sheet
-GUESS = {True: 40.0, False: 8.0}  # seconds of a cell before one is known, slow or not
 Task = tuple[str, tuple[Any, ...]]
 
 _work: Work
@@ -89,11 +88,13 @@ def measure(wanted: dict[str, tuple[str, Pair]], folder: Path, plan: Plan, pairs
     path = folder / "cells.jsonl"
     missing = {known: cell for known, cell in wanted.items() if known not in read_kept(path)}
     print(f"{len(wanted)} cells, {len(wanted) - len(missing)} of them kept in {path}", flush=True)
+    if not missing:
+        return
     shared: list[Task] = [("pool", ("held",)), ("pool", ("calibration",)), ("drawings", ())]
     if any(METHODS[name].needs_pairs for name, _ in missing.values()):
         shared += [("half", (0,)), ("half", (1,))]
     # The slowest first, so that the processes end together.
-    order = sorted(missing, key=lambda known: (METHODS[missing[known][0]].share == 1, missing[known][0]))
+    order = sorted(missing, key=lambda known: (-METHODS[missing[known][0]].guess, missing[known][0]))
     begin, spent = time.monotonic(), defaultdict[str, list[float]](list)
     with workers(count, folder, plan, pairs) as run, path.open("a", encoding="utf-8") as file:
         if path.stat().st_size and not path.read_text(encoding="utf-8").endswith("\n"):
@@ -110,8 +111,7 @@ def measure(wanted: dict[str, tuple[str, Pair]], folder: Path, plan: Plan, pairs
             left[name] -= 1
             spent[name].append(seconds)
             remaining = sum(
-                n * (sum(spent[m]) / len(spent[m]) if spent[m] else GUESS[METHODS[m].share < 1])
-                for m, n in left.items()
+                n * (sum(spent[m]) / len(spent[m]) if spent[m] else METHODS[m].guess) for m, n in left.items()
             )
             passed, ahead = (time.monotonic() - begin) / 60, remaining / count / 60
             words = f"{METHODS[name].title}, {pair.title}: {seconds:.0f} s"

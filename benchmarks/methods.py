@@ -35,13 +35,14 @@ class Method(ABC):
 
     `title` is what tables call it; `shipped`, whether a model or a text is prepared before by files that come with the
     family; `sources`, the files beside `pipeline`'s core that its edits depend on; `share`, the share of the faces that
-    it is given, since some are slow; `needs_pairs`, whether it learns from sampled faces.
+    it is given, since some are slow; `guess`, the seconds of a cell before one was measured; `needs_pairs`, whether it
+    learns from sampled faces.
     """
 
     title: str
     shipped: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
-    share = 1.0
+    share, guess = 1.0, 7.0
     needs_pairs = False
 
     def __init__(self, studio: StyleCLIP, shelf: Path, pairs: Pairs | None) -> None:
@@ -70,7 +71,7 @@ class Method(ABC):
 class Optimization(Method):
     """Latent optimization (section 4) at the family's defaults."""
 
-    title, share = "optimization", 0.03
+    title, share, guess = "optimization", 0.03, 30.0
     sources = ("pipeline/optimization.py",)
 
     def settings(self) -> Defaults:
@@ -86,7 +87,7 @@ class Optimization(Method):
 class PaperOptimization(Optimization):
     """As the paper has it: 300 steps in W+, λ_L2 0.008, λ_ID 0.005."""
 
-    title, share = "optimization (paper)", 0.02
+    title, share, guess = "optimization (paper)", 0.02, 48.0
 
     def settings(self) -> Defaults:
         return PAPER
@@ -110,7 +111,7 @@ class Mapper(Method):
 class PaperMapper(Method):
     """Mappers trained here as the family's are, but with the paper's λ_CLIP of 1: four, since each takes a while."""
 
-    title = "mapper (paper's λ)"
+    title, guess = "mapper (paper's λ)", 90.0
     sources = ("pipeline/mapper.py", "pipeline/networks/mapper.py", "pipeline/training/mapper.py")
     PROMPTS = ("blonde_hair", "glasses", "smiling", "beard")
 
