@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks import figure
 from benchmarks.cells import SHARE, Plan, Work, key
 from benchmarks.judging import Score, direct, faces
-from benchmarks.methods import METHODS
+from benchmarks.methods import METHODS, OURS
 from benchmarks.tables import Cells, Report
 from benchmarks.targets import PAIRS, Pair
 from pipeline.downloads import asset
@@ -121,6 +121,12 @@ def measure(wanted: dict[str, tuple[str, Pair]], folder: Path, plan: Plan, pairs
 def written(report: Report, plan: Plan) -> str:
     """All tables, under their headings."""
     cells = len(report.cells)
+
+    def both(make: Callable[[Sequence[str]], str]) -> str:
+        """A table of our methods, and one of the rivals."""
+        groups = ([n for n in report.methods if n in OURS], [n for n in report.methods if n not in OURS])
+        return "\n\n".join(make(names) for names in groups if names)
+
     return f"""{cells} cells. Strength: the target's log-odds rise by {SHARE:.0%} of what parts faces without from faces
 with it. Intervals: 95 %, by bootstrap over faces.
 
@@ -148,17 +154,13 @@ CPU seconds of one thread.
 
 Target appeared · identity cosine · other attributes changed. \\* Strength not met.
 
-{report.targets(True)}
-
-{report.targets(False)}
+{both(report.targets)}
 
 ### What else changed, by target
 
 <details><summary>The three most frequent, and on which share of the faces</summary>
 
-{report.side_effects(True)}
-
-{report.side_effects(False)}
+{both(report.side_effects)}
 
 </details>
 

@@ -111,7 +111,7 @@ class Mapper(Method):
 class PaperMapper(Method):
     """Mappers trained here as the family's are, but with the paper's λ_CLIP of 1: four, since each takes a while."""
 
-    title, guess = "mapper (paper's λ)", 90.0
+    title, guess = "mapper (paper)", 90.0
     sources = ("pipeline/mapper.py", "pipeline/networks/mapper.py", "pipeline/training/mapper.py")
     PROMPTS = ("blonde_hair", "glasses", "smiling", "beard")
 

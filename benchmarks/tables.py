@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.cells import FACTORS, Drawings, Pool
-from benchmarks.methods import METHODS, OURS, PAPERS
+from benchmarks.methods import METHODS, PAPERS
 from benchmarks.targets import Pair
 from pipeline.training.demo.attributes import CATEGORIES
 
@@ -185,9 +185,8 @@ class Report:
             )
         return table(["at its default", "edits", "success", "identity", "others changed"], rows)
 
-    def targets(self, ours: bool) -> str:
-        """A row a target: success · identity · others changed, of our methods or of the rivals."""
-        chosen = [name for name in self.methods if (name in OURS) == ours]
+    def targets(self, chosen: Sequence[str]) -> str:
+        """A row a target: success · identity · others changed, of some methods."""
 
         def figures(cell: dict[str, Any] | None) -> str:
             if cell is None:
@@ -198,9 +197,8 @@ class Report:
         rows = [[pair.title, *(figures(self.cells.get((name, pair.target))) for name in chosen)] for pair in self.pairs]
         return table(["", *(METHODS[name].title for name in chosen)], rows)
 
-    def side_effects(self, ours: bool) -> str:
-        """A row a target: what else changed, most often first."""
-        chosen = [name for name in self.methods if (name in OURS) == ours]
+    def side_effects(self, chosen: Sequence[str]) -> str:
+        """A row a target: what else changed with some methods, most often first."""
         cells = [[self.cells.get((name, pair.target)) for name in chosen] for pair in self.pairs]
         rows = [
             [pair.title, *(self.often([cell]) if cell else "" for cell in row)]
