@@ -155,6 +155,8 @@ class Session:
     """Files of the mappers that this visitor trained or brought, by name."""
     thumbs: dict[str, str] = field(default_factory=dict)
     """Files of their pictures in the gallery."""
+    mixing: bool = False
+    """Whether the visitor looks at what the picture can be mixed with."""
     stop: bool = False
     """Set by the Stop button, read between two steps of an optimization."""
     stop_likeness: bool = False

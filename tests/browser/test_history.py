@@ -176,8 +176,8 @@ def test_another_face_ends_what_is_made_of_the_one_before(visit):  # noqa: F811
     changes(visit, lambda: visit.locator("#examples button").nth(4).click())
     expect(visit.locator("#optimization-note")).to_contain_text("Another face was chosen", timeout=SLOW)
     expect(visit.locator("#strip button")).to_have_count(1)
-    inversion, now = visit.locator("#inversion img"), after(visit)
-    expect(now).to_have_attribute("src", inversion.get_attribute("src"))
+    now = after(visit).get_attribute("src")
+    expect(visit.locator("#inversion img")).to_have_attribute("src", now, timeout=SLOW)
 
 
 def test_a_hurried_visitor_gets_what_was_asked_for(visit):  # noqa: F811

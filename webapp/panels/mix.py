@@ -13,7 +13,7 @@ from pipeline.errors import UserError
 from webapp.guard import guard
 from webapp.panels.chooser import chooser
 from webapp.panels.photo import EXAMPLES, finds_faces, thing
-from webapp.panels.result import Result, settle, shown
+from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.session import Mixture, Session
 
 
@@ -62,27 +62,22 @@ def others(studio: StyleCLIP, session: Session) -> list[Other]:
 
 def layout(studio: StyleCLIP, session: Session) -> Mix:
     """Draw the panel: the pictures to choose from, in a fold."""
-    known = others(studio, session)
-    with gr.Accordion(f"Mix with another {thing(studio)}", open=False, visible=bool(known), elem_id="mix") as fold:
+    some = bool(others(studio, session))
+    with gr.Accordion(f"Mix with another {thing(studio)}", open=False, visible=some, elem_id="mix") as fold:
         gr.HTML(
             '<p class="note">Choose the other one; the slider beside the picture says how much of it there is. '
             "GIF and MP4 then show the whole way from one to the other.</p>"
         )
-        pictures = chooser(
-            [(other.picture, other.name) for other in known],
-            captioned=True,
-            label="Mix with",
-            show_label=False,
-            elem_id="others",
-        )
+        pictures = chooser(captioned=True, label="Mix with", show_label=False, elem_id="others")
     return Mix(fold, pictures)
 
 
 def drawn(studio: StyleCLIP, session: Session) -> tuple[Any, ...]:
-    """The values of `Mix.all`."""
+    """The values of `Mix.all`; the pictures, which are many, only where they are looked at."""
     known = others(studio, session)
     pictures = [(other.picture, other.name) for other in known]
-    return gr.update(visible=bool(known)), gr.update(value=pictures, selected_index=None)
+    gallery = gr.update(value=pictures, selected_index=None) if session.mixing else gr.skip()
+    return gr.update(visible=bool(known)), gallery
 
 
 def connect(panel: Mix, result: Result, studio: StyleCLIP, state: gr.State, job: dict[str, Any]) -> None:
@@ -102,5 +97,14 @@ def connect(panel: Mix, result: Result, studio: StyleCLIP, state: gr.State, job:
         session.mix(mixture, latent, picture)
         return shown(session)
 
+    def look(session: Session) -> tuple[Any, ...]:
+        session.mixing = True
+        return drawn(studio, session)
+
+    def leave(session: Session) -> None:
+        session.mixing = False
+
+    panel.fold.expand(look, state, panel.all, **SILENT)
+    panel.fold.collapse(leave, state, None, **SILENT)
     chosen = panel.others.select(choose, state, result.picture, api_visibility="private", **job)
     settle(result, chosen, state)
