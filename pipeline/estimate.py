@@ -1,8 +1,9 @@
 """Global directions before the relevance of a generator has been measured: an estimate from gradients, in seconds.
 
-A row of the relevance matrix is the direction, of unit length, in which a channel moves CLIP's image embedding e; its
-product with Δt is the cosine of the two. To first order that is σ_c ∂(e·Δt)/∂s_c over the length of σ_c ∂e/∂s_c. The
-first takes one backward pass a sample and text; the length, once a generator, one for each of a few random directions.
+A row of the relevance matrix is the mean of the directions, of unit length, in which a channel moves CLIP's embedding e
+of the samples; its product with Δt is a mean cosine. To first order that is ∂(e·Δt)/∂s_c over the length of ∂e/∂s_c,
+sample by sample: where a channel does little counts as much as where it does a lot. The first takes one backward pass a
+sample and text; the length, once a generator, one for each of a few random directions.
 """
 
 import threading
@@ -17,7 +18,7 @@ from .directions import StyleDirections, style_statistics
 from .networks.stylegan2 import Generator
 
 Embed = Callable[[Tensor], Tensor]
-SAMPLES, PROBES, BATCH = 16, 4, 4  # sampled faces, random directions for each, faces at a time
+SAMPLES, PROBES, BATCH = 12, 8, 4  # sampled faces, random directions for each, faces at a time
 STATISTICS = 10_000  # codes from which a channel's deviation is known to a hundredth
 
 
@@ -39,9 +40,8 @@ def derivatives(generator: Generator, see: Embed, z: Tensor, directions: Tensor)
 class GradientDirections(StyleDirections):
     """Directions for any generator at once; `embed` turns pictures (N, 3, R, R) into unit CLIP embeddings (N, E).
 
-    Scores run lower than a matrix's, to about half, so a β of one does not suit the other; ask `threshold` for it. At
-    the same α edits are weaker on average. Those of the latest texts are remembered. `to_rgb`: whether toRGB's channels
-    move too.
+    Scores run lower than a matrix's, to about half, so a β of one does not suit the other; ask `threshold` for it. Those
+    of the latest texts are remembered. `to_rgb`: whether toRGB's channels move too.
     """
 
     def __init__(self, generator: Generator, embed: Embed, to_rgb: bool = False, samples: int = SAMPLES) -> None:
@@ -64,9 +64,9 @@ class GradientDirections(StyleDirections):
         direction = torch.from_numpy(np.frombuffer(text_direction, np.float32).copy())
         if self._lengths is None:
             probes = torch.randn(PROBES, len(direction), generator=torch.Generator().manual_seed(1))
-            self._lengths = self._derivatives(probes).square().mean((0, 1)).sqrt()
-        slopes = self._derivatives(direction[None])[0].mean(0)
-        return (slopes / self._lengths.clamp(min=1e-12)).clamp(-1, 1)
+            self._lengths = self._derivatives(probes).square().mean(0).sqrt()
+        slopes = self._derivatives(direction[None])[0]
+        return (slopes / self._lengths.clamp(min=1e-12)).clamp(-1, 1).mean(0)
 
     def _derivatives(self, directions: Tensor) -> Tensor:
         """σ ∂(e·d)/∂s (K, N, C) for directions (K, E) and every sample."""
