@@ -158,20 +158,24 @@ def _started(faces: _Faces, styles: Tensor, neutral: Tensor, form: Form, rng: to
         network.w_std.copy_(faces.w.std(0).clamp(min=1e-6))
         network.s_std.copy_(faces.s.std(0).clamp(min=1e-6))
         inputs = residuals @ network.whiten
-        straight = _common(inputs, faces.w, form.chance)
-        to_s = straight @ styles if form.residuals else inputs.T @ faces.s / len(inputs)
-        network.w_mapper.straight.weight.copy_((straight / network.w_std).T)
-        network.s_mapper.straight.weight.copy_((to_s / network.s_std).T)
+        straight = _common(inputs, faces.w - faces.w.mean(0), form.chance)
+        for mapper, codes, std, linear in (
+            (network.w_mapper, faces.w, network.w_std, straight),
+            (network.s_mapper, faces.s, network.s_std, straight @ styles),
+        ):
+            mapper.straight.weight.copy_((linear / std).T)
+            mapper.out.bias.copy_((codes - inputs @ linear).mean(0) / std)
     return network
 
 
 def _whitening(values: Tensor, blur: Tensor | float = 0.0, blind: Tensor | None = None) -> Tensor:
     """What makes values (N, K), when blurred, equally long in all directions: (K, K); but short in those that are
     `blind`, unit vectors (M, K)."""
+    values = values.double()
     moments = values.T @ values / len(values)
     if blind is not None:
-        moments = moments + BLIND * blind.T @ blind
-    lengths, axes = torch.linalg.eigh(moments.double())
+        moments += BLIND * blind.double().T @ blind.double()
+    lengths, axes = torch.linalg.eigh(moments)
     floor = 1e-6 * values.square().mean()
     return (axes / (lengths.clamp(min=0) + floor + blur**2).sqrt()).float()
 
