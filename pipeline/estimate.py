@@ -40,8 +40,8 @@ def derivatives(generator: Generator, see: Embed, z: Tensor, directions: Tensor)
 class GradientDirections(StyleDirections):
     """Directions for any generator at once; `embed` turns pictures (N, 3, R, R) into unit CLIP embeddings (N, E).
 
-    Scores run lower than a matrix's, to about half, so a β of one does not suit the other; ask `threshold` for it. Those
-    of the latest texts are remembered. `to_rgb`: whether toRGB's channels move too.
+    Scores run lower than a matrix's, to about half, so a β of one does not suit the other; ask `threshold` for it.
+    Those of the latest texts are remembered. `to_rgb`: whether toRGB's channels move too.
     """
 
     def __init__(self, generator: Generator, embed: Embed, to_rgb: bool = False, samples: int = SAMPLES) -> None:
