@@ -46,7 +46,7 @@ class Alignment:
 def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Alignment:
     """Draw the panel; the first of `pairs` stands in its fields. A model without alignment gets a sentence instead."""
     able, usual = studio.family.alignment is not None, studio.family.defaults.bridge_strength
-    name, most = html.escape(studio.family.name), round(3 * usual, 1)
+    name, most = html.escape(studio.family.name), round(2 * usual, 1)
     if not able:
         gr.HTML(
             '<p class="note">This model has no alignment of texts and pictures yet; '
