@@ -38,7 +38,7 @@ PARTS: dict[str, list[str]] = {
     "clip": ["pipeline.training.demo.clip"],
     "encoder": ["pipeline.training.demo.encoder"],
     "relevance": [
-        *"pipeline.training.relevance --model demo --codes 10 --lowest 128 --pictures 1 --to-rgb".split(),
+        *"pipeline.training.relevance --model demo --to-rgb".split(),
         *"--output checkpoints/demo/directions.safetensors".split(),
     ],
     "alignment": [
