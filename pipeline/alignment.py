@@ -17,7 +17,7 @@ LEVELS = tuple(ROWS)
 
 def check_levels(levels: Sequence[str] | None) -> list[str]:
     """The levels that are to move, in order; all for None. Raises UserError for none, and for what is no level."""
-    levels = LEVELS if levels is None else levels
+    levels = LEVELS if levels is None else tuple(levels)
     if not levels or not set(levels) <= ROWS.keys():
         raise UserError(f"Please choose at least one level of {', '.join(LEVELS)}.")
     return [level for level in LEVELS if level in levels]

@@ -171,15 +171,16 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
         path = fetch(files["landmarks"])
         _checked(files["landmarks"], path)
         finder = FaceFinder(_built(dlib.shape_predictor, str(path), files["landmarks"]))
+    clip = network("clip", build_clip)
     return Family(
         row=row,
         generator=generator,
         latent_avg=average.float().to(device),
         encoder=network("encoder", Encoder.from_state_dict),
-        clip=network("clip", build_clip),
+        clip=clip,
         identity=network("identity", IRSE.from_state_dict),
         directions=_directions(row, generator),
-        alignment=_alignment(row, generator, device),
+        alignment=_alignment(row, generator, clip, device),
         faces=finder,
         device=device,
     )
@@ -233,17 +234,17 @@ def _directions(row: Row, generator: Generator) -> Directions | None:
     return Directions(state["relevance"], state["style_std"], generator.style_layers)
 
 
-def _alignment(row: Row, generator: Generator, device: torch.device) -> Alignment | None:
+def _alignment(row: Row, generator: Generator, clip: nn.Module, device: torch.device) -> Alignment | None:
     own = alignment_path(row)
     source = row.files.get("alignment") or (Source(path=own) if own.is_file() else None)
     if source is None:
         return None
     network = _built(Alignment.from_state_dict, _read("alignment", source), source)
-    channels = sum(layer.channels for layer in generator.style_layers)
-    if (len(network.w_std), len(network.s_std)) != (generator.style_dim, channels):
-        if source.path == own:  # the row has had another generator since
+    sizes = clip.text_projection.shape[1], generator.style_dim, sum(la.channels for la in generator.style_layers)
+    if (len(network.centre), len(network.w_std), len(network.s_std)) != sizes:
+        if source.path == own:  # the row has had another generator or CLIP since
             return None
-        raise UserError(f"The file {source.name} was not trained with this generator: the sizes differ.")
+        raise UserError(f"The file {source.name} was not trained with this generator and CLIP: the sizes differ.")
     return network.to(device)
 
 

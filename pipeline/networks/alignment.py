@@ -10,7 +10,7 @@ from .layers import load_frozen
 
 
 class ResidualMapper(nn.Module):
-    """A linear map, and what three layers add to it."""
+    """A linear map from `inputs` to `outputs` numbers, and what three layers of `width` add to it."""
 
     def __init__(self, inputs: int, outputs: int, width: int) -> None:
         super().__init__()

@@ -38,6 +38,7 @@ PAIRS, STEPS, BATCH, WIDTH = 20_000, 300, 256, 64
 RATE, WARM_UP = 1e-3, 50
 MOMENTUM = 0.99  # of the moving centre, a step
 HELD_OUT = 0.05  # share of the pairs that tells how much was learned
+FEWEST = 40  # pairs
 BLIND = 100.0  # variance, where an embedding's is below 1
 SAMPLES = 10_000  # pairs from which covariances and deviations are known
 
@@ -90,7 +91,7 @@ def align(
     """Train an alignment on pairs. `neutral` is the unit embedding (E,) of a text that says nothing of a face but that
     it is one; `progress` hears the steps done and the loss."""
     device, rng = generator.input.input.device, torch.Generator().manual_seed(0)
-    held = max(1, int(len(pairs.w) * HELD_OUT))
+    held = max(FEWEST // 4, int(len(pairs.w) * HELD_OUT))
     mean = pairs.w[:-held].mean(0).to(device)
     from_zero = not form.residuals
 
@@ -224,8 +225,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=PAIRS, help="sampled faces")
     parser.add_argument("--steps", type=int, default=STEPS, help="of training")
     options = parser.parse_args(arguments)
-    if options.pairs < 2 or options.steps < 1:
-        parser.error("at least two pairs, and one step")
+    if options.pairs < FEWEST or options.steps < 1:
+        parser.error(f"at least {FEWEST} pairs, of which an alignment learns little, and one step")
     if options.generator:
         os.environ[GENERATOR], options.model = options.generator, "custom"
     return options
