@@ -57,6 +57,20 @@ def test_an_edit_follows_its_slider_and_layers(visit, tmp_path, shown_studio):  
     expect(visit.locator("#strip button")).to_have_count(4)
 
 
+def test_numbers_beyond_the_slider_count_as_its_end(visit, url):  # noqa: F811
+    visit.goto(f"{url}?method=bridge&target=old+face&neutral=face&strength=5", timeout=SLOW)
+    expect(words(visit)).to_have_value(re.compile("^old face\n.*strength 5$"), timeout=SLOW)
+    strength = visit.locator("#bridge input[type=number]")
+    expect(strength).to_have_value("0.6")
+    changes(visit, lambda: visit.locator("#bridge-pairs button").nth(1).click())
+    expect(words(visit)).to_have_value(re.compile("^face with blonde hair\n.*strength 0.6$"))
+    changes(visit, lambda: strength.fill(""))
+    expect(words(visit)).to_have_value(re.compile("strength 0.3$"))  # the usual one
+    changes(visit, lambda: strength.fill("-7"))
+    expect(words(visit)).to_have_value(re.compile("strength -0.6$"))
+    expect(visit.locator(".toast-body")).to_have_count(0)
+
+
 def test_a_face_from_words_and_what_clip_sees(visit):  # noqa: F811
     open_it(visit)
     likeness = visit.locator("#photo-note").text_content()

@@ -13,6 +13,7 @@ from pipeline.alignment import LEVELS
 from pipeline.errors import UserError
 from webapp.guard import guard
 from webapp.panels import pair
+from webapp.panels.bounded import bounded
 from webapp.panels.grid import problem
 from webapp.panels.likeness import told
 from webapp.panels.pair import PairFields
@@ -57,9 +58,7 @@ def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Alig
         with gr.Column():
             texts = pair.layout(pairs, "bridge-")
         with gr.Column():
-            strength = gr.Slider(
-                -most, most, usual, step=0.01, label=f"Strength ({usual:g} is usual)", buttons=[], elem_id="bridge"
-            )
+            strength = bounded(-most, most, usual, step=0.01, label=f"Strength ({usual:g} is usual)", elem_id="bridge")
             levels = gr.CheckboxGroup(
                 [(level.capitalize(), level) for level in LEVELS],
                 value=list(LEVELS),

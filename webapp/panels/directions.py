@@ -14,6 +14,7 @@ from pipeline.directions import SUGGESTED_CHANNELS
 from pipeline.errors import UserError
 from webapp.guard import guard
 from webapp.panels import grid, pair
+from webapp.panels.bounded import bounded
 from webapp.panels.grid import Grid, GridFields, problem
 from webapp.panels.pair import PairFields
 from webapp.panels.result import Result, keep, settle, shown
@@ -66,24 +67,17 @@ def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Dire
         with gr.Column():
             texts = pair.layout(pairs)
         with gr.Column():
-            strength = gr.Slider(
-                -grid.STRONGEST,
-                grid.STRONGEST,
-                usual.strength,
-                step=0.1,
-                label="Strength α",
-                buttons=[],
-                elem_id="alpha",
+            strength = bounded(
+                -grid.STRONGEST, grid.STRONGEST, usual.strength, step=0.1, label="Strength α", elem_id="alpha"
             )
             with gr.Row(elem_id="k-and-beta"):
-                channels = gr.Slider(
+                channels = bounded(
                     1,
                     most_channels(studio),
                     usual.channels,
                     step=1,
                     label="Channels kept, k",
                     info="Few for a colour, many for a shape",
-                    buttons=[],
                     min_width=180,
                     elem_id="channels",
                 )

@@ -16,6 +16,7 @@ from pipeline.zoo import mapper_title
 from webapp.arrival import DOWNLOAD, arriving, bytes_of, megabytes
 from webapp.files import on_screen
 from webapp.guard import guard
+from webapp.panels.bounded import bounded
 from webapp.panels.chooser import chooser
 from webapp.panels.result import SILENT, Result, keep, settle, shown
 from webapp.session import Session
@@ -89,14 +90,13 @@ def layout(studio: StyleCLIP, session: Session) -> Mappers:
     )
     name = gr.Textbox("", label="mapper", visible=False)
     progress = gr.HTML(label="download", elem_id="mapper-download")
-    strength = gr.Slider(
+    strength = bounded(
         round(-2 * usual, 3),
         round(3 * usual, 3),
         usual,
         step=round(usual / 10, 3),
         label=f"Strength ({usual:g} as trained)",
         visible=some,
-        buttons=[],
         elem_id="mapper-strength",
     )
     return Mappers(pictures, name, progress, strength, drawn)

@@ -20,6 +20,7 @@ from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.limits import LONGEST_RUN
 from webapp.lossplot import plot, progress
+from webapp.panels.bounded import bounded
 from webapp.panels.chooser import chooser
 from webapp.panels.photo import thing
 from webapp.panels.result import SILENT, Result, describe, keep, settle, shown
@@ -99,24 +100,22 @@ def layout(studio: Lent, prompts: tuple[Prompt, ...]) -> Optimization:
                     for group, words_ in known.words.items()
                 ]
         with gr.Column():
-            slider = gr.Slider(1, max(300, steps), steps, step=1, label="Steps", buttons=[], elem_id="steps")
-            l2 = gr.Slider(
+            slider = bounded(1, max(300, steps), steps, step=1, label="Steps", elem_id="steps")
+            l2 = bounded(
                 0,
                 float(f"{2.5 * usual.l2:.3g}"),
                 prompts[0].l2,
                 step=usual.l2 / 16,
                 label=f"Stay near the {face}, λ L2",
-                buttons=[],
                 elem_id="l2",
             )
-            identity = gr.Slider(
+            identity = bounded(
                 0,
                 4 * usual.identity,
                 prompts[0].identity,
                 step=usual.identity / 10,
                 label="Stay the same person, λ ID",
                 visible=studio.family.identity is not None,
-                buttons=[],
                 elem_id="identity",
             )
             note = gr.HTML(_note(), label="notes", elem_id="optimization-note")
