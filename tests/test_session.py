@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.errors import UserError
 from webapp.panels import photo
-from webapp.panels.result import keep
+from webapp.panels.result import keep, mean
 from webapp.session import MOST_SHOTS, Found, Mixture, Session
 
 
@@ -104,6 +104,42 @@ def test_a_mixture_is_a_face_to_begin_with_and_stays_with_the_one_it_was_made_of
     session.undo()
     another_face(studio, session)
     assert [shot.title for shot in session.shots] == ["A face", "A face + Another", "smiling face", "Face 1"]
+
+
+def test_a_mixture_is_compared_with_what_it_was_made_of_and_nothing_else_is(studio, session):
+    keep(session, *edited(studio, session))
+    mixed(studio, session)
+    assert session.before.title == "smiling face"
+    session.undo()
+    assert (session.here.title, session.before.title) == ("smiling face", "A face")
+    session.redo()
+    session.compared = session.shots[0]  # the visitor's own choice
+    assert session.before.title == "A face"
+
+    # What it was made of may leave the strip, also while the mixture comes.
+    while len(session.shots) < MOST_SHOTS:
+        keep(session, *edited(studio, session, f"face number {len(session.shots)}"))
+    oldest = session.shots[1]
+    session.go(oldest)
+    mixed(studio, session)
+    assert oldest not in session.shots and session.before in session.shots
+
+
+def test_the_names_of_mixtures_do_not_grow(studio, session):
+    for _ in range(3):
+        mixed(studio, session)
+    assert [shot.title for shot in session.shots[1:]] == ["A face + Another", "Mixture", "Mixture"]
+
+
+def test_a_face_from_words_has_a_recipe_and_a_strength_that_leads_to_the_mean_face(studio, session):
+    edit = next(studio.generate("a face", steps=1)).edit
+    keep(session, mean(studio), studio.adjust(mean(studio), edit, 0.5))
+    start, whole = session.here.line
+    assert (session.here.share, start.digest()) == (0.5, edit.recipe["source"])
+    assert (whole.w_plus - edit.latent.w_plus).abs().max() < 1e-5
+    keep(session, *edited(studio, session))
+    assert [recipe["method"] for recipe in session.here.recipes] == ["generate", "direct"]
+    assert session.here.origin is session.shots[1]
 
 
 def test_an_edit_that_comes_late_does_not_take_the_place_of_a_mixture(studio, session):

@@ -165,7 +165,7 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
         result_panel.followers.append((alignment.drawn, alignment_panel.follows))
         result_panel.followers.append((optimization.drawn, [optimization_panel.film]))
         history.connect(history_panel, result_panel, studio, state, JOB)
-        mix.connect(mix_panel, result_panel, studio, state, JOB)
+        mix.connect(mix_panel, photo_panel.note, result_panel, studio, state, JOB)
         takehome.connect(takehome_panel, result_panel, studio, state, JOB)
         photo.connect(photo_panel, result_panel, studio, state, JOB)
         optimization.connect(optimization_panel, result_panel, studio, known.prompts, state, JOB)

@@ -52,13 +52,15 @@ class Shot:
     recipes: tuple[dict[str, Any], ...] = ()
     """The edits that led here from `root`, one after the other."""
     source: Latent | None = None
-    """What the last of them was made from; None for a face."""
+    """What the last of them was made from, the mean face for words alone; None for a face."""
     whole: Latent | None = None
     """What the last of them gave at its full strength; None for a face."""
     mixture: Mixture | None = None
     """Of a mixture: what it is made of. With it edits begin anew, as with a face."""
     root: Shot | None = None
     """The face that the edits began with; None for a face."""
+    beside: Shot | None = None
+    """What it is compared with at first, where that is not the face it began with."""
     found: Found | None = None
     """Of a face that came from a photo: where it is in it."""
     key: str = field(default_factory=lambda: secrets.token_hex(4))
@@ -107,6 +109,8 @@ class Found:
     crop: str
     landmarks: NDArray[np.float64] | None
     quad: NDArray[np.float64]
+    key: str = field(default_factory=lambda: secrets.token_hex(4))
+    """By which the browser names it."""
 
     @classmethod
     def of(cls, photo: str, face: Face) -> Found:
@@ -145,7 +149,7 @@ class Session:
     at: Shot | None = None
     """The picture that is shown as "after", and which the next edit starts from."""
     compared: Shot | None = None
-    """What it is compared with, where the visitor chose something else than the face it began with."""
+    """What it is compared with, where the visitor chose that."""
     back: list[Shot] = field(default_factory=list)
     forth: list[Shot] = field(default_factory=list)
     """Where Undo and Redo lead, the nearest last."""
@@ -169,7 +173,7 @@ class Session:
     @property
     def before(self) -> Shot:
         """What the current picture is compared with."""
-        return self.compared or self.here.origin
+        return self.compared or self.here.beside or self.here.origin
 
     @property
     def here(self) -> Shot:
@@ -190,18 +194,45 @@ class Session:
         self.add(latent, picture, title, found=found)
 
     def add(
-        self, latent: Latent, picture: Image.Image, title: str, details: str = "", found: Found | None = None
+        self,
+        latent: Latent,
+        picture: Image.Image,
+        title: str,
+        details: str = "",
+        found: Found | None = None,
+        beside: Shot | None = None,
     ) -> None:
-        """Another face, with which edits can begin: of a photo, refined, tuned, brought, or made from words."""
+        """Another face, with which edits can begin: of a photo, refined, tuned, or brought. `beside` is what it is
+        compared with until the visitor chooses."""
         shot = Shot(latent, title[:LONGEST_TITLE], on_screen(picture), _thumb(picture), details, found=found)
+        if beside:
+            shot.beside, self.compared = beside, None
         self._append(shot)
+
+    def begin(
+        self, source: Latent, latent: Latent, recipe: dict[str, Any], picture: Image.Image, title: str, details: str
+    ) -> None:
+        """A face made from words alone: an edit of the mean face, `source`, with which others can begin."""
+        self._append(
+            Shot(
+                latent,
+                title[:LONGEST_TITLE],
+                on_screen(picture),
+                _thumb(picture),
+                details,
+                (recipe,),
+                source,
+                _whole(source, latent, recipe),
+            )
+        )
 
     def mix(self, mixture: Mixture, latent: Latent, picture: Image.Image) -> None:
         """Put a mixture of the current picture with another one on the strip and show it, compared with the current."""
-        here = self.here
-        title = " + ".join(mixture.names)
-        self.add(latent, picture, title, mixture.in_words, here.origin.found)
-        self.here.mixture, self.compared = mixture, here
+        here, faces = self.here, (mixture.one, mixture.other)
+        again = any(shot.mixture and shot.latent in faces for shot in self.shots)
+        title = "Mixture" if again else " + ".join(mixture.names)
+        self.add(latent, picture, title, mixture.in_words, here.origin.found, beside=here)
+        self.here.mixture = mixture
         self._make_room()
 
     def base(self, method: str, **words: str) -> Latent:
@@ -219,7 +250,6 @@ class Session:
         an optimization, whose result is worth keeping beside the next.
         """
         here, again = self._made_from(source)
-        share = recipe.get("share", 1.0)
         recipes = (*(here.recipes[:-1] if again else here.recipes), recipe)
         shot = Shot(
             latent=latent,
@@ -229,7 +259,7 @@ class Session:
             details=details,
             recipes=recipes,
             source=source,
-            whole=latent if share in (0, 1) else source.towards(latent, 1 / share),
+            whole=_whole(source, latent, recipe),
             root=here.origin,
         )
         if again and recipe["method"] != "optimize":
@@ -301,6 +331,9 @@ class Session:
         self.back, self.forth = ([s for s in way if s is not shot] for way in (self.back, self.forth))
         if self.compared is shot:
             self.compared = None
+        for other in self.shots:
+            if other.beside is shot:
+                other.beside = None
 
     def go(self, shot: Shot) -> None:
         """Show a picture of the strip."""
@@ -320,6 +353,12 @@ class Session:
         if self.forth:
             self.back.append(self.here)
             self.at = self.forth.pop()
+
+
+def _whole(source: Latent, latent: Latent, recipe: dict[str, Any]) -> Latent:
+    """What an edit gives at its full strength."""
+    share = recipe.get("share", 1.0)
+    return latent if share in (0, 1) else source.towards(latent, 1 / share)
 
 
 def _thumb(picture: Image.Image) -> str:

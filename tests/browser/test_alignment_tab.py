@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.test_history import taken_home, words
+from tests.browser.test_history import bring, taken_home, words
 from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
 from webapp.page import LAUNCH, build
 from webapp.panels.photo import EXAMPLES
@@ -71,7 +71,7 @@ def test_numbers_beyond_the_slider_count_as_its_end(visit, url):  # noqa: F811
     expect(visit.locator(".toast-body")).to_have_count(0)
 
 
-def test_a_face_from_words_and_what_clip_sees(visit):  # noqa: F811
+def test_a_face_from_words_and_what_clip_sees(visit, tmp_path, shown_studio):  # noqa: F811
     open_it(visit)
     likeness = visit.locator("#photo-note").text_content()
     changes(visit, lambda: press(visit, "As CLIP sees it"))
@@ -80,12 +80,28 @@ def test_a_face_from_words_and_what_clip_sees(visit):  # noqa: F811
     expect(visit.locator("#photo-note")).not_to_have_text(likeness)
     expect(visit.locator("#inversion")).to_contain_text("Inversion")
     expect(visit.locator("#compare input")).to_have_value(re.compile("The photo"))
+    changes(visit, lambda: visit.locator("#bridge input[type=number]").fill("0.4"))
     visit.locator("#bridge-target textarea").fill("an old woman with grey hair")
     changes(visit, lambda: press(visit, "A face from these words"))
-    expect(words(visit)).to_have_value(re.compile("^an old woman with grey hair\nFrom the words alone, in one pass"))
+    expect(words(visit)).to_have_value(
+        re.compile("^an old woman with grey hair\nFrom the words alone, in one pass, strength 0.4")
+    )
+    expect(visit.locator("#photo-note")).to_have_text("A face from words alone.")
     expect(visit.locator("#seen")).to_be_hidden()  # it came from no photo
     expect(visit.locator("#inversion")).to_contain_text("Beginning")
-    expect(visit.locator("#strip button")).to_have_count(3)
+    expect(visit.locator("#strip button")).to_have_count(4)
+
+    # Its recipe brings it back at its strength, and with no strength it is the mean face, from whatever face.
+    share = visit.locator("#share input[type=number]")
+    changes(visit, lambda: share.fill("50"))
+    recipe, half = taken_home(visit, "Recipe", tmp_path), drawn(visit, tmp_path)
+    changes(visit, lambda: visit.locator("#examples button").nth(1).click())
+    changes(visit, lambda: bring(visit, recipe))
+    expect(share).to_have_value("50")
+    assert np.abs(drawn(visit, tmp_path) - half).max() <= 1  # of 255
+    changes(visit, lambda: share.fill("0"))
+    average = shown_studio.image(shown_studio.sample(0, truncation=0.0))
+    assert np.abs(drawn(visit, tmp_path) - np.asarray(average, int)).max() <= 1
 
 
 def test_what_is_wrong_is_said_beside_the_buttons(visit):  # noqa: F811

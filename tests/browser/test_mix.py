@@ -33,6 +33,7 @@ def test_two_faces_of_a_photo(visit, pair, tmp_path, shown_studio):  # noqa: F81
     expect(words(visit)).to_have_value("The photo + Face 2\n50% “The photo”, 50% “Face 2”")
     expect(visit.locator("#strip button")).to_have_count(2)
     expect(visit.locator("#inversion")).to_contain_text("Mixture")
+    expect(visit.locator("#photo-note")).to_have_text("A mixture of “The photo” and “Face 2”.")
 
     # Of the other one all, and none; the loop shows the whole way all the same.
     one, other = (shown_studio.image(shown_studio.invert(face)) for face in shown_studio.align(pair))

@@ -17,8 +17,8 @@ from webapp.panels.bounded import bounded
 from webapp.panels.grid import problem
 from webapp.panels.likeness import told
 from webapp.panels.pair import PairFields
-from webapp.panels.photo import thing
-from webapp.panels.result import Result, describe, keep, settle, shown
+from webapp.panels.photo import note, thing
+from webapp.panels.result import Result, keep, mean, settle, shown
 from webapp.presets import Pair, presets
 from webapp.session import Session
 from webapp.words import unknown_note
@@ -111,14 +111,15 @@ def connect(
         return *shown(session), noted(*edit.notes, unknown_note(known, f"{target} {neutral}"))
 
     @guard
-    def imagine(target: str, session: Session) -> tuple[Any, ...]:
+    def imagine(target: str, strength: float, session: Session) -> tuple[Any, ...]:
         """A face from the words alone, to begin with."""
         try:
-            edit = studio.imagine(target)
+            edit = studio.imagine(target, strength)
         except UserError as error:
-            return *unchanged, problem(str(error))
-        session.add(edit.latent, edit.image, *describe(edit.recipe))
-        return *shown(session), noted(*edit.notes, unknown_note(known, target))
+            return *unchanged, problem(str(error)), gr.skip()
+        keep(session, mean(studio), edit)
+        said = noted(*edit.notes, unknown_note(known, target))
+        return *shown(session), said, note(f"A {thing(studio)} from words alone.")
 
     @guard
     def see(session: Session) -> tuple[Any, ...]:
@@ -128,8 +129,9 @@ def connect(
             raise UserError("This picture came from no photo that CLIP could look at.")
         face = origin.found.face()
         latent = studio.invert(face, through="clip")
-        session.add(latent, studio.image(latent), SEEN, "What CLIP understood of the photo", origin.found)
-        session.compared = origin
+        session.add(
+            latent, studio.image(latent), SEEN, "What CLIP understood of the photo", origin.found, beside=origin
+        )
         near = studio.likeness(latent, face)
         return *shown(session), noted(), gr.skip() if near is None else told(near)
 
@@ -145,7 +147,7 @@ def connect(
         event(apply, fields, outputs, **private)
         for event in (suggested.then, *(text.submit for text in texts), panel.run.click)
     ]
-    imagined = panel.imagine.click(imagine, [panel.texts.target, state], outputs, **private)
+    imagined = panel.imagine.click(imagine, [panel.texts.target, panel.strength, state], [*outputs, line], **private)
     looked = panel.seen.click(see, state, [*outputs, line], **private)
     for event in (moved, *asked, imagined, looked):
         settle(result, event, state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
 from webapp.guard import guard
 from webapp.panels.chooser import chooser
-from webapp.panels.photo import EXAMPLES, finds_faces, thing
+from webapp.panels.photo import EXAMPLES, finds_faces, note, thing
 from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.session import Mixture, Session
 
@@ -23,17 +24,21 @@ class Mix:
 
     fold: gr.Accordion
     others: gr.Gallery
+    keys: gr.Textbox
+    """What stands in the gallery, as the browser has it: the keys, with a space between them."""
 
     @property
     def all(self) -> list[gr.components.Component]:
         """What follows every edit; `drawn` makes the values."""
-        return [self.fold, self.others]
+        return [self.fold, self.others, self.keys]
 
 
 @dataclass(frozen=True)
 class Other:
     """What the current picture can be mixed with."""
 
+    key: str
+    """By which the browser names it."""
     name: str
     picture: str
     latent: Callable[[], Latent]
@@ -42,18 +47,18 @@ class Other:
 def others(studio: StyleCLIP, session: Session) -> list[Other]:
     """The other pictures of the strip, the newest first; the other faces of the photo; and the examples."""
     strip = [
-        Other(shot.title, shot.thumb, lambda shot=shot: shot.latent)
+        Other(shot.key, shot.title, shot.thumb, lambda shot=shot: shot.latent)
         for shot in reversed(session.shots)
         if shot is not session.at
     ]
     begun = [shot.found for shot in session.shots if shot.found and not shot.recipes]
     photo = [
-        Other(f"Face {number}", found.crop, lambda found=found: studio.invert(found.face()))
+        Other(found.key, f"Face {number}", found.crop, lambda found=found: studio.invert(found.face()))
         for number, found in enumerate(session.faces, 1)
         if found not in begun
     ]
     examples = [
-        Other(f"Example {number}", str(path), lambda path=path: studio.invert(studio.align(path)[0]))
+        Other(path.stem, f"Example {number}", str(path), lambda path=path: studio.invert(studio.align(path)[0]))
         for number, path in enumerate(EXAMPLES if finds_faces(studio) else [], 1)
         if str(path) not in [found.photo for found in begun]
     ]
@@ -69,33 +74,44 @@ def layout(studio: StyleCLIP, session: Session) -> Mix:
             "GIF and MP4 then show the whole way from one to the other.</p>"
         )
         pictures = chooser(captioned=True, label="Mix with", show_label=False, elem_id="others")
-    return Mix(fold, pictures)
+        keys = gr.Textbox(label="keys", visible=False)
+    return Mix(fold, pictures, keys)
 
 
 def drawn(studio: StyleCLIP, session: Session) -> tuple[Any, ...]:
     """The values of `Mix.all`; the pictures, which are many, only where they are looked at."""
     known = others(studio, session)
+    fold = gr.update(visible=bool(known))
+    if not session.mixing:
+        return fold, gr.skip(), gr.skip()
     pictures = [(other.picture, other.name) for other in known]
-    gallery = gr.update(value=pictures, selected_index=None) if session.mixing else gr.skip()
-    return gr.update(visible=bool(known)), gallery
+    return fold, gr.update(value=pictures, selected_index=None), " ".join(other.key for other in known)
 
 
-def connect(panel: Mix, result: Result, studio: StyleCLIP, state: gr.State, job: dict[str, Any]) -> None:
-    """Say what a choice does. `job` holds the queue settings of everything that computes."""
+def connect(
+    panel: Mix,
+    line: gr.HTML,
+    result: Result,
+    studio: StyleCLIP,
+    state: gr.State,
+    job: dict[str, Any],
+) -> None:
+    """Say what a choice does. `line` is the photo panel's, under the face; `job` holds the queue settings of everything
+    that computes."""
 
     @guard
-    def choose(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
-        here, known = session.here, others(studio, session)
-        if event.index >= len(known):
-            return shown(session)
-        other = known[event.index]
+    def choose(event: gr.SelectData, keys: str, session: Session) -> tuple[Any, ...]:
+        here, key = session.here, keys.split()[event.index]
+        other = next((other for other in others(studio, session) if other.key == key), None)
+        if other is None:
+            raise UserError("This picture can't be mixed any more; please choose another one.")
         mixture = Mixture(here.latent, other.latent(), (here.title, other.name))
         latent = mixture.one.towards(mixture.other, mixture.share)
         picture = studio.image(latent)
         if session.here is not here:
             raise UserError("Another picture was chosen meanwhile, so the mixture was left out.")
         session.mix(mixture, latent, picture)
-        return shown(session)
+        return *shown(session), note(html.escape("A mixture of “{}” and “{}”.".format(*mixture.names)))
 
     def look(session: Session) -> tuple[Any, ...]:
         session.mixing = True
@@ -106,5 +122,5 @@ def connect(panel: Mix, result: Result, studio: StyleCLIP, state: gr.State, job:
 
     panel.fold.expand(look, state, panel.all, **SILENT)
     panel.fold.collapse(leave, state, None, **SILENT)
-    chosen = panel.others.select(choose, state, result.picture, api_visibility="private", **job)
+    chosen = panel.others.select(choose, [panel.keys, state], [*result.picture, line], api_visibility="private", **job)
     settle(result, chosen, state)

@@ -23,7 +23,7 @@ from webapp.lossplot import plot, progress
 from webapp.panels.bounded import bounded
 from webapp.panels.chooser import chooser
 from webapp.panels.photo import thing
-from webapp.panels.result import SILENT, Result, describe, keep, settle, shown
+from webapp.panels.result import SILENT, Result, keep, mean, settle, shown
 from webapp.presets import Prompt, presets
 from webapp.session import THUMB, Frame, Session, Shot
 from webapp.stage import Lent
@@ -181,7 +181,7 @@ def connect(
         steps, session.stop, here = int(steps), False, session.here
         if start == NO_FACE:
             run = studio.generate(words, steps=steps, preview=PREVIEW)
-            average = studio.sample(seed=0, truncation=0.0)
+            average = mean(studio)
             before = on_screen(studio.image(average))
             weights = {"CLIP": ("clip", 1.0)}
         else:
@@ -224,10 +224,9 @@ def connect(
             yield *shown(session), progress(0, steps), skip, *drawn(session), ended
             return
         if start == NO_FACE:
-            title, details = describe(step.edit.recipe)
             session.add(average, studio.image(average), "The average face")
             session.compared = session.at
-            session.add(step.latent, step.edit.image, title, details)
+            keep(session, mean(studio), step.edit)
         else:
             looking = session.here
             session.go(here)
@@ -248,10 +247,9 @@ def connect(
         kept = next((shot for shot in session.shots if shot.latent is frame.latent), None)
         if kept is not None:
             session.go(kept)
-        elif frame.recipe["method"] == "generate":
-            session.add(frame.latent, studio.image(frame.latent), *describe(frame.recipe))
         else:
-            shot, source = beginning(session, frame.recipe)
+            alone = frame.recipe["method"] == "generate"
+            shot, source = (session.here, mean(studio)) if alone else beginning(session, frame.recipe)
             picture = studio.image(frame.latent)
             session.go(shot)
             keep(session, source, Edit(picture, frame.latent, frame.recipe))

@@ -8,12 +8,13 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline import Edit, Latent
+from pipeline import Edit, Latent, StyleCLIP
 from pipeline.alignment import LEVELS
 from webapp.session import Session
 
 SILENT: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
 """Settings of an event that computes next to nothing."""
+FROM_WORDS = ("generate", "imagine")  # methods that begin with the mean face
 
 # The strip scrolls to the picture that is shown, once the browser has drawn it. On a phone, where the picture is far
 # from the buttons, the page scrolls to it too, but not away from a slider.
@@ -50,10 +51,17 @@ def shown(session: Session, losses: str = "") -> tuple[tuple[str, str], str, str
     return (session.before.picture, here.picture), words, losses
 
 
+def mean(studio: StyleCLIP) -> Latent:
+    """The mean face, which faces from words alone are made from."""
+    return studio.sample(seed=0, truncation=0.0)
+
+
 def keep(session: Session, source: Latent, edit: Edit) -> None:
-    """Put an edit of `source` on the strip, under the words that it was made with."""
+    """Put an edit of `source` on the strip, under the words that it was made with; a face from words alone, whose
+    source is the mean face, as one to begin with."""
     title, details = describe(edit.recipe, edit.channels)
-    session.keep(source, edit.latent, edit.recipe, edit.image, title, "\n".join([details, *edit.notes]))
+    put = session.begin if edit.recipe["method"] in FROM_WORDS else session.keep
+    put(source, edit.latent, edit.recipe, edit.image, title, "\n".join([details, *edit.notes]))
 
 
 def describe(recipe: dict[str, Any], channels: int | None = None) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from webapp.files import file_name, new_file
 from webapp.guard import guard
 from webapp.limits import LONGEST_RUN
 from webapp.panels.link import query_of
-from webapp.panels.result import SILENT, Result, keep, settle, shown
+from webapp.panels.result import FROM_WORDS, SILENT, Result, keep, mean, settle, shown
 from webapp.session import Session
 from webapp.stage import Lent
 
@@ -170,7 +170,8 @@ def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State, job:
 
     @guard
     def bring(file: str, session: Session) -> Iterator[tuple[Any, ...]]:
-        """Go on from a saved latent; or apply a saved recipe's edits to this visitor's face, one after the other."""
+        """Go on from a saved latent; or apply a saved recipe's edits to this visitor's face, one after the other.
+        Edits that begin with words alone begin a face of their own."""
         if Path(file).suffix == ".safetensors":
             latent = read_latent(Path(file), studio.family.generator)
             session.add(latent, studio.image(latent), Path(file).stem)
@@ -184,12 +185,13 @@ def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State, job:
         for number, recipe in enumerate(recipes, 1):
             yield _note(f"Edit {number} of {len(recipes)}"), *[gr.skip()] * len(result.picture)
             edit = None
-            for edit in repeated(recipe, latent):
+            source = mean(studio) if recipe["method"] in FROM_WORDS else latent
+            for edit in repeated(recipe, source):
                 if time.monotonic() - began > LONGEST_RUN:
                     raise UserError(f"This recipe takes more than {LONGEST_RUN / 60:g} minutes, so it was left out.")
                 if isinstance(edit, str):
                     yield _note(f"Edit {number} of {len(recipes)}: {edit}"), *[gr.skip()] * len(result.picture)
-            made.append((latent, edit))
+            made.append((source, edit))
             latent = edit.latent
         session.go(origin)
         for source, edit in made:
