@@ -38,6 +38,12 @@ class Tuning:
             for name, (left, right) in self.factors.items()
         )
 
+    def scaled(self, share: float) -> "Tuning | None":
+        """This share of it: itself at 1, None at 0."""
+        if share in (0, 1):
+            return self if share else None
+        return Tuning({name: (share * left, right) for name, (left, right) in self.factors.items()})
+
     def tensors(self) -> dict[str, Tensor]:
         """All values: "LAYER.left" and "LAYER.right" -> tensor."""
         return {
@@ -95,14 +101,13 @@ class Latent:
     def towards(self, other: "Latent", share: float) -> "Latent":
         """The latent at `share` of the way to `other`: this one at 0, the other at 1, beyond them outside.
 
-        Its tuning is that of both, or of the one that is tuned. Raises UserError where the two are of different models,
-        or tuned differently.
+        Its tuning is that of both; where only one is tuned, its share of that. Raises UserError where the two are of
+        different models, or tuned differently.
         """
         steps = [[s.shape for s in latent.style_step] for latent in (self, other) if latent.style_step]
         if self.w_plus.shape != other.w_plus.shape or any(shapes != steps[0] for shapes in steps):
             raise UserError("These two latents were made with different models; please take two of the same model.")
-        tunings = [t for t in (self.tuning, other.tuning) if t]
-        if tunings and tunings[0] is not tunings[-1] and tunings[0].digest() != tunings[-1].digest():
+        if not self.tuned_like(other):
             raise UserError("The generator was tuned differently for these two faces; please take two of one face.")
         step = None
         if steps:
@@ -112,7 +117,15 @@ class Latent:
             )
             step = tuple(_between(a, b, share) for a, b in zip(starts, ends, strict=True))
         w_plus = _between(self.w_plus, other.w_plus, share)
-        return Latent(w_plus, step, tunings[0] if tunings else None)
+        tuning = self.tuning
+        if tuning is None or other.tuning is None:
+            tuning = tuning.scaled(1 - share) if tuning else other.tuning and other.tuning.scaled(share)
+        return Latent(w_plus, step, tuning)
+
+    def tuned_like(self, other: "Latent") -> bool:
+        """Whether the two are tuned for one face, or one of them for none, as `towards` wants it."""
+        one, two = self.tuning, other.tuning
+        return one is None or two is None or one is two or one.digest() == two.digest()
 
     def moved(self, step: list[Tensor]) -> "Latent":
         """The latent a step in StyleSpace further, `step` being one (1, C_i) tensor per vector of S."""

@@ -64,8 +64,10 @@ def test_between_latents_that_do_not_belong_together():
         return Latent(torch.zeros(1, 10, 32), None, Tuning({"conv1": (torch.full((8, 2), value), torch.ones(2, 72))}))
 
     plain = Latent(torch.zeros(1, 10, 32))
-    assert plain.towards(tuned(1), 0.5).digest() == tuned(1).towards(plain, 0.5).digest() == tuned(1).digest()
-    assert tuned(1).towards(tuned(1), 0.5).digest() == tuned(1).digest()
+    for share in (0, 0.25, 0.5, 1):  # of the tuning as much as of the face that is tuned
+        wanted = tuned(share) if share else plain
+        assert plain.towards(tuned(1), share).digest() == tuned(1).towards(plain, 1 - share).digest() == wanted.digest()
+        assert tuned(1).towards(tuned(1), share).digest() == tuned(1).digest()  # an edit of a tuned face
     short = plain.moved([torch.zeros(1, 8)])
     with pytest.raises(UserError):
         short.towards(plain.moved([torch.zeros(1, 16)]), 0.5)

@@ -45,11 +45,12 @@ class Other:
 
 
 def others(studio: StyleCLIP, session: Session) -> list[Other]:
-    """The other pictures of the strip, the newest first; the other faces of the photo; and the examples."""
+    """The other pictures of the strip, the newest first, but for those with another tuning; the other faces of the
+    photo; and the examples."""
     strip = [
         Other(shot.key, shot.title, shot.thumb, lambda shot=shot: shot.latent)
         for shot in reversed(session.shots)
-        if shot is not session.at
+        if shot is not session.at and shot.latent.tuned_like(session.here.latent)
     ]
     begun = [shot.found for shot in session.shots if shot.found and not shot.recipes]
     photo = [
