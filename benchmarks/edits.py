@@ -21,13 +21,11 @@ from typing import Any
 
 from benchmarks import figure
 from benchmarks.cells import SHARE, Plan, Work, key
-from benchmarks.judging import Score, direct, faces
 from benchmarks.methods import METHODS, OURS
 from benchmarks.tables import Cells, Report
 from benchmarks.targets import PAIRS, Pair
 from pipeline.downloads import asset
 
-__all__ = ["PAIRS", "Score", "direct", "faces", "main"]
 BEGIN, END = "<!-- python -m benchmarks.edits writes from here", "to here -->"
 SHOWN = {"blonde hair", "bald", "beard", "glasses", "smiling", "surprised", "old", "red lipstick"}  # in the sheet
 Task = tuple[str, tuple[Any, ...]]

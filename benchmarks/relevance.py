@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from benchmarks.edits import PAIRS, Score, direct, faces
+from benchmarks.judging import Score, direct, faces
+from benchmarks.targets import PAIRS
 from pipeline import StyleCLIP
 from pipeline.directions import StyleDirections, style_statistics, unit_change
 from pipeline.estimate import GradientDirections

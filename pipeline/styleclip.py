@@ -1,4 +1,4 @@
-"""StyleCLIP: the three methods of the paper behind one object (Patashnik et al. 2021)."""
+"""StyleCLIP: the three methods of the paper (Patashnik et al. 2021) and latent alignment behind one object."""
 
 import hashlib
 import threading

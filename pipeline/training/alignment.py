@@ -8,9 +8,7 @@ strategy). Sampling is the long part; started again after a cut, it goes on wher
 """
 
 import argparse
-import hashlib
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,17 +20,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.downloads import asset
-from pipeline.errors import UserError
 from pipeline.networks.alignment import Alignment
 from pipeline.networks.stylegan2 import Generator
 from pipeline.optimization import Adam
-from pipeline.registry import GENERATOR
 from pipeline.text import Texts
-from pipeline.training.command import GO_ON, own_device, run
-from pipeline.training.judges import Judges, load_judges
+from pipeline.training.command import GO_ON, family_and_file, family_parser, own_device, run
+from pipeline.training.judges import load_judges
 from pipeline.training.pairs import Pairs, sample_pairs
 from pipeline.training.partial import write
-from pipeline.zoo import alignment_path, family_row
+from pipeline.zoo import alignment_path
 
 PAIRS, STEPS, BATCH, WIDTH = 20_000, 300, 256, 64
 RATE, WARM_UP = 1e-3, 50
@@ -208,27 +204,13 @@ def _explained(found: Tensor, true: Tensor) -> float:
     return 1 - unexplained.mean().item()
 
 
-def _digest(judges: Judges) -> str:
-    """Names the networks that pairs are made with."""
-    digest = hashlib.sha256()
-    for network in (judges.generator, judges.clip.visual):
-        for value in network.state_dict().values():
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
-
-
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="demo")
-    parser.add_argument("--generator", metavar="FILE", help="your own StyleGAN2, as the model “custom”")
-    parser.add_argument("--output", type=Path, help="the file to write; default: where the model looks for its own")
+    parser = family_parser(__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=PAIRS, help="sampled faces")
     parser.add_argument("--steps", type=int, default=STEPS, help="of training")
     options = parser.parse_args(arguments)
     if options.pairs < FEWEST or options.steps < 1:
         parser.error(f"at least {FEWEST} pairs, of which an alignment learns little, and one step")
-    if options.generator:
-        os.environ[GENERATOR], options.model = options.generator, "custom"
     return options
 
 
@@ -238,12 +220,7 @@ def alignment_command(arguments: list[str] | None = None) -> Path:
     Raises UserError, also when the family has one and no other file is named for this one.
     """
     options = _options(arguments)
-    row = family_row(options.model)
-    if "alignment" in row.files and not options.output:
-        raise UserError(f"The model “{row.name}” has an alignment; name another file for this one with --output.")
-    path = options.output or alignment_path(row)
-    if path.suffix != ".safetensors" or path.is_dir():
-        raise UserError(f"The alignment can't be written to {path}; please name a file that ends in .safetensors.")
+    row, path, use = family_and_file(options, "alignment", "an alignment", alignment_path)
     judges = load_judges(row.name, device=own_device())
     begin = told = time.monotonic()
 
@@ -253,7 +230,7 @@ def alignment_command(arguments: list[str] | None = None) -> Path:
             told = time.monotonic()
             print(line, flush=True)
 
-    kept = asset("alignment") / f"{row.name}-{_digest(judges)}.pairs"
+    kept = asset("alignment") / f"{row.name}-{judges.digest()}.pairs"
     done = 0
 
     def sampled(count: int) -> None:
@@ -277,8 +254,7 @@ def alignment_command(arguments: list[str] | None = None) -> Path:
         f"wrote {path}: explains {learned.w:.1%} of W and {learned.s:.1%} of S on held-out faces, "
         f"{time.monotonic() - begin:.0f} s"
     )
-    use = f"name it as the alignment of [families.{row.name}.files] in a models file to use it"
-    print(use if options.output else f"the model “{row.name}” uses it from its next start on")
+    print(use)
     return path
 
 

@@ -1,15 +1,50 @@
-"""What the commands that train have in common: their device, and how they end."""
+"""What the commands that train have in common: their family and file, their device, and how they end."""
 
+import argparse
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.distributed
 
 from pipeline.errors import UserError
+from pipeline.registry import GENERATOR, Row
+from pipeline.zoo import family_row
 
 GO_ON = "start the same command again to go on"
+
+
+def family_parser(about: str) -> argparse.ArgumentParser:
+    """The options of a command that measures or trains something for a family, once."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--generator", metavar="FILE", help="your own StyleGAN2, as the model “custom”")
+    parser.add_argument("--output", type=Path, help="the file to write; default: where the model looks for its own")
+    return parser
+
+
+def family_and_file(
+    options: argparse.Namespace, kind: str, what: str, usual: Callable[[Row], Path]
+) -> tuple[Row, Path, str]:
+    """The family of a command, the file to write, and how it will come to use. `kind` is the file's name in a row,
+    `what` the thing, with its article, and `usual` where the family looks for its own.
+
+    Raises UserError when the family has one and no other file is named, and for a file that can't be written.
+    """
+    if options.generator:
+        os.environ[GENERATOR], options.model = options.generator, "custom"
+    row = family_row(options.model)
+    if kind in row.files and not options.output:
+        raise UserError(f"The model “{row.name}” has {what}; name another file for this one with --output.")
+    path = options.output or usual(row)
+    if path.suffix != ".safetensors" or path.is_dir():
+        thing = what.split()[-1]
+        raise UserError(f"The {thing} can't be written to {path}; please name a file that ends in .safetensors.")
+    if options.output:
+        return row, path, f"name it as the {kind} of [families.{row.name}.files] in a models file to use it"
+    return row, path, f"the model “{row.name}” uses it from its next start on"
 
 
 def own_device() -> torch.device:

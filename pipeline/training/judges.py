@@ -1,5 +1,6 @@
 """The frozen networks that training looks through: what of a family exists before its directions and mappers do."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +26,15 @@ class Judges:
     def of(cls, family: Family) -> "Judges":
         """The networks of a loaded family, shared with it."""
         return cls(family.generator, family.clip, family.identity, family.clip_normalize)
+
+    def digest(self, *settings: object) -> str:
+        """Names work done with them: what draws and sees, and the `settings` that the result depends on."""
+        digest = hashlib.sha256(repr(settings).encode())
+        for network in (self.generator, self.clip.visual):
+            for name, value in network.state_dict().items():
+                digest.update(name.encode())
+                digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return digest.hexdigest()[:16]
 
     @property
     def device(self) -> torch.device:

@@ -14,8 +14,6 @@ docs/studies.md tells how near that comes to the loop of section 6. `--pictures 
 """
 
 import argparse
-import hashlib
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -32,11 +30,10 @@ from pipeline.errors import UserError
 from pipeline.estimate import derivatives
 from pipeline.losses import clip_features
 from pipeline.networks.stylegan2 import Generator
-from pipeline.registry import GENERATOR
-from pipeline.training.command import GO_ON, own_device, run
-from pipeline.training.judges import Judges, load_judges
+from pipeline.training.command import GO_ON, family_and_file, family_parser, own_device, run
+from pipeline.training.judges import load_judges
 from pipeline.training.partial import Partial, kept_files, write
-from pipeline.zoo import family_row, relevance_path
+from pipeline.zoo import relevance_path
 
 Embed = Callable[[Tensor], Tensor]
 Prefix = dict[int, tuple[Tensor, Tensor | None]]
@@ -203,21 +200,8 @@ def measure_relevance(
     return F.normalize(sums.cpu(), dim=-1)
 
 
-def _digest(judges: Judges, *settings: object) -> str:
-    """Names the work: the networks' values and everything that the result depends on."""
-    digest = hashlib.sha256(repr(settings).encode())
-    for network in (judges.generator, judges.clip.visual):
-        for name, value in network.state_dict().items():
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
-
-
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="demo")
-    parser.add_argument("--generator", metavar="FILE", help="your own StyleGAN2, as the model “custom”")
-    parser.add_argument("--output", type=Path, help="the file to write; default: where the model looks for its own")
+    parser = family_parser(__doc__.splitlines()[0])
     parser.add_argument("--codes", type=int, default=100, help="sampled faces; the paper's 100 unless told otherwise")
     parser.add_argument("--to-rgb", action="store_true", help="toRGB layers too, which the paper leaves out")
     parser.add_argument("--lowest", type=int, help="draw no layer's effect smaller than this; default: full size")
@@ -229,8 +213,6 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("at least one code, and a batch of two")
     if not 0 <= options.pictures <= 1:
         parser.error("the share of channels to draw lies between 0 and 1")
-    if options.generator:
-        os.environ[GENERATOR], options.model = options.generator, "custom"
     return options
 
 
@@ -240,15 +222,10 @@ def relevance_command(arguments: list[str] | None = None) -> Path:
     Raises UserError, also when the family has a matrix and no other file is named for this one.
     """
     options = _options(arguments)
-    row = family_row(options.model)
-    if "directions" in row.files and not options.output:
-        raise UserError(f"The model “{row.name}” has a relevance matrix; name another file for this one with --output.")
-    path = options.output or relevance_path(row)
-    if path.suffix != ".safetensors" or path.is_dir():
-        raise UserError(f"The matrix can't be written to {path}; please name a file that ends in .safetensors.")
+    row, path, use = family_and_file(options, "directions", "a relevance matrix", relevance_path)
     device, dtype = own_device(), getattr(torch, options.dtype)
     batch = options.batch or (4 if device.type == "cpu" else 32)
-    judges = load_judges(options.model, device=device, dtype=dtype)
+    judges = load_judges(row.name, device=device, dtype=dtype)
     generator, lowest = judges.generator, options.lowest or judges.generator.size
     if lowest not in {layer.resolution for layer in generator.style_layers}:
         raise UserError(f"This generator draws at 4, 8, ... {generator.size} px; please choose one of them as lowest.")
@@ -272,7 +249,7 @@ def relevance_command(arguments: list[str] | None = None) -> Path:
     mean, std = style_statistics(generator)
     settings = {"codes": options.codes, "lowest": lowest, "batch": batch, "to_rgb": options.to_rgb}
     settings["pictures"] = options.pictures
-    kept = asset("relevance") / f"{row.name}-{_digest(judges, settings, dtype, device.type)}"
+    kept = asset("relevance") / f"{row.name}-{judges.digest(settings, dtype, device.type)}"
     try:
         relevance = measure_relevance(
             generator,
@@ -289,8 +266,7 @@ def relevance_command(arguments: list[str] | None = None) -> Path:
         for file in kept_files(kept):
             file.unlink()
         print(f"wrote {path}: {len(relevance)} channels, {options.codes} codes, {time.monotonic() - begin:.0f} s")
-        use = f"name it as the directions of [families.{row.name}.files] in a models file to use it"
-        print(use if options.output else f"the model “{row.name}” uses it from its next start on")
+        print(use)
     return path
 
 

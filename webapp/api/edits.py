@@ -109,8 +109,8 @@ class Edits(Endpoints):
             levels: What may change: coarse for the shape, medium for features, fine for lines and colours; all if left
                 out.
         """
-        neutral = self.studio.family.defaults.neutral if neutral is None else words("neutral", neutral)
-        target, strength = words("target", target), number("strength", strength, -20, 20)
+        target, neutral = self._texts(target, neutral)
+        strength = number("strength", strength, -20, 20)
         if levels is not None and not (isinstance(levels, list) and all(isinstance(level, str) for level in levels)):
             raise UserError("`levels` is a list of coarse, medium, fine.")
         return finished(self.studio.bridge(self._source(photo, latent), target, neutral, strength, levels))
@@ -154,8 +154,13 @@ class Edits(Endpoints):
         """
         if threshold is not None and channels is not None:
             raise UserError("Please give either the threshold β or the number of channels, not both.")
-        neutral = self.studio.family.defaults.neutral if neutral is None else words("neutral", neutral)
-        target, strength = words("target", target), number("strength", strength, -20, 20)
+        target, neutral = self._texts(target, neutral)
+        strength = number("strength", strength, -20, 20)
         threshold, channels = number("threshold", threshold, 0, 1), whole("channels", channels, 1, 10_000)
         source = self._source(photo, latent)
         return finished(self.studio.direct(source, target, neutral, strength, threshold, channels))
+
+    def _texts(self, target: str, neutral: str | None) -> tuple[str, str]:
+        """Target and neutral text, the model's own where the caller gave no neutral one."""
+        neutral = self.studio.family.defaults.neutral if neutral is None else words("neutral", neutral)
+        return words("target", target), neutral
