@@ -23,8 +23,9 @@ def cells(page):
 
 def drawn(page):
     """Wait for a grid that is whole."""
-    expect(page.locator("#grid-note")).to_contain_text("Choose a picture", timeout=SLOW)
     expect(cells(page)).to_have_count(grid.ROWS * grid.COLUMNS)
+    expect(cells(page).filter(has_text=grid.DUE.strip())).to_have_count(0, timeout=SLOW)
+    expect(page.locator("#grid-note")).to_contain_text("Choose a picture")
 
 
 @pytest.fixture
@@ -109,8 +110,8 @@ def test_a_grid_to_choose_from_by_the_keyboard(visit):  # noqa: F811
     # More like it: half as far apart, around the choice.
     press(visit, "More like this")
     expect(visit.locator("#grid .selected")).to_have_text(re.compile(r"α\s7\s· k\s20"))
-    drawn(visit)
     expect(cells(visit).first).to_have_text(re.compile(r"α\s5.6\s· k\s10"))
+    drawn(visit)
     expect(cells(visit).last).to_have_text(re.compile(r"α\s8.4\s· k\s28"))
 
     # Another face: the grid says that it is none of its own, and the choice counts for the new one.
@@ -119,6 +120,17 @@ def test_a_grid_to_choose_from_by_the_keyboard(visit):  # noqa: F811
     expect(visit.locator("#grid-note")).to_contain_text("another face")
     press(visit, "Close the grid")
     expect(visit.locator("#grid-box")).to_be_hidden()
+
+
+def test_a_grid_that_is_closed_stays_closed(visit):  # noqa: F811
+    press(visit, grid.SHOW)
+    expect(cells(visit).filter(has_text=grid.DUE.strip())).not_to_have_count(0, timeout=SLOW)
+    press(visit, "Close the grid")
+    for _ in range(grid.ROWS):  # each in turn with a row of the grid
+        changes(visit, lambda: visit.locator("#alpha input[type=range]").press("ArrowLeft"))
+        expect(visit.locator("#grid-box")).to_be_hidden()
+    press(visit, grid.SHOW)
+    drawn(visit)
 
 
 def test_texts_without_a_direction_have_no_grid(visit):  # noqa: F811

@@ -158,6 +158,7 @@ def connect(
     """
 
     def draw(wanted: Grid, session: Session) -> Iterator[tuple[Any, ...]]:
+        """Into the box as it is: it may have been closed since it was asked for, and stays so."""
         source = session.base("direct", target=wanted.target, neutral=wanted.neutral)
         wanted = replace(wanted, source=source.digest())
         here = (wanted.strength, wanted.channels)
@@ -167,12 +168,13 @@ def connect(
             for cells in pictures(studio, source, wanted):
                 due = sum(words.endswith(DUE) for _, words in cells)
                 told = bar(f"{len(cells) - due} of {len(cells)} pictures", 1 - due / len(cells))
-                yield wanted, gr.update(visible=True), gr.update(value=cells, **chosen), told, finer, gr.skip()
+                yield wanted, gr.skip(), gr.update(value=cells, **chosen), told, finer, gr.skip()
                 chosen = {}
         except UserError as error:
             yield None, gr.update(visible=False), gr.skip(), "", gr.skip(), problem(str(error))
             return
-        yield *[gr.skip()] * 3, hint(wanted, source), gr.skip(), gr.skip()
+        now = session.base("direct", target=wanted.target, neutral=wanted.neutral)  # it may have changed meanwhile
+        yield *[gr.skip()] * 3, hint(wanted, now), gr.skip(), gr.skip()
 
     def open_(target: str, neutral: str) -> tuple[Any, Any]:
         """Make room at once, unless the texts are of no use."""
