@@ -263,9 +263,9 @@ def crowded(tunings=1):
     session.faces = [
         Found("photo.jpg", str(new_file("face.png")), torch.rand(68, 2).numpy(), torch.rand(4, 2).numpy())
     ] * 10
-    session.start_from(code(step=False), picture, "Photo")
+    session.start_from(code(step=False), picture, "Photo", "")
     for _ in range(tunings):
-        session.add(tuned(session.here.latent), picture, "Tuned")
+        session.add(tuned(session.here.latent), picture, "Tuned", "")
     for number in range(MOST_SHOTS):
         method = ("direct", "optimize")[number % 2]
         recipe = {"method": method, "parameters": {"target": f"{words} {number}", "prompt": f"{words} {number}"}}
@@ -290,8 +290,8 @@ def test_a_visitor_holds_less_than_five_megabytes_on_the_cpu(tunings, monkeypatc
 def test_going_to_and_fro_is_not_remembered_for_ever(monkeypatch, tmp_path):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     session, picture = Session(), Image.new("RGB", (8, 8))
-    session.start_from(code(step=False), picture, "One")
-    session.add(code(step=False), picture, "Other")
+    session.start_from(code(step=False), picture, "One", "")
+    session.add(code(step=False), picture, "Other", "")
     for number in range(1000):
         session.go(session.shots[number % 2])
     assert len(session.back) <= MOST_SHOTS

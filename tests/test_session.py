@@ -12,7 +12,7 @@ from webapp.session import MOST_SHOTS, Found, Mixture, Session
 def session(studio):
     session = Session()
     latent = studio.sample(0)
-    session.start_from(latent, studio.image(latent), "A face")
+    session.start_from(latent, studio.image(latent), "A face", "")
     return session
 
 
@@ -24,7 +24,7 @@ def edited(studio, session, target="smiling face"):
 
 def another_face(studio, session, seed=1):
     latent = studio.sample(seed)
-    session.start_from(latent, studio.image(latent), f"Face {seed}")
+    session.start_from(latent, studio.image(latent), f"Face {seed}", "")
 
 
 def test_edits_stack_and_the_same_words_adjust(studio, session):
@@ -80,11 +80,11 @@ def test_a_repeated_strength_counts_from_the_whole_edit(studio, session):
 
 def test_coming_closer_is_offered_for_people_in_photos_only(studio, session, drawn_faces, tmp_path):
     face = studio.align(drawn_faces[0][0])[0]
-    assert not photo.drawn(True, session)[2]["visible"]  # a made-up face
+    assert not photo.drawn(True, session)[-1]["visible"]  # a made-up face
     latent = studio.invert(face)
-    session.start_from(latent, studio.image(latent), "The photo", Found.of(str(tmp_path / "photo.png"), face))
-    assert photo.drawn(True, session)[2]["visible"]
-    crop, _, closer = photo.drawn(False, session)  # of a model of cars, say
+    session.start_from(latent, studio.image(latent), "The photo", "", Found.of(str(tmp_path / "photo.png"), face))
+    assert photo.drawn(True, session)[-1]["visible"]
+    _, crop, _, closer = photo.drawn(False, session)  # of a model of cars, say
     assert crop["visible"] and not closer["visible"]
 
 

@@ -61,7 +61,8 @@ def first_session(studio: StyleCLIP, known: Presets) -> Session:
         photo.start(studio, session, 0)
     else:
         latent = studio.sample(seed=1, truncation=photo.TRUNCATION)
-        session.start_from(latent, studio.image(latent), f"Random {photo.thing(studio)}")
+        session.start_from(latent, studio.image(latent), f"Random {photo.thing(studio)}", "")
+    session.here.said = photo.first_line(studio, session)
     if studio.directions_note is None:  # an estimate would keep everybody waiting
         first_edit(studio, known, session)
     session.example = True
@@ -165,14 +166,14 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
         result_panel.followers.append((alignment.drawn, alignment_panel.follows))
         result_panel.followers.append((optimization.drawn, [optimization_panel.film]))
         history.connect(history_panel, result_panel, studio, state, JOB)
-        mix.connect(mix_panel, photo_panel.note, result_panel, studio, state, JOB)
+        mix.connect(mix_panel, result_panel, studio, state, JOB)
         takehome.connect(takehome_panel, result_panel, studio, state, JOB)
         photo.connect(photo_panel, result_panel, studio, state, JOB)
         optimization.connect(optimization_panel, result_panel, studio, known.prompts, state, JOB)
         mappers.connect(mappers_panel, result_panel, studio, state, JOB)
         training.connect(training_panel, mappers_panel, result_panel, studio, training_minutes, state)
         directions.connect(directions_panel, result_panel, studio, known.pairs, state, JOB)
-        alignment.connect(alignment_panel, photo_panel.note, result_panel, studio, known.pairs, state, JOB)
+        alignment.connect(alignment_panel, result_panel, studio, known.pairs, state, JOB)
         link.connect(
             page,
             tabs,

@@ -49,6 +49,8 @@ class Shot:
     thumb: str
     details: str = ""
     """The method, its numbers, and notes, a line each."""
+    said: str = ""
+    """Of a face: what is said under it while edits of it are seen."""
     recipes: tuple[dict[str, Any], ...] = ()
     """The edits that led here from `root`, one after the other."""
     source: Latent | None = None
@@ -182,7 +184,9 @@ class Session:
             raise UserError("Choose a face first.")
         return self.at
 
-    def start_from(self, latent: Latent, picture: Image.Image, title: str, found: Found | None = None) -> None:
+    def start_from(
+        self, latent: Latent, picture: Image.Image, title: str, said: str, found: Found | None = None
+    ) -> None:
         """Take another face. Those before stay on the strip if anything was made of them."""
         here = self.at
         if self.example:
@@ -191,20 +195,21 @@ class Session:
             self._forget(here)
             self.at = None
         self.compared, self.frames = None, []
-        self.add(latent, picture, title, found=found)
+        self.add(latent, picture, title, said, found=found)
 
     def add(
         self,
         latent: Latent,
         picture: Image.Image,
         title: str,
+        said: str,
         details: str = "",
         found: Found | None = None,
         beside: Shot | None = None,
     ) -> None:
         """Another face, with which edits can begin: of a photo, refined, tuned, or brought. `beside` is what it is
         compared with until the visitor chooses."""
-        shot = Shot(latent, title[:LONGEST_TITLE], on_screen(picture), _thumb(picture), details, found=found)
+        shot = Shot(latent, title[:LONGEST_TITLE], on_screen(picture), _thumb(picture), details, said, found=found)
         if beside:
             shot.beside, self.compared = beside, None
         self._append(shot)
@@ -220,6 +225,7 @@ class Session:
                 on_screen(picture),
                 _thumb(picture),
                 details,
+                "From words alone.",
                 (recipe,),
                 source,
                 _whole(source, latent, recipe),
@@ -231,7 +237,8 @@ class Session:
         here, faces = self.here, (mixture.one, mixture.other)
         again = any(shot.mixture and shot.latent in faces for shot in self.shots)
         title = "Mixture" if again else " + ".join(mixture.names)
-        self.add(latent, picture, title, mixture.in_words, here.origin.found, beside=here)
+        said = "A mixture of “{}” and “{}”.".format(*mixture.names)
+        self.add(latent, picture, title, said, mixture.in_words, here.origin.found, beside=here)
         self.here.mixture = mixture
         self._make_room()
 

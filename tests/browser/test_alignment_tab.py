@@ -86,7 +86,7 @@ def test_a_face_from_words_and_what_clip_sees(visit, tmp_path, shown_studio):  #
     expect(words(visit)).to_have_value(
         re.compile("^an old woman with grey hair\nFrom the words alone, in one pass, strength 0.4")
     )
-    expect(visit.locator("#photo-note")).to_have_text("A face from words alone.")
+    expect(visit.locator("#photo-note")).to_have_text("From words alone.")
     expect(visit.locator("#seen")).to_be_hidden()  # it came from no photo
     expect(visit.locator("#inversion")).to_contain_text("Beginning")
     expect(visit.locator("#strip button")).to_have_count(4)

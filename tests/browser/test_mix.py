@@ -49,6 +49,12 @@ def test_two_faces_of_a_photo(visit, pair, tmp_path, shown_studio):  # noqa: F81
         for frame, near, far in ((first, one, other), (middle, other, one)):
             assert np.abs(frame - pixels(near)).mean() < np.abs(frame - pixels(far)).mean() / 3
 
+    # What is said under the face is of the one that is seen, also on the way back.
+    press(visit, "Undo")
+    expect(visit.locator("#photo-note")).to_contain_text("2 faces found", timeout=SLOW)
+    press(visit, "Redo")
+    expect(visit.locator("#photo-note")).to_contain_text("A mixture of", timeout=SLOW)
+
 
 def test_edits_go_on_from_a_mixture(visit, tmp_path):  # noqa: F811
     open_mix(visit)

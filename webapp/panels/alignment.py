@@ -15,9 +15,9 @@ from webapp.guard import guard
 from webapp.panels import pair
 from webapp.panels.bounded import bounded
 from webapp.panels.grid import problem
-from webapp.panels.likeness import told
+from webapp.panels.likeness import in_words
 from webapp.panels.pair import PairFields
-from webapp.panels.photo import note, thing
+from webapp.panels.photo import thing
 from webapp.panels.result import Result, keep, mean, settle, shown
 from webapp.presets import Pair, presets
 from webapp.session import Session
@@ -81,15 +81,13 @@ def drawn(session: Session) -> tuple[Any, ...]:
 
 def connect(
     panel: Alignment,
-    line: gr.HTML,
     result: Result,
     studio: StyleCLIP,
     pairs: tuple[Pair, ...],
     state: gr.State,
     job: dict[str, Any],
 ) -> None:
-    """Say what the panel's fields do. `line` is the photo panel's, under the face; `job` holds the queue settings of
-    everything that computes.
+    """Say what the panel's fields do. `job` holds the queue settings of everything that computes.
 
     What a visitor can mend is said beside the sliders, since one message for every slider position would pile up.
     """
@@ -116,10 +114,9 @@ def connect(
         try:
             edit = studio.imagine(target, strength)
         except UserError as error:
-            return *unchanged, problem(str(error)), gr.skip()
+            return *unchanged, problem(str(error))
         keep(session, mean(studio), edit)
-        said = noted(*edit.notes, unknown_note(known, target))
-        return *shown(session), said, note(f"A {thing(studio)} from words alone.")
+        return *shown(session), noted(*edit.notes, unknown_note(known, target))
 
     @guard
     def see(session: Session) -> tuple[Any, ...]:
@@ -129,11 +126,10 @@ def connect(
             raise UserError("This picture came from no photo that CLIP could look at.")
         face = origin.found.face()
         latent = studio.invert(face, through="clip")
-        session.add(
-            latent, studio.image(latent), SEEN, "What CLIP understood of the photo", origin.found, beside=origin
-        )
-        near = studio.likeness(latent, face)
-        return *shown(session), noted(), gr.skip() if near is None else told(near)
+        near, details = studio.likeness(latent, face), "What CLIP understood of the photo"
+        said = "" if near is None else in_words(near)
+        session.add(latent, studio.image(latent), SEEN, said, details, origin.found, beside=origin)
+        return *shown(session), noted()
 
     outputs = [*result.picture, panel.note]
     texts = [panel.texts.target, panel.texts.neutral]
@@ -147,7 +143,7 @@ def connect(
         event(apply, fields, outputs, **private)
         for event in (suggested.then, *(text.submit for text in texts), panel.run.click)
     ]
-    imagined = panel.imagine.click(imagine, [panel.texts.target, panel.strength, state], [*outputs, line], **private)
-    looked = panel.seen.click(see, state, [*outputs, line], **private)
+    imagined = panel.imagine.click(imagine, [panel.texts.target, panel.strength, state], outputs, **private)
+    looked = panel.seen.click(see, state, outputs, **private)
     for event in (moved, *asked, imagined, looked):
         settle(result, event, state)

@@ -42,11 +42,6 @@ def in_words(likeness: float) -> str:
     return f"The inversion looks {words} (identity {likeness:.2f})."
 
 
-def told(likeness: float) -> str:
-    """The same as HTML, for the line under the face."""
-    return f'<p class="note" role="status">{in_words(likeness)}</p>'
-
-
 def layout(able: bool) -> Likeness:
     """Draw the panel; not `able` where there are no photos of faces to come closer to."""
     with gr.Row(visible=able, elem_id="likeness", elem_classes="actions") as row:
@@ -60,13 +55,12 @@ def layout(able: bool) -> Likeness:
 def connect(
     panel: Likeness,
     inversion: gr.Image,
-    note: gr.HTML,
     result: Result,
     studio: Lent,
     state: gr.State,
     job: dict[str, Any],
 ) -> None:
-    """Say what the panel's fields do. `inversion` and `note` are the photo panel's."""
+    """Say what the panel's fields do. `inversion` is the photo panel's."""
 
     def closer(method: str, title: str) -> Callable[..., Iterator[tuple[Any, ...]]]:
         @guard
@@ -75,12 +69,12 @@ def connect(
             if origin.found is None:
                 raise UserError("There is no photo that this face could be more like; please choose one.")
             face, nothing = origin.found.face(), [gr.skip()] * len(result.picture)
-            yield gr.Button(visible=True), bar("Starting"), gr.skip(), gr.skip(), *nothing
+            yield gr.Button(visible=True), bar("Starting"), gr.skip(), *nothing
             with closing(getattr(studio, method)(origin.latent, face, preview=PREVIEW)) as steps:
                 for place in steps.places():
                     if session.stop_likeness:
                         raise UserError("Stopped; the face is as it was.")
-                    yield gr.skip(), in_line(place), gr.skip(), gr.skip(), *nothing
+                    yield gr.skip(), in_line(place), gr.skip(), *nothing
                 began = drawn = time.monotonic()
                 for step in steps:
                     now = time.monotonic()
@@ -90,13 +84,12 @@ def connect(
                         drawn = now
                         left = (now - began) / step.index * (step.total - step.index)
                         picture = on_screen(step.image) if session.here.origin is origin else gr.skip()
-                        yield gr.skip(), progress(step.index, step.total, left), picture, gr.skip(), *nothing
+                        yield gr.skip(), progress(step.index, step.total, left), picture, *nothing
             if origin not in session.shots:
                 raise UserError("Another face was chosen meanwhile, so this ended.")
-            session.add(step.latent, step.edit.image, title, f"{step.index} steps", origin.found)
-            session.compared = origin
-            line = told(studio.likeness(step.latent, face))
-            yield gr.Button(visible=False), "", session.here.picture, line, *shown(session)
+            said = in_words(studio.likeness(step.latent, face))
+            session.add(step.latent, step.edit.image, title, said, f"{step.index} steps", origin.found, beside=origin)
+            yield gr.Button(visible=False), "", session.here.picture, *shown(session)
 
         return run
 
@@ -104,7 +97,7 @@ def connect(
         session.stop_likeness = True
 
     for button, method, title in ((panel.refine, "refine", "Refined face"), (panel.tune, "tune", "Tuned face")):
-        outputs = [panel.stop, panel.progress, inversion, note, *result.picture]
+        outputs = [panel.stop, panel.progress, inversion, *result.picture]
         ran = button.click(closer(method, title), state, outputs, api_visibility="private", **job)
         ran.failure(
             lambda session: (gr.Button(visible=False), "", session.here.origin.picture),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
 from webapp.guard import guard
 from webapp.panels.chooser import chooser
-from webapp.panels.photo import EXAMPLES, finds_faces, note, thing
+from webapp.panels.photo import EXAMPLES, finds_faces, thing
 from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.session import Mixture, Session
 
@@ -91,14 +90,12 @@ def drawn(studio: StyleCLIP, session: Session) -> tuple[Any, ...]:
 
 def connect(
     panel: Mix,
-    line: gr.HTML,
     result: Result,
     studio: StyleCLIP,
     state: gr.State,
     job: dict[str, Any],
 ) -> None:
-    """Say what a choice does. `line` is the photo panel's, under the face; `job` holds the queue settings of everything
-    that computes."""
+    """Say what a choice does. `job` holds the queue settings of everything that computes."""
 
     @guard
     def choose(event: gr.SelectData, keys: str, session: Session) -> tuple[Any, ...]:
@@ -112,7 +109,7 @@ def connect(
         if session.here is not here:
             raise UserError("Another picture was chosen meanwhile, so the mixture was left out.")
         session.mix(mixture, latent, picture)
-        return *shown(session), note(html.escape("A mixture of “{}” and “{}”.".format(*mixture.names)))
+        return shown(session)
 
     def look(session: Session) -> tuple[Any, ...]:
         session.mixing = True
@@ -123,5 +120,5 @@ def connect(
 
     panel.fold.expand(look, state, panel.all, **SILENT)
     panel.fold.collapse(leave, state, None, **SILENT)
-    chosen = panel.others.select(choose, [panel.keys, state], [*result.picture, line], api_visibility="private", **job)
+    chosen = panel.others.select(choose, [panel.keys, state], result.picture, api_visibility="private", **job)
     settle(result, chosen, state)

@@ -224,9 +224,10 @@ def connect(
             yield *shown(session), progress(0, steps), skip, *drawn(session), ended
             return
         if start == NO_FACE:
-            session.add(average, studio.image(average), "The average face")
-            session.compared = session.at
+            session.add(average, studio.image(average), "The average face", "The average face.")
+            beginning = session.here
             keep(session, mean(studio), step.edit)
+            session.here.beside, session.compared = beginning, None
         else:
             looking = session.here
             session.go(here)

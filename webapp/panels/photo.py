@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline import StyleCLIP
+from pipeline import Face, Latent, StyleCLIP
 from pipeline.errors import UserError
 from webapp.files import on_screen
 from webapp.guard import guard
@@ -45,7 +46,7 @@ class Photo:
     @property
     def follows(self) -> list[gr.components.Component]:
         """What follows every edit; `drawn` makes the values."""
-        return [self.crop, self.inversion, self.likeness.row]
+        return [self.note, self.crop, self.inversion, self.likeness.row]
 
 
 def finds_faces(studio: StyleCLIP) -> bool:
@@ -63,31 +64,30 @@ def thing(studio: StyleCLIP) -> str:
     return "face" if studio.family.faces is not None else "picture"
 
 
-def note(sentence: str) -> str:
-    """The line under the face."""
-    return f'<p class="note" role="status">{sentence}</p>'
+def note(session: Session) -> str:
+    """The line under the face, as HTML."""
+    return f'<p class="note" role="status">{html.escape(session.here.origin.said)}</p>'
 
 
-def first_note(studio: StyleCLIP, session: Session) -> str:
+def first_line(studio: StyleCLIP, session: Session) -> str:
     """What to know of the first face, and of what the model can do with photos."""
     if session.faces:
-        return note("An example, edited already. Choose a face of your own, or say what should change.")
+        return "An example, edited already. Choose a face of your own, or say what should change."
     start = f"A random {thing(studio)}."
     if studio.family.encoder is None:
-        return note(f"{start} This model can't read photos, so every edit starts from one like it.")
-    return note(f"{start} Of a photo, the middle is used: this model looks for no face in it.")
+        return f"{start} This model can't read photos, so every edit starts from one like it."
+    return f"{start} Of a photo, the middle is used: this model looks for no face in it."
 
 
-def face_note(studio: StyleCLIP, session: Session) -> str:
-    """How many faces were found, and how close the inversion of the one that is edited is."""
+def face_line(studio: StyleCLIP, session: Session, latent: Latent, face: Face) -> str:
+    """How many faces were found, and how close the inversion of one is."""
     if studio.family.faces is None:
-        return note("No face is looked for with this model: the middle of the photo is used.")
-    count, found = len(session.faces), session.here.origin.found
+        return "No face is looked for with this model: the middle of the photo is used."
+    count = len(session.faces)
     told = "One face found." if count == 1 else f"{count} faces found; choose one above."
     if studio.family.identity is None:
-        return note(told)
-    near = studio.likeness(session.here.latent, found.face())
-    return note(f"{told} {likeness.in_words(near)}")
+        return told
+    return f"{told} {likeness.in_words(studio.likeness(latent, face))}"
 
 
 def layout(studio: StyleCLIP, session: Session) -> Photo:
@@ -141,7 +141,7 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
             elem_id="inversion",
             alt_text=f"The {thing(studio)} as the model draws it: the starting point of every edit",
         )
-    line = gr.HTML(first_note(studio, session), label="note", elem_id="photo-note")
+    line = gr.HTML(note(session), label="note", elem_id="photo-note")
     closer = likeness.layout(knows_people(studio))
     gr.HTML(
         '<p class="note">Other visitors never see your pictures. The server forgets them an hour after you leave.</p>',
@@ -153,8 +153,9 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
 def start(studio: StyleCLIP, session: Session, which: int) -> None:
     """Make one of the faces in the visitor's photo the one that is edited."""
     found = session.faces[which]
-    latent = studio.invert(found.face())
-    session.start_from(latent, studio.image(latent), "The photo", found)
+    face = found.face()
+    latent = studio.invert(face)
+    session.start_from(latent, studio.image(latent), "The photo", face_line(studio, session, latent, face), found)
 
 
 def label(origin: Shot) -> str:
@@ -170,15 +171,11 @@ def drawn(able: bool, session: Session) -> tuple[Any, ...]:
     crop = origin.found.crop if origin.found else None
     closer = crop is not None and able
     inversion = gr.update(value=origin.picture, label=label(origin))
-    return gr.update(value=crop, visible=crop is not None), inversion, gr.update(visible=closer)
+    return note(session), gr.update(value=crop, visible=crop is not None), inversion, gr.update(visible=closer)
 
 
 def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, job: dict[str, Any]) -> None:
     """Say what the panel's fields do. `job` holds the queue settings of everything that computes."""
-    face_outputs = [panel.note, *result.picture]
-
-    def started(session: Session) -> tuple[Any, ...]:
-        return face_note(studio, session), *shown(session)
 
     @guard
     def take(photo: str | None, session: Session) -> tuple[Any, ...]:
@@ -193,7 +190,7 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
             session.faces = before
             raise
         several = gr.Gallery([face.crop for face in faces], selected_index=0, visible=len(faces) > 1)
-        return several, *started(session)
+        return several, *shown(session)
 
     @guard
     def choose_example(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
@@ -204,7 +201,7 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
     def choose_face(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
         if event.index < len(session.faces):
             start(studio, session, event.index)
-        return started(session)
+        return shown(session)
 
     @guard
     def sample(session: Session) -> tuple[Any, ...]:
@@ -212,19 +209,19 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
         seed = secrets.randbelow(10**6)
         latent = studio.sample(seed, TRUNCATION)
         session.faces = []
-        session.start_from(latent, studio.image(latent), f"Random {thing(studio)} {seed}")
-        line = note(f"Random {thing(studio)} {seed}.")
-        return None, gr.Gallery(visible=False), line, *shown(session)
+        title = f"Random {thing(studio)} {seed}"
+        session.start_from(latent, studio.image(latent), title, f"{title}.")
+        return None, gr.Gallery(visible=False), *shown(session)
 
     uploaded = panel.photo.upload(
-        take, [panel.photo, state], [panel.faces, *face_outputs], api_visibility="private", **job
+        take, [panel.photo, state], [panel.faces, *result.picture], api_visibility="private", **job
     )
     # A file that was no photo of a face leaves the one before in its place.
     uploaded.failure(lambda s: s.faces[0].photo if s.faces else None, state, panel.photo, **SILENT)
-    outputs = [panel.photo, panel.faces, *face_outputs]
+    outputs = [panel.photo, panel.faces, *result.picture]
     chosen = panel.examples.select(choose_example, state, outputs, api_visibility="private", **job)
-    changed = panel.faces.select(choose_face, state, face_outputs, api_visibility="private", **job)
+    changed = panel.faces.select(choose_face, state, result.picture, api_visibility="private", **job)
     sampled = panel.random.click(sample, state, outputs, api_visibility="private", **job)
     for event in (uploaded, chosen, changed, sampled):
         settle(result, event, state)
-    likeness.connect(panel.likeness, panel.inversion, panel.note, result, studio, state, job)
+    likeness.connect(panel.likeness, panel.inversion, result, studio, state, job)

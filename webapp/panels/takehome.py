@@ -174,7 +174,7 @@ def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State, job:
         Edits that begin with words alone begin a face of their own."""
         if Path(file).suffix == ".safetensors":
             latent = read_latent(Path(file), studio.family.generator)
-            session.add(latent, studio.image(latent), Path(file).stem)
+            session.add(latent, studio.image(latent), Path(file).stem, "From your file.")
             yield "", *shown(session)
             return
         if Path(file).stat().st_size > MAX_RECIPE:
