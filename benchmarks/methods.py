@@ -80,7 +80,7 @@ class Optimization(Method):
     def edit(self, latent: Latent, pair: Pair) -> Latent:
         d = self.settings()
         options = {"l2": d.l2, "identity": d.identity, "lr": d.lr, "space": d.space, "noise": d.noise}
-        *_, last = self.studio.optimize(latent, pair.prompt, d.steps, **options)
+        *_, last = self.studio.optimize(latent, pair.prompt, d.steps, **options, neutral=d.optimize_neutral)
         return last.latent
 
 

@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 SPACES = ("w", "w+", "s")
 # What the recipes of a method tell: parameter -> type.
 PARAMETERS: dict[str, dict[str, type]] = {
-    "optimize": dict.fromkeys(("l2", "identity", "lr", "noise"), float) | {"prompt": str, "steps": int, "space": str},
+    "optimize": dict.fromkeys(("l2", "identity", "lr", "noise"), float)
+    | dict.fromkeys(("prompt", "neutral", "space"), str)
+    | {"steps": int},
     "generate": {"prompt": str, "steps": int, "lr": float},
     "map": {"mapper": str, "strength": float},
     "direct": {"target": str, "neutral": str, "strength": float, "channels": int, "threshold": float},
     "bridge": {"target": str, "neutral": str, "strength": float, "levels": list},
     "imagine": {"prompt": str, "strength": float},
 }
+LATER = {"optimize": {"neutral": ""}}  # what older recipes lack, and what they meant
 ONE_OF = {"channels", "threshold"}  # a direction was made with one or the other
 LARGEST = 1e9  # no number of a recipe is larger
 
@@ -103,7 +106,7 @@ class Recipe:
             raise UserError(
                 f"This edit was made with a mapper of one's own, “{parameters.get('mapper')}”; apply its file."
             )
-        types = PARAMETERS[method]
+        types, parameters = PARAMETERS[method], LATER.get(method, {}) | parameters
         right = (
             parameters.keys() <= types.keys() <= parameters.keys() | ONE_OF
             and all(_is(value, types[name]) for name, value in parameters.items())

@@ -50,6 +50,15 @@ def clip_distance(image_features: Tensor, text_features: Tensor) -> Tensor:
     return 1 - image_features @ text_features.T
 
 
+def shifted(image_features: Tensor, direction: Tensor) -> Tensor:
+    """What CLIP would see were a text's difference, `direction` (1, E), added to pictures: unit embeddings (N, E).
+
+    A goal for `clip_distance` that keeps what is seen already, after the directional loss of StyleGAN-NADA (Gal et al.
+    2022), which has no gradient where nothing has changed yet. The difference counts as much as the picture.
+    """
+    return F.normalize(image_features + F.normalize(direction))
+
+
 def identity_crop(images: Tensor, size: int) -> Tensor:
     """Aligned faces (N, 3, R, R) -> the face proper, (N, 3, size, size)."""
     if images.shape[-1] != ID_SIZE:

@@ -23,7 +23,7 @@ from .faces import Face, Photo, centred, open_photo
 from .images import to_pil
 from .inversion import PHOTO_SIZE, REFINE_STEPS, TUNE_STEPS, invert, photo_square, photo_terms, refine, tune
 from .latents import Latent, draw_together
-from .losses import clip_features, identity_distance, identity_features
+from .losses import clip_features, identity_distance, identity_features, shifted
 from .mapper import apply_mapper
 from .networks.alignment import Alignment
 from .optimization import State, clip_loss, identity_loss, optimize
@@ -203,14 +203,17 @@ class StyleCLIP:
         lr: float | None = None,
         space: str | None = None,
         noise: float | None = None,
+        neutral: str | None = None,
         preview: int | None = None,
     ) -> Iterator[Step]:
         """Change a face until CLIP finds that it looks like `prompt`, in `space` "w", "w+" or "s".
 
-        λ_L2 `l2` holds the latent, λ_ID `identity` the person; `noise`, in deviations of W, blurs the latent while it
-        is judged. What is None takes the family's default. Yields after each of the `steps`; `preview` is the size in
-        pixels of the pictures on the way. Closing the iterator stops the work. Raises UserError for a prompt that is
-        empty or too long.
+        With a `neutral` text CLIP is asked for the face as it is and the difference of the two texts (`shifted`); with
+        "" for `prompt` alone, the paper's objective, which moves all that it doesn't name towards the average. λ_L2
+        `l2` holds the latent, λ_ID `identity` the person; `noise`, in deviations of W, blurs the latent while it is
+        judged. What is None takes the family's default. Yields after each of the `steps`; `preview` is the size in
+        pixels of the pictures on the way. Closing the iterator stops the work. Raises UserError for texts that are
+        empty, too long or the same.
         """
         self._check(latent)
         defaults = self.family.defaults
@@ -222,6 +225,7 @@ class StyleCLIP:
             "lr": defaults.lr if lr is None else lr,
             "space": defaults.space if space is None else space,
             "noise": defaults.noise if noise is None else noise,
+            "neutral": defaults.optimize_neutral if neutral is None else neutral,
         }
         return self._run("optimize", latent, parameters, preview)
 
@@ -243,17 +247,26 @@ class StyleCLIP:
         if parameters.get("space", "w") not in SPACES:
             raise ValueError(f"space is 'w', 'w+' or 's', not {parameters['space']!r}")
         notes = tuple(check_prompt(parameters["prompt"]))
+        if neutral := parameters.get("neutral"):
+            check_pair(parameters["prompt"], neutral)
         recipe = self._recipe(method, source, parameters)
         return self._steps(lambda: self._states(source, parameters), recipe, preview, notes)
 
     def _states(self, source: Latent, parameters: dict[str, Any]) -> Iterator[State]:
         family, defaults = self.family, self.family.defaults
-        options = {"l2": 0.0, "identity": 0.0, "space": defaults.space, "noise": defaults.noise} | parameters
-        text = self.texts.embedding(options.pop("prompt"))
-        terms = {"clip": (1.0, clip_loss(family.clip, family.clip_normalize, text))}
-        if (weight := options.pop("identity")) and family.identity is not None:
-            with torch.no_grad():
-                terms["identity"] = (weight, identity_loss(family.identity, source.draw(family.generator)))
+        usual = {"l2": 0.0, "identity": 0.0, "space": defaults.space, "noise": defaults.noise, "neutral": ""}
+        options = usual | parameters
+        goal, neutral = self.texts.embedding(options.pop("prompt")), options.pop("neutral")
+        weight = options.pop("identity") * (family.identity is not None)
+        terms = {}
+        with torch.no_grad():
+            image = source.draw(family.generator) if neutral or weight else None
+            if neutral:
+                seen_now = clip_features(family.clip, image, family.clip_normalize)
+                goal = shifted(seen_now, goal - self.texts.embedding(neutral))
+            terms["clip"] = (1.0, clip_loss(family.clip, family.clip_normalize, goal))
+            if weight:
+                terms["identity"] = (weight, identity_loss(family.identity, image))
         return optimize(family.generator, source, terms, **options)
 
     def _steps(

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from pipeline.errors import UserError
+from pipeline.losses import clip_features, shifted
 from pipeline.optimization import Adam, learning_rate
 
 PROMPT = "a person with purple hair"
@@ -48,6 +49,30 @@ def test_total_is_the_weighted_sum(studio, source):
     (step,) = studio.optimize(source, PROMPT, steps=1, l2=0.5, identity=0.25)
     losses = step.losses
     assert losses["total"] == pytest.approx(losses["clip"] + 0.5 * losses["l2"] + 0.25 * losses["identity"], rel=1e-5)
+
+
+def test_with_a_neutral_text_the_face_stays_nearer_to_what_it_was(studio, source):
+    """In what CLIP sees, however far the edit goes; the words are heard all the same."""
+
+    def looks(latent):
+        features = clip_features(studio.family.clip, latent.draw(studio.family.generator), studio.family.clip_normalize)
+        return features.detach()
+
+    direction = studio.texts.embedding(PROMPT) - studio.texts.embedding("a person")
+    goal = shifted(looks(source), direction)
+    options = {"steps": 20, "lr": 0.05, "l2": 0.0, "identity": 0.0}
+    *_, whole = studio.optimize(source, PROMPT, **options, neutral="")
+    first, *_, change = studio.optimize(source, PROMPT, **options, neutral="a person")
+    assert change.losses["clip"] == pytest.approx(1 - (looks(change.latent) @ goal.T).item(), abs=1e-5)
+    assert change.losses["clip"] < first.losses["clip"]
+    assert looks(source) @ looks(change.latent).T > looks(source) @ looks(whole.latent).T
+
+    # A recipe tells which; one from before there was a choice means the prompt alone.
+    assert studio.repeat(change.edit.recipe, source).latent.digest() == change.latent.digest()
+    older = whole.edit.recipe | {
+        "parameters": {k: v for k, v in whole.edit.recipe["parameters"].items() if k != "neutral"}
+    }
+    assert studio.repeat(older, source).latent.digest() == whole.latent.digest()
 
 
 def test_without_identity_the_network_is_not_asked(studio, source, monkeypatch):
@@ -108,6 +133,8 @@ def test_bad_input_is_said_before_the_first_step(studio, source):
     for prompt in ("", "   ", "a" * 2000):
         with pytest.raises(UserError):
             studio.optimize(source, prompt)
+    with pytest.raises(UserError, match="are the same"):
+        studio.optimize(source, PROMPT, neutral=PROMPT)
     with pytest.raises(UserError, match="step"):
         studio.optimize(source, PROMPT, steps=0)
     (step,) = studio.optimize(source, "a very long beard " * 40, steps=1)

@@ -27,6 +27,7 @@ class Edits(Endpoints):
         lr: float | None = None,
         space: Literal["w", "w+", "s"] | None = None,
         noise: float | None = None,
+        neutral: str | None = None,
     ) -> Iterator[Result]:
         """Change a face until it fits the words (latent optimization). Streams previews (JPEG) with step and losses;
         the last answer is the picture (PNG), the latent (safetensors), and the recipe.
@@ -41,6 +42,8 @@ class Edits(Endpoints):
             lr: The learning rate, 0 to 1; the model's default if left out.
             space: In which space the latent moves; the model's default if left out.
             noise: How far around the latent the words are asked for, in deviations of W, 0 to 3.
+            neutral: What the face is now, for example "a person": the difference of the texts is asked for. "" asks for
+                the prompt alone, as the paper does; the model's default if left out.
         """
         if space not in (None, "w", "w+", "s"):
             raise UserError("`space` is w, w+ or s.")
@@ -53,6 +56,7 @@ class Edits(Endpoints):
             number("lr", lr, 0, 1),
             space,
             number("noise", noise, 0, 3),
+            None if neutral is None else words("neutral", neutral),
             PREVIEW,
         )
         yield from streamed(run)
