@@ -27,6 +27,7 @@ from pipeline.mapper import apply_mapper
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.clip import CLIP, narrow_clip
 from pipeline.networks.stylegan2 import Generator
+from pipeline.text import Texts
 from pipeline.training.demo.reader import Reader
 from pipeline.training.judges import Judges
 from pipeline.training.mapper import GAIN, STRENGTH, MapperTraining, Recipe
@@ -76,10 +77,10 @@ class Ranger:
 
 
 def trained(
-    judges: Judges, text: Tensor, recipe: Recipe, optimizer: Callable | None
+    judges: Judges, texts: Texts, recipe: Recipe, optimizer: Callable | None
 ) -> tuple[MapperTraining, list[tuple[int, float]], float]:
     """A finished training; its validation losses by step; CPU seconds a step, validation included."""
-    training = MapperTraining(judges, text, recipe)
+    training = MapperTraining(judges, texts, recipe)
     if optimizer:
         training.adam = optimizer(training.values)
     curve, begin = [], time.process_time()
@@ -138,7 +139,7 @@ def compare(prompts: list[str], steps: int, count: int, folder: Path) -> None:
         curves[pair.prompt] = {}
         for name, optimizer in zip(COLOURS, (None, Ranger, partial(Ranger, gain=GAIN)), strict=True):
             recipe = Recipe(pair.prompt, clip=weight, steps=steps, every=10, patience=10**6)
-            training, curve, seconds = trained(judges, studio.texts.embedding(recipe.prompt), recipe, optimizer)
+            training, curve, seconds = trained(judges, studio.texts, recipe, optimizer)
             curves[pair.prompt][name] = curve
             mapper, score = training.mapper, Score(studio, reader, pair)
             for face in held_out(supply, pool, pair, count):
@@ -165,8 +166,8 @@ def full_size(dtype: torch.dtype, batch: int, steps: int) -> None:
     generator.compute_dtype = dtype
     if dtype == torch.bfloat16:
         narrow_clip(clip)
-    text = torch.nn.functional.normalize(torch.randn(1, 512))
-    training = MapperTraining(Judges(generator, clip, identity, False), text, Recipe("", batch=batch, every=10**6))
+    recipe = Recipe("a face", batch=batch, every=10**6)
+    training = MapperTraining(Judges(generator, clip, identity, False), Texts(clip), recipe)
     training.advance()
     cpu, wall = time.process_time(), time.perf_counter()
     for _ in range(steps):

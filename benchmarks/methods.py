@@ -80,7 +80,7 @@ class Optimization(Method):
     def edit(self, latent: Latent, pair: Pair) -> Latent:
         d = self.settings()
         options = {"l2": d.l2, "identity": d.identity, "lr": d.lr, "space": d.space, "noise": d.noise}
-        *_, last = self.studio.optimize(latent, pair.prompt, d.steps, **options, neutral=d.optimize_neutral)
+        *_, last = self.studio.optimize(latent, pair.prompt, d.steps, **options, neutral=d.prompt_neutral)
         return last.latent
 
 
@@ -109,7 +109,8 @@ class Mapper(Method):
 
 
 class PaperMapper(Method):
-    """Mappers trained here as the family's are, but with the paper's λ_CLIP of 1: four, since each takes a while."""
+    """Mappers trained here as the family's are, but with the paper's λ_CLIP of 1 and no neutral text: four, since each
+    takes a while."""
 
     title, guess = "mapper (paper)", 90.0
     sources = ("pipeline/mapper.py", "pipeline/networks/mapper.py", "pipeline/training/mapper.py")
@@ -125,7 +126,7 @@ class PaperMapper(Method):
         note = file.with_suffix(".json")
         if not note.exists():
             begin, recipe = time.process_time(), Recipe(pair.prompt, clip=PAPER.mapper_clip)
-            *_, last = train(Judges.of(self.studio.family), self.studio.texts.embedding(recipe.prompt), recipe)
+            *_, last = train(Judges.of(self.studio.family), self.studio.texts, recipe)
             self.shelf.mkdir(parents=True, exist_ok=True)
             save_file({name: value.contiguous() for name, value in last.mapper.state_dict().items()}, file)
             note.write_text(json.dumps(time.process_time() - begin))

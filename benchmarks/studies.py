@@ -79,7 +79,7 @@ def ablation(
         "|---|---|---|",
     ]
     for words, recipe in variants.items():
-        *_, last = train(judges, studio.texts.embedding(recipe.prompt), recipe)
+        *_, last = train(judges, studio.texts, recipe)
         score, pictures = Score(studio, reader, pair), []
         for face in pool:
             edited = apply_mapper(
@@ -137,7 +137,7 @@ def table1(studio: StyleCLIP, folder: Path) -> str:
 
     step = timed(lambda: list(studio.optimize(latent, "a smiling face", steps=10))) / 10
     recipe = Recipe("a smiling face")
-    training = timed(lambda: list(islice(train(judges, studio.texts.embedding(recipe.prompt), recipe), 10))) / 10
+    training = timed(lambda: list(islice(train(judges, studio.texts, recipe), 10))) / 10
     mapped = timed(lambda: studio.map(latent, "smiling"), 10)
     directed = timed(lambda: studio.direct(latent, "smiling face", "face"), 10)
     return "\n".join(

@@ -25,7 +25,7 @@ class Defaults:
     l2: float = 0.008
     identity: float = 0.005
     noise: float = 0.0
-    optimize_neutral: str = ""
+    prompt_neutral: str = ""
     mapper_strength: float = 0.1
     mapper_clip: float = 1.0
     strength: float = 3.0

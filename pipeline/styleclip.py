@@ -225,7 +225,7 @@ class StyleCLIP:
             "lr": defaults.lr if lr is None else lr,
             "space": defaults.space if space is None else space,
             "noise": defaults.noise if noise is None else noise,
-            "neutral": defaults.optimize_neutral if neutral is None else neutral,
+            "neutral": defaults.prompt_neutral if neutral is None else neutral,
         }
         return self._run("optimize", latent, parameters, preview)
 

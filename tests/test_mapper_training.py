@@ -14,7 +14,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from pipeline import StyleCLIP, UserError
+from pipeline.losses import clip_features
 from pipeline.networks.mapper import LevelsMapper, SingleMapper, StyleSpaceMapper
+from pipeline.text import Texts
 from pipeline.training.judges import Judges
 from pipeline.training.mapper import MapperTraining, Recipe, sample_codes, train
 from pipeline.training.mapper_runs import save_mapper, train_command
@@ -35,8 +37,8 @@ def judges(studio) -> Judges:
 
 
 @pytest.fixture
-def text(studio) -> torch.Tensor:
-    return studio.texts.embedding(PROMPT)
+def texts(studio) -> Texts:
+    return studio.texts
 
 
 @pytest.fixture
@@ -51,9 +53,9 @@ def quick(**changes) -> Recipe:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_is_read_by_the_family_it_was_trained_for(kind, judges, text, tmp_path, seeded_registry):
+def test_every_kind_is_read_by_the_family_it_was_trained_for(kind, judges, texts, tmp_path, seeded_registry):
     recipe, network = KINDS[kind]
-    *_, last = train(judges, text, quick(variant=recipe.variant, levels=recipe.levels))
+    *_, last = train(judges, texts, quick(variant=recipe.variant, levels=recipe.levels))
     save_mapper(last.mapper, tmp_path / "new.safetensors", recipe, last.validation, title="New")
     folder = seeded_registry.parent
     rows = seeded_registry.read_text().replace('path = "', f'path = "{folder}/')
@@ -70,26 +72,36 @@ def test_every_kind_is_read_by_the_family_it_was_trained_for(kind, judges, text,
     assert set(about["losses"]) == {"clip", "l2", "identity", "total"}
 
 
-def test_levels_that_are_left_out_leave_their_rows(judges, text):
-    *_, last = train(judges, text, quick(levels=("medium",)))
+def test_levels_that_are_left_out_leave_their_rows(judges, texts):
+    *_, last = train(judges, texts, quick(levels=("medium",)))
     step = last.mapper(sample_codes(judges.generator, 2, 0.1, torch.Generator().manual_seed(0)))
     assert step[:, 4:8].abs().min() > 0 and not step[:, :4].any() and not step[:, 8:].any()
 
 
-def test_training_lowers_the_loss_and_repeats(judges, text):
+def test_training_lowers_the_loss_and_repeats(judges, texts):
     recipe = quick(steps=16, every=8, l2=0.1)
-    first, second = ([s.validation["total"] for s in train(judges, text, recipe) if s.validation] for _ in range(2))
+    first, second = ([s.validation["total"] for s in train(judges, texts, recipe) if s.validation] for _ in range(2))
     assert first == second and first[-1] < first[0]
 
 
-def test_training_leaves_the_shared_networks_and_the_callers_mode_alone(judges, text):
+def test_with_a_neutral_text_faces_stay_nearer_to_what_they_were(judges, texts):
+    def lost(neutral: str) -> float:
+        """1 - mean cosine between what CLIP sees in held-out faces before and after."""
+        *_, last = train(judges, texts, quick(steps=30, every=30, l2=0.0, identity=0.0, neutral=neutral))
+        before, after = (clip_features(judges.clip, pictures, judges.normalize) for pictures in last.pictures)
+        return 1 - (before * after).sum(1).mean().item()
+
+    assert lost("a person") < 0.8 * lost("")
+
+
+def test_training_leaves_the_shared_networks_and_the_callers_mode_alone(judges, texts):
     networks = (judges.generator, judges.clip, judges.identity)
     before = [p.clone() for network in networks for p in network.parameters()]
     random = torch.get_rng_state()
     with torch.no_grad():
-        for _ in train(judges, text, quick()):
+        for _ in train(judges, texts, quick()):
             assert not torch.is_grad_enabled()
-    for state in train(judges, text, quick()):
+    for state in train(judges, texts, quick()):
         assert torch.is_grad_enabled()
         assert not any(p.requires_grad for p in state.mapper.parameters())
     after = [p for network in networks for p in network.parameters()]
@@ -99,49 +111,49 @@ def test_training_leaves_the_shared_networks_and_the_callers_mode_alone(judges, 
     assert torch.equal(random, torch.get_rng_state())
 
 
-def test_a_closed_training_does_no_more_and_its_mapper_stays(judges, text, monkeypatch):
+def test_a_closed_training_does_no_more_and_its_mapper_stays(judges, texts, monkeypatch):
     advanced = []
     advance = MapperTraining.advance
     monkeypatch.setattr(MapperTraining, "advance", lambda self: advanced.append(1) or advance(self))
-    run = train(judges, text, quick(steps=1000))
+    run = train(judges, texts, quick(steps=1000))
     *_, third = islice(run, 3)
     run.close()
     assert len(advanced) == 3 and (third.step, third.steps) == (3, 1000)
     assert third.mapper(sample_codes(judges.generator, 1, 0.1, torch.Generator().manual_seed(0))).abs().sum() > 0
 
 
-def test_pictures_of_held_out_faces_come_with_the_validation(judges, text):
-    states = list(train(judges, text, quick()))
+def test_pictures_of_held_out_faces_come_with_the_validation(judges, texts):
+    states = list(train(judges, texts, quick()))
     assert [s.pictures is not None for s in states] == [False, True, False, True]
     before, after = states[1].pictures
     assert before.shape == after.shape == (4, 3, 16, 16) and not torch.equal(before, after)
     assert torch.equal(before, states[3].pictures[0])
 
 
-def test_training_stops_when_the_validation_loss_no_longer_falls(judges, text):
-    states = list(train(judges, text, quick(steps=500, every=1, patience=3, rate=60.0)))
+def test_training_stops_when_the_validation_loss_no_longer_falls(judges, texts):
+    states = list(train(judges, texts, quick(steps=500, every=1, patience=3, rate=60.0)))
     totals = [s.validation["total"] for s in states]
     best = totals.index(min(totals))
     assert len(totals) == best + 1 + 3 < 500
     assert states[-1].training.lowest["total"] == totals[best]
-    fresh = MapperTraining(judges, text, quick())  # the same held-out faces
+    fresh = MapperTraining(judges, texts, quick())  # the same held-out faces
     fresh.network.load_state_dict(states[-1].mapper.state_dict())
     losses, _ = fresh._losses(fresh.held, fresh.source)
     assert losses["total"].item() == pytest.approx(totals[best], rel=1e-5)
 
 
-def test_given_faces_are_trained_on_and_some_held_out(judges, text):
+def test_given_faces_are_trained_on_and_some_held_out(judges, texts):
     codes = sample_codes(judges.generator, 12, 0.1, torch.Generator().manual_seed(3))
-    training = MapperTraining(judges, text, quick(), codes)
+    training = MapperTraining(judges, texts, quick(), codes)
     assert torch.equal(training.held, codes[-2:]) and torch.equal(training.codes, codes[:-2])
     with pytest.raises(UserError, match="another model"):
-        MapperTraining(judges, text, quick(), codes[:, :4])
+        MapperTraining(judges, texts, quick(), codes[:, :4])
 
 
-def test_what_a_recipe_cannot_be_is_a_sentence(judges, text):
+def test_what_a_recipe_cannot_be_is_a_sentence(judges, texts):
     for wrong in ({"variant": "tall"}, {"levels": ()}, {"levels": ("coarse",)}):
         with pytest.raises(UserError, match="levels"):
-            next(train(judges, text, quick(**wrong)))
+            next(train(judges, texts, quick(**wrong)))
 
 
 def command(folder, *more) -> list[str]:

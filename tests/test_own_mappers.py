@@ -15,8 +15,8 @@ from webapp.session import Session
 
 @pytest.mark.parametrize("variant", ["levels", "single", "stylespace"])
 def test_a_mapper_that_was_trained_is_applied_from_its_file(variant, studio, tmp_path):
-    recipe = Recipe("a red face", variant, steps=2, batch=1, every=2)
-    *_, last = train(Judges.of(studio.family), studio.texts.embedding("a red face"), recipe)
+    recipe = Recipe("a red face", variant=variant, steps=2, batch=1, every=2)
+    *_, last = train(Judges.of(studio.family), studio.texts, recipe)
     path = tmp_path / "red.safetensors"
     save_mapper(last.mapper, path, recipe, last.losses, title="Red face")
     latent = studio.sample(4)

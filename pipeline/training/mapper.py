@@ -3,7 +3,8 @@
     python -m pipeline.training.mapper --model NAME --prompt "a person with purple hair"    (see --help)
 
 The mapper's step, scaled by 0.1, is added to sampled or inverted codes; generator, CLIP and identity network judge the
-picture. The loss is the paper's: λ_CLIP·D_CLIP + λ_L2·mean|Δ|² + λ_ID·D_ID. `train` is the library's way in.
+picture. The loss is the paper's: λ_CLIP·D_CLIP + λ_L2·mean|Δ|² + λ_ID·D_ID; with a neutral text, D_CLIP is the distance
+to each face as it is, moved by the difference of the texts. `train` is the library's way in.
 """
 
 import math
@@ -16,11 +17,12 @@ import torch.distributed
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
-from pipeline.losses import clip_distance, clip_features, identity_distance, identity_features
+from pipeline.losses import clip_features, identity_distance, identity_features, shifted
 from pipeline.networks.layers import EqualLinear, part
 from pipeline.networks.mapper import LEVELS, LevelsMapper, SingleMapper, StyleSpaceMapper, mapper_from_state_dict
 from pipeline.networks.stylegan2 import Generator
 from pipeline.optimization import Adam
+from pipeline.text import Texts
 from pipeline.training.judges import Judges
 
 STRENGTH = 0.1  # what a mapper's step is multiplied with, in training as in use
@@ -34,14 +36,15 @@ HELD_OUT, SHOWN = 8, 4  # faces that the validation loss is measured on, and how
 class Recipe:
     """How a mapper is trained; it is stored in the mapper's file.
 
-    `variant`: "levels", a network for each of `levels`; "single", one for all rows of W+; "stylespace", one for each
-    vector of S but toRGB's. `resolution`: the running RGB that the losses see; the smallest that CLIP fits in when
-    None. `jitter`: deviation of the noise added to each row of sampled codes, so that the mapper also knows codes whose
-    rows differ, as an encoder's do. `every`: steps between validations; training stops when `patience` of them in a row
-    have found no lower loss.
+    `neutral`: what the prompt is compared with; "" for the prompt alone, as in the paper. `variant`: "levels", a
+    network for each of `levels`; "single", one for all rows of W+; "stylespace", one for each vector of S but toRGB's.
+    `resolution`: the running RGB that the losses see; the smallest that CLIP fits in when None. `jitter`: deviation of
+    the noise added to each row of sampled codes, so that the mapper also knows codes whose rows differ, as an encoder's
+    do. `every`: steps between validations; training stops when `patience` of them in a row have found no lower loss.
     """
 
     prompt: str
+    neutral: str = ""
     variant: str = "levels"
     levels: tuple[str, ...] = tuple(LEVELS)
     clip: float = 1.0
@@ -55,6 +58,13 @@ class Recipe:
     every: int = 20
     patience: int = 5
     seed: int = 0
+
+
+class Unedited(NamedTuple):
+    """Of faces before the edit: what CLIP is to find after it, (N or 1, E), and who they are (N, E), if that counts."""
+
+    goal: Tensor
+    identity: Tensor | None
 
 
 class TrainingState(NamedTuple):
@@ -120,14 +130,15 @@ class MapperTraining:
     judges are only looked through: nothing about them is changed.
     """
 
-    def __init__(self, judges: Judges, text: Tensor, recipe: Recipe, codes: Tensor | None = None) -> None:
-        """`text` is a unit embedding (1, E); `codes` (M, L, D) are the faces to train on, sampled anew when None.
+    def __init__(self, judges: Judges, texts: Texts, recipe: Recipe, codes: Tensor | None = None) -> None:
+        """`texts` are the judges' CLIP's; `codes` (M, L, D) are the faces to train on, sampled anew when None.
 
         Of given codes the last fifth, at most eight, are held out for the validation. Raises UserError for codes of
         another model, a batch of fewer faces than processes, and a recipe that can't be followed.
         """
         self.judges, self.recipe = judges, recipe
-        self.text = text.to(judges.device)
+        self.text = texts.embedding(recipe.prompt).to(judges.device)
+        self.neutral = texts.embedding(recipe.neutral).to(judges.device) if recipe.neutral else None
         generator = judges.generator
         if min(recipe.steps, recipe.batch, recipe.every, recipe.patience) < 1:
             raise UserError("Steps, batch, every and patience are at least 1; please choose other numbers.")
@@ -157,7 +168,7 @@ class MapperTraining:
             self.held = codes[-(held or HELD_OUT) :].clone()
         with torch.no_grad():
             self.before = generator(self.held.to(judges.device), self.resolution)
-            self.source = self._source(self.before)
+            self.source = self._unedited(self.before)
         self.step = 0
         self.best: dict[str, Tensor] | None = None
         self.lowest: dict[str, float] = {}
@@ -183,9 +194,10 @@ class MapperTraining:
             w = codes[torch.randint(len(codes), (recipe.batch,), generator=self.rng)].to(self.judges.device)
         w = w[self.rank :: self.world]
         with torch.no_grad():
-            source = self._source(self.judges.generator(w, self.resolution)) if self._sees_identity else None
+            wanted = self._sees_identity or self.neutral is not None
+            unedited = self._unedited(self.judges.generator(w, self.resolution) if wanted else None)
         with torch.enable_grad():
-            losses, _ = self._losses(w, source)
+            losses, _ = self._losses(w, unedited)
             gradients = torch.autograd.grad(GAIN * losses["total"], self.values)
         losses, gradients = self._averaged(losses, gradients, len(w) / recipe.batch)
         self.adam.update(gradients, learning_rate(self.step, recipe))
@@ -227,11 +239,15 @@ class MapperTraining:
     def _sees_identity(self) -> bool:
         return bool(self.recipe.identity) and self.judges.identity is not None
 
-    def _source(self, images: Tensor) -> Tensor | None:
-        return identity_features(self.judges.identity, images) if self._sees_identity else None
+    def _unedited(self, images: Tensor | None) -> Unedited:
+        """Of pictures (N, 3, R, R), which only a neutral text and the identity loss need."""
+        judges, goal = self.judges, self.text
+        if self.neutral is not None:
+            goal = shifted(clip_features(judges.clip, images, judges.normalize), self.text - self.neutral)
+        return Unedited(goal, identity_features(judges.identity, images) if self._sees_identity else None)
 
-    def _losses(self, w: Tensor, source: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
-        """The losses of codes (N, L, D) with identity features `source` (N, E), and the edited pictures."""
+    def _losses(self, w: Tensor, unedited: Unedited) -> tuple[dict[str, Tensor], Tensor]:
+        """The losses of codes (N, L, D), and the edited pictures."""
         judges, generator = self.judges, self.judges.generator
         if isinstance(self.network, StyleSpaceMapper):
             styles = generator.styles(w)
@@ -244,9 +260,10 @@ class MapperTraining:
             styles = generator.styles(w + step)
         image = generator.synthesize(styles, self.resolution)
         features = clip_features(judges.clip, image, judges.normalize)
-        losses = {"clip": clip_distance(features, self.text).mean(), "l2": l2}
-        if source is not None:
-            losses["identity"] = identity_distance(identity_features(judges.identity, image), source).mean()
+        losses = {"clip": 1 - (features * unedited.goal).sum(1).mean(), "l2": l2}
+        if unedited.identity is not None:
+            people = identity_features(judges.identity, image)
+            losses["identity"] = identity_distance(people, unedited.identity).mean()
         losses["total"] = sum(getattr(self.recipe, name) * value for name, value in losses.items())
         return losses, image
 
@@ -274,13 +291,13 @@ class MapperTraining:
         return losses, torch.stack([self.before[:SHOWN], after[:SHOWN]]).cpu()
 
 
-def train(judges: Judges, text: Tensor, recipe: Recipe, codes: Tensor | None = None) -> Iterator[TrainingState]:
-    """Train a mapper towards a text's unit embedding `text` (1, E), see `MapperTraining`.
+def train(judges: Judges, texts: Texts, recipe: Recipe, codes: Tensor | None = None) -> Iterator[TrainingState]:
+    """Train a mapper for the recipe's prompt, see `MapperTraining`.
 
     Yields the state after each update, and does the next one only when asked to; closing the iterator ends the work.
     The last state's `mapper` is the result. The same arguments give the same mapper.
     """
-    training = MapperTraining(judges, text, recipe, codes)
+    training = MapperTraining(judges, texts, recipe, codes)
     while not training.finished:
         yield training.advance()
 

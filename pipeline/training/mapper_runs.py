@@ -26,7 +26,7 @@ from pipeline.images import to_pil
 from pipeline.networks.mapper import LEVELS
 from pipeline.registry import GENERATOR, Row
 from pipeline.styleclip import StyleCLIP
-from pipeline.text import Texts, check_prompt
+from pipeline.text import Texts, check_pair, check_prompt
 from pipeline.training.command import GO_ON, own_device, run
 from pipeline.training.judges import load_judges
 from pipeline.training.mapper import VARIANTS, MapperTraining, Recipe, TrainingState, learning_rate
@@ -212,7 +212,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     for field in fields(Recipe):
         if field.name not in ("prompt", "variant", "levels"):
             kind = int if field.name == "resolution" else type(field.default)
-            default = None if field.name == "clip" else field.default  # λ_CLIP goes with the model
+            default = None if field.name in ("clip", "neutral") else field.default  # these go with the model
             parser.add_argument(f"--{field.name}", type=kind, default=default)
     options = parser.parse_args(arguments)
     levels = [level for level in options.levels if not (options.no_fine and level == "fine")]
@@ -266,12 +266,15 @@ def train_command(arguments: list[str] | None = None) -> Path:
         raise UserError(f"The model has a mapper “{options.name}”; choose another --name, or an --output folder.")
     device = own_device()
     options.clip = row.defaults.mapper_clip if options.clip is None else options.clip
+    options.neutral = row.defaults.prompt_neutral if options.neutral is None else options.neutral
+    if options.neutral:
+        check_pair(options.prompt, options.neutral)
     recipe = Recipe(**{field.name: getattr(options, field.name) for field in fields(Recipe)})
     folder = options.folder or Path(".cache/mappers") / f"{row.name}-{options.name}"
     path = (options.output or asset("mappers") / row.name) / f"{options.name}.safetensors"
     codes = _codes(options, row, folder, device)
     judges = load_judges(row.name, device=device, dtype=getattr(torch, options.dtype))
-    work = Run(MapperTraining(judges, Texts(judges.clip).embedding(recipe.prompt), recipe, codes), folder)
+    work = Run(MapperTraining(judges, Texts(judges.clip), recipe, codes), folder)
     mapper, losses = work.finish()
     if work.writes:
         title = options.name.replace("_", " ").capitalize()
