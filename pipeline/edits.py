@@ -27,7 +27,6 @@ PARAMETERS: dict[str, dict[str, type]] = {
     "bridge": {"target": str, "neutral": str, "strength": float, "levels": list},
     "imagine": {"prompt": str, "strength": float},
 }
-LATER = {"optimize": {"neutral": ""}}  # what older recipes lack, and what they meant
 ONE_OF = {"channels", "threshold"}  # a direction was made with one or the other
 LARGEST = 1e9  # no number of a recipe is larger
 
@@ -106,7 +105,9 @@ class Recipe:
             raise UserError(
                 f"This edit was made with a mapper of one's own, “{parameters.get('mapper')}”; apply its file."
             )
-        types, parameters = PARAMETERS[method], LATER.get(method, {}) | parameters
+        types = PARAMETERS[method]
+        if method == "optimize":
+            parameters = {"neutral": ""} | parameters  # recipes from before there was a choice
         right = (
             parameters.keys() <= types.keys() <= parameters.keys() | ONE_OF
             and all(_is(value, types[name]) for name, value in parameters.items())

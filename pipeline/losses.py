@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's own preprocessing, for images in [0, 1]
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+TOLD_APART = 0.1  # texts whose embeddings are nearer than this say nearly the same, or words that CLIP never learned
 ID_SIZE = 256  # images are pooled to this, then cropped to the face, as the identity network was used by its authors
 ID_ROWS, ID_COLUMNS = slice(35, 223), slice(32, 220)
 
@@ -50,13 +51,14 @@ def clip_distance(image_features: Tensor, text_features: Tensor) -> Tensor:
     return 1 - image_features @ text_features.T
 
 
-def shifted(image_features: Tensor, direction: Tensor) -> Tensor:
-    """What CLIP would see were a text's difference, `direction` (1, E), added to pictures: unit embeddings (N, E).
+def shifted(image_features: Tensor, difference: Tensor) -> Tensor:
+    """Unit embeddings (N, E) of pictures, moved by the `difference` (1, E) of two texts' unit embeddings.
 
-    A goal for `clip_distance` that keeps what is seen already, after the directional loss of StyleGAN-NADA (Gal et al.
-    2022), which has no gradient where nothing has changed yet. The difference counts as much as the picture.
+    As a goal for pictures they keep what is seen already. The idea is that of StyleGAN-NADA's directional loss (Gal et
+    al. 2022), which itself can't be begun with: it has no gradient where nothing has changed yet. The difference counts
+    as much as the picture, but less where CLIP hardly tells the texts apart, so that noise is not followed.
     """
-    return F.normalize(image_features + F.normalize(direction))
+    return F.normalize(image_features + F.normalize(difference, eps=TOLD_APART))
 
 
 def identity_crop(images: Tensor, size: int) -> Tensor:

@@ -26,6 +26,7 @@ class Defaults:
     identity: float = 0.005
     noise: float = 0.0
     prompt_neutral: str = ""
+    """What the optimization compares a prompt with; "" for the prompt alone."""
     mapper_strength: float = 0.1
     mapper_clip: float = 1.0
     strength: float = 3.0

@@ -29,7 +29,7 @@ from .networks.alignment import Alignment
 from .optimization import State, clip_loss, identity_loss, optimize
 from .pasting import paste
 from .registry import REGISTRY
-from .text import Texts, check_pair, check_prompt
+from .text import Texts, check_goal, check_pair, check_prompt
 from .zoo import Family, family_row, load_family
 
 BATCH = 8  # pictures of several threads that a GPU draws together; a CPU gains little, and stays exact to the bit
@@ -208,12 +208,11 @@ class StyleCLIP:
     ) -> Iterator[Step]:
         """Change a face until CLIP finds that it looks like `prompt`, in `space` "w", "w+" or "s".
 
-        With a `neutral` text CLIP is asked for the face as it is and the difference of the two texts (`shifted`); with
-        "" for `prompt` alone, the paper's objective, which moves all that it doesn't name towards the average. λ_L2
-        `l2` holds the latent, λ_ID `identity` the person; `noise`, in deviations of W, blurs the latent while it is
-        judged. What is None takes the family's default. Yields after each of the `steps`; `preview` is the size in
-        pixels of the pictures on the way. Closing the iterator stops the work. Raises UserError for texts that are
-        empty, too long or the same.
+        With a `neutral` text the goal is the face as CLIP sees it, moved by the difference of the two texts. With "" it
+        is `prompt` alone, as in the paper; what that doesn't name goes towards the average. λ_L2 `l2` holds the latent,
+        λ_ID `identity` the person; `noise`, in deviations of W, blurs the latent while it is judged. What is None takes
+        the family's default. Yields after each of the `steps`; `preview` is the size in pixels of the pictures on the
+        way. Closing the iterator stops the work. Raises UserError for texts that are empty, too long or the same.
         """
         self._check(latent)
         defaults = self.family.defaults
@@ -225,7 +224,7 @@ class StyleCLIP:
             "lr": defaults.lr if lr is None else lr,
             "space": defaults.space if space is None else space,
             "noise": defaults.noise if noise is None else noise,
-            "neutral": defaults.prompt_neutral if neutral is None else neutral,
+            "neutral": defaults.prompt_neutral if neutral is None else neutral.strip(),
         }
         return self._run("optimize", latent, parameters, preview)
 
@@ -246,9 +245,7 @@ class StyleCLIP:
         check_steps(parameters["steps"])
         if parameters.get("space", "w") not in SPACES:
             raise ValueError(f"space is 'w', 'w+' or 's', not {parameters['space']!r}")
-        notes = tuple(check_prompt(parameters["prompt"]))
-        if neutral := parameters.get("neutral"):
-            check_pair(parameters["prompt"], neutral)
+        notes = tuple(check_goal(parameters["prompt"], parameters.get("neutral", "")))
         recipe = self._recipe(method, source, parameters)
         return self._steps(lambda: self._states(source, parameters), recipe, preview, notes)
 
@@ -257,15 +254,15 @@ class StyleCLIP:
         usual = {"l2": 0.0, "identity": 0.0, "space": defaults.space, "noise": defaults.noise, "neutral": ""}
         options = usual | parameters
         goal, neutral = self.texts.embedding(options.pop("prompt")), options.pop("neutral")
-        weight = options.pop("identity") * (family.identity is not None)
+        weight = options.pop("identity")
         terms = {}
         with torch.no_grad():
-            image = source.draw(family.generator) if neutral or weight else None
+            image = source.draw(family.generator)
             if neutral:
                 seen_now = clip_features(family.clip, image, family.clip_normalize)
                 goal = shifted(seen_now, goal - self.texts.embedding(neutral))
             terms["clip"] = (1.0, clip_loss(family.clip, family.clip_normalize, goal))
-            if weight:
+            if weight and family.identity is not None:
                 terms["identity"] = (weight, identity_loss(family.identity, image))
         return optimize(family.generator, source, terms, **options)
 

@@ -71,6 +71,16 @@ def check_prompt(text: str, in_templates: bool = False) -> list[str]:
     return notes + ([CUT_NOTE] if is_too_long(_fill(LONGEST_TEMPLATE, text) if in_templates else text) else [])
 
 
+def check_goal(prompt: str, neutral: str) -> list[str]:
+    """Notes about a prompt, and a neutral text or "", that are usable. Raises UserError when they are not."""
+    notes = check_prompt(prompt)
+    if neutral:
+        notes += check_prompt(neutral)
+        if torch.equal(tokenize(prompt), tokenize(neutral)):
+            raise UserError(f"“{prompt.strip()}” is what there is already; please say what should change.")
+    return list(dict.fromkeys(notes))
+
+
 def check_pair(target: str, neutral: str) -> list[str]:
     """Notes about two prompts that have a direction between them. Raises UserError when they have none."""
     notes = check_prompt(target, in_templates=True) + check_prompt(neutral, in_templates=True)

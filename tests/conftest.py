@@ -40,6 +40,7 @@ landmarks = { path = "landmarks.dat" }
 
 [families.seeded.defaults]
 steps = 4
+prompt_neutral = "a face"
 
 [families.seeded.mappers.levels]
 title = "Levels"

@@ -108,7 +108,8 @@ def test_hostile_texts(url, raw, studio, tmp_path, quiet):
     latent = uploaded(raw, url, (tmp_path / "a").read_bytes(), "a.safetensors")
     calls = []
     for number, text in enumerate(hostile.texts(random.Random(0))):
-        other = ("optimize", {"prompt": text, "steps": 1}) if number % 2 else ("map", {"mapper": text})
+        texts = {"prompt": text} if number % 4 == 1 else {"prompt": "a face", "neutral": text}
+        other = ("optimize", texts | {"steps": 1}) if number % 2 else ("map", {"mapper": text})
         for name, fields in (
             ("direct", {"target": text, "channels": 5}),
             ("direct", {"target": "a face", "neutral": text, "channels": 5}),

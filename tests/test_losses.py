@@ -14,6 +14,7 @@ from pipeline.losses import (
     identity_distance,
     identity_features,
     l2_distance,
+    shifted,
 )
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.clip import CLIP, build_clip, tokenize
@@ -58,6 +59,15 @@ def test_normalisation_is_clips_own(clip_model):
     shown = ((images + 1) / 2 - mean[:, None, None]) / std[:, None, None]
     expected = F.normalize(clip_model.encode_image(shown))
     torch.testing.assert_close(clip_features(clip_model, images, normalize=True), expected, atol=1e-3, rtol=0)
+
+
+def test_pictures_are_moved_the_way_of_the_texts_as_far_as_clip_tells_them_apart():
+    pictures, difference = torch.eye(3)[:2], torch.tensor([[0.0, 0.0, 0.7]])
+    half = 0.5**0.5
+    torch.testing.assert_close(shifted(pictures, difference), torch.tensor([[half, 0, half], [0, half, half]]))
+    torch.testing.assert_close(shifted(pictures, -difference)[0], torch.tensor([half, 0, -half]))
+    assert shifted(pictures, 0.001 * difference)[0, 0] > 0.9999
+    torch.testing.assert_close(shifted(pictures, 0 * difference), pictures)
 
 
 def test_identity_golden():

@@ -40,7 +40,8 @@ def test_noise_changes_the_way_but_no_picture_shows_it(studio, source, space):
     *_, plain = studio.optimize(source, PROMPT, steps=4, space=space)
     assert steps[-1].latent.digest() != plain.latent.digest()
     for step in steps:
-        assert studio.image(step.latent).tobytes() == step.edit.image.tobytes()
+        drawn, shown = (np.asarray(image, int) for image in (studio.image(step.latent), step.edit.image))
+        assert np.abs(drawn - shown).max() <= 1  # of 255: with gradients, sums are taken in another order
     *_, again = studio.optimize(source, PROMPT, steps=4, space=space, noise=0.5)
     assert again.latent.digest() == steps[-1].latent.digest()
 
@@ -133,7 +134,7 @@ def test_bad_input_is_said_before_the_first_step(studio, source):
     for prompt in ("", "   ", "a" * 2000):
         with pytest.raises(UserError):
             studio.optimize(source, prompt)
-    with pytest.raises(UserError, match="are the same"):
+    with pytest.raises(UserError, match="what there is already"):
         studio.optimize(source, PROMPT, neutral=PROMPT)
     with pytest.raises(UserError, match="step"):
         studio.optimize(source, PROMPT, steps=0)

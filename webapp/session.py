@@ -217,7 +217,11 @@ class Session:
     def begin(
         self, source: Latent, latent: Latent, recipe: dict[str, Any], picture: Image.Image, title: str, details: str
     ) -> None:
-        """A face made from words alone: an edit of the mean face, `source`, with which others can begin."""
+        """A face made from words alone: an edit of the mean face, `source`, with which others can begin. It is compared
+        with that one at first, where it is on the strip."""
+        beside = next((shot for shot in self.shots if shot.latent.digest() == source.digest()), None)
+        if beside:
+            self.compared = None
         self._append(
             Shot(
                 latent,
@@ -229,6 +233,7 @@ class Session:
                 (recipe,),
                 source,
                 _whole(source, latent, recipe),
+                beside=beside,
             )
         )
 

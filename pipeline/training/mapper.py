@@ -22,7 +22,7 @@ from pipeline.networks.layers import EqualLinear, part
 from pipeline.networks.mapper import LEVELS, LevelsMapper, SingleMapper, StyleSpaceMapper, mapper_from_state_dict
 from pipeline.networks.stylegan2 import Generator
 from pipeline.optimization import Adam
-from pipeline.text import Texts
+from pipeline.text import Texts, check_goal
 from pipeline.training.judges import Judges
 
 STRENGTH = 0.1  # what a mapper's step is multiplied with, in training as in use
@@ -36,15 +36,16 @@ HELD_OUT, SHOWN = 8, 4  # faces that the validation loss is measured on, and how
 class Recipe:
     """How a mapper is trained; it is stored in the mapper's file.
 
-    `neutral`: what the prompt is compared with; "" for the prompt alone, as in the paper. `variant`: "levels", a
-    network for each of `levels`; "single", one for all rows of W+; "stylespace", one for each vector of S but toRGB's.
-    `resolution`: the running RGB that the losses see; the smallest that CLIP fits in when None. `jitter`: deviation of
-    the noise added to each row of sampled codes, so that the mapper also knows codes whose rows differ, as an encoder's
-    do. `every`: steps between validations; training stops when `patience` of them in a row have found no lower loss.
+    `neutral`: what the prompt is compared with, which spares what it doesn't name, but may not begin a change that
+    brings little at first, such as an open mouth, where λ_L2 is large; "" for the prompt alone, as in the paper.
+    `variant`: "levels", a network for each of `levels`; "single", one for all rows of W+; "stylespace", one for each
+    vector of S but toRGB's. `resolution`: the running RGB that the losses see; the smallest that CLIP fits in when
+    None. `jitter`: deviation of the noise added to each row of sampled codes, so that the mapper also knows codes whose
+    rows differ, as an encoder's do. `every`: steps between validations; training stops when `patience` of them in a row
+    have found no lower loss.
     """
 
     prompt: str
-    neutral: str = ""
     variant: str = "levels"
     levels: tuple[str, ...] = tuple(LEVELS)
     clip: float = 1.0
@@ -58,6 +59,7 @@ class Recipe:
     every: int = 20
     patience: int = 5
     seed: int = 0
+    neutral: str = ""
 
 
 class Unedited(NamedTuple):
@@ -133,9 +135,11 @@ class MapperTraining:
     def __init__(self, judges: Judges, texts: Texts, recipe: Recipe, codes: Tensor | None = None) -> None:
         """`texts` are the judges' CLIP's; `codes` (M, L, D) are the faces to train on, sampled anew when None.
 
-        Of given codes the last fifth, at most eight, are held out for the validation. Raises UserError for codes of
-        another model, a batch of fewer faces than processes, and a recipe that can't be followed.
+        Of given codes the last fifth, at most eight, are held out for the validation. Raises UserError for texts that
+        are empty, too long or the same, codes of another model, a batch of fewer faces than processes, and a recipe
+        that can't be followed.
         """
+        check_goal(recipe.prompt, recipe.neutral)
         self.judges, self.recipe = judges, recipe
         self.text = texts.embedding(recipe.prompt).to(judges.device)
         self.neutral = texts.embedding(recipe.neutral).to(judges.device) if recipe.neutral else None
@@ -168,7 +172,7 @@ class MapperTraining:
             self.held = codes[-(held or HELD_OUT) :].clone()
         with torch.no_grad():
             self.before = generator(self.held.to(judges.device), self.resolution)
-            self.source = self._unedited(self.before)
+            self.unedited = self._unedited(self.before)
         self.step = 0
         self.best: dict[str, Tensor] | None = None
         self.lowest: dict[str, float] = {}
@@ -281,7 +285,7 @@ class MapperTraining:
 
     @torch.no_grad()
     def _validate(self) -> tuple[dict[str, float], Tensor]:
-        losses, after = self._losses(self.held.to(self.judges.device), self.source)
+        losses, after = self._losses(self.held.to(self.judges.device), self.unedited)
         losses, _ = self._averaged(losses, (), 1 / self.world)  # so that all processes stop at the same step
         if not self.lowest or losses["total"] < self.lowest["total"]:
             self.best = {name: value.clone() for name, value in self.network.state_dict().items()}

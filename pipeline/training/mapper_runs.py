@@ -26,7 +26,7 @@ from pipeline.images import to_pil
 from pipeline.networks.mapper import LEVELS
 from pipeline.registry import GENERATOR, Row
 from pipeline.styleclip import StyleCLIP
-from pipeline.text import Texts, check_pair, check_prompt
+from pipeline.text import Texts, check_goal
 from pipeline.training.command import GO_ON, own_device, run
 from pipeline.training.judges import load_judges
 from pipeline.training.mapper import VARIANTS, MapperTraining, Recipe, TrainingState, learning_rate
@@ -126,7 +126,7 @@ class Run:
             theirs, numbers = json.loads(about["recipe"]), json.loads(about["numbers"])
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{self.checkpoint} is damaged; delete it to begin the training anew.") from error
-        ours = json.loads(self.recipe)
+        ours, theirs = json.loads(self.recipe), {"neutral": ""} | theirs  # which older ones lack
         if differs := [name for name in ours if theirs.get(name) != ours[name]]:
             told = ", ".join(f"{name} {theirs.get(name)} instead of {ours[name]}" for name in differs)
             raise UserError(
@@ -212,7 +212,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     for field in fields(Recipe):
         if field.name not in ("prompt", "variant", "levels"):
             kind = int if field.name == "resolution" else type(field.default)
-            default = None if field.name in ("clip", "neutral") else field.default  # these go with the model
+            default = None if field.name == "clip" else field.default  # λ_CLIP goes with the model
             parser.add_argument(f"--{field.name}", type=kind, default=default)
     options = parser.parse_args(arguments)
     levels = [level for level in options.levels if not (options.no_fine and level == "fine")]
@@ -258,7 +258,6 @@ def _is_of(kept: Path, made_from: str) -> bool:
 def train_command(arguments: list[str] | None = None) -> Path:
     """Train one mapper as the command line says; the path of its file. Raises UserError."""
     options = _options(arguments)
-    check_prompt(options.prompt)
     row = family_row(options.model)
     if any(sign in options.name for sign in "/\\"):
         raise UserError("The name of a mapper has no slashes; name a folder for it with --output.")
@@ -266,9 +265,7 @@ def train_command(arguments: list[str] | None = None) -> Path:
         raise UserError(f"The model has a mapper “{options.name}”; choose another --name, or an --output folder.")
     device = own_device()
     options.clip = row.defaults.mapper_clip if options.clip is None else options.clip
-    options.neutral = row.defaults.prompt_neutral if options.neutral is None else options.neutral
-    if options.neutral:
-        check_pair(options.prompt, options.neutral)
+    check_goal(options.prompt, options.neutral)
     recipe = Recipe(**{field.name: getattr(options, field.name) for field in fields(Recipe)})
     folder = options.folder or Path(".cache/mappers") / f"{row.name}-{options.name}"
     path = (options.output or asset("mappers") / row.name) / f"{options.name}.safetensors"

@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 
 from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
 from webapp.panels import optimization
+from webapp.panels.takehome import edits_of
 
 
 @pytest.fixture
@@ -82,6 +83,19 @@ def test_a_moment_of_the_way_is_an_edit_of_its_own(panel, tmp_path):
     expect(after(panel)).to_have_attribute("src", shown, timeout=SLOW)
 
 
+def test_the_same_words_again_begin_where_they_began(panel, tmp_path):
+    sources = []
+    for steps in ("2", "3"):
+        panel.locator("#steps input[type=number]").fill(steps)
+        optimize(panel)
+        with panel.expect_download(timeout=SLOW) as download:
+            press(panel, "Recipe")
+        download.value.save_as(tmp_path / "recipe.json")
+        sources.append([edit["source"] for edit in edits_of((tmp_path / "recipe.json").read_text())])
+    assert len(sources[0]) == 2 and sources[1] == sources[0]
+    expect(words(panel)).to_have_value(re.compile("\n3 steps.*, from “a face”$"))
+
+
 def test_a_moment_chosen_on_the_way_ends_it(panel):
     panel.locator("#steps input[type=number]").fill("300")
     changes(panel, lambda: press(panel, "Optimize"))
@@ -96,6 +110,7 @@ def test_the_words_alone_have_moments_too(panel):
     optimize(panel)
     changes(panel, lambda: moments(panel).nth(3).click())
     expect(words(panel)).to_have_value(re.compile("From the words alone, 5 steps"))
+    expect(panel.locator("#compare input")).to_have_value(re.compile("The average face"))
 
 
 def test_words_that_the_model_does_not_know_are_named(panel):

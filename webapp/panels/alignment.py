@@ -127,7 +127,7 @@ def connect(
         face = origin.found.face()
         latent = studio.invert(face, through="clip")
         near, details = studio.likeness(latent, face), "What CLIP understood of the photo"
-        said = "" if near is None else in_words(near)
+        said = f"{details}." if near is None else in_words(near)
         session.add(latent, studio.image(latent), SEEN, said, details, origin.found, beside=origin)
         return *shown(session), noted()
 

@@ -197,6 +197,6 @@ def connect(
     drawn = [fields.state, fields.box, fields.gallery, fields.note, fields.finer, notes]
     opened = show.click(open_, around[:2], [fields.box, notes], **SILENT)
     opened.then(None, None, None, js=SCROLL)
-    opened.then(first, [*around, state], drawn, **job)
+    opened.then(first, [*around, state], drawn, trigger_mode="always_last", **job)
     fields.finer.click(next_, [*around[2:], fields.state, state], drawn, **job)
     fields.close.click(lambda: gr.update(visible=False), None, fields.box, **SILENT)

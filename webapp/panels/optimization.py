@@ -187,7 +187,7 @@ def connect(
         else:
             knows_people = studio.family.identity is not None
             identity = identity if knows_people else 0.0
-            source = session.base("optimize", prompt=words)
+            source = session.base("optimize", prompt=words, neutral=studio.family.defaults.prompt_neutral)
             run = studio.optimize(source, words, steps, l2, identity, preview=PREVIEW)
             before = session.before.picture
             weights = {"CLIP": ("clip", 1.0), "λ L2": ("l2", l2)}
@@ -225,9 +225,7 @@ def connect(
             return
         if start == NO_FACE:
             session.add(average, studio.image(average), "The average face", "The average face.")
-            beginning = session.here
-            keep(session, mean(studio), step.edit)
-            session.here.beside, session.compared = beginning, None
+            keep(session, average, step.edit)
         else:
             looking = session.here
             session.go(here)

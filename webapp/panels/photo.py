@@ -84,7 +84,7 @@ def face_line(studio: StyleCLIP, session: Session, latent: Latent, face: Face) -
     if studio.family.faces is None:
         return "No face is looked for with this model: the middle of the photo is used."
     count = len(session.faces)
-    told = "One face found." if count == 1 else f"{count} faces found; choose one above."
+    told = "One face found." if count == 1 else f"{count} faces found."
     if studio.family.identity is None:
         return told
     return f"{told} {likeness.in_words(studio.likeness(latent, face))}"
@@ -114,7 +114,7 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
         elem_id="examples",
     )
     faces = chooser(
-        label="Faces in the photo",
+        label="Faces in the photo: choose one",
         columns=4,
         object_fit="cover",
         visible=False,

@@ -75,7 +75,8 @@ def describe(recipe: dict[str, Any], channels: int | None = None) -> tuple[str, 
         case "map":
             return p["mapper"].replace("_", " "), f"Mapper, strength {p['strength']:.3g}"
         case "optimize":
-            return p["prompt"], f"{recipe['taken']} steps, λ L2 {p['l2']:g}, λ ID {p['identity']:g}"
+            neutral = f", from “{p['neutral']}”" if p["neutral"] else ""
+            return p["prompt"], f"{recipe['taken']} steps, λ L2 {p['l2']:g}, λ ID {p['identity']:g}{neutral}"
         case "bridge":
             parts = "" if len(p["levels"]) == len(LEVELS) else f", {' and '.join(p['levels'])} only"
             return p["target"], f"Text to face from “{p['neutral']}”, strength {p['strength']:.3g}{parts}"

@@ -15,7 +15,7 @@ from PIL import Image
 from pipeline.errors import UserError
 from pipeline.images import to_pil
 from pipeline.mapper import apply_mapper
-from pipeline.text import check_pair, check_prompt
+from pipeline.text import check_prompt
 from pipeline.training.judges import Judges
 from pipeline.training.mapper import Recipe, TrainingState, train
 from pipeline.training.mapper_runs import retitle, save_mapper
@@ -116,8 +116,6 @@ def connect(
     @guard
     def begin(words: str, session: Session) -> tuple[Any, ...]:
         check_prompt(words)
-        if neutral := studio.family.defaults.prompt_neutral:
-            check_pair(words, neutral)
         session.cancel_training = False
         return gr.Button(visible=True), bar("In line: one training at a time"), gr.Button(interactive=False)
 
@@ -127,8 +125,7 @@ def connect(
         it runs."""
         nothing = [gr.skip()] * 7
         yield gr.skip(), bar("Waiting for the edits that are running"), gr.skip(), gr.skip(), *nothing
-        usual = studio.family.defaults
-        recipe = Recipe(words, usual.prompt_neutral, clip=usual.mapper_clip)
+        recipe = Recipe(words, clip=studio.family.defaults.mapper_clip)
         steps = train(Judges.of(studio.family), studio.texts, recipe)
         computed, now = 0.0, None
         while computed < 60 * minutes and not session.cancel_training:

@@ -23,9 +23,11 @@ PROMPTS = {
     "old": "an old face",
     "red_lipstick": "a face with red lipstick",
 }
-FURTHER = {  # a large change, which the paper's 0.8 holds back; and one too small to earn much
-    "bald": ["--l2", "0.25", "--steps", "300"],
-    "angry": ["--clip", "3"],
+FURTHER = {  # changes that bring little at first, which the paper's λ_L2 of 0.8 holds back; and small ones
+    "bald": ["--l2", "0.25", "--clip", "3", "--steps", "300"],
+    "surprised": ["--l2", "0.25", "--clip", "3"],
+    "angry": ["--clip", "4"],
+    "old": ["--clip", "3"],
 }
 
 PARTS: dict[str, list[str]] = {
@@ -63,7 +65,15 @@ def main() -> None:
 def _commands(part: str) -> list[list[str]]:
     if part != "mappers":
         return [PARTS[part]]
-    command = ["pipeline.training.mapper", "--model", "demo", "--output", "checkpoints/demo/mappers"]
+    command = [
+        "pipeline.training.mapper",
+        "--model",
+        "demo",
+        "--output",
+        "checkpoints/demo/mappers",
+        "--neutral",
+        "a face",
+    ]
     return [[*command, "--prompt", prompt, "--name", name, *FURTHER.get(name, [])] for name, prompt in PROMPTS.items()]
 
 
