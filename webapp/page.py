@@ -58,11 +58,11 @@ def first_session(studio: StyleCLIP, known: Presets) -> Session:
     if photo.EXAMPLES and photo.finds_faces(studio):
         example = str(photo.EXAMPLES[0])
         session.faces = [Found.of(example, studio.align(example)[0])]
-        photo.start(studio, session, 0)
+        photo.start(studio, session, 0, photo.first_line(studio, session))
     else:
         latent = studio.sample(seed=1, truncation=photo.TRUNCATION)
-        session.start_from(latent, studio.image(latent), f"Random {photo.thing(studio)}", "")
-    session.here.said = photo.first_line(studio, session)
+        title, line = f"Random {photo.thing(studio)}", photo.first_line(studio, session)
+        session.start_from(latent, studio.image(latent), title, line)
     if studio.directions_note is None:  # an estimate would keep everybody waiting
         first_edit(studio, known, session)
     session.example = True

@@ -56,6 +56,19 @@ def test_two_faces_of_a_photo(visit, pair, tmp_path, shown_studio):  # noqa: F81
     expect(visit.locator("#photo-note")).to_contain_text("A mixture of", timeout=SLOW)
 
 
+def test_on_a_phone_the_mixture_is_seen_at_once(chromium, url):
+    page = chromium.new_page(viewport={"width": 390, "height": 844})
+    page.set_default_timeout(SLOW)
+    page.goto(url, timeout=SLOW)
+    expect(after(page)).to_be_visible(timeout=SLOW)
+    open_mix(page)
+    others(page).last.scroll_into_view_if_needed()
+    expect(page.locator("#before-after")).not_to_be_in_viewport(ratio=0.5)
+    changes(page, others(page).last.click)
+    expect(page.locator("#before-after")).to_be_in_viewport(ratio=0.9, timeout=SLOW)
+    page.close()
+
+
 def test_edits_go_on_from_a_mixture(visit, tmp_path):  # noqa: F811
     open_mix(visit)
     expect(others(visit)).to_have_count(1 + len(EXAMPLES) - 1)  # the face as it was, and examples but for this one

@@ -62,9 +62,9 @@ def test_a_mapper_is_trained_applied_saved_and_loaded_again(panel, monkeypatch, 
 def test_edits_go_before_a_training_which_can_be_cancelled(panel, url, chromium, monkeypatch):
     begun, train = [], training.train
 
-    def endless(judges, text, recipe):
+    def endless(judges, texts, recipe):
         begun.append(recipe.prompt)
-        yield from train(judges, text, Recipe("x", steps=10_000, batch=1, every=10_000))
+        yield from train(judges, texts, Recipe("x", steps=10_000, batch=1, every=10_000))
 
     monkeypatch.setattr(training, "train", endless)
     press(panel, "Train")

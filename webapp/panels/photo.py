@@ -150,12 +150,14 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
     return Photo(photo, examples, random, faces, crop, inversion, line, closer)
 
 
-def start(studio: StyleCLIP, session: Session, which: int) -> None:
-    """Make one of the faces in the visitor's photo the one that is edited."""
+def start(studio: StyleCLIP, session: Session, which: int, said: str | None = None) -> None:
+    """Make one of the faces in the visitor's photo the one that is edited; `said` under it is how near the inversion
+    is, unless told otherwise."""
     found = session.faces[which]
     face = found.face()
     latent = studio.invert(face)
-    session.start_from(latent, studio.image(latent), "The photo", face_line(studio, session, latent, face), found)
+    line = face_line(studio, session, latent, face) if said is None else said
+    session.start_from(latent, studio.image(latent), "The photo", line, found)
 
 
 def label(origin: Shot) -> str:

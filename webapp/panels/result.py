@@ -22,7 +22,7 @@ REVEAL = """() => setTimeout(() => {
   const strip = document.querySelector("#strip .grid-container"), shown = strip?.querySelector(".selected");
   if (shown) strip.scrollLeft += shown.getBoundingClientRect().left - strip.getBoundingClientRect().left - 120;
   const field = document.activeElement;
-  const stays = ["range", "number"].includes(field?.type) || field?.closest("#result-card");
+  const stays = ["range", "number"].includes(field?.type) || field?.closest("#result, #history");
   if (innerWidth < 760 && navigator.userActivation?.hasBeenActive && !stays)
     document.querySelector("#before-after")?.scrollIntoView({block: "center", behavior: "smooth"});
 }, 80)"""

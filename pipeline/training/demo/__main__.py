@@ -65,15 +65,8 @@ def main() -> None:
 def _commands(part: str) -> list[list[str]]:
     if part != "mappers":
         return [PARTS[part]]
-    command = [
-        "pipeline.training.mapper",
-        "--model",
-        "demo",
-        "--output",
-        "checkpoints/demo/mappers",
-        "--neutral",
-        "a face",
-    ]
+    command = "pipeline.training.mapper --model demo --output checkpoints/demo/mappers --neutral".split()
+    command.append("a face")
     return [[*command, "--prompt", prompt, "--name", name, *FURTHER.get(name, [])] for name, prompt in PROMPTS.items()]
 
 
