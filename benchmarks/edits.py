@@ -130,7 +130,7 @@ with it. Intervals: 95 %, by bootstrap over faces.
 
 ### At each method's own default
 
-On the {plan.calibration} faces a target that found the strengths.
+On the {plan.calibration} faces a target that found the strengths; for optimization on the few that are judged.
 
 {report.defaults()}
 

@@ -255,14 +255,14 @@ class StyleCLIP:
         options = usual | parameters
         goal, neutral = self.texts.embedding(options.pop("prompt")), options.pop("neutral")
         weight = options.pop("identity")
-        terms = {}
+        weight, terms = weight if family.identity is not None else 0.0, {}
         with torch.no_grad():
-            image = source.draw(family.generator)
+            image = source.draw(family.generator) if neutral or weight else None
             if neutral:
                 seen_now = clip_features(family.clip, image, family.clip_normalize)
                 goal = shifted(seen_now, goal - self.texts.embedding(neutral))
             terms["clip"] = (1.0, clip_loss(family.clip, family.clip_normalize, goal))
-            if weight and family.identity is not None:
+            if weight:
                 terms["identity"] = (weight, identity_loss(family.identity, image))
         return optimize(family.generator, source, terms, **options)
 

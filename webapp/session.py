@@ -219,7 +219,7 @@ class Session:
     ) -> None:
         """A face made from words alone: an edit of the mean face, `source`, with which others can begin. It is compared
         with that one at first, where it is on the strip."""
-        beside = next((shot for shot in self.shots if shot.latent.digest() == source.digest()), None)
+        beside = next((shot for shot in reversed(self.shots) if shot.latent.digest() == source.digest()), None)
         if beside:
             self.compared = None
         self._append(
