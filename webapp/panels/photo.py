@@ -66,7 +66,10 @@ def thing(studio: StyleCLIP) -> str:
 
 def note(session: Session) -> str:
     """The line under the face, as HTML."""
-    return f'<p class="note" role="status">{html.escape(session.here.origin.said)}</p>'
+    origin = session.here.origin
+    several = len(session.faces) > 1 and origin.found in session.faces and not origin.mixture
+    choice = " Choose another one above." if several else ""
+    return f'<p class="note" role="status">{html.escape(origin.said)}{choice}</p>'
 
 
 def first_line(studio: StyleCLIP, session: Session) -> str:
@@ -114,7 +117,7 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
         elem_id="examples",
     )
     faces = chooser(
-        label="Faces in the photo: choose one",
+        label="Faces in the photo",
         columns=4,
         object_fit="cover",
         visible=False,
