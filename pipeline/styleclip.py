@@ -209,7 +209,7 @@ class StyleCLIP:
         """Change a face until CLIP finds that it looks like `prompt`, in `space` "w", "w+" or "s".
 
         With a `neutral` text the goal is the face as CLIP sees it, moved by the difference of the two texts. With "" it
-        is `prompt` alone, as in the paper; what that doesn't name goes towards the average. λ_L2 `l2` holds the latent,
+        is `prompt` alone (equation 1); what that doesn't name goes towards the average. λ_L2 `l2` holds the latent,
         λ_ID `identity` the person; `noise`, in deviations of W, blurs the latent while it is judged. What is None takes
         the family's default. Yields after each of the `steps`; `preview` is the size in pixels of the pictures on the
         way. Closing the iterator stops the work. Raises UserError for texts that are empty, too long or the same.
@@ -252,10 +252,9 @@ class StyleCLIP:
     def _states(self, source: Latent, parameters: dict[str, Any]) -> Iterator[State]:
         family, defaults = self.family, self.family.defaults
         usual = {"l2": 0.0, "identity": 0.0, "space": defaults.space, "noise": defaults.noise, "neutral": ""}
-        options = usual | parameters
-        goal, neutral = self.texts.embedding(options.pop("prompt")), options.pop("neutral")
-        weight = options.pop("identity")
-        weight, terms = weight if family.identity is not None else 0.0, {}
+        options = usual | parameters | ({"identity": 0.0} if family.identity is None else {})
+        goal = self.texts.embedding(options.pop("prompt"))
+        neutral, weight, terms = options.pop("neutral"), options.pop("identity"), {}
         with torch.no_grad():
             image = source.draw(family.generator) if neutral or weight else None
             if neutral:
