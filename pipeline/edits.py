@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .styleclip import StyleCLIP
 
 SPACES = ("w", "w+", "s")
+FROM_WORDS = ("generate", "imagine")  # methods that begin with the mean face
 # What the recipes of a method tell: parameter -> type.
 PARAMETERS: dict[str, dict[str, type]] = {
     "optimize": dict.fromkeys(("l2", "identity", "lr", "noise"), float)
@@ -85,7 +86,7 @@ class Recipe:
     @property
     def from_mean(self) -> bool:
         """Whether it starts from the mean face, and so needs no latent."""
-        return self.method in ("generate", "imagine")
+        return self.method in FROM_WORDS
 
     @classmethod
     def read(cls, recipe: Any) -> Recipe:

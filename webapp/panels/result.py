@@ -10,11 +10,11 @@ import gradio as gr
 
 from pipeline import Edit, Latent, StyleCLIP
 from pipeline.alignment import LEVELS
+from pipeline.edits import FROM_WORDS
 from webapp.session import Session
 
 SILENT: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
 """Settings of an event that computes next to nothing."""
-FROM_WORDS = ("generate", "imagine")  # methods that begin with the mean face
 
 # The strip scrolls to the picture that is shown, once the browser has drawn it. On a phone, where the picture is far
 # from the buttons, the page scrolls to it too, but not away from a slider.

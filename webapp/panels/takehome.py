@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 from pipeline import Edit, Latent
-from pipeline.edits import Recipe
+from pipeline.edits import FROM_WORDS, Recipe
 from pipeline.errors import UserError
 from webapp import animation, limits
 from webapp.brought import read_latent
@@ -22,7 +22,7 @@ from webapp.files import file_name, new_file
 from webapp.guard import guard
 from webapp.limits import LONGEST_RUN
 from webapp.panels.link import query_of
-from webapp.panels.result import FROM_WORDS, SILENT, Result, keep, mean, settle, shown
+from webapp.panels.result import SILENT, Result, keep, mean, settle, shown
 from webapp.session import Session
 from webapp.stage import Lent
 
