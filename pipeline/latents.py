@@ -4,10 +4,11 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from torch import Tensor
 
 from .errors import UserError
@@ -148,10 +149,10 @@ class Latent:
         save_file({k: v.contiguous() for k, v in tensors.items()}, path)
 
     @classmethod
-    def load(cls, path: str | Path) -> "Latent":
-        """Reads what `save` wrote, to the bit. Raises UserError for any other file."""
+    def load(cls, file: str | Path | BinaryIO) -> "Latent":
+        """Reads what `save` wrote, to the bit, from a path or an open file. Raises UserError for any other file."""
         try:
-            tensors = load_file(path)
+            tensors = load_file(file) if isinstance(file, str | Path) else load(file.read())
             if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
                 raise ValueError("not float32")
             w_plus = tensors.pop("w_plus")

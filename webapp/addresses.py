@@ -7,16 +7,16 @@ address, by which MCP clients pass the answer of one tool to the next.
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+from contextlib import suppress
 from urllib.parse import unquote, urljoin
 
 import gradio as gr
 import httpx
 import safehttpx
 from gradio import processing_utils
-from gradio.utils import get_upload_folder
 
 from pipeline.errors import UserError
+from webapp import uploads
 from webapp.files import new_file
 from webapp.panels.photo import MAX_BYTES
 
@@ -36,16 +36,14 @@ async def fetched(address: str, cache_dir: str) -> str:
     Raises Gradio's error with a sentence when nothing is there, it is too large, or the address is no public one.
     """
     if OURS in address:
-        path, uploads = Path(unquote(address.partition(OURS)[2])).resolve(), Path(get_upload_folder()).resolve()
-        if path.is_relative_to(uploads) and path.is_file():
-            return str(path)
+        with suppress(UserError):
+            return str(uploads.find(unquote(address.partition(OURS)[2])))
     try:
         content = await asyncio.wait_for(_content(address), SECONDS)
     except UserError as error:
         raise gr.Error(str(error), print_exception=False) from None
     except Exception:  # whatever keeps a server of somebody else from answering
-        sentence = "Nothing could be fetched from this address; please send the file itself."
-        raise gr.Error(sentence, print_exception=False) from None
+        raise gr.Error(uploads.UNFETCHED, print_exception=False) from None
     path = new_file("fetched")
     path.write_bytes(content)
     return str(path)

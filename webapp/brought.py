@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from io import BytesIO
 
 import torch
 
@@ -13,11 +13,14 @@ from pipeline.networks.stylegan2 import Generator
 LATENT_BYTES = 4 * 2**20  # a code with a step in S is 73 KB at 1024 px; one with a tuned generator up to 4 MB
 
 
-def read_latent(path: Path, generator: Generator) -> Latent:
-    """A latent that fits the generator. Raises UserError for any other file."""
-    if path.stat().st_size > LATENT_BYTES:
-        raise UserError("This file is too large for a latent; please choose one that was saved by this studio.")
-    latent = Latent.load(path)
+TOO_LARGE = "This file is too large for a latent; please choose one that was saved by this studio."
+
+
+def read_latent(file: bytes, generator: Generator) -> Latent:
+    """A latent that fits the generator, from the content of a file. Raises UserError for any other content."""
+    if len(file) > LATENT_BYTES:
+        raise UserError(TOO_LARGE)
+    latent = Latent.load(BytesIO(file))
     if not latent.fits(generator):
         raise UserError("This latent was made with another model; start the studio with that model to use it.")
     tuned = latent.tuning.tensors().values() if latent.tuning else ()

@@ -13,7 +13,8 @@ from typing import Any
 import gradio as gr
 from gradio.context import Context
 
-from webapp import addresses
+from pipeline.errors import UserError
+from webapp import addresses, uploads
 from webapp.api.edits import Edits
 from webapp.api.faces import Faces
 from webapp.api.values import Fields, Picture, Result
@@ -48,15 +49,23 @@ def connect(studio: Lent, job: dict[str, Any]) -> None:
     queue = {name: value for name, value in job.items() if name in ("concurrency_limit", "concurrency_id")}
     programs = Programs(studio)
     addresses.bound()
-    Context.root_block.validate_inputs = _complete
+    uploads.bound()
+    Context.root_block.validate_inputs = _validate
     for name, answer in ANSWERS.items():
         gr.api(_endpoint(getattr(programs, name), answer), api_name=name, **queue)
 
 
-def _complete(event: Any, inputs: list[Any]) -> None:
-    """In the place of Gradio's own check, which writes what was sent into the log."""
+def _validate(event: Any, inputs: list[Any]) -> None:
+    """Called for every event of the page, with its inputs as they came; files are checked before Gradio touches them.
+
+    Replaces Gradio's own check, which writes what was sent into the log.
+    """
     if len(inputs) < len(event.inputs):
         raise gr.Error(f"This takes {len(event.inputs)} values, of which {len(inputs)} came.", print_exception=False)
+    try:
+        uploads.check(inputs)
+    except UserError as error:
+        raise gr.Error(str(error), print_exception=False) from None
 
 
 def _endpoint(method: Callable[..., Any], answer: Any) -> Callable[..., Any]:

@@ -124,11 +124,11 @@ class Faces(Endpoints):
             edited: The edited picture, as the other functions give it.
             which: Which of the photo's faces, 0 for the largest.
         """
-        photo_path, edited_path = uploaded(photo), uploaded(edited)
-        faces = self.studio.align(photo_path)
-        face, picture = chosen(faces, which), open_photo(edited_path)
+        photo_file, edited_file = uploaded(photo), uploaded(edited)
+        faces = self.studio.align(photo_file)
+        face, picture = chosen(faces, which), open_photo(edited_file)
         if abs(picture.width * face.image.height - picture.height * face.image.width) > picture.width:
             raise UserError(
                 "The edited picture has another shape than the face in the photo; please give an edit of it."
             )
-        return png(self.studio.paste(photo_path, face, picture)), {"faces": len(faces)}
+        return png(self.studio.paste(photo_file, face, picture)), {"faces": len(faces)}

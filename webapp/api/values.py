@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder, is_in_or_equal
 from PIL import Image
 
 from pipeline import Edit, Face, Latent
 from pipeline.edits import Step
 from pipeline.errors import UserError
 from pipeline.faces import open_photo
+from webapp import uploads
 from webapp.brought import read_latent
 from webapp.files import new_file
 from webapp.limits import LONGEST_RUN
@@ -24,8 +25,6 @@ from webapp.stage import Lent
 from webapp.turns import Run
 
 PREVIEW, PREVIEW_EVERY = 256, 0.5  # pixels, and seconds from one to the next
-
-AS_FILE = {"_type": "gradio.FileData"}  # how a caller says that something is a file
 
 Fields = dict[str, Any]
 """What is no file, as JSON."""
@@ -41,10 +40,10 @@ class Endpoints:
 
     def _face(self, photo: Any, which: Any, aligned: Any) -> tuple[Face | Image.Image, int]:
         """The face that is meant, and how many there are."""
-        path = uploaded(photo)
+        file = uploaded(photo)
         if flag("aligned", aligned):
-            return open_photo(path), 1
-        faces = self.studio.align(path)
+            return open_photo(file), 1
+        faces = self.studio.align(file)
         return chosen(faces, which), len(faces)
 
     def _source(self, photo: Any, latent: Any) -> Latent:
@@ -52,7 +51,7 @@ class Endpoints:
         if (photo is None) == (latent is None):
             raise UserError("Please give either a photo or a latent file, not both.")
         if photo is None:
-            return read_latent(uploaded(latent), self.studio.family.generator)
+            return read_latent(uploaded(latent).getvalue(), self.studio.family.generator)
         return self.studio.invert(self.studio.align(uploaded(photo))[0])
 
     def _drawn(self, latent: Latent, fields: Fields) -> Result:
@@ -62,18 +61,13 @@ class Endpoints:
 # What comes in
 
 
-def uploaded(file: Any) -> Path:
-    """The path of an upload. Gradio has refused other paths of the server where a caller says that it is a file; here
-    those are refused that came without saying so."""
-    path = file.get("path") if isinstance(file, dict) and file.get("meta") == AS_FILE else None
+def uploaded(file: Any) -> BytesIO:
+    """What is in an upload. Raises UserError for whatever else a caller sends."""
+    path = file.get("path") if isinstance(file, dict) and file.get("meta") == uploads.AS_FILE else None
     if not isinstance(path, str):
         raise UserError("Please send a file; with gradio_client, as handle_file(path).")
-    path = Path(path.replace("\0", ""))
-    if not is_in_or_equal(path, get_upload_folder()) or not path.is_file():
-        raise UserError("This file is not on the server, or no longer; please send it again.")
-    if path.stat().st_size > MAX_BYTES:
-        raise UserError(f"This file is too large; please send one of at most {MAX_BYTES // 2**20} MB.")
-    return path
+    too_large = f"This file is too large; please send one of at most {MAX_BYTES // 2**20} MB."
+    return BytesIO(uploads.read(path, MAX_BYTES, too_large))
 
 
 def chosen(faces: list[Face], which: Any) -> Face:

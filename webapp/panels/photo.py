@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import secrets
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import gradio as gr
 
 from pipeline import Face, Latent, StyleCLIP
 from pipeline.errors import UserError
+from webapp import uploads
 from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.panels import likeness
@@ -21,12 +23,13 @@ from webapp.session import Found, Session, Shot
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.png"))
 MAX_BYTES = 20 * 2**20  # of an upload; pixels are looked at by pipeline.faces, before it decodes them
+TOO_LARGE = f"This file is too large; please choose one of at most {MAX_BYTES // 2**20} MB."
 MOST_FACES = 12  # of a photo that can be chosen from
 TRUNCATION = 0.7  # a random face's psi: nearer to the mean face, and so to a plausible one
 
 
 def _unopened(upload: Any) -> str | None:
-    """The path of an upload, which Gradio has checked to lie in its upload folder; None where there is none."""
+    """The path of an upload; None where there is none."""
     return upload.path if upload else None
 
 
@@ -187,7 +190,10 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
         """Find the faces in a photo; the largest becomes this visitor's face, and is inverted."""
         if photo is None:
             raise UserError("Choose a picture first.")
-        faces = [Found.of(photo, face) for face in studio.align(photo)[:MOST_FACES]]
+        return find(photo, BytesIO(uploads.read(photo, MAX_BYTES, TOO_LARGE)), session)
+
+    def find(path: str, photo: str | BytesIO, session: Session) -> tuple[Any, ...]:
+        faces = [Found.of(path, face) for face in studio.align(photo)[:MOST_FACES]]
         before, session.faces = session.faces, faces
         try:
             start(studio, session, 0)
@@ -200,7 +206,7 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
     @guard
     def choose_example(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
         path = str(EXAMPLES[event.index])
-        return path, *take(path, session)
+        return path, *find(path, path, session)
 
     @guard
     def choose_face(event: gr.SelectData, session: Session) -> tuple[Any, ...]:

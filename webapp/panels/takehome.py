@@ -16,8 +16,8 @@ import gradio as gr
 from pipeline import Edit, Latent
 from pipeline.edits import FROM_WORDS, Recipe
 from pipeline.errors import UserError
-from webapp import animation, limits
-from webapp.brought import read_latent
+from webapp import animation, limits, uploads
+from webapp.brought import LATENT_BYTES, TOO_LARGE, read_latent
 from webapp.files import file_name, new_file
 from webapp.guard import guard
 from webapp.limits import LONGEST_RUN
@@ -173,13 +173,12 @@ def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State, job:
         """Go on from a saved latent; or apply a saved recipe's edits to this visitor's face, one after the other.
         Edits that begin with words alone begin a face of their own."""
         if Path(file).suffix == ".safetensors":
-            latent = read_latent(Path(file), studio.family.generator)
+            latent = read_latent(uploads.read(file, LATENT_BYTES, TOO_LARGE), studio.family.generator)
             session.add(latent, studio.image(latent), Path(file).stem, "From your file.")
             yield "", *shown(session)
             return
-        if Path(file).stat().st_size > MAX_RECIPE:
-            raise UserError("This file is too large for a recipe.")
-        recipes = edits_of(Path(file).read_text(encoding="utf-8", errors="replace"))
+        content = uploads.read(file, MAX_RECIPE, "This file is too large for a recipe.")
+        recipes = edits_of(content.decode("utf-8", errors="replace"))
         origin, made, began = session.here.origin, [], time.monotonic()
         latent = origin.latent
         for number, recipe in enumerate(recipes, 1):
