@@ -1,10 +1,13 @@
 """A complete, tiny model family with random weights, so that every path of the library runs in the fast tests."""
 
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell that starts the tests in the background has them, and the commands they start, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import dlib
 import httpx
