@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# A shell that starts the tests in the background has them, and the commands they start, ignore Ctrl-C.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import dlib
 import httpx
@@ -26,6 +24,9 @@ from pipeline.networks.mapper import LevelsMapper, StyleSpaceMapper
 from pipeline.networks.stylegan2 import Generator
 from pipeline.training.demo.attributes import attributes, sample_z
 from pipeline.training.demo.renderer import render
+
+# A shell that starts the tests in the background has them, and the commands they start, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NARROW = {"widths": (8, 12, 16, 24), "depths": (1, 1, 2, 1), "reduction": 4}
 REGISTRY = """
