@@ -2,6 +2,7 @@
 
 import threading
 
+import gradio as gr
 import pytest
 
 from pipeline.downloads import Source
@@ -9,7 +10,9 @@ from pipeline.errors import UserError
 from pipeline.registry import Row
 from webapp import arrival
 from webapp.arrival import arriving, megabytes
+from webapp.page import build, first_session
 from webapp.panels.models import choices, families, offered
+from webapp.presets import presets
 from webapp.stage import Lent
 
 SOURCES = [
@@ -103,3 +106,17 @@ def test_a_studio_that_was_taken_back_is_gone(studio):
     lent.take_back()
     with pytest.raises(UserError, match="model was changed"):
         lent.sample(1)
+
+
+def test_what_follows_an_edit_is_left_as_it_is_when_the_model_was_changed_since(studio):
+    studio = Lent(studio)
+    page = build(studio)
+    session = first_session(studio, presets(studio.family.name, studio.family.defaults))
+    followers = [fn for fn in page.fns.values() if fn.name == "drawn"]
+    assert followers
+    assert all(value is not None for value in followers[0].fn(session))
+    studio.take_back()
+    for follower in followers:
+        values = follower.fn(session)
+        assert len(values) == len(follower.outputs)
+        assert all(value == gr.skip() for value in values)

@@ -11,6 +11,7 @@ import gradio as gr
 from pipeline import Edit, Latent, StyleCLIP
 from pipeline.alignment import LEVELS
 from pipeline.edits import FROM_WORDS
+from pipeline.errors import UserError
 from webapp.session import Session
 
 SILENT: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
@@ -120,8 +121,12 @@ def settle(result: Result, event: gr.events.Dependency, state: gr.State) -> None
     """Draw the strip and what belongs to it anew after `event`; the newest of several counts."""
     followers = result.followers
 
-    def drawn(session: Session) -> list[Any]:
-        return [value for draw, _ in followers for value in draw(session)]
-
     outputs = [component for _, components in followers for component in components]
+
+    def drawn(session: Session) -> list[Any]:
+        try:
+            return [value for draw, _ in followers for value in draw(session)]
+        except UserError:  # the model was changed after the event: the page is about to load anew
+            return [gr.skip() for _ in outputs]
+
     event.success(drawn, state, outputs, trigger_mode="always_last", **SILENT).then(None, None, None, js=REVEAL)
