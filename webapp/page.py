@@ -13,6 +13,7 @@ import gradio as gr
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from webapp import api, renewal
+from webapp.fields import keep_what_is_typed
 from webapp.panels import (
     alignment,
     directions,
@@ -190,4 +191,5 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
             models.connect(models_panel, studio.family.row, switch, state, JOB)
             page.load(None, None, None, js=models.WATCH)
         page.load(None, None, None, js=renewal.WATCH)
+        keep_what_is_typed(page)
     return page

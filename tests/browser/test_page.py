@@ -124,6 +124,31 @@ def test_leaving_ends_the_optimization(visit, url, shown_studio, monkeypatch):
     assert 0 < len(taken) < 300
 
 
+# Types into a field in the very moment in which it is drawn, before the browser shows it.
+TYPE_AT_ONCE = """(found) => new Promise((done) => {
+  document.querySelector(found.open).click();
+  const look = () => {
+    const field = document.querySelector(found.field);
+    if (!field) return setTimeout(look, 0);
+    field.value = found.text;
+    field.dispatchEvent(new Event("input", {bubbles: true}));
+    requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 0)));
+  };
+  look();
+})"""
+
+
+def test_what_is_typed_as_soon_as_a_field_is_drawn_is_kept(visit):
+    for opened, field, typed in (
+        ("#work [role=tab]:nth-of-type(1)", "#prompt textarea", "a red hat"),
+        ("#work [role=tab]:nth-of-type(2)", "#mapper-strength input", "0.07"),
+        ("#own-mappers button", "#train-words textarea", "a red hat"),
+        ("#work [role=tab]:nth-of-type(4)", "#bridge-target textarea", "a red hat"),
+    ):
+        visit.evaluate(TYPE_AT_ONCE, {"open": opened, "field": field, "text": typed})
+        expect(visit.locator(field).first).to_have_value(typed)
+
+
 def test_nothing_is_wider_than_a_phone(chromium, url):
     page = chromium.new_page(viewport={"width": 360, "height": 740})
     page.set_default_timeout(SLOW)
