@@ -17,6 +17,8 @@ LEVELS = tuple(ROWS)
 
 def check_levels(levels: Sequence[str] | None) -> list[str]:
     """The levels that are to move, in order; all for None. Raises UserError for none, and for what is no level."""
+    if isinstance(levels, str):
+        raise TypeError("`levels` is a list of texts, not one text.")
     levels = LEVELS if levels is None else tuple(levels)
     if not levels or not set(levels) <= ROWS.keys():
         raise UserError(f"Please choose at least one level of {', '.join(LEVELS)}.")

@@ -31,6 +31,7 @@ Progress = Callable[[str, int, int | None], None]
 LIBRARY = "styleclip-studio"
 TIMEOUT = 30.0  # seconds without a byte
 RETRIES = 5
+LONGEST_NAME = 200  # bytes of a file's name; file systems take 255, and a download adds to it
 RESERVE = 50 * 2**20  # bytes of the disk that a download leaves free
 ELSEWHERE = "or name another source for it in a models file (STYLECLIP_MODELS)"
 
@@ -60,8 +61,14 @@ class Source:
         if unknown := row.keys() - cls.__dataclass_fields__.keys() - {"title"}:
             raise ValueError(f"a source has no “{min(unknown)}”")
         row = {k: v for k, v in row.items() if k != "title"}
-        if odd := [k for k, v in row.items() if not isinstance(v, int if k in ("size", "about") else str)]:
-            raise ValueError(f"the “{odd[0]}” of a source is not of the right kind")
+        for key, value in row.items():
+            if key in ("size", "about"):
+                if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                    raise ValueError(f"the “{key}” of a source is a number of bytes")
+            elif not isinstance(value, str) or re.search("[\\x00-\\x1f]", value):
+                raise ValueError(f"the “{key}” of a source is a text on one line")
+            elif key in ("path", "file") and any(len(part.encode()) > LONGEST_NAME for part in Path(value).parts):
+                raise ValueError(f"the “{key}” of a source is too long for a name of a file")
         if len(row.keys() & {"path", "repo", "drive", "url"}) != 1:
             raise ValueError("a source has one of path, repo, drive and url")
         if "path" not in row and not Path(row.get("file", "")).name:

@@ -144,9 +144,3 @@ def follow(studio: StyleCLIP, recipe: Recipe, latent: Latent) -> Edit:
         return studio.imagine(**parameters)
     method = {"map": studio.map, "direct": studio.direct, "bridge": studio.bridge}[recipe.method]
     return method(latent, **parameters)
-
-
-def check_steps(steps: int) -> None:
-    """Raises UserError for less than one step."""
-    if steps < 1:
-        raise UserError("Please ask for at least one step.")

@@ -1,5 +1,6 @@
 """Photographs in, aligned faces out: dlib's detector and landmarks, and the alignment of the FFHQ data set."""
 
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +46,17 @@ class Face:
 def open_photo(photo: Photo) -> Image.Image:
     """Any picture, of several frames the first, as an upright RGB image; transparent parts become white.
 
-    Raises UserError when it cannot be read, is too small or too large.
+    Raises UserError when it is not there, cannot be read, is too small or too large, and TypeError for what is neither
+    a picture of PIL nor a path nor an open file.
     """
+    if isinstance(photo, (str, Path)):
+        if not os.path.isfile(photo):  # noqa: PTH113  # false for whatever can be no path, too
+            kind = "a folder" if os.path.isdir(photo) else "no file"  # noqa: PTH112
+            raise UserError(f"“{os.path.basename(photo)}” is {kind}; please give the path of a picture.")  # noqa: PTH119
+    elif not isinstance(photo, Image.Image) and not hasattr(photo, "read"):
+        makes = {"bytes": "; io.BytesIO makes one of bytes", "ndarray": "; PIL's Image.fromarray makes one of an array"}
+        kind = type(photo).__name__
+        raise TypeError(f"`photo` is a picture of PIL, a path or an open file, not {kind}{makes.get(kind, '')}.")
     try:
         image = photo if isinstance(photo, Image.Image) else Image.open(photo, formats=FORMATS)
         _check_size(*image.size)  # before anything is decoded

@@ -1,6 +1,7 @@
 """What is edited: a code in W+ and, after edits in StyleSpace, a step in S; and the generator's tuning for one face."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,6 +71,13 @@ class Latent:
     w_plus: Tensor
     style_step: tuple[Tensor, ...] | None = None
     tuning: Tuning | None = None
+
+    def __post_init__(self) -> None:
+        for name, values in (("w_plus", self.w_plus), *(("style_step", step) for step in self.style_step or ())):
+            if not isinstance(values, Tensor) or values.dtype != torch.float32:
+                raise TypeError(
+                    f"`{name}` holds float32 tensors, not {getattr(values, 'dtype', type(values).__name__)}."
+                )
 
     @property
     def space(self) -> str:
@@ -150,7 +158,10 @@ class Latent:
 
     @classmethod
     def load(cls, file: str | Path | BinaryIO) -> "Latent":
-        """Reads what `save` wrote, to the bit, from a path or an open file. Raises UserError for any other file."""
+        """Reads what `save` wrote, to the bit, from a path or an open file. Raises UserError for any other file, and
+        where there is none."""
+        if isinstance(file, str | Path) and not os.path.isfile(file):  # noqa: PTH113  # false for what can be no path
+            raise UserError(f"There is no latent at {file}; please check the path.")
         try:
             tensors = load_file(file) if isinstance(file, str | Path) else load(file.read())
             if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
@@ -162,7 +173,7 @@ class Latent:
                 for name in layers
             }
             step = tuple(tensors.pop(f"style_step.{i}") for i in range(len(tensors)))
-        except (SafetensorError, KeyError, ValueError):
+        except (SafetensorError, KeyError, ValueError, OSError):
             raise UserError("This file holds no latent; please choose one that was saved by this studio.") from None
         return cls(w_plus, step or None, Tuning(factors) if factors else None)
 

@@ -1,16 +1,22 @@
 """Latent optimization (StyleCLIP, section 4): gradient descent on a code until CLIP agrees with a text."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .latents import Latent
-from .losses import clip_distance, clip_features, identity_distance, identity_features, l2_distance
+from .losses import clip_distance, clip_features, identity_distance, identity_features, l2_distance, shifted
 from .networks.stylegan2 import Generator
+from .text import Texts
+
+if TYPE_CHECKING:
+    from .zoo import Family
 
 RAMP_UP, RAMP_DOWN = 0.05, 0.25  # shares of the run over which the learning rate rises and falls
 NOISY = 0.75  # share of the run in which copies with noise are judged
@@ -180,3 +186,23 @@ def optimize(
     advance(0)
     for index in range(1, steps + 1):
         yield advance(index)
+
+
+def towards_text(family: Family, texts: Texts, source: Latent, parameters: dict[str, Any]) -> Iterator[State]:
+    """`optimize` towards the prompt in `parameters`, which is moved by a neutral text where they have one (equation 1).
+
+    `parameters` are those of the recipe; free generation has no more than prompt, steps and lr.
+    """
+    usual = {"l2": 0.0, "identity": 0.0, "space": family.defaults.space, "noise": family.defaults.noise, "neutral": ""}
+    options = usual | parameters | ({"identity": 0.0} if family.identity is None else {})
+    goal = texts.embedding(options.pop("prompt"))
+    neutral, weight, terms = options.pop("neutral"), options.pop("identity"), {}
+    with torch.no_grad():
+        image = source.draw(family.generator) if neutral or weight else None
+        if neutral:
+            seen = clip_features(family.clip, image, family.clip_normalize)
+            goal = shifted(seen, goal - texts.embedding(neutral))
+        terms["clip"] = (1.0, clip_loss(family.clip, family.clip_normalize, goal))
+        if weight:
+            terms["identity"] = (weight, identity_loss(family.identity, image))
+    return optimize(family.generator, source, terms, **options)

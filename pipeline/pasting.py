@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from .errors import UserError
 from .faces import Face
 
 SEAM = 0.15  # width of the soft edge, in sides of the crop
@@ -22,7 +23,11 @@ def paste(photo: Image.Image, face: Face, edited: Image.Image) -> Image.Image:
     A crop is often coarser than the photo, so pasted pixels alone would look blurred beside it. What the crop lost,
     photo - crop, is added where the edited picture still shows what the crop shows: there an unedited face gives back
     the photo itself. Elsewhere that detail would shine through the new face like a ghost, and is left out.
+
+    Raises UserError for a picture of another shape.
     """
+    if abs(edited.width * face.image.height - edited.height * face.image.width) > edited.width:
+        raise UserError("The edited picture has another shape than the face in the photo; please give an edit of it.")
     corners = face.quad[[0, 3, 1]]  # top left, top right, bottom left
     sides = np.hypot(*(corners[1:] - corners[0]).T)
     size = tuple(int(max(1, min(pixels, np.ceil(side)))) for pixels, side in zip(edited.size, sides, strict=True))

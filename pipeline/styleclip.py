@@ -14,22 +14,24 @@ from torch import Tensor
 
 from .alignment import LEVELS, bridge_step, check_levels, seen
 from .batching import Together
+from .checks import aligned, device_of, files_of, latent_of, number, of_type, one_of, resolution_of, text
 from .directions import StyleDirections
 from .downloads import Progress
-from .edits import SPACES, Edit, Recipe, Step, check_steps, follow
+from .edits import SPACES, Edit, Recipe, Step, follow
 from .errors import UserError
 from .estimate import GradientDirections
 from .faces import Face, Photo, centred, open_photo
 from .images import to_pil
 from .inversion import PHOTO_SIZE, REFINE_STEPS, TUNE_STEPS, invert, photo_square, photo_terms, refine, tune
 from .latents import Latent, draw_together
-from .losses import clip_features, identity_distance, identity_features, shifted
+from .losses import clip_features, identity_distance, identity_features
 from .mapper import apply_mapper
 from .networks.alignment import Alignment
-from .optimization import State, clip_loss, identity_loss, optimize
+from .optimization import State, towards_text
 from .pasting import paste
 from .registry import REGISTRY
 from .text import Texts, check_goal, check_pair, check_prompt
+from .vocabulary import unknown_note
 from .zoo import Family, family_row, load_family
 
 BATCH = 8  # pictures of several threads that a GPU draws together; a CPU gains little, and stays exact to the bit
@@ -41,12 +43,14 @@ class StyleCLIP:
     visitor.
 
     Everything a method needs is an argument, and its answers live on the CPU, so calls from several threads do not
-    disturb each other. What a visitor can mend is raised as a `UserError`, whose message can be shown as it is.
+    disturb each other. What a visitor can mend is raised as a `UserError`, whose message can be shown as it is; an
+    argument of a wrong type as a TypeError that names it. `checks.LIMITS` has the limits of the numbers.
     """
 
     def __init__(self, family: Family) -> None:
         self.family = family
         self.texts = Texts(family.clip)
+        self.vocabulary = frozenset(family.row.vocabulary.split())
         self._estimate: GradientDirections | None = None
         self._lock = threading.Lock()
         self._draw = Together(partial(draw_together, family.generator), BATCH if family.device.type == "cuda" else 1)
@@ -68,8 +72,9 @@ class StyleCLIP:
         user's own for the family "custom". `progress` hears of downloads, which else draw a bar in the terminal. Raises
         UserError for an unknown name, and for a file that cannot be had or read.
         """
-        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return cls(load_family(family_row(name, registry, files), device, dtype or torch.float32, progress))
+        row = family_row(text("name", name), registry, None if files is None else files_of(files))
+        dtype = one_of("dtype", dtype or torch.float32, (torch.float32, torch.bfloat16))
+        return cls(load_family(row, device_of(device), dtype, progress))
 
     # Faces in and out
 
@@ -86,6 +91,8 @@ class StyleCLIP:
 
     def paste(self, photo: Photo, face: Face, image: Image.Image) -> Image.Image:
         """The photo in which `align` found `face`, with an edited `image` of that face in its place (RGB, upright)."""
+        of_type("face", face, Face, "a face that align found")
+        of_type("image", image, Image.Image, "a picture of PIL")
         return paste(open_photo(photo), face, image)
 
     def invert(self, face: Face | Image.Image, through: str = "encoder") -> Latent:
@@ -94,16 +101,14 @@ class StyleCLIP:
         `through` "clip" it is a face that looks like what CLIP understood of the picture. Raises UserError for a
         picture of another shape, and where the model has no encoder, or no alignment.
         """
-        if through not in ("encoder", "clip"):
-            raise ValueError(f"through is 'encoder' or 'clip', not {through!r}")
-        if through == "clip":
-            alignment, photo = self._alignment(), self._photo(face)
+        image = aligned(face)
+        if one_of("through", through, ("encoder", "clip")) == "clip":
+            alignment, photo = self._alignment(), self._photo(image)
             with torch.no_grad():
                 features = clip_features(self.family.clip, photo, self.family.clip_normalize)
             return seen(alignment, self.family.latent_avg, features)
         if self.family.encoder is None:
             raise UserError(f"The model “{self.family.title}” can't read photos; please start from a random picture.")
-        image = face.image if isinstance(face, Face) else open_photo(face)
         return invert(self.family.encoder, self.family.latent_avg, image, self._rows(self.family.encoder.size))
 
     @torch.no_grad()
@@ -150,8 +155,8 @@ class StyleCLIP:
     ) -> Iterator[Step]:
         """Checks at once, then hands back the iterator."""
         self._check(latent)
-        check_steps(steps)
         family, photo = self.family, self._photo(face)
+        steps, preview = number("steps", steps), number("preview", preview, None)
 
         def begin() -> Iterator[State]:
             terms = photo_terms(photo, family.clip, family.clip_normalize, family.identity)
@@ -162,14 +167,15 @@ class StyleCLIP:
     def _photo(self, face: Face | Image.Image) -> Tensor:
         """An aligned face as the generator would draw it, (1, 3, S, S)."""
         size = min(self.family.generator.size, PHOTO_SIZE)
-        image = face.image if isinstance(face, Face) else open_photo(face)
-        return photo_square(image, size, self._rows(size)).to(self.family.device)
+        return photo_square(aligned(face), size, self._rows(size)).to(self.family.device)
 
     @torch.no_grad()
-    def sample(self, seed: int, truncation: float = 0.7) -> Latent:
-        """A random face. `truncation` ψ is 0 for the mean face, 1 for the generator's whole variety."""
-        generator = self.family.generator
-        z = torch.randn(1, generator.style_dim, generator=torch.Generator().manual_seed(seed))
+    def sample(self, seed: int | None = None, truncation: float = 0.7) -> Latent:
+        """A random face, another one at each call without a `seed`. `truncation` ψ is 0 for the mean face, 1 for the
+        generator's whole variety."""
+        generator, rng = self.family.generator, torch.Generator()
+        truncation, seed = number("truncation", truncation), number("seed", seed, rng.seed())
+        z = torch.randn(1, generator.style_dim, generator=rng.manual_seed(seed))
         w = generator.mapping(z.to(self.family.device))
         mean = self.family.latent_avg
         return Latent((mean + truncation * (w[:, None] - mean)).cpu())
@@ -178,10 +184,10 @@ class StyleCLIP:
     def image(self, latent: Latent, resolution: int | None = None) -> Image.Image:
         """The face of a latent, square, at full size or at a lower `resolution` (4, 8, ...), which is quicker.
 
-        Raises UserError for a latent of another model.
+        Raises UserError for a latent of another model, and for a resolution that the generator does not have.
         """
         self._check(latent)
-        return self._picture(self._draw((latent, resolution)))
+        return self._picture(self._draw((latent, resolution_of(resolution, self.family.generator))))
 
     def _rows(self, size: int) -> int:
         """How many rows of a square of `size` pixels are the picture: not all, where it is wider than high."""
@@ -215,16 +221,16 @@ class StyleCLIP:
         way. Closing the iterator stops the work. Raises UserError for texts that are empty, too long or the same.
         """
         self._check(latent)
-        defaults = self.family.defaults
+        usual = self.family.defaults
         parameters = {
-            "prompt": prompt,
-            "steps": defaults.steps if steps is None else steps,
-            "l2": defaults.l2 if l2 is None else l2,
-            "identity": defaults.identity if identity is None else identity,
-            "lr": defaults.lr if lr is None else lr,
-            "space": defaults.space if space is None else space,
-            "noise": defaults.noise if noise is None else noise,
-            "neutral": defaults.prompt_neutral if neutral is None else neutral.strip(),
+            "prompt": text("prompt", prompt),
+            "steps": number("steps", steps, usual.steps),
+            "l2": number("l2", l2, usual.l2),
+            "identity": number("identity", identity, usual.identity),
+            "lr": number("lr", lr, usual.lr),
+            "space": one_of("space", usual.space if space is None else space, SPACES),
+            "noise": number("noise", noise, usual.noise),
+            "neutral": usual.prompt_neutral if neutral is None else text("neutral", neutral).strip(),
         }
         return self._run("optimize", latent, parameters, preview)
 
@@ -232,38 +238,20 @@ class StyleCLIP:
         self, prompt: str, steps: int | None = None, lr: float | None = None, preview: int | None = None
     ) -> Iterator[Step]:
         """A face from text alone: optimization from the mean face with CLIP's term only. Otherwise as `optimize`."""
-        defaults = self.family.defaults
+        usual = self.family.defaults
         parameters = {
-            "prompt": prompt,
-            "steps": defaults.steps if steps is None else steps,
-            "lr": defaults.lr if lr is None else lr,
+            "prompt": text("prompt", prompt),
+            "steps": number("steps", steps, usual.steps),
+            "lr": number("lr", lr, usual.lr),
         }
         return self._run("generate", self._mean(), parameters, preview)
 
     def _run(self, method: str, source: Latent, parameters: dict[str, Any], preview: int | None) -> Iterator[Step]:
         """Checks at once, then hands back the iterator."""
-        check_steps(parameters["steps"])
-        if parameters.get("space", "w") not in SPACES:
-            raise ValueError(f"space is 'w', 'w+' or 's', not {parameters['space']!r}")
-        notes = tuple(check_goal(parameters["prompt"], parameters.get("neutral", "")))
-        recipe = self._recipe(method, source, parameters)
-        return self._steps(lambda: self._states(source, parameters), recipe, preview, notes)
-
-    def _states(self, source: Latent, parameters: dict[str, Any]) -> Iterator[State]:
-        family, defaults = self.family, self.family.defaults
-        usual = {"l2": 0.0, "identity": 0.0, "space": defaults.space, "noise": defaults.noise, "neutral": ""}
-        options = usual | parameters | ({"identity": 0.0} if family.identity is None else {})
-        goal = self.texts.embedding(options.pop("prompt"))
-        neutral, weight, terms = options.pop("neutral"), options.pop("identity"), {}
-        with torch.no_grad():
-            image = source.draw(family.generator) if neutral or weight else None
-            if neutral:
-                seen_now = clip_features(family.clip, image, family.clip_normalize)
-                goal = shifted(seen_now, goal - self.texts.embedding(neutral))
-            terms["clip"] = (1.0, clip_loss(family.clip, family.clip_normalize, goal))
-            if weight:
-                terms["identity"] = (weight, identity_loss(family.identity, image))
-        return optimize(family.generator, source, terms, **options)
+        notes = check_goal(parameters["prompt"], parameters.get("neutral", "")) + self._unknown(parameters["prompt"])
+        recipe, preview = self._recipe(method, source, parameters), number("preview", preview, None)
+        begin = partial(towards_text, self.family, self.texts, source, parameters)
+        return self._steps(begin, recipe, preview, tuple(notes))
 
     def _steps(
         self,
@@ -294,7 +282,8 @@ class StyleCLIP:
         Raises UserError for an unknown mapper, and for a file that holds none for this model.
         """
         self._check(latent)
-        strength = self.family.defaults.mapper_strength if strength is None else strength
+        strength = number("strength", strength, self.family.defaults.mapper_strength)
+        of_type("mapper", mapper, (str, Path), "the name of a mapper, or the path of its file (pathlib.Path)")
         if isinstance(mapper, Path):
             name, network = self.family.own_mapper(mapper)
             own = {"file": hashlib.sha256(mapper.read_bytes()).hexdigest()}
@@ -322,10 +311,11 @@ class StyleCLIP:
         UserError for texts that are empty, too long or the same, and for a β that keeps no channel.
         """
         self._check(latent)
-        notes = check_pair(target, neutral) + ([self.directions_note] if self.directions_note else [])
+        notes = self._about(target, neutral) + ([self.directions_note] if self.directions_note else [])
+        strength = number("strength", strength, self.family.defaults.strength)
+        channels = number("channels", channels, self.family.defaults.channels)
+        threshold = number("threshold", threshold, None)
         directions = self._directions()
-        strength = self.family.defaults.strength if strength is None else strength
-        channels = self.family.defaults.channels if channels is None else channels
         parameters = {"target": target, "neutral": neutral, "strength": strength}
         parameters |= {"channels": channels} if threshold is None else {"threshold": threshold}
         text_direction = self.texts.direction(target, neutral).cpu()
@@ -337,8 +327,8 @@ class StyleCLIP:
 
     def threshold(self, target: str, neutral: str, channels: int | None = None) -> float:
         """The β that keeps `channels` channels, or the family's default number, for a pair of texts."""
-        check_pair(target, neutral)
-        channels = self.family.defaults.channels if channels is None else channels
+        self._about(target, neutral)
+        channels = number("channels", channels, self.family.defaults.channels)
         return self._directions().threshold(self.texts.direction(target, neutral).cpu(), channels)
 
     @property
@@ -376,9 +366,8 @@ class StyleCLIP:
         are empty, too long or the same, and where the model has no alignment.
         """
         self._check(latent)
-        notes = tuple(check_pair(target, neutral))
-        levels = check_levels(levels)
-        strength = self.family.defaults.bridge_strength if strength is None else strength
+        notes, levels = tuple(self._about(target, neutral)), check_levels(levels)
+        strength = number("strength", strength, self.family.defaults.bridge_strength)
         edited = self._bridged(latent, target, neutral, strength, levels)
         parameters = {"target": target, "neutral": neutral, "strength": strength, "levels": levels}
         return Edit(self.image(edited), edited, self._recipe("bridge", latent, parameters), notes)
@@ -388,8 +377,8 @@ class StyleCLIP:
 
         Raises UserError for a prompt that is empty or too long, and where the model has no alignment.
         """
-        mean, notes = self._mean(), tuple(check_prompt(prompt, in_templates=True))
-        strength = self.family.defaults.bridge_strength if strength is None else strength
+        mean, notes = self._mean(), (*check_prompt(text("prompt", prompt), in_templates=True), *self._unknown(prompt))
+        strength = number("strength", strength, self.family.defaults.bridge_strength)
         edited = self._bridged(mean, prompt, self.family.defaults.neutral, strength)
         recipe = self._recipe("imagine", mean, {"prompt": prompt, "strength": strength})
         return Edit(self.image(edited), edited, recipe, notes)
@@ -418,6 +407,9 @@ class StyleCLIP:
         Shares multiply: adjust what was adjusted before and it is that share of it. Raises UserError for an edit of
         another face.
         """
+        self._check(latent)
+        of_type("edit", edit, Edit, "an edit, as the methods make them")
+        share = number("share", share)
         if edit.recipe["source"] != latent.digest():
             raise UserError("This edit was made from another face; please adjust it from the face it was made from.")
         moved = latent.towards(edit.latent, share)
@@ -448,5 +440,12 @@ class StyleCLIP:
         return Latent(self.family.latent_avg[None].cpu())
 
     def _check(self, latent: Latent) -> None:
-        if not latent.fits(self.family.generator):
-            raise UserError("This latent was made with another model; start the studio with that model to use it.")
+        latent_of("latent", latent, self.family.generator)
+
+    def _about(self, target: str, neutral: str) -> list[str]:
+        """Notes about a pair of texts. Raises UserError when nothing lies between them."""
+        return check_pair(text("target", target), text("neutral", neutral)) + self._unknown(target, neutral)
+
+    def _unknown(self, *texts: str) -> list[str]:
+        """A note that names the words which this model's CLIP was never taught, where its words are known."""
+        return [note] if (note := unknown_note(self.vocabulary, " ".join(texts))) else []

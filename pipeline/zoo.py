@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import dlib
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
@@ -36,6 +37,7 @@ from .registry import REGISTRY, Defaults, Row, read_registry
 from .weights import State, read_slim, remembered
 
 T = TypeVar("T")
+LANDMARKS = 68  # points, as iBUG orders them
 _NARROWED = {"encoder": nn.Module.bfloat16, "clip": narrow_clip}  # kind -> what makes it compute in bfloat16
 
 
@@ -146,6 +148,8 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
         raise UserError(
             f"The model “{row.name}” needs a generator; name its file with --generator or in a models file."
         )
+    if "clip" not in files:
+        raise UserError(f"The model “{row.name}” needs a CLIP; name its file as `clip` in a models file.")
     for source in sorted(row.sources(), key=lambda source: source.path is None):  # a wrong path is told at once
         fetch(source, progress)
 
@@ -153,6 +157,11 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
     average = state.pop("latent_avg", None)
     generator = _built(Generator.from_state_dict, state, files["generator"]).to(device)
     generator.compute_dtype = dtype
+    if row.crop_rows and row.crop_rows > generator.size:
+        raise UserError(
+            f"The model “{row.name}” has crop_rows = {row.crop_rows}, and its generator draws {generator.size} rows; "
+            "please mend this in the models file."
+        )
     if average is None:
         average = generator.mean_latent()
     average = average.float().expand(generator.num_rows, -1) if average.ndim == 1 else average[: generator.num_rows]
@@ -170,7 +179,14 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
     if "landmarks" in files:
         path = fetch(files["landmarks"])
         _checked(files["landmarks"], path)
-        finder = FaceFinder(_built(dlib.shape_predictor, str(path), files["landmarks"]))
+        predictor = _built(dlib.shape_predictor, str(path), files["landmarks"])
+        points = predictor(np.zeros((64, 64, 3), np.uint8), dlib.rectangle(8, 8, 56, 56)).num_parts
+        if points != LANDMARKS:
+            raise UserError(
+                f"The file {files['landmarks'].name} finds {points} points of a face, and this studio needs a landmark "
+                f"model of {LANDMARKS}; please name shape_predictor_68_face_landmarks.dat, or one like it."
+            )
+        finder = FaceFinder(predictor)
     clip = network("clip", build_clip)
     return Family(
         row=row,

@@ -96,12 +96,12 @@ def seeded_registry(tmp_path_factory, drawn_faces) -> Path:
         }
     for name, state in parts.items():
         save_file({k: v.contiguous() for k, v in state.items()}, folder / f"{name}.safetensors")
-    _train_landmarks(*drawn_faces, folder / "landmarks.dat")
+    train_landmarks(*drawn_faces, folder / "landmarks.dat")
     (folder / "models.toml").write_text(REGISTRY)
     return folder / "models.toml"
 
 
-def _train_landmarks(images: list[Image.Image], landmarks: np.ndarray, path: Path) -> None:
+def train_landmarks(images: list[Image.Image], landmarks: np.ndarray, path: Path) -> None:
     """The smallest landmark model that lands near the face: eight pictures, a second."""
     options = dlib.shape_predictor_training_options()
     options.cascade_depth, options.num_trees_per_cascade_level, options.tree_depth = 4, 20, 2

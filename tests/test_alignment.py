@@ -106,7 +106,7 @@ def test_through_clip_a_face_comes_back_as_clip_understood_it(demo, faces):
         after = found(demo.image(demo.invert(demo.image(face), through="clip")))
         kept += [before[name] == after[name] for name in ("hair_colour", "hairstyle", "beard", "eyewear", "expression")]
     assert sum(kept) >= 0.8 * len(kept)
-    with pytest.raises(ValueError, match="through"):
+    with pytest.raises(UserError, match="`through` is one of encoder, clip, not eyes"):
         demo.invert(demo.image(faces[0]), through="eyes")
 
 

@@ -4,15 +4,20 @@ import random
 
 import pytest
 
-from pipeline.registry import Defaults
+from pipeline.registry import Defaults, read_registry
 from pipeline.training.demo.captions import caption
-from webapp.presets import Presets, Prompt, presets
-from webapp.words import unknown_note, unknown_words
+from pipeline.vocabulary import unknown_note, unknown_words
+from webapp.presets import Prompt, presets
 
 
 @pytest.fixture(scope="module")
 def demo():
     return presets("demo", Defaults())
+
+
+@pytest.fixture(scope="module")
+def vocabulary():
+    return frozenset(read_registry()["demo"].vocabulary.split())
 
 
 def test_the_presets_are_those_of_figure_3():
@@ -26,16 +31,16 @@ def test_the_presets_are_those_of_figure_3():
     }
 
 
-def test_every_word_that_the_captions_use_is_known(demo):
+def test_every_word_that_the_captions_use_is_known(vocabulary):
     draw = random.Random(0)
-    unknown = {word for _ in range(5_000) for word in unknown_words(demo, caption(draw)[0])}
+    unknown = {word for _ in range(5_000) for word in unknown_words(vocabulary, caption(draw)[0])}
     assert not unknown
 
 
-def test_every_suggested_word_is_known(demo):
+def test_every_suggested_word_is_known(demo, vocabulary):
     texts = [prompt.words for prompt in demo.prompts] + [pair.target for pair in demo.pairs]
     texts += [word for group in demo.words.values() for word in group]
-    assert not unknown_words(demo, " ".join(texts))
+    assert vocabulary and not unknown_words(vocabulary, " ".join(texts))
 
 
 @pytest.mark.parametrize(
@@ -49,18 +54,18 @@ def test_every_suggested_word_is_known(demo):
         ("?!", []),
     ],
 )
-def test_words_that_were_never_taught_are_found(demo, text, unknown):
-    assert unknown_words(demo, text) == unknown
+def test_words_that_were_never_taught_are_found(vocabulary, text, unknown):
+    assert unknown_words(vocabulary, text) == unknown
 
 
-def test_the_note_names_some_of_many_and_never_all_of_an_endless_one(demo):
-    assert unknown_note(demo, "a face") == ""
-    assert "“zebra”," in unknown_note(demo, "a zebra")
-    assert "“zebra” and “Beyonce”," in unknown_note(demo, "a zebra Beyonce")
-    assert "“gnu”, “yak”, “zebra”, “okapi” and 2 more," in unknown_note(demo, "gnu yak zebra okapi lynx puma")
-    assert len(unknown_note(demo, "x" * 1000)) < 150
+def test_the_note_names_some_of_many_and_never_all_of_an_endless_one(vocabulary):
+    assert unknown_note(vocabulary, "a face") == ""
+    assert "“zebra”," in unknown_note(vocabulary, "a zebra")
+    assert "“zebra” and “Beyonce”," in unknown_note(vocabulary, "a zebra Beyonce")
+    assert "“gnu”, “yak”, “zebra”, “okapi” and 2 more," in unknown_note(vocabulary, "gnu yak zebra okapi lynx puma")
+    assert len(unknown_note(vocabulary, "x" * 1000)) < 150
 
 
 def test_a_family_without_a_list_of_words_knows_all():
-    assert unknown_words(presets("ffhq", Defaults()), "Beyonce on a zebra") == []
-    assert unknown_words(Presets((), ()), "Beyonce on a zebra") == []
+    assert read_registry()["ffhq"].vocabulary == ""
+    assert unknown_words(frozenset(), "Beyonce on a zebra") == []

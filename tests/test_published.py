@@ -17,6 +17,7 @@ from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from pipeline.registry import REGISTRY, read_registry
 from pipeline.zoo import family_row, main, relevance_path
+from tests.conftest import train_landmarks
 from tests.hub import Hub
 from tests.published import write_family
 
@@ -154,7 +155,27 @@ def test_the_command_line_lists_fetches_and_verifies(hub, tmp_path, monkeypatch,
         (b"[families.demo]\ndefaults = 3", "can't be understood"),
         (b'[sources.x]\npath = "\xff"', "utf-8"),
         (b"[sources.x", "can't be understood"),
-        (b"sources = 3", "can't be understood"),
+        (b"sources = 3", "sources: it should be a table"),
+        (b"famlies = {}", "famlies: there is no such key"),
+        (b"[families]\ndemo = 3", r"families\.demo: it should be a table"),
+        (b'[families.demo]\ntitel = "x"', r"families\.demo\.titel: there is no such key"),
+        (b"[families.demo]\ntitle = 3", r"families\.demo\.title: it should be a valid string"),
+        (b'[families.demo]\ntitle = " "', r"families\.demo\.title: it should be a text"),
+        (b'[families."../demo"]\ntitle = "x"', r"families\.\.\./demo: it should be a name"),
+        (b'[families.demo.files]\ngenerater = { path = "x" }', r"families\.demo\.files\.generater"),
+        (b'[families.demo.files]\ngenerator = "nowhere"', r"families\.demo\.files\.generator: .*“nowhere”"),
+        (b'[families.demo.files]\ngenerator = { path = "a\\u0000b" }', r"families\.demo\.files\.generator: .*“path”"),
+        (b'[families.demo.files]\ngenerator = { path = "' + b"x" * 300 + b'" }', "too long"),
+        (b'[families.demo.mappers.own]\npath = "x.pt"\ntitle = 4', r"families\.demo\.mappers\.own\.title"),
+        (b'[families.demo.defaults]\nstrength = "high"', r"families\.demo\.defaults\.strength: .*number"),
+        (b"[families.demo.defaults]\nmapper_strength = 0", r"families\.demo\.defaults\.mapper_strength: .*greater"),
+        (b"[families.demo.defaults]\nl2 = 0", r"families\.demo\.defaults\.l2: .*greater than 0"),
+        (b"[families.demo.defaults]\nidentity = 0.0", r"families\.demo\.defaults\.identity: .*greater than 0"),
+        (b"[families.demo.defaults]\nlr = nan", r"families\.demo\.defaults\.lr: .*finite"),
+        (b"[families.demo.defaults]\nbridge_strength = -1", r"families\.demo\.defaults\.bridge_strength: .*greater"),
+        (b"[families.demo.defaults]\nsteps = true", r"families\.demo\.defaults\.steps"),
+        (b'[families.demo.defaults]\nspace = "z"', r"families\.demo\.defaults\.space: .*'w'"),
+        (b"[sources.x]\npath = 'x'\nsize = -1", r"sources\.x: .*“size”"),
     ],
 )
 def test_a_models_file_with_a_mistake_is_named_in_a_sentence(content, words, tmp_path, monkeypatch):
@@ -164,6 +185,19 @@ def test_a_models_file_with_a_mistake_is_named_in_a_sentence(content, words, tmp
     with pytest.raises(UserError, match=words) as error:
         read_registry()
     assert str(own) in str(error.value)
+
+
+def test_a_mapper_without_a_title_is_called_by_its_name(tmp_path, monkeypatch):
+    (tmp_path / "own.toml").write_text('[families.demo.mappers.afro]\npath = "afro.pt"')
+    monkeypatch.setenv("STYLECLIP_MODELS", str(tmp_path / "own.toml"))
+    assert read_registry()["demo"].mappers["afro"][0] == "afro"
+
+
+def test_a_models_file_of_a_windows_editor_is_read(tmp_path, monkeypatch):
+    (tmp_path / "own.toml").write_bytes(b'\xef\xbb\xbf[families.demo]\r\ntitle = "Mine"\r\n')
+    monkeypatch.setenv("STYLECLIP_MODELS", str(tmp_path / "own.toml"))
+    row = read_registry()["demo"]
+    assert row.title == "Mine" and row.defaults.channels == 80 and "generator" in row.files
 
 
 # Every family's row
@@ -210,6 +244,31 @@ def test_a_family_without_relevance_estimates_its_directions(cars):
     assert edit.image.tobytes() != cars.image(latent).tobytes()
     assert "pipeline.training.relevance --model wide" in edit.notes[0]
     assert cars.repeat(edit.recipe, latent).image.tobytes() == edit.image.tobytes()
+
+
+def test_more_rows_than_the_generator_draws_are_refused(cars, monkeypatch):
+    own = Path(os.environ["STYLECLIP_MODELS"])
+    own.write_text(own.read_text().replace("crop_rows = 48", "crop_rows = 384"))
+    with pytest.raises(UserError, match="“wide” has crop_rows = 384, and its generator draws 64"):
+        StyleCLIP.from_pretrained("wide", device="cpu")
+
+
+def test_a_family_without_clip_is_told_so(tmp_path, monkeypatch, seeded_registry):
+    generator = seeded_registry.parent / "generator.safetensors"
+    (tmp_path / "own.toml").write_text(f'[families.bare.files]\ngenerator = {{ path = "{generator}" }}')
+    monkeypatch.setenv("STYLECLIP_MODELS", str(tmp_path / "own.toml"))
+    with pytest.raises(UserError, match="“bare” needs a CLIP"):
+        StyleCLIP.from_pretrained("bare", device="cpu")
+
+
+def test_a_landmark_model_of_five_points_is_named_when_it_is_loaded(seeded_registry, drawn_faces, tmp_path):
+    images, landmarks = drawn_faces
+    train_landmarks(images, landmarks[:, :5], tmp_path / "five.dat")
+    registry = tmp_path / "models.toml"
+    rows = seeded_registry.read_text().replace('path = "', f'path = "{seeded_registry.parent}/')
+    registry.write_text(rows.replace(f"{seeded_registry.parent}/landmarks.dat", "five.dat"))
+    with pytest.raises(UserError, match=r"five\.dat finds 5 points of a face, and this studio needs .* 68"):
+        StyleCLIP.from_pretrained("seeded", device="cpu", registry=registry)
 
 
 def test_a_generator_of_one_s_own(sizes_file, monkeypatch):

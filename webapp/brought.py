@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from io import BytesIO
 
-import torch
-
 from pipeline import Latent
+from pipeline.checks import latent_of
 from pipeline.errors import UserError
 from pipeline.networks.stylegan2 import Generator
 
@@ -20,10 +19,4 @@ def read_latent(file: bytes, generator: Generator) -> Latent:
     """A latent that fits the generator, from the content of a file. Raises UserError for any other content."""
     if len(file) > LATENT_BYTES:
         raise UserError(TOO_LARGE)
-    latent = Latent.load(BytesIO(file))
-    if not latent.fits(generator):
-        raise UserError("This latent was made with another model; start the studio with that model to use it.")
-    tuned = latent.tuning.tensors().values() if latent.tuning else ()
-    if not all(bool(torch.isfinite(values).all()) for values in (latent.w_plus, *(latent.style_step or ()), *tuned)):
-        raise UserError("This latent holds numbers that are none; please choose one that was saved by this studio.")
-    return latent
+    return latent_of("latent", Latent.load(BytesIO(file)), generator)

@@ -36,8 +36,6 @@ class Presets:
     pairs: tuple[Pair, ...]
     words: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Known to work after "with", in groups by what they are about; empty where nearly any word works."""
-    vocabulary: frozenset[str] = frozenset()
-    """All words that the family's CLIP was taught, in lower case; empty where nobody could list them."""
 
 
 def presets(family: str, defaults: Defaults) -> Presets:
@@ -52,5 +50,4 @@ def presets(family: str, defaults: Defaults) -> Presets:
         prompts=tuple(Prompt(**row) for row in rows["prompts"]),
         pairs=tuple(Pair(**row) for row in rows["pairs"]),
         words={group: tuple(words) for group, words in rows.get("words", {}).items()},
-        vocabulary=frozenset(rows.get("vocabulary", "").split()),
     )

@@ -1,7 +1,7 @@
 """The frozen networks that training looks through: what of a family exists before its directions and mappers do."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -50,4 +50,4 @@ def load_judges(
     """The networks of a family of the registry; `dtype`, float32 or bfloat16, is what generator and CLIP compute in."""
     row = family_row(name, registry)
     files = {kind: source for kind, source in row.files.items() if kind in ("generator", "clip", "identity")}
-    return Judges.of(load_family(replace(row, files=files), torch.device(device), dtype))
+    return Judges.of(load_family(row.model_copy(update={"files": files}), torch.device(device), dtype))

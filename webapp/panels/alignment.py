@@ -19,9 +19,8 @@ from webapp.panels.likeness import in_words
 from webapp.panels.pair import PairFields
 from webapp.panels.photo import thing
 from webapp.panels.result import Result, keep, mean, settle, shown
-from webapp.presets import Pair, presets
+from webapp.presets import Pair
 from webapp.session import Session
-from webapp.words import unknown_note
 
 SEEN = "As CLIP sees it"
 
@@ -91,7 +90,6 @@ def connect(
 
     What a visitor can mend is said beside the sliders, since one message for every slider position would pile up.
     """
-    known = presets(studio.family.name, studio.family.defaults)
     unchanged = [gr.skip()] * len(result.picture)
 
     def noted(*sentences: str) -> str:
@@ -106,7 +104,7 @@ def connect(
         except UserError as error:
             return *unchanged, problem(str(error))
         keep(session, source, edit)
-        return *shown(session), noted(*edit.notes, unknown_note(known, f"{target} {neutral}"))
+        return *shown(session), noted(*edit.notes)
 
     @guard
     def imagine(target: str, strength: float, session: Session) -> tuple[Any, ...]:
@@ -116,7 +114,7 @@ def connect(
         except UserError as error:
             return *unchanged, problem(str(error))
         keep(session, mean(studio), edit)
-        return *shown(session), noted(*edit.notes, unknown_note(known, target))
+        return *shown(session), noted(*edit.notes)
 
     @guard
     def see(session: Session) -> tuple[Any, ...]:

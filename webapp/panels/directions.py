@@ -18,9 +18,8 @@ from webapp.panels.bounded import bounded
 from webapp.panels.grid import Grid, GridFields, problem
 from webapp.panels.pair import PairFields
 from webapp.panels.result import Result, keep, settle, shown
-from webapp.presets import Pair, Presets, presets
+from webapp.presets import Pair
 from webapp.session import Session
-from webapp.words import unknown_note
 
 FEWEST_CHOICE = 200  # channels that the slider reaches at least: large shapes want as many
 
@@ -105,7 +104,6 @@ def connect(
     β is what an edit is made with; k follows it, or sets it. What a visitor can mend is said beside the sliders, since
     one message for every slider position would pile up.
     """
-    known = presets(studio.family.name, studio.family.defaults)
     most = most_channels(studio)
     unchanged = [gr.skip()] * len(result.picture)
     no_offer = gr.update(visible=False)
@@ -118,12 +116,11 @@ def connect(
         except UserError as error:
             return *unchanged, problem(str(error)), helpful(target, neutral, threshold), gr.skip()
         keep(session, source, edit)
-        return *shown(session), notes(edit, known), no_offer, min(edit.channels, most)
+        return *shown(session), notes(edit), no_offer, min(edit.channels, most)
 
-    def notes(edit: Edit, known: Presets) -> str:
-        texts = edit.recipe["parameters"]
+    def notes(edit: Edit) -> str:
         said = [note for note in edit.notes if note != studio.directions_note]  # which stands above
-        return kept_note(edit.channels, *said, unknown_note(known, f"{texts['target']} {texts['neutral']}"))
+        return kept_note(edit.channels, *said)
 
     def helpful(target: str, neutral: str, threshold: float) -> Any:
         """The button that sets a β which keeps channels; hidden where β isn't what is wrong."""

@@ -15,6 +15,7 @@ from PIL import Image
 from pipeline import Edit, Latent
 from pipeline.edits import Step
 from pipeline.errors import UserError
+from pipeline.vocabulary import unknown_note
 from webapp.arrival import in_line
 from webapp.files import on_screen
 from webapp.guard import guard
@@ -27,7 +28,6 @@ from webapp.panels.result import SILENT, Result, keep, mean, settle, shown
 from webapp.presets import Prompt, presets
 from webapp.session import THUMB, Frame, Session, Shot
 from webapp.stage import Lent
-from webapp.words import unknown_note
 
 THIS_FACE, NO_FACE = "This face", "The words alone"
 REDRAW_EVERY = 0.15  # seconds between two pictures sent to the browser
@@ -170,7 +170,6 @@ def connect(
     job: dict[str, Any],
 ) -> None:
     """Say what the panel's fields do. `job` holds the queue settings of everything that computes."""
-    known = presets(studio.family.name, studio.family.defaults)
 
     @guard
     def optimize(
@@ -194,7 +193,7 @@ def connect(
             if knows_people:
                 weights["λ ID"] = ("identity", identity)
         curves: dict[str, list[float]] = {name: [] for name in weights}
-        unknown, skip = unknown_note(known, words), gr.skip()
+        unknown, skip = unknown_note(studio.vocabulary, words), gr.skip()
         yield skip, skip, plot(curves, steps), progress(0, steps), gr.Button(interactive=True), skip, _note(unknown)
         with closing(run):
             for place in run.places():

@@ -111,7 +111,7 @@ def recipe_of(session: Session, model: str) -> dict[str, Any]:
 def edits_of(text: str) -> list[dict[str, Any]]:
     """The edits of a saved recipe. Raises UserError for any other text."""
     try:
-        recipe = json.loads(text)
+        recipe = json.loads(text.removeprefix("\ufeff"))  # the byte-order mark of a Windows editor
         edits = recipe.get("edits", [recipe])
         if edits and all(isinstance(edit, dict) and "method" in edit for edit in edits):
             if len(edits) > MOST_EDITS:

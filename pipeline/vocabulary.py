@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from webapp.presets import Presets
-
 # Words that carry no meaning of their own, which a note needn't name.
 STOP_WORDS = frozenset(
     """
@@ -23,23 +21,24 @@ NAMED = 4  # words that a note names before it says how many more there are
 LONGEST = 24  # letters of a word in a note
 
 
-def unknown_words(presets: Presets, text: str) -> list[str]:
-    """The words of `text` that the family's CLIP was not taught, as they are written, each once.
+def unknown_words(vocabulary: frozenset[str], text: str) -> list[str]:
+    """The words of `text` that a family's CLIP, which knows `vocabulary`, was not taught, as they are written, each
+    once.
 
     Empty for a family that names no vocabulary. Upper case, a plural and an ending after an apostrophe make no
     difference; digits and signs are no words.
     """
-    if not presets.vocabulary:
+    if not vocabulary:
         return []
     words: dict[str, str] = {}
     for word in _WORD.findall(text):
         words.setdefault(word.lower(), word)
-    return [word for key, word in words.items() if not _known(key, presets.vocabulary)]
+    return [word for key, word in words.items() if not _known(key, vocabulary)]
 
 
-def unknown_note(presets: Presets, text: str) -> str:
+def unknown_note(vocabulary: frozenset[str], text: str) -> str:
     """A sentence that names the unknown words of a text; "" where there is none."""
-    words = [word if len(word) <= LONGEST else word[:LONGEST] + "…" for word in unknown_words(presets, text)]
+    words = [word if len(word) <= LONGEST else word[:LONGEST] + "…" for word in unknown_words(vocabulary, text)]
     if not words:
         return ""
     named = [f"“{word}”" for word in words[:NAMED]]

@@ -1,0 +1,110 @@
+"""Checks of what callers give. A wrong type is a TypeError, a wrong value a UserError; both name the argument."""
+
+import os
+from collections.abc import Collection, Mapping
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from .errors import UserError
+from .faces import Face, open_photo
+from .latents import Latent
+from .networks.stylegan2 import Generator
+
+# The least and the greatest value of each number that the methods take; None: no greatest one.
+LIMITS: dict[str, tuple[float, float | None]] = {
+    "strength": (-1000, 1000),
+    "share": (-1000, 1000),
+    "truncation": (-10, 10),
+    "l2": (0, 1000),
+    "identity": (0, 1000),
+    "lr": (0, 10),
+    "noise": (0, 10),
+    "threshold": (0, 1),
+    "channels": (1, None),
+    "steps": (1, None),
+    "preview": (8, None),
+    "seed": (-(2**63), 2**64 - 1),
+}
+WHOLE = {"channels", "steps", "preview", "seed"}
+LARGEST = 1e5  # no value of a face's latent is near this; far above it the networks' numbers overflow
+
+
+def of_type(name: str, value: Any, kind: type | tuple[type, ...], what: str) -> Any:
+    """`value`, which is of `kind`; `what` says so in words. True and False are no numbers."""
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind in (Real, Integral)):
+        raise TypeError(f"`{name}` is {what}, not {type(value).__name__}.")
+    return value
+
+
+def text(name: str, value: Any) -> str:
+    """A text, whatever it says."""
+    return of_type(name, value, str, "a text")
+
+
+def number(name: str, value: Any, *usual: float | None) -> Any:
+    """A number within its limits, as Python's own where it is NumPy's; where it is None, what is `usual`, if given."""
+    if value is None and usual:
+        return usual[0]
+    whole = name in WHOLE
+    what = "a whole number" if whole else "a number"
+    of_type(name, value, Integral if whole else Real, what)
+    low, high = LIMITS[name]
+    if not low <= value <= (value if high is None else high):
+        limits = f"of at least {low:,}" if high is None else f"from {low:,} to {high:,}"
+        raise UserError(f"`{name}` is {what} {limits}, not {value:g}.")
+    return int(value) if isinstance(value, Integral) else float(value)
+
+
+def one_of(name: str, value: Any, choices: Collection[Any]) -> Any:
+    """One of the choices."""
+    if value not in choices:
+        raise UserError(f"`{name}` is one of {', '.join(map(str, choices))}, not {value}.")
+    return value
+
+
+def resolution_of(value: Any, generator: Generator) -> int | None:
+    """A size at which a generator draws; None for the full one."""
+    if value is None:
+        return None
+    sizes = sorted({layer.resolution for layer in generator.style_layers})
+    return int(one_of("resolution", of_type("resolution", value, Integral, "a whole number"), sizes))
+
+
+def latent_of(name: str, latent: Any, generator: Generator) -> Latent:
+    """A latent of this generator, whose numbers can be drawn."""
+    of_type(name, latent, Latent, "a latent, as invert and sample make them")
+    if not latent.fits(generator):
+        raise UserError("This latent was made with another model; start the studio with that model to use it.")
+    tuned = latent.tuning.tensors().values() if latent.tuning else ()
+    if not all(bool((values.abs() <= LARGEST).all()) for values in (latent.w_plus, *(latent.style_step or ()), *tuned)):
+        raise UserError("This latent holds numbers that no face has; please use one that was saved by this studio.")
+    return latent
+
+
+def aligned(face: Any) -> Image.Image:
+    """The picture of an aligned face."""
+    kinds = "a face that align found, or the picture of one (PIL)"
+    if isinstance(face, (str, os.PathLike)):
+        raise TypeError(f"`face` is {kinds}, not a path; please give studio.align(path)[0].")
+    of_type("face", face, (Face, Image.Image), kinds)
+    return face.image if isinstance(face, Face) else open_photo(face)
+
+
+def device_of(device: Any) -> torch.device:
+    """A device that this machine has; CUDA where there is one, else the CPU, for None."""
+    try:
+        made = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(1, device=made)
+    except (RuntimeError, AssertionError):  # the second of a PyTorch without CUDA
+        raise UserError(f"`device` is one of this machine's, such as cpu, not {device}.") from None
+    return made
+
+
+def files_of(files: Any) -> dict[str, Path]:
+    """A user's own files, kind -> path."""
+    of_type("files", files, Mapping, "a dictionary of kind and path")
+    return {kind: Path(of_type(f"files[{kind!r}]", path, (str, os.PathLike), "a path")) for kind, path in files.items()}

@@ -1,0 +1,231 @@
+"""What the library says of arguments that can't be used: which one, and what it should be; and what it takes."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pipeline import Latent, StyleCLIP
+from pipeline.errors import UserError
+from tests.programs import posted, uploaded
+from webapp.panels.takehome import edits_of
+
+PAIR = ("face with blonde hair", "face with hair")
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.fixture(scope="module")
+def latent(studio):
+    return studio.sample(seed=1)
+
+
+@pytest.fixture(scope="module")
+def face(studio, photo):
+    return studio.align(photo)[0]
+
+
+WRONG_VALUES = {
+    "strength": lambda s, lat, face, bad: s.direct(lat, *PAIR, strength=bad),
+    "strength of a mapper": lambda s, lat, face, bad: s.map(lat, "levels", bad),
+    "threshold": lambda s, lat, face, bad: s.direct(lat, *PAIR, threshold=bad),
+    "channels": lambda s, lat, face, bad: s.direct(lat, *PAIR, channels=bad),
+    "channels of a threshold": lambda s, lat, face, bad: s.threshold(*PAIR, channels=bad),
+    "steps": lambda s, lat, face, bad: s.optimize(lat, "a man", steps=bad),
+    "steps of words": lambda s, lat, face, bad: s.generate("a man", steps=bad),
+    "steps of refining": lambda s, lat, face, bad: s.refine(lat, face, steps=bad),
+    "l2": lambda s, lat, face, bad: s.optimize(lat, "a man", l2=bad),
+    "identity": lambda s, lat, face, bad: s.optimize(lat, "a man", identity=bad),
+    "lr": lambda s, lat, face, bad: s.optimize(lat, "a man", lr=bad),
+    "noise": lambda s, lat, face, bad: s.optimize(lat, "a man", noise=bad),
+    "space": lambda s, lat, face, bad: s.optimize(lat, "a man", space=bad),
+    "preview": lambda s, lat, face, bad: s.optimize(lat, "a man", preview=bad),
+    "preview of tuning": lambda s, lat, face, bad: s.tune(lat, face, preview=bad),
+    "seed": lambda s, lat, face, bad: s.sample(bad),
+    "truncation": lambda s, lat, face, bad: s.sample(1, bad),
+    "resolution": lambda s, lat, face, bad: s.image(lat, bad),
+    "share": lambda s, lat, face, bad: s.adjust(lat, s.direct(lat, *PAIR), bad),
+    "through": lambda s, lat, face, bad: s.invert(face, bad),
+}
+
+
+@pytest.mark.parametrize(
+    ("call", "bad"),
+    [
+        *[("strength", bad) for bad in (NAN, INF, -INF, 1e6, np.float32("nan"))],
+        ("strength of a mapper", NAN),
+        *[("threshold", bad) for bad in (NAN, -0.1, 1.5)],
+        *[("channels", bad) for bad in (0, -3)],
+        ("channels of a threshold", 0),
+        *[("steps", bad) for bad in (0, -5)],
+        ("steps of words", 0),
+        ("steps of refining", -1),
+        *[(name, bad) for name in ("l2", "identity", "lr", "noise") for bad in (-0.1, NAN)],
+        ("space", "z"),
+        *[("preview", bad) for bad in (7, 0, -256)],
+        ("preview of tuning", 7),
+        *[("seed", bad) for bad in (2**64, -(2**63) - 1)],
+        *[("truncation", bad) for bad in (NAN, 50)],
+        *[("resolution", bad) for bad in (7, 0, 128, -4)],
+        *[("share", bad) for bad in (NAN, INF)],
+        ("through", "eyes"),
+    ],
+)
+def test_a_value_out_of_range_is_named(studio, latent, face, call, bad):
+    with pytest.raises(UserError, match=f"^`{call.split()[0]}` is ") as told:
+        WRONG_VALUES[call](studio, latent, face, bad)
+    assert str(told.value).endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("call", "bad"),
+    [
+        *[
+            (name, bad)
+            for name in ("strength", "threshold", "l2", "lr", "truncation", "share")
+            for bad in ("3", True, [1])
+        ],
+        *[(name, bad) for name in ("channels", "steps", "preview", "seed", "resolution") for bad in ("3", True, 2.5)],
+        *[(name, None) for name in ("share", "truncation", "steps of refining")],
+    ],
+)
+def test_a_wrong_type_is_named(studio, latent, face, call, bad):
+    with pytest.raises(TypeError, match=f"^`{call.split()[0]}` is a "):
+        WRONG_VALUES[call](studio, latent, face, bad)
+
+
+def test_things_that_are_no_latent_face_text_or_picture_are_named(studio, latent, face, photo, tmp_path):
+    edit = studio.direct(latent, *PAIR)
+    picture = tmp_path / "photo.jpg"
+    photo.save(picture)
+    for name, call in [
+        ("latent", lambda: studio.direct(face, *PAIR)),
+        ("latent", lambda: studio.map(latent.w_plus, "levels")),
+        ("latent", lambda: studio.image(None)),
+        ("latent", lambda: studio.optimize("latent.safetensors", "a man")),
+        ("latent", lambda: studio.bridge(edit, *PAIR)),
+        ("latent", lambda: studio.adjust(face, edit, 0.5)),
+        ("edit", lambda: studio.adjust(latent, edit.recipe, 0.5)),
+        ("face", lambda: studio.invert(None)),
+        ("face", lambda: studio.likeness(latent, np.zeros((64, 64, 3), np.uint8))),
+        ("face", lambda: studio.paste(photo, photo, edit.image)),
+        ("image", lambda: studio.paste(photo, face, edit)),
+        ("target", lambda: studio.direct(latent, None, "face")),
+        ("neutral", lambda: studio.threshold("smiling face", 3)),
+        ("prompt", lambda: studio.optimize(latent, ["a man"])),
+        ("neutral", lambda: studio.optimize(latent, "a man", neutral=0)),
+        ("prompt", lambda: studio.imagine(b"a man")),
+        ("mapper", lambda: studio.map(latent, 3)),
+        ("levels", lambda: studio.bridge(latent, *PAIR, levels="coarse")),
+        ("w_plus", lambda: Latent(latent.w_plus.numpy())),
+        ("w_plus", lambda: Latent(latent.w_plus.half())),
+        ("name", lambda: StyleCLIP.from_pretrained(3)),
+    ]:
+        with pytest.raises(TypeError, match=f"^`{name}` "):
+            call()
+    with pytest.raises(TypeError, match=r"`face` is .*not a path; please give studio\.align\(path\)\[0\]"):
+        studio.invert(str(picture))
+    with pytest.raises(UserError, match="another shape than the face"):
+        studio.paste(photo, face, edit.image.resize((64, 32)))
+
+
+def test_empty_texts_are_told(studio, latent):
+    for call in (
+        lambda: studio.direct(latent, " \t", "face"),
+        lambda: studio.direct(latent, "face", ""),
+        lambda: studio.optimize(latent, "  "),
+        lambda: studio.generate("\n"),
+        lambda: studio.imagine(""),
+    ):
+        with pytest.raises(UserError, match=r"in a few words|alignment"):
+            call()
+
+
+def test_photos_that_are_none_are_told(studio, photo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"“missing\.jpg” is no file"):
+        studio.align("missing.jpg")
+    with pytest.raises(UserError, match="is a folder"):
+        studio.align(tmp_path)
+    for long_or_odd in ("x" * 5000, "a\0b.jpg", ""):
+        with pytest.raises(UserError, match="is no file"):
+            studio.align(long_or_odd)
+    file = io.BytesIO()
+    photo.save(file, "PNG")
+    with pytest.raises(TypeError, match=r"`photo` is .*not bytes; io\.BytesIO"):
+        studio.align(file.getvalue())
+    with pytest.raises(TypeError, match=r"`photo` is .*not ndarray; PIL's Image\.fromarray"):
+        studio.align(np.asarray(photo))
+    with pytest.raises(TypeError, match="`photo` is .*not NoneType"):
+        studio.align(None)
+    assert len(studio.align(file)) == len(studio.align(photo)) == 1
+
+
+def test_latents_that_are_not_there_are_told(tmp_path):
+    for path in (tmp_path / "missing.safetensors", tmp_path, "x" * 5000, "a\0b"):
+        with pytest.raises(UserError, match="There is no latent at"):
+            Latent.load(path)
+
+
+def test_devices_and_files_that_there_are_not_are_told(seeded_registry):
+    for device in ("cpuu", "cuda:99"):
+        with pytest.raises(UserError, match=f"`device` is .*not {device}"):
+            StyleCLIP.from_pretrained("seeded", device=device, registry=seeded_registry)
+    with pytest.raises(UserError, match="`dtype` is one of"):
+        StyleCLIP.from_pretrained("seeded", dtype=torch.float16, registry=seeded_registry)
+    with pytest.raises(UserError, match=r"files\.generater"):
+        StyleCLIP.from_pretrained("custom", files={"generater": "x.pt"})
+    with pytest.raises(TypeError, match=r"`files\['generator'\]` is a path"):
+        StyleCLIP.from_pretrained("custom", files={"generator": 3})
+
+
+def test_numbers_of_numpy_are_numbers(studio, latent):
+    edit = studio.direct(latent, *PAIR, strength=np.float32(2), channels=np.int64(7))
+    assert edit.recipe == studio.direct(latent, *PAIR, strength=2.0, channels=7).recipe
+    assert type(edit.recipe["parameters"]["channels"]) is int
+    (step,) = studio.optimize(latent, "a man", steps=np.int32(1), l2=np.float64(0.1), preview=np.int16(16))
+    assert studio.repeat(step.edit.recipe, latent).latent.digest() == step.latent.digest()
+    assert studio.sample(np.uint8(3)).digest() == studio.sample(3).digest()
+    assert studio.image(latent, np.int64(16)).size == (16, 16)
+
+
+def test_without_a_seed_each_face_is_another(studio):
+    assert studio.sample().digest() != studio.sample().digest()
+
+
+@pytest.mark.parametrize("value", [1e20, -1e6, NAN, INF])
+def test_latents_with_numbers_that_no_face_has_are_refused(studio, latent, url, raw, value, tmp_path):
+    for name, odd in {
+        "w": Latent(torch.full_like(latent.w_plus, value)),
+        "s": latent.moved([torch.full((1, la.channels), value) for la in studio.family.generator.style_layers]),
+    }.items():
+        with pytest.raises(UserError, match="numbers that no face has"):
+            studio.image(odd)
+        odd.save(tmp_path / name)
+        file = uploaded(raw, url, (tmp_path / name).read_bytes(), "latent.safetensors")
+        event, said = posted(raw, url, "optimize", prompt="smiling face", latent=file, steps=1)
+        assert event == "error" and "numbers that no face has" in said
+
+
+def test_words_that_the_model_was_never_taught_are_noted(studio, latent):
+    row = studio.family.row.model_copy(update={"vocabulary": "face smiling hair blonde"})
+    taught = StyleCLIP(replace(studio.family, row=row))
+    note = "This model was never taught “zeppelin”, which may change little or something else."
+    assert taught.direct(latent, "zeppelin face", "face").notes == (note,)
+    assert taught.direct(latent, "smiling face", "face").notes == ()
+    (step,) = taught.optimize(latent, "a zeppelin", steps=1)
+    assert step.notes == step.edit.notes == (note,)
+    assert taught.repeat(step.edit.recipe, latent).notes == (note,)
+    assert next(taught.generate("a zeppelin", steps=1)).notes == (note,)
+    assert studio.direct(latent, "zeppelin face", "face").notes == ()  # nobody could list what it knows
+
+
+def test_a_recipe_of_a_windows_editor_is_read():
+    assert edits_of('\ufeff{\r\n "edits": [{"method": "map"}]\r\n}') == [{"method": "map"}]
+
+
+def test_a_picture_beside_an_aligned_one_says_what_to_do(studio):
+    with pytest.raises(UserError, match="align"):
+        studio.invert(Image.new("RGB", (300, 200)))
