@@ -80,7 +80,10 @@ def latent_of(name: str, latent: Any, generator: Generator) -> Latent:
     if not latent.fits(generator):
         raise UserError("This latent was made with another model; start the studio with that model to use it.")
     tuned = latent.tuning.tensors().values() if latent.tuning else ()
-    if not all(bool((values.abs() <= LARGEST).all()) for values in (latent.w_plus, *(latent.style_step or ()), *tuned)):
+    numbers = (latent.w_plus, *(latent.style_step or ()), *tuned)
+    if any(values.dtype != torch.float32 for values in numbers):
+        raise TypeError(f"`{name}` holds float32 numbers, and this one others.")
+    if not all(bool((values.abs() <= LARGEST).all()) for values in numbers):
         raise UserError("This latent holds numbers that no face has; please use one that was saved by this studio.")
     return latent
 

@@ -120,7 +120,7 @@ def test_things_that_are_no_latent_face_text_or_picture_are_named(studio, latent
         ("mapper", lambda: studio.map(latent, 3)),
         ("levels", lambda: studio.bridge(latent, *PAIR, levels="coarse")),
         ("w_plus", lambda: Latent(latent.w_plus.numpy())),
-        ("w_plus", lambda: Latent(latent.w_plus.half())),
+        ("latent", lambda: studio.image(Latent(latent.w_plus.half()))),
         ("name", lambda: StyleCLIP.from_pretrained(3)),
     ]:
         with pytest.raises(TypeError, match=f"^`{name}` "):
