@@ -136,7 +136,7 @@ class Bench:
         family, latents = self.studio.family, self.latents[: self.faces * 2]
         with torch.inference_mode():
             pictures = [latent.draw(family.generator).clamp(-1, 1) for latent in latents]
-            features = [clip_features(family.clip, picture, family.clip_normalize) for picture in pictures]
+            features = [clip_features(family.clip, picture, family.clip_normalize_directions) for picture in pictures]
         back = self.judge.faces([seen(network, family.latent_avg, f) for f in features])
         same = [back.found[name] == self.seen.found[name][: len(latents)] for name in CATEGORIES]
         return torch.stack(same).float().mean().item()

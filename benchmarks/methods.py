@@ -180,7 +180,10 @@ class Estimate(Global):
     def directions(self, family: Family) -> StyleDirections:
         to_rgb = len(family.directions.relevance) == sum(layer.channels for layer in family.generator.style_layers)
         return GradientDirections(
-            family.generator, lambda images: clip_features(family.clip, images, family.clip_normalize), to_rgb
+            family.generator,
+            lambda images: clip_features(family.clip, images, family.clip_normalize_directions),
+            to_rgb,
+            average=family.latent_avg,
         )
 
 

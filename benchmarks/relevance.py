@@ -22,8 +22,9 @@ from torch import Tensor
 from benchmarks.judging import Score, direct, faces
 from benchmarks.targets import PAIRS
 from pipeline import StyleCLIP
-from pipeline.directions import StyleDirections, style_statistics, unit_change
+from pipeline.directions import TRUNCATION, StyleDirections, mean_codes, style_statistics, unit_change
 from pipeline.estimate import GradientDirections
+from pipeline.latents import truncated
 from pipeline.losses import clip_features
 from pipeline.networks.clip import CLIP
 from pipeline.networks.stylegan2 import Generator
@@ -36,7 +37,7 @@ CODES, SIGMAS = 100, 5.0
 
 def embedded(judges: Judges, pictures: Tensor) -> Tensor:
     """CLIP's unit embeddings (N, E) of pictures (N, 3, R, R)."""
-    return clip_features(judges.clip, pictures.clamp(-1, 1), judges.normalize)
+    return clip_features(judges.clip, pictures.clamp(-1, 1), judges.normalize_directions)
 
 
 @torch.inference_mode()
@@ -46,7 +47,7 @@ def plain_changes(judges: Judges, std: Tensor, channels: Sequence[int], codes: i
     sizes = [layer.channels for layer in generator.style_layers]
     for _ in range(codes):
         z = torch.randn(1, generator.style_dim, generator=rng)
-        s = torch.cat(generator.styles(generator.mapping(z)), 1)
+        s = torch.cat(generator.styles(truncated(generator.mapping(z), judges.latent_avg, TRUNCATION)), 1)
         for channel in channels:
             ends = []
             for sign in (-1, 1):
@@ -60,7 +61,7 @@ def plain_changes(judges: Judges, std: Tensor, channels: Sequence[int], codes: i
 def speed(model: str, every: int, codes: int, ways: Sequence[tuple[torch.dtype, int, float]]) -> None:
     """Print what the matrix takes in each way (precision, lowest size, share drawn), and how far it is the loop's."""
     judges = load_judges(model)
-    std = style_statistics(judges.generator, 10_000)[1]
+    std = style_statistics(judges.generator, 10_000, average=judges.latent_avg)[1]
     chosen = list(range(every // 2, len(std), every))
     begin = time.process_time()
     changes = plain_changes(judges, std, chosen, codes)
@@ -83,7 +84,8 @@ def speed(model: str, every: int, codes: int, ways: Sequence[tuple[torch.dtype, 
         if share < 1:
             embedding_basis(judges.generator, embed, changes.shape[-1], 4)
         once, begin = time.process_time() - begin, time.process_time()
-        fast = measure_relevance(judges.generator, embed, std, codes, lowest=lowest, to_rgb=True, pictures=share)
+        options = {"lowest": lowest, "to_rgb": True, "pictures": share, "average": judges.latent_avg}
+        fast = measure_relevance(judges.generator, embed, std, codes, **options)
         seconds = (time.process_time() - begin - once) / codes + once / CODES
         cosines = F.cosine_similarity(fast[chosen], plain)
         print(
@@ -105,7 +107,10 @@ def estimate(count: int, words: Sequence[str]) -> None:
     family = studio.family
     begin = time.process_time()
     gradients = GradientDirections(
-        family.generator, lambda x: clip_features(family.clip, x, family.clip_normalize), to_rgb=True
+        family.generator,
+        lambda x: clip_features(family.clip, x, family.clip_normalize_directions),
+        to_rgb=True,
+        average=family.latent_avg,
     )
     gradients.scores(studio.texts.direction("face", "car"))
     ready, begin = time.process_time() - begin, time.process_time()
@@ -147,7 +152,7 @@ def full_size(batch: int, dtype: torch.dtype) -> None:
     generator = Generator(1024).eval().requires_grad_(False)
     generator.compute_dtype = dtype
     clip = CLIP(512, 224, 12, 768, 32, 77, 49408, 512, 8, 12).eval().requires_grad_(False)
-    judges = Judges(generator, clip, None, False)
+    judges = Judges(generator, mean_codes(generator), clip, None, False, True)
     layers = generator.style_layers
     std = list(torch.ones(sum(layer.channels for layer in layers)).split([layer.channels for layer in layers]))
     whole = [(p, torch.arange(layer.channels)) for p, layer in enumerate(layers) if not layer.is_to_rgb]
@@ -155,7 +160,7 @@ def full_size(batch: int, dtype: torch.dtype) -> None:
     print("| layer | px | pictures | s |\n|---|---|---|---|")
     total = 0.0
     with torch.inference_mode():
-        pictures = perturbed(generator, torch.randn(1, 512), std, SIGMAS, 256, [parts[0], *parts])
+        pictures = perturbed(generator, judges.latent_avg[None], std, SIGMAS, 256, [parts[0], *parts])
         embedded(judges, next(pictures))  # draws the unmoved code too
         for p, channels in parts:
             begin = time.process_time()

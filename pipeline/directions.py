@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
+from .latents import truncated
 from .networks.stylegan2 import Generator, StyleLayer
 
 SUGGESTED_CHANNELS = 20  # what the paper's authors keep for faces
+TRUNCATION = 0.7  # ψ of the codes whose S has the mean and deviation that α counts in (the reference's GetCode.py)
 
 
 class StyleDirections(ABC):
@@ -71,17 +73,30 @@ class Directions(StyleDirections):
         return self.relevance @ text_direction
 
 
-def style_statistics(generator: Generator, samples: int = 100_000, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (C_all,) of every channel of S, toRGB included, in S order, over sampled codes."""
+def style_statistics(
+    generator: Generator, samples: int = 100_000, seed: int = 0, average: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (C_all,) of every channel of S, toRGB included, in S order, over sampled codes.
+
+    As in the reference, the codes are truncated in W with ψ = `TRUNCATION` towards `average` (L, D), the generator's
+    mean latent when None. Untruncated deviations would be 1 / ψ times as large.
+    """
     rng = torch.Generator().manual_seed(seed)
     count, total, squares = 0, 0.0, 0.0
+    average = mean_codes(generator) if average is None else average
     with torch.inference_mode():
         while count < samples:
             z = torch.randn(min(1_000, samples - count), generator.style_dim, generator=rng)
-            s = torch.cat(generator.styles(generator.mapping(z.to(generator.input.input.device))), 1).double()
+            w = generator.mapping(z.to(generator.input.input.device))
+            s = torch.cat(generator.styles(truncated(w, average, TRUNCATION)), 1).double()
             count, total, squares = count + len(s), total + s.sum(0), squares + s.square().sum(0)
     mean = total / count
     return mean.float().cpu(), (squares / count - mean.square()).clamp(min=0).sqrt().float().cpu()
+
+
+def mean_codes(generator: Generator) -> Tensor:
+    """The generator's mean latent in every row (L, D), for files that bring none."""
+    return generator.mean_latent().expand(generator.num_rows, -1)
 
 
 def unit_change(before: Tensor, after: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .directions import StyleDirections, style_statistics
+from .directions import TRUNCATION, StyleDirections, mean_codes, style_statistics
+from .latents import truncated
 from .networks.stylegan2 import Generator
 
 Embed = Callable[[Tensor], Tensor]
@@ -22,14 +23,14 @@ SAMPLES, PROBES, BATCH = 12, 8, 4  # sampled faces, random directions for each, 
 STATISTICS = 10_000  # codes from which a channel's deviation is known to a hundredth
 
 
-def derivatives(generator: Generator, see: Embed, z: Tensor, directions: Tensor) -> Tensor:
-    """∂(v·d)/∂s (K, N, C_all) at the codes z (N, D), where v (N, V) is what `see` makes of their pictures (N, 3, R, R)
-    in [-1, 1], and d are the `directions` (K, V): one pass back for each, of all codes together."""
+def derivatives(generator: Generator, see: Embed, w: Tensor, directions: Tensor) -> Tensor:
+    """∂(v·d)/∂s (K, N, C_all) at the codes w (N, L, D), where v (N, V) is what `see` makes of their pictures
+    (N, 3, R, R) in [-1, 1], and d are the `directions` (K, V): one pass back for each, of all codes together."""
     sizes = [layer.channels for layer in generator.style_layers]
     with torch.inference_mode(False), torch.enable_grad():
-        z, directions = z.clone(), directions.to(z.device, copy=True)
+        w, directions = w.clone(), directions.to(w.device, copy=True)
         with torch.no_grad():
-            s = torch.cat(generator.styles(generator.mapping(z)), 1)
+            s = torch.cat(generator.styles(w), 1)
         s.requires_grad_()
         along = see(generator.synthesize(s.split(sizes, 1)).clamp(-1, 1)) @ directions.T
         last = len(directions) - 1
@@ -44,13 +45,24 @@ class GradientDirections(StyleDirections):
     Those of the latest texts are remembered. `to_rgb`: whether toRGB's channels move too.
     """
 
-    def __init__(self, generator: Generator, embed: Embed, to_rgb: bool = False, samples: int = SAMPLES) -> None:
-        std = style_statistics(generator, STATISTICS)[1]
+    def __init__(
+        self,
+        generator: Generator,
+        embed: Embed,
+        to_rgb: bool = False,
+        samples: int = SAMPLES,
+        average: Tensor | None = None,
+    ) -> None:
+        """`average` (L, D) is the mean latent, as in `style_statistics`."""
+        average = mean_codes(generator) if average is None else average
+        std = style_statistics(generator, STATISTICS, average=average)[1]
         super().__init__(std, generator.style_layers)
         self.generator, self.embed = generator, embed
         self.rows = torch.cat([torch.full((la.channels,), to_rgb or not la.is_to_rgb) for la in self.layers])
         rng = torch.Generator().manual_seed(0)
-        self.z = torch.randn(samples, generator.style_dim, generator=rng)
+        z = torch.randn(samples, generator.style_dim, generator=rng)
+        with torch.no_grad():
+            self.w = truncated(generator.mapping(z.to(generator.input.input.device)), average, TRUNCATION)
         self.lock = threading.Lock()
         self._lengths: Tensor | None = None
         self._remembered = lru_cache(maxsize=64)(self._estimate)
@@ -70,6 +82,5 @@ class GradientDirections(StyleDirections):
 
     def _derivatives(self, directions: Tensor) -> Tensor:
         """σ ∂(e·d)/∂s (K, N, C) for directions (K, E) and every sample."""
-        z = self.z.to(self.generator.input.input.device)
-        slopes = [derivatives(self.generator, self.embed, part, directions) for part in z.split(BATCH)]
+        slopes = [derivatives(self.generator, self.embed, part, directions) for part in self.w.split(BATCH)]
         return (torch.cat(slopes, 1).cpu() * self.style_std)[..., self.rows]

@@ -12,6 +12,7 @@ from .errors import UserError
 from .images import to_tensor
 from .latents import Latent, Tuning
 from .losses import clip_features
+from .networks.e4e import Encoder
 from .networks.stylegan2 import Factors, Generator
 from .optimization import Adam, Loss, State, clip_loss, identity_loss, learning_rate, optimize
 
@@ -23,8 +24,8 @@ TUNE_STEPS, TUNE_LR, RANK = 80, 0.03, 8
 
 
 @torch.no_grad()
-def invert(encoder: nn.Module, latent_avg: Tensor, image: Image.Image, rows: int) -> Latent:
-    """The code of an aligned picture; `latent_avg` (L, D) is what the encoder's offsets count from.
+def invert(encoder: Encoder, latent_avg: Tensor, image: Image.Image, rows: int) -> Latent:
+    """The code of an aligned picture; `latent_avg` (L, D) is what the encoder's offsets count from, unless it knows.
 
     The encoder sees it `encoder.size` pixels wide and `rows` high; rows of its answer that the generator does not have
     are left out. Raises UserError for a picture of another shape.
@@ -32,7 +33,8 @@ def invert(encoder: nn.Module, latent_avg: Tensor, image: Image.Image, rows: int
     check_shape(image, encoder.size, rows)
     pixels = to_tensor(image, (encoder.size, rows)).to(next(encoder.parameters()))
     offsets = encoder(pixels).float()
-    return Latent((offsets[:, : len(latent_avg)] + latent_avg).cpu())
+    start = latent_avg if encoder.start is None else encoder.start[: len(latent_avg)].to(latent_avg)
+    return Latent((offsets[:, : len(latent_avg)] + start).cpu())
 
 
 def check_shape(image: Image.Image, size: int, rows: int) -> None:

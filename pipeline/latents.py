@@ -176,6 +176,11 @@ class Latent:
         return cls(w_plus, step or None, Tuning(factors) if factors else None)
 
 
+def truncated(w: Tensor, average: Tensor, truncation: float) -> Tensor:
+    """w (N, D) -> W+ (N, L, D), moved towards the mean latent `average` (L, D); with ψ `truncation` 1 it stays."""
+    return average + truncation * (w[:, None] - average)
+
+
 def _between(a: Tensor, b: Tensor, share: float) -> Tensor:
     """What both share is not copied: the strip of a visitor is full of latents that differ in a part."""
     return a if a is b else torch.lerp(a, b, share)

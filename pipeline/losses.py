@@ -14,6 +14,14 @@ ID_ROWS, ID_COLUMNS = slice(35, 223), slice(32, 220)
 
 
 @lru_cache(maxsize=16)
+def bicubic_matrix(size: int, resolution: int, device: torch.device) -> Tensor:
+    """(resolution, size): each row makes one of `resolution` pixels from `size`, as Pillow's bicubic filter does."""
+    with torch.inference_mode(False):
+        each = torch.eye(size, dtype=torch.float64)[None, None]
+        return F.interpolate(each, (resolution, size), mode="bicubic", antialias=True)[0, 0].float().to(device)
+
+
+@lru_cache(maxsize=16)
 def area_matrix(size: int, resolution: int, device: torch.device) -> Tensor:
     """(resolution, size): each row averages the stretch of `size` pixels that one of `resolution` pixels covers.
 
@@ -28,22 +36,27 @@ def area_matrix(size: int, resolution: int, device: torch.device) -> Tensor:
 
 
 def clip_pool(images: Tensor, resolution: int) -> Tensor:
-    """Square images (N, 3, R, R) -> (N, 3, resolution, resolution), as CLIP is shown them."""
+    """Square images (N, 3, R, R) -> (N, 3, resolution, resolution), as the reference's losses show them to CLIP."""
     matrix = area_matrix(images.shape[-1], resolution, images.device)
     return matrix @ images.float() @ matrix.T
+
+
+def clip_preprocess(images: Tensor, resolution: int) -> Tensor:
+    """Square images (N, 3, R, R) in [-1, 1] -> (N, 3, resolution, resolution), by CLIP's own preprocessing."""
+    matrix = bicubic_matrix(images.shape[-1], resolution, images.device)
+    x = (matrix @ images.float() @ matrix.T).clamp(-1, 1)
+    mean, std = (x.new_tensor(v)[:, None, None] for v in (CLIP_MEAN, CLIP_STD))
+    return ((x + 1) / 2 - mean) / std
 
 
 def clip_features(model: nn.Module, images: Tensor, normalize: bool) -> Tensor:
     """Unit image embeddings (N, E) of images (N, 3, R, R) in [-1, 1].
 
-    `normalize` applies CLIP's mean and standard deviation; the reference implementation does not, and shows [-1, 1] as
-    it is.
+    `normalize`: with CLIP's own preprocessing, its mean and deviation, as the reference measures relevance; the
+    reference's losses show CLIP [-1, 1] as it is.
     """
-    x = clip_pool(images, model.visual.input_resolution)
-    if normalize:
-        mean, std = (x.new_tensor(v)[:, None, None] for v in (CLIP_MEAN, CLIP_STD))
-        x = ((x + 1) / 2 - mean) / std
-    return F.normalize(model.encode_image(x).float())
+    shown = (clip_preprocess if normalize else clip_pool)(images, model.visual.input_resolution)
+    return F.normalize(model.encode_image(shown).float())
 
 
 def clip_distance(image_features: Tensor, text_features: Tensor) -> Tensor:

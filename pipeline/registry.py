@@ -65,6 +65,7 @@ class _Family(_Strict):
 
     licence: Words = "unknown"
     clip_normalize: bool = False
+    clip_normalize_directions: bool = True
     resolution: int | None = Field(None, ge=4)
     terms: Words | None = None
     crop_rows: int | None = Field(None, ge=1)

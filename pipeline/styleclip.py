@@ -23,7 +23,7 @@ from .estimate import GradientDirections
 from .faces import Face, Photo, centred, open_photo
 from .images import to_pil
 from .inversion import PHOTO_SIZE, REFINE_STEPS, TUNE_STEPS, invert, photo_square, photo_terms, refine, tune
-from .latents import Latent, draw_together
+from .latents import Latent, draw_together, truncated
 from .losses import clip_features, identity_distance, identity_features
 from .mapper import apply_mapper
 from .networks.alignment import Alignment
@@ -105,7 +105,7 @@ class StyleCLIP:
         if one_of("through", through, ("encoder", "clip")) == "clip":
             alignment, photo = self._alignment(), self._photo(image)
             with torch.no_grad():
-                features = clip_features(self.family.clip, photo, self.family.clip_normalize)
+                features = clip_features(self.family.clip, photo, self.family.clip_normalize_directions)
             return seen(alignment, self.family.latent_avg, features)
         if self.family.encoder is None:
             raise UserError(f"The model “{self.family.title}” can't read photos; please start from a random picture.")
@@ -177,8 +177,7 @@ class StyleCLIP:
         truncation, seed = number("truncation", truncation), number("seed", seed, rng.seed())
         z = torch.randn(1, generator.style_dim, generator=rng.manual_seed(seed))
         w = generator.mapping(z.to(self.family.device))
-        mean = self.family.latent_avg
-        return Latent((mean + truncation * (w[:, None] - mean)).cpu())
+        return Latent(truncated(w, self.family.latent_avg, truncation).cpu())
 
     @torch.no_grad()
     def image(self, latent: Latent, resolution: int | None = None) -> Image.Image:
@@ -344,9 +343,11 @@ class StyleCLIP:
     def _directions(self) -> StyleDirections:
         with self._lock:
             if self.family.directions is None and self._estimate is None:
-                clip, normalize = self.family.clip, self.family.clip_normalize
+                clip, normalize = self.family.clip, self.family.clip_normalize_directions
                 self._estimate = GradientDirections(
-                    self.family.generator, lambda images: clip_features(clip, images, normalize)
+                    self.family.generator,
+                    lambda images: clip_features(clip, images, normalize),
+                    average=self.family.latent_avg,
                 )
         return self.family.directions or self._estimate
 

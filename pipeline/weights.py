@@ -34,9 +34,13 @@ from .unpickling import (
 )
 
 State = dict[str, Tensor]
-FORMAT = "2"  # of the slim copies: another number remakes them all
+FORMAT = "3"  # of the slim copies: another number remakes them all
 
 log = logging.getLogger(__name__)
+
+
+class OtherEncoder(ValueError):
+    """An encoder that this studio can't use; the message goes on after the file's name."""
 
 
 def read_weights(kind: str, path: Path, name: str = "") -> State:
@@ -50,6 +54,8 @@ def read_weights(kind: str, path: Path, name: str = "") -> State:
     name = name or path.name
     try:
         return _PICK[kind](_load(path))
+    except OtherEncoder as error:
+        raise UserError(f"The file {name} {error}; please name an e4e encoder.") from error
     except RefusedPickle as error:
         raise _refused(name) from error
     except pickle.UnpicklingError as error:  # what PyTorch's own reader says of names that it does not allow
@@ -160,13 +166,38 @@ def _generator(content: Any) -> State:
     return state
 
 
+def _encoder(content: Mapping[str, Any]) -> State:
+    """An encoder's tensors, and what else its options say: `absolute_rows` of a pSp encoder, whose rows don't count
+    from row 0; `start` (L, D), what the rows are added to, where that isn't the generator's mean latent."""
+    state, options = _own(content, "encoder."), content.get("opts") or {}
+    options = options if isinstance(options, Mapping) else vars(options)
+    kind = options.get("encoder_type", "Encoder4Editing")
+    if kind not in ENCODERS:
+        raise OtherEncoder(f"holds an encoder of the kind {kind}, which this studio doesn't know")
+    if options.get("learn_in_w"):
+        raise OtherEncoder("holds an encoder that was trained in W (learn_in_w), which this studio doesn't know")
+    if (channels := state["input_layer.0.weight"].shape[1]) != 3:
+        raise OtherEncoder(f"holds an encoder for pictures of {channels} channels, and photos have 3")
+    rows = {k.split(".")[1] for k in state if k.startswith("styles.")}
+    shape = len(rows), len(state["styles.0.linear.bias"])
+    if ENCODERS[kind] == "pSp":
+        state["absolute_rows"] = torch.tensor(True)
+        if isinstance(average := content.get("latent_avg"), Tensor):
+            state["start"] = average.expand(shape)
+    if not options.get("start_from_latent_avg", True):
+        state["start"] = torch.zeros(shape)
+    return state
+
+
 def _directions(content: Mapping[str, Tensor]) -> State:
     return {name: content[name] for name in ("relevance", "style_std") if name in content or name == "relevance"}
 
 
+ENCODERS = {"Encoder4Editing": "e4e", "GradualStyleEncoder": "pSp", "GradientStyleEncoder": "pSp"}
+
 _PICK: dict[str, Callable[[Any], State]] = {
     "generator": _generator,
-    "encoder": lambda content: _own(content, "encoder."),
+    "encoder": _encoder,
     "identity": lambda content: _own(content, ""),
     "clip": lambda content: _own(content, ""),
     "mapper": lambda content: _own(content, "mapper."),

@@ -8,12 +8,14 @@ Only this module turns files into networks; `registry` knows which, `downloads` 
 import argparse
 import hashlib
 import json
+import logging
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import dlib
 import numpy as np
@@ -21,7 +23,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from .directions import Directions, style_statistics
+from .directions import TRUNCATION, Directions, style_statistics
 from .downloads import Progress, Source, asset, fetch, flaw, verify
 from .errors import UserError
 from .faces import FaceFinder
@@ -38,6 +40,8 @@ from .weights import State, read_slim, remembered
 
 T = TypeVar("T")
 LANDMARKS = 68  # points, as iBUG orders them
+log = logging.getLogger(__name__)
+_SHOWN = {False: "", True: "-clip-normalized"}  # how CLIP sees pictures -> part of a file's name
 _NARROWED = {"encoder": nn.Module.bfloat16, "clip": narrow_clip}  # kind -> what makes it compute in bfloat16
 
 
@@ -74,6 +78,10 @@ class Family:
     @property
     def clip_normalize(self) -> bool:
         return self.row.clip_normalize
+
+    @property
+    def clip_normalize_directions(self) -> bool:
+        return self.row.clip_normalize_directions
 
     @property
     def defaults(self) -> Defaults:
@@ -164,7 +172,8 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
         )
     if average is None:
         average = generator.mean_latent()
-    average = average.float().expand(generator.num_rows, -1) if average.ndim == 1 else average[: generator.num_rows]
+    average = average.float().to(device)
+    average = average.expand(generator.num_rows, -1) if average.ndim == 1 else average[: generator.num_rows]
 
     def network(kind: str, build: Callable[[State], nn.Module]) -> nn.Module | None:
         if kind not in files:
@@ -191,15 +200,28 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
     return Family(
         row=row,
         generator=generator,
-        latent_avg=average.float().to(device),
-        encoder=network("encoder", Encoder.from_state_dict),
+        latent_avg=average,
+        encoder=_fitting(network("encoder", Encoder.from_state_dict), generator, files),
         clip=clip,
         identity=network("identity", IRSE.from_state_dict),
-        directions=_directions(row, generator),
+        directions=_directions(row, generator, average),
         alignment=_alignment(row, generator, clip, device),
         faces=finder,
         device=device,
     )
+
+
+def _fitting(encoder: Encoder | None, generator: Generator, files: Mapping[str, Source]) -> Encoder | None:
+    """The encoder. Raises UserError when it tells too few rows of W+, or rows of another width."""
+    if encoder is not None and (
+        len(encoder.styles) < generator.num_rows or encoder.styles[0].linear.bias.numel() != generator.style_dim
+    ):
+        raise UserError(
+            f"The encoder {files['encoder'].name} is for another generator: it finds {len(encoder.styles)} rows of "
+            f"{encoder.styles[0].linear.bias.numel()} numbers, and this one has {generator.num_rows} of "
+            f"{generator.style_dim}."
+        )
+    return encoder
 
 
 def _copy_views(network: nn.Module) -> None:
@@ -212,25 +234,37 @@ def _copy_views(network: nn.Module) -> None:
                 parameter.data = parameter.data.clone()
 
 
+def measured_as(row: Row) -> dict[str, Any]:
+    """What relevance and deviations depend on besides the family's networks, as metadata of the file with them."""
+    return {"truncation": TRUNCATION} | trained_as(row)
+
+
+def trained_as(row: Row) -> dict[str, Any]:
+    """The same of an alignment."""
+    return {"clip_normalize": row.clip_normalize_directions}
+
+
 def relevance_path(row: Row) -> Path:
-    """Where a relevance matrix that was measured on this machine is kept, for a family that comes without."""
-    return _own_path("relevance", row)
+    """Where a relevance matrix that was measured on this machine is kept, for a family that comes without.
+
+    The name holds the settings, see `measured_as`, so that one from before they changed is not taken for this one."""
+    return _own_path("relevance", row, f"-psi{TRUNCATION}{_SHOWN[row.clip_normalize_directions]}")
 
 
 def alignment_path(row: Row) -> Path:
     """Where an alignment that was trained on this machine is kept, for a family that comes without."""
-    return _own_path("alignment", row)
+    return _own_path("alignment", row, _SHOWN[row.clip_normalize_directions])
 
 
-def _own_path(folder: str, row: Row) -> Path:
+def _own_path(folder: str, row: Row, settings: str) -> Path:
     name, generator = row.name, row.files.get("generator")
     if generator and generator.path and generator.path.is_file():  # a user's own: the next one has the same name
         with generator.path.open("rb") as file:
             name += f"-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
-    return asset(folder) / f"{name}.safetensors"
+    return asset(folder) / f"{name}{settings}.safetensors"
 
 
-def _directions(row: Row, generator: Generator) -> Directions | None:
+def _directions(row: Row, generator: Generator, average: Tensor) -> Directions | None:
     own = relevance_path(row)
     source = row.files.get("directions") or (Source(path=own) if own.is_file() else None)
     if source is None:
@@ -245,9 +279,33 @@ def _directions(row: Row, generator: Generator) -> Directions | None:
     if "style_std" not in state:  # published matrices come without: seconds, once for a generator
         path = fetch(row.files["generator"])
         about = path.resolve().stat()
-        stamp = f"{path.resolve()} {about.st_size} {about.st_mtime_ns}"
-        state |= remembered(f"{path.stem}-statistics", stamp, lambda: {"style_std": style_statistics(generator)[1]})
+        stamp = f"{path.resolve()} {about.st_size} {about.st_mtime_ns} {TRUNCATION}"
+        state |= remembered(
+            f"{path.stem}-statistics", stamp, lambda: {"style_std": style_statistics(generator, average=average)[1]}
+        )
+    else:
+        _warn_if_made_otherwise(row, source, measured_as(row), "relevance")
     return Directions(state["relevance"], state["style_std"], generator.style_layers)
+
+
+def _warn_if_made_otherwise(row: Row, source: Source, settings: dict[str, Any], command: str) -> None:
+    """Log in which of its settings, as its metadata tells them, a file differs from those of today.
+
+    Files from before metadata were written have the settings of that time.
+    """
+    path = fetch(source)
+    if path.suffix != ".safetensors":
+        return
+    theirs = {"truncation": 1.0, "clip_normalize": False}
+    with safe_open(path, "pt") as file, suppress(ValueError, TypeError):
+        theirs |= json.loads((file.metadata() or {}).get("settings", "{}"))
+    others = [f"{name} {theirs[name]} instead of {value}" for name, value in settings.items() if theirs[name] != value]
+    if others:
+        log.warning(
+            "%s was made otherwise than the model “%s” does it now (%s), so edits come out weaker or stronger; "
+            "make it again with python -m pipeline.training.%s --model %s --output FILE",
+            *(source.name, row.name, ", ".join(others), command, row.name),
+        )
 
 
 def _alignment(row: Row, generator: Generator, clip: nn.Module, device: torch.device) -> Alignment | None:
@@ -261,6 +319,7 @@ def _alignment(row: Row, generator: Generator, clip: nn.Module, device: torch.de
         if source.path == own:  # the row has had another generator or CLIP since
             return None
         raise UserError(f"The file {source.name} was not trained with this generator and CLIP: the sizes differ.")
+    _warn_if_made_otherwise(row, source, trained_as(row), "alignment")
     return network.to(device)
 
 

@@ -1,8 +1,11 @@
 """Closer to the photo: refining the code, tuning the generator for one face, and what becomes of the shared one."""
 
+import argparse
+
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
@@ -152,3 +155,63 @@ def test_the_tuned_generator_has_the_gradients_of_one_with_those_weights(seeded_
         results.append([image, *torch.autograd.grad(image.square().mean(), styles)])
     for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+# Encoders that say what they are
+
+
+@pytest.fixture
+def with_encoder(seeded_registry, tmp_path, monkeypatch):
+    """A studio whose encoder comes with options, as research code saves it."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_ASSETS_CACHE", str(tmp_path / "assets"))
+    folder, tensors = seeded_registry.parent, load_file(seeded_registry.parent / "encoder.safetensors")
+
+    def load(opts, change=lambda state: state, **content) -> StyleCLIP:
+        state = {f"encoder.{name}": value for name, value in change(dict(tensors)).items()}
+        torch.save({"state_dict": state, "opts": opts} | content, tmp_path / "encoder.pt")
+        rows = "\n".join(f'{kind} = {{ path = "{folder}/{kind}.safetensors" }}' for kind in ("generator", "clip"))
+        own = f'[families.own.files]\n{rows}\nencoder = {{ path = "encoder.pt" }}\n'
+        (tmp_path / "models.toml").write_text(own)
+        return StyleCLIP.from_pretrained("own", "cpu", registry=tmp_path / "models.toml")
+
+    return load
+
+
+def test_the_rows_of_a_psp_encoder_do_not_count_from_row_0(studio, with_encoder, face):
+    e4e, average = studio.invert(face).w_plus, studio.family.latent_avg
+    offsets = e4e - average
+    offsets[:, 1:] -= offsets[:, :1]  # what each head says by itself
+    other = torch.randn(average.shape)
+    for opts in ({"encoder_type": "GradualStyleEncoder"}, argparse.Namespace(encoder_type="GradualStyleEncoder")):
+        psp = with_encoder(opts, latent_avg=other).invert(face).w_plus
+        torch.testing.assert_close(psp, other + offsets, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        with_encoder({"encoder_type": "GradualStyleEncoder"}).invert(face).w_plus, average + offsets
+    )
+
+
+def test_an_encoder_that_did_not_start_from_the_mean_latent(studio, with_encoder, face):
+    e4e, average = studio.invert(face).w_plus, studio.family.latent_avg
+    told = {"encoder_type": "Encoder4Editing", "start_from_latent_avg": True}
+    torch.testing.assert_close(with_encoder(told).invert(face).w_plus, e4e)
+    told["start_from_latent_avg"] = False
+    torch.testing.assert_close(with_encoder(told, latent_avg=average).invert(face).w_plus, e4e - average)
+
+
+def test_an_encoder_that_cannot_be_used_is_named(with_encoder):
+    with pytest.raises(UserError, match=r"encoder\.pt .*BackboneEncoderUsingLastLayerIntoW, .*e4e"):
+        with_encoder({"encoder_type": "BackboneEncoderUsingLastLayerIntoW", "learn_in_w": True})
+    with pytest.raises(UserError, match=r"encoder\.pt .*trained in W"):
+        with_encoder({"encoder_type": "GradualStyleEncoder", "learn_in_w": True})
+
+    def sketch(state):
+        return state | {"input_layer.0.weight": state["input_layer.0.weight"][:, :1]}
+
+    with pytest.raises(UserError, match=r"encoder\.pt .*1 channel"):
+        with_encoder({"encoder_type": "GradualStyleEncoder", "label_nc": 1}, sketch)
+
+    def fewer_rows(state):
+        return {name: value for name, value in state.items() if not name.startswith("styles.9.")}
+
+    with pytest.raises(UserError, match=r"encoder\.pt is for another generator: it finds 9 rows .* 10 of 32"):
+        with_encoder({"encoder_type": "Encoder4Editing"}, fewer_rows)

@@ -4,12 +4,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from goldens import Goldens
+from PIL import Image
 
 from pipeline.losses import (
     area_matrix,
     clip_distance,
     clip_features,
     clip_pool,
+    clip_preprocess,
     identity_crop,
     identity_distance,
     identity_features,
@@ -18,6 +20,7 @@ from pipeline.losses import (
 )
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.clip import CLIP, build_clip, tokenize
+from pipeline.networks.clip import clip as package
 
 GOLDENS = Goldens.from_environment()
 
@@ -59,6 +62,15 @@ def test_normalisation_is_clips_own(clip_model):
     shown = ((images + 1) / 2 - mean[:, None, None]) / std[:, None, None]
     expected = F.normalize(clip_model.encode_image(shown))
     torch.testing.assert_close(clip_features(clip_model, images, normalize=True), expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("size", [64, 224, 1024])
+def test_clip_s_own_preprocessing_is_that_of_its_package(size):
+    coarse = torch.randint(0, 256, (1, 3, size // 4, size // 4), generator=torch.Generator().manual_seed(0))
+    picture = F.interpolate(coarse.float(), size, mode="bilinear").round().byte()
+    expected = package.clip._transform(224)(Image.fromarray(picture[0].permute(1, 2, 0).numpy()))
+    found = clip_preprocess(picture.float() / 127.5 - 1, 224)[0]
+    assert (found - expected).abs().max() < 1.5 / 255 / 0.26  # Pillow rounds twice
 
 
 def test_pictures_are_moved_the_way_of_the_texts_as_far_as_clip_tells_them_apart():

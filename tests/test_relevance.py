@@ -1,5 +1,6 @@
 """The command that measures relevance: the same file whether it is cut, or shared by several processes."""
 
+import json
 import os
 import re
 import signal
@@ -8,12 +9,16 @@ import sys
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from pipeline import StyleCLIP
 from pipeline.directions import style_statistics
 from pipeline.errors import UserError
-from pipeline.losses import clip_features
-from pipeline.training.judges import load_judges
+from pipeline.estimate import GradientDirections
+from pipeline.losses import clip_features, clip_preprocess
+from pipeline.training.judges import Judges, load_judges
+from pipeline.training.pairs import sample_pairs
 from pipeline.training.relevance import measure_relevance, relevance_command
 from pipeline.zoo import family_row, load_family, relevance_path
 
@@ -34,6 +39,13 @@ def place(seeded_registry, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_ASSETS_CACHE", str(tmp_path / "assets"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return relevance_path(family_row("tiny"))
+
+
+def normalized(tmp_path, flag: bool) -> None:
+    """Lay the family "tiny" down with or without CLIP's own preprocessing."""
+    own = tmp_path / "own.toml"
+    title = f'title = "Tiny"\nclip_normalize_directions = {str(flag).lower()}\n'
+    own.write_text(re.sub(r'title = "Tiny"\n(clip_.*\n)?', title, own.read_text()))
 
 
 def taken(place) -> bytes:
@@ -111,7 +123,7 @@ def test_derivatives_stand_in_for_small_steps(place):
     def rows(pictures: float) -> torch.Tensor:
         return measure_relevance(
             judges.generator,
-            lambda images: clip_features(judges.clip, images, judges.normalize),
+            lambda images: clip_features(judges.clip, images, judges.normalize_directions),
             style_statistics(judges.generator, 1_000)[1],
             codes=1,
             sigmas=0.3,
@@ -137,3 +149,90 @@ def test_a_generator_of_one_s_own_and_a_wrong_size(place, tmp_path, monkeypatch)
     monkeypatch.setenv("STYLECLIP_GENERATOR", "")
     with pytest.raises(UserError, match="lowest"):
         relevance_command(["--model", "custom", "--lowest", "48"])
+
+
+# How CLIP is shown pictures, and how far channels go
+
+
+def by_hand(family, codes: int) -> torch.Tensor:
+    """The relevance of the last layer's channels as the reference measures it: deviations and codes of W truncated at
+    ψ = 0.7, pictures through CLIP's own preprocessing."""
+    generator, size, changes = family.generator, family.clip.visual.input_resolution, []
+    seeded = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
+    last = max(i for i, layer in enumerate(generator.style_layers) if not layer.is_to_rgb)
+
+    def styles(z: torch.Tensor) -> list[torch.Tensor]:
+        w = generator.mapping(z)[:, None]
+        return generator.styles(family.latent_avg + 0.7 * (w - family.latent_avg))
+
+    def embed(moved: list[torch.Tensor]) -> torch.Tensor:
+        shown = clip_preprocess(generator.synthesize(moved).clamp(-1, 1), size)
+        return torch.nn.functional.normalize(family.clip.encode_image(shown).float())
+
+    std = styles(torch.randn(20_000, generator.style_dim, generator=seeded[0]))[last].std(0)
+    for _ in range(codes):
+        base = styles(torch.randn(1, generator.style_dim, generator=seeded[1]))
+        rows = []
+        for channel in range(len(std)):
+            ends = []
+            for sign in (-5, 5):
+                moved = [s.clone() for s in base]
+                moved[last][0, channel] += sign * std[channel]
+                ends.append(embed(moved))
+            rows.append(torch.nn.functional.normalize(ends[1] - ends[0]))
+        changes.append(torch.cat(rows))
+    return torch.nn.functional.normalize(torch.stack(changes).mean(0))
+
+
+@torch.no_grad()
+def test_a_matrix_is_measured_as_the_reference_does_it(place, tmp_path):
+    normalized(tmp_path, True)
+    path = relevance_command([*ARGUMENTS, "--pictures", "1"])
+    family = load_family(family_row("tiny"), torch.device("cpu"), torch.float32)
+    expected = by_hand(family, 3)
+    found = load_file(path)["relevance"].float()[-len(expected) :]
+    assert torch.cosine_similarity(found, expected).min() > 0.9995
+    assert torch.allclose(family.directions.style_std, load_file(path)["style_std"])
+    normalized(tmp_path, False)
+    plain = load_file(relevance_command([*ARGUMENTS, "--pictures", "1"]))["relevance"].float()[-len(expected) :]
+    assert torch.cosine_similarity(plain, expected).max() < 0.999  # CLIP's own preprocessing makes a difference
+
+
+@torch.no_grad()
+def test_estimates_and_pairs_see_pictures_through_clip_s_own_preprocessing(place, tmp_path):
+    normalized(tmp_path, True)
+    studio = StyleCLIP.from_pretrained("tiny", "cpu")
+    generator, clip = studio.family.generator, studio.family.clip
+
+    def embed(pictures: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.normalize(clip.encode_image(clip_preprocess(pictures, clip.visual.input_resolution)))
+
+    pairs = sample_pairs(Judges.of(studio.family), 2)
+    torch.testing.assert_close(pairs.features, embed(generator(pairs.w).clamp(-1, 1)))
+    expected = GradientDirections(generator, embed, average=studio.family.latent_avg)
+    assert studio.threshold("old", "face", 9) == expected.threshold(studio.texts.direction("old", "face"), 9)
+    losses = clip_features(clip, generator(pairs.w).clamp(-1, 1), studio.family.clip_normalize)
+    assert not torch.allclose(pairs.features, losses, atol=0.01)  # these go on without, as the reference's
+
+
+def test_what_was_measured_under_other_settings_is_not_reused_silently(place, tmp_path, caplog):
+    def loaded():
+        return load_family(family_row("tiny"), torch.device("cpu"), torch.float32).directions
+
+    relevance_command([*ARGUMENTS[:2], "--codes", "1"])
+    with safe_open(place, "pt") as file:
+        assert json.loads(file.metadata()["settings"]) == {"truncation": 0.7, "clip_normalize": True}
+    former = place.with_name(re.sub(r"-psi.*", ".safetensors", place.name))  # where it was kept before, with ψ = 1
+    content = load_file(place)
+    place.rename(former)
+    assert loaded() is None
+    former.rename(place)
+    assert loaded() is not None
+    normalized(tmp_path, False)
+    assert loaded() is None
+    # A file that the user names is used, and said to be another.
+    save_file(content, tmp_path / "named.safetensors")
+    with (tmp_path / "own.toml").open("a") as own:
+        own.write('directions = { path = "named.safetensors" }\n')
+    assert not caplog.messages and loaded() is not None
+    assert "truncation 1.0 instead of 0.7" in caplog.text and "clip_normalize" not in caplog.text

@@ -1,5 +1,6 @@
 """Training of what global directions read: channel relevance, on a tiny random generator."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,14 +15,25 @@ def generator() -> Generator:
     return Generator(16, 8, 2, {4: 6, 8: 5, 16: 4}).eval().requires_grad_(False)
 
 
-def test_statistics_are_those_of_sampled_styles(generator):
-    mean, std = style_statistics(generator, samples=6_000)
-    with torch.no_grad():
-        z = torch.randn(6_000, 8, generator=torch.Generator().manual_seed(0))
-        # the same stream of numbers is drawn in two parts
-        styles = torch.cat(generator.styles(generator.mapping(z)), 1)
-    assert torch.allclose(mean, styles.mean(0), atol=1e-3)
-    assert torch.allclose(std, styles.std(0, correction=0), rtol=1e-2)
+def test_statistics_are_those_of_codes_truncated_as_in_the_reference(generator):
+    """GetCode.py: w = w_avg + 0.7 (w - w_avg), then mean and deviation of what the affine layers make of it."""
+    average = torch.randn(generator.num_rows, 8, generator=torch.Generator().manual_seed(1))
+    mean, std = style_statistics(generator, samples=6_000, average=average)
+    assert torch.allclose(style_statistics(generator, samples=6_000)[1], std, rtol=1e-5)
+    state = {name: value.double().numpy() for name, value in generator.state_dict().items()}
+    x = torch.randn(6_000, 8, generator=torch.Generator().manual_seed(0)).double().numpy()
+    x /= np.sqrt((x**2).mean(1, keepdims=True))
+    for i in (1, 2):
+        x = x @ state[f"style.{i}.weight"].T * 0.01 / 8**0.5 + state[f"style.{i}.bias"] * 0.01
+        x = np.where(x < 0, 0.2 * x, x) * 2**0.5
+    styles = []
+    for layer in generator.style_layers:
+        w = average[layer.row].double().numpy() + 0.7 * (x - average[layer.row].double().numpy())
+        affine = f"{layer.name}.conv.modulation"
+        styles.append(w @ state[f"{affine}.weight"].T / 8**0.5 + state[f"{affine}.bias"])
+    styles = np.concatenate(styles, 1)
+    np.testing.assert_allclose(mean, styles.mean(0), atol=1e-4)
+    np.testing.assert_allclose(std, styles.std(0), rtol=1e-4)
 
 
 @pytest.mark.parametrize("to_rgb", [False, True])
@@ -31,14 +43,17 @@ def test_relevance_equals_a_plain_loop(generator, to_rgb):
     def embed(images):
         return images.flatten(1) @ projection
 
-    _, std = style_statistics(generator, samples=500)
+    average = torch.randn(generator.num_rows, 8, generator=torch.Generator().manual_seed(1))
+    _, std = style_statistics(generator, samples=500, average=average)
     seen = []
-    found = measure_relevance(generator, embed, std, codes=2, seed=3, batch=4, to_rgb=to_rgb, progress=seen.append)
+    options = {"to_rgb": to_rgb, "average": average, "progress": seen.append}
+    found = measure_relevance(generator, embed, std, codes=2, seed=3, batch=4, **options)
 
     rng, changes = torch.Generator().manual_seed(3), []
     with torch.no_grad():
         for _ in range(2):
-            styles = generator.styles(generator.mapping(torch.randn(1, 8, generator=rng)))
+            w = generator.mapping(torch.randn(1, 8, generator=rng))
+            styles = generator.styles(average + 0.7 * (w[:, None] - average))
             rows, offset = [], 0
             for i, layer in enumerate(generator.style_layers):
                 for channel in range(layer.channels):

@@ -25,7 +25,7 @@ class StyleSpace(Rival[Tensor]):
 
     def __init__(self, family: Family, pairs: Pairs, texts: Texts) -> None:
         super().__init__(family, pairs, texts)
-        self.mean, self.std = style_statistics(family.generator, SAMPLES)
+        self.mean, self.std = style_statistics(family.generator, SAMPLES, average=family.latent_avg)
         layers = family.generator.style_layers
         outside = torch.cat([torch.full((layer.channels,), not layer.is_to_rgb) for layer in layers])
         directions = family.directions

@@ -1,4 +1,5 @@
-"""e4e: encoder for editing (Tov et al. 2021). A face becomes a code in W+ in one forward pass."""
+"""e4e: encoder for editing (Tov et al. 2021), and its forerunner pSp (Richardson et al. 2021). A face becomes a code in
+W+ in one forward pass."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,14 @@ class Head(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Encoder4Editing: IR-SE body, feature pyramid, one head per row of W+. All others add to row 0."""
+    """Encoder4Editing: IR-SE body, feature pyramid, one head per row of W+. All others add to row 0.
+
+    With `absolute_rows` they don't: that is pSp's encoder, which is the same otherwise. `start` (L, D) is what the rows
+    are added to; None for the generator's mean latent.
+    """
+
+    absolute_rows = False
+    start: Tensor | None = None
 
     def __init__(
         self,
@@ -54,17 +62,22 @@ class Encoder(nn.Module):
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor]) -> "Encoder":
-        """A frozen encoder from a state dict as published, with or without the prefix `encoder.`."""
+        """A frozen encoder from a state dict as published, with or without the prefix `encoder.`; `absolute_rows` and
+        `start` may be among the tensors."""
         state = part(state, "encoder.")
+        absolute_rows, start = "absolute_rows" in state, state.get("start")
+        state = {k: v for k, v in state.items() if k not in ("absolute_rows", "start")}
         shape = body_arguments(state)
         num_rows = 1 + max(int(m[1]) for k in state if (m := re.match(r"styles\.(\d+)\.", k)))
         style_dim, head_width = state["styles.0.linear.weight"].shape
         depth = sum(bool(re.fullmatch(r"styles\.0\.convs\.\d+\.weight", k)) for k in state)
         size = 2 ** (depth + len(shape["widths"]))
-        return load_frozen(lambda: cls(num_rows, style_dim, head_width, size, **shape), state)
+        encoder = load_frozen(lambda: cls(num_rows, style_dim, head_width, size, **shape), state)
+        encoder.absolute_rows, encoder.start = absolute_rows, start
+        return encoder
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (N, 3, 256, 256) in [-1, 1] -> (N, L, D), to which the caller adds `latent_avg`.
+        """x (N, 3, 256, 256) in [-1, 1] -> (N, L, D), to which the caller adds `start`, or `latent_avg`.
 
         Pictures that are wider than high (cars: 192 rows) end in one pixel as well.
         """
@@ -81,7 +94,7 @@ class Encoder(nn.Module):
         fine = _enlarge(medium, fine) + self.latlayer2(fine)
         pyramid = (coarse, medium, fine)
         rows = [head(pyramid[level]) for head, level in zip(self.styles, self.levels, strict=True)]
-        return torch.stack([rows[0], *(rows[0] + row for row in rows[1:])], dim=1)
+        return torch.stack(rows if self.absolute_rows else [rows[0], *(rows[0] + row for row in rows[1:])], dim=1)
 
 
 def _enlarge(x: Tensor, like: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from pipeline.training.command import GO_ON, family_and_file, family_parser, own
 from pipeline.training.judges import load_judges
 from pipeline.training.pairs import Pairs, sample_pairs
 from pipeline.training.partial import write
-from pipeline.zoo import alignment_path
+from pipeline.zoo import alignment_path, trained_as
 
 PAIRS, STEPS, BATCH, WIDTH = 20_000, 300, 256, 64
 RATE, WARM_UP = 1e-3, 50
@@ -248,7 +248,9 @@ def alignment_command(arguments: list[str] | None = None) -> Path:
 
     neutral = Texts(judges.clip).averaged(row.defaults.neutral)
     learned = align(judges.generator, pairs, neutral, options.steps, progress=trained)
-    write({name: value.half().contiguous() for name, value in learned.network.state_dict().items()}, path)
+    write(
+        {name: value.half().contiguous() for name, value in learned.network.state_dict().items()}, path, trained_as(row)
+    )
     kept.unlink()
     print(
         f"wrote {path}: explains {learned.w:.1%} of W and {learned.s:.1%} of S on held-out faces, "

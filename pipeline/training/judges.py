@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.stylegan2 import Generator
@@ -15,21 +15,29 @@ from pipeline.zoo import Family, family_row, load_family
 
 @dataclass(frozen=True)
 class Judges:
-    """Generator, CLIP and identity network. `normalize`: whether CLIP sees images with its own mean and deviation."""
+    """Generator with its mean latent (L, D), CLIP and identity network.
+
+    `normalize` and `normalize_directions`: whether CLIP sees pictures with its own mean and deviation in losses, and in
+    the relevance of directions and in CSLA.
+    """
 
     generator: Generator
+    latent_avg: Tensor
     clip: nn.Module
     identity: IRSE | None
     normalize: bool
+    normalize_directions: bool
 
     @classmethod
     def of(cls, family: Family) -> "Judges":
         """The networks of a loaded family, shared with it."""
-        return cls(family.generator, family.clip, family.identity, family.clip_normalize)
+        flags = family.clip_normalize, family.clip_normalize_directions
+        return cls(family.generator, family.latent_avg, family.clip, family.identity, *flags)
 
     def digest(self, *settings: object) -> str:
-        """Names work done with them: what draws and sees, and the `settings` that the result depends on."""
-        digest = hashlib.sha256(repr(settings).encode())
+        """Names relevance and CSLA pairs made with them: what draws and sees, how CLIP is shown pictures, and the
+        `settings` that the result depends on."""
+        digest = hashlib.sha256(repr((self.normalize_directions, *settings)).encode())
         for network in (self.generator, self.clip.visual):
             for name, value in network.state_dict().items():
                 digest.update(name.encode())

@@ -56,7 +56,7 @@ def sample_pairs(
         w = generator.mapping(z.to(judges.device))
         images = generator.synthesize(generator.styles(w)).clamp(-1, 1)
         codes.append(w.cpu())
-        features.append(clip_features(judges.clip, images, judges.normalize).cpu())
+        features.append(clip_features(judges.clip, images, judges.normalize_directions).cpu())
         progress(min(done + BATCH, count))
         if kept and (time.monotonic() - saved > EVERY or done + BATCH >= count):
             write(pairs()._asdict(), kept)

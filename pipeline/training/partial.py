@@ -1,9 +1,11 @@
 """A long sum that survives being killed, in one process or in several: what is done so far is kept in files."""
 
+import json
 import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -14,11 +16,11 @@ log = logging.getLogger(__name__)
 EVERY = 10  # seconds between two savings
 
 
-def write(state: dict[str, Tensor], path: Path) -> None:
-    """A safetensors file that is there whole or not at all."""
+def write(state: dict[str, Tensor], path: Path, settings: dict[str, Any] | None = None) -> None:
+    """A safetensors file that is there whole or not at all; its metadata tell the `settings` that it was made with."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(path.name + ".fresh")
-    save_file(state, fresh)
+    save_file(state, fresh, settings and {"settings": json.dumps(settings)})  # of several entries the order is random
     fresh.replace(path)
 
 

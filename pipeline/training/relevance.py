@@ -24,16 +24,17 @@ import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.directions import style_statistics, unit_change
+from pipeline.directions import TRUNCATION, mean_codes, style_statistics, unit_change
 from pipeline.downloads import asset
 from pipeline.errors import UserError
 from pipeline.estimate import derivatives
+from pipeline.latents import truncated
 from pipeline.losses import clip_features
 from pipeline.networks.stylegan2 import Generator
 from pipeline.training.command import GO_ON, family_and_file, family_parser, own_device, run
 from pipeline.training.judges import load_judges
 from pipeline.training.partial import Partial, kept_files, write
-from pipeline.zoo import relevance_path
+from pipeline.zoo import measured_as, relevance_path
 
 Embed = Callable[[Tensor], Tensor]
 Prefix = dict[int, tuple[Tensor, Tensor | None]]
@@ -91,14 +92,14 @@ def batches(generator: Generator, part: Part, batch: int) -> list[Part]:
 
 
 def perturbed(
-    generator: Generator, z: Tensor, std: list[Tensor], sigmas: float, lowest: int, parts: Sequence[Part]
+    generator: Generator, w: Tensor, std: list[Tensor], sigmas: float, lowest: int, parts: Sequence[Part]
 ) -> Iterator[Tensor]:
-    """For one code z (1, D): yields pictures (2 K, 3, R, R) with the K channels of each part down, then the same up.
+    """For one code w (1, L, D): yields pictures (2 K, 3, R, R) with the K channels of each part down, then the same up.
 
     Layers that work below `lowest` px are drawn at `lowest` px only: the running RGB, plus what the higher layers add
     to the picture of the unmoved code.
     """
-    styles = generator.styles(generator.mapping(z))
+    styles = generator.styles(w)
     dtype = generator.compute_dtype or torch.float32
     prefix: Prefix = {0: (generator.input.input.to(dtype), None)}
     full = synthesize_from(generator, styles, prefix, 0, generator.size, keep=True)
@@ -113,7 +114,7 @@ def perturbed(
         resolution, n = max(generator.style_layers[p].resolution, lowest), 2 * len(channels)
         moved = [s.expand(n, -1) for s in styles]
         moved[p] = moved[p].clone()
-        step = (sigmas * std[p][channels]).to(z.device)
+        step = (sigmas * std[p][channels]).to(w.device)
         moved[p][torch.arange(n), channels.repeat(2)] += torch.cat([-step, step])
         shared = {q: tuple(None if t is None else t.expand(n, -1, -1, -1) for t in prefix[q]) for q in prefix}
         yield synthesize_from(generator, moved, shared, p, resolution) + rest(resolution)
@@ -129,12 +130,12 @@ def embedding_basis(generator: Generator, embed: Embed, width: int, batch: int) 
     return basis[: int((spread < REACHED).sum()) + 1]
 
 
-def slopes(generator: Generator, embed: Embed, z: Tensor, std: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
-    """For one code z (1, D) and every channel of S: the direction (C_all, E) in which CLIP sees a small step move, and
-    how far (C_all,) the picture moves."""
-    seen = derivatives(generator, embed, z, basis)[:, 0].T @ basis
+def slopes(generator: Generator, embed: Embed, w: Tensor, std: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
+    """For one code w (1, L, D) and every channel of S: the direction (C_all, E) in which CLIP sees a small step move,
+    and how far (C_all,) the picture moves."""
+    seen = derivatives(generator, embed, w, basis)[:, 0].T @ basis
     probes = torch.randn(PROBES, 3 * generator.size**2, generator=torch.Generator().manual_seed(3))
-    moved = derivatives(generator, lambda pictures: pictures.flatten(1), z, probes)[:, 0]
+    moved = derivatives(generator, lambda pictures: pictures.flatten(1), w, probes)[:, 0]
     return F.normalize(seen, dim=-1).cpu(), moved.square().mean(0).sqrt().cpu() * std
 
 
@@ -151,13 +152,15 @@ def measure_relevance(
     pictures: float = 1.0,
     progress: Callable[[float], None] = lambda done: None,
     kept: Path | None = None,
+    average: Tensor | None = None,
 ) -> Tensor:
     """The relevance matrix (C, E): rows of unit length for the channels of S, without toRGB's or with, in S order.
 
     `embed` turns pictures (N, 3, R, R) in [-1, 1] into CLIP embeddings (N, E); `std` is (C_all,) of `style_statistics`;
     `lowest`: see `perturbed`, the generator's size when None; `pictures`: the share of the channels, of each code those
     that move the picture farthest, whose steps are drawn, while of the others derivatives are taken; `progress` hears
-    the share done. Under `kept`, a path that names the work, what is done is kept, and found again. The processes of
+    the share done; `average` is the mean latent (L, D) towards which the sampled codes are truncated, as in
+    `style_statistics`. Under `kept`, a path that names the work, what is done is kept, and found again. Processes of
     `torch.distributed` share the work, of the derivatives only what follows from them, and all get the whole matrix.
     """
     layers, device = generator.style_layers, generator.input.input.device
@@ -166,6 +169,7 @@ def measure_relevance(
     ranks = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if distributed else (0, 1)
     rng = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
+        average = mean_codes(generator) if average is None else average
         parts = channel_parts(generator, to_rgb)
         rows = torch.arange(sum(len(channels) for _, channels in parts)).split([len(part[1]) for part in parts])
         width = embed(torch.zeros(1, 3, generator.size, generator.size, device=device)).shape[1]
@@ -174,17 +178,18 @@ def measure_relevance(
         partial, count = Partial(kept, rows, width, *ranks), int(kinds.sum())
         for code in range(codes):
             z = torch.randn(1, generator.style_dim, generator=rng).to(device)
+            w = truncated(generator.mapping(z), average, TRUNCATION)
             ahead = [part for part in partial.own if partial.done[part] == code]
             changes, drawn = torch.zeros(count, width), torch.ones(count, dtype=torch.bool)
             if basis is not None and ahead:
-                changes, far = (x[kinds] for x in slopes(generator, embed, z, std, basis))
+                changes, far = (x[kinds] for x in slopes(generator, embed, w, std, basis))
                 drawn[far.argsort(descending=True)[round(pictures * count) :]] = False
             chosen = [rows[part][drawn[rows[part]]] for part in ahead]
             steps = [
                 batches(generator, (parts[part][0], parts[part][1][own - rows[part][0]]), batch)
                 for part, own in zip(ahead, chosen, strict=True)
             ]
-            ends = perturbed(generator, z, stds, sigmas, lowest or generator.size, sum(steps, []))
+            ends = perturbed(generator, w, stds, sigmas, lowest or generator.size, sum(steps, []))
             for part, own, pieces in zip(ahead, chosen, steps, strict=True):
                 for piece in own.split([len(channels) for _, channels in pieces]):
                     down, up = embed(next(ends).clamp(-1, 1)).float().unflatten(0, (2, -1))
@@ -246,15 +251,16 @@ def relevance_command(arguments: list[str] | None = None) -> Path:
             left = (now - before[1]) * (1 - done) / (done - before[0])
             print(f"{done:.1%}, {left / 60:.1f} min left", flush=True)
 
-    mean, std = style_statistics(generator)
+    mean, std = style_statistics(generator, average=judges.latent_avg)
     settings = {"codes": options.codes, "lowest": lowest, "batch": batch, "to_rgb": options.to_rgb}
     settings["pictures"] = options.pictures
-    kept = asset("relevance") / f"{row.name}-{judges.digest(settings, dtype, device.type)}"
+    kept = asset("relevance") / f"{row.name}-{judges.digest(settings, TRUNCATION, dtype, device.type)}"
     try:
         relevance = measure_relevance(
             generator,
-            lambda pictures: clip_features(judges.clip, pictures, judges.normalize),
+            lambda pictures: clip_features(judges.clip, pictures, judges.normalize_directions),
             std,
+            average=judges.latent_avg,
             progress=progress,
             kept=kept,
             **settings,
@@ -262,7 +268,7 @@ def relevance_command(arguments: list[str] | None = None) -> Path:
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"Stopped at {share:.1%}; {GO_ON}.") from None
     if rank == 0:  # the others have ended too: they gave their rows
-        write({"relevance": relevance.half(), "style_mean": mean, "style_std": std}, path)
+        write({"relevance": relevance.half(), "style_mean": mean, "style_std": std}, path, measured_as(row))
         for file in kept_files(kept):
             file.unlink()
         print(f"wrote {path}: {len(relevance)} channels, {options.codes} codes, {time.monotonic() - begin:.0f} s")
