@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -16,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from pipeline import StyleCLIP, UserError
 from pipeline.losses import clip_features
 from pipeline.networks.mapper import LevelsMapper, SingleMapper, StyleSpaceMapper
+from pipeline.networks.stylegan2 import Generator
 from pipeline.text import Texts
 from pipeline.training.judges import Judges
 from pipeline.training.mapper import MapperTraining, Recipe, sample_codes, train
@@ -76,6 +78,34 @@ def test_levels_that_are_left_out_leave_their_rows(judges, texts):
     *_, last = train(judges, texts, quick(levels=("medium",)))
     step = last.mapper(sample_codes(judges.generator, 2, 0.1, torch.Generator().manual_seed(0)))
     assert step[:, 4:8].abs().min() > 0 and not step[:, :4].any() and not step[:, 8:].any()
+
+
+def test_in_stylespace_the_l2_term_sums_the_means_of_the_vectors(judges, texts):
+    *_, last = train(judges, texts, quick(variant="stylespace", steps=2))
+    steps = last.mapper(judges.generator.styles(last.training.held))
+    expected = sum((0.1 * step).square().mean().item() for step in steps)
+    assert last.validation["l2"] == pytest.approx(expected, rel=1e-4)
+    assert expected > 5 * (0.1 * torch.cat(steps, 1)).square().mean()
+
+
+def test_the_losses_see_what_all_rows_do_to_the_picture(judges, texts):
+    """At 1024 px, with few channels: rows 14 to 17 work above what CLIP fits in."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        wide = Generator(1024, 32, 2, {2**i: 4 for i in range(2, 11)}).eval().requires_grad_(False)
+    judges = replace(judges, generator=wide, identity=None)
+    codes = sample_codes(wide, 5, 0.1, torch.Generator().manual_seed(0))
+    recipe = Recipe(PROMPT, levels=("fine",), l2=0.0, steps=1, batch=1, every=1)
+    *_, last = train(judges, texts, recipe, codes)
+    w, moved = last.training.held, 0.1 * last.mapper(last.training.held)
+
+    def distance(resolution: int) -> float:
+        pictures = wide(w + moved, resolution)
+        return 1 - (clip_features(judges.clip, pictures, False) @ texts.embedding(PROMPT).T).mean().item()
+
+    assert last.validation["clip"] == pytest.approx(distance(1024), abs=1e-5)
+    assert last.validation["clip"] != pytest.approx(distance(64), abs=1e-4)
+    assert last.pictures.shape[-1] == 1024
 
 
 def test_training_lowers_the_loss_and_repeats(judges, texts):

@@ -3,8 +3,9 @@
     python -m pipeline.training.mapper --model NAME --prompt "a person with purple hair"    (see --help)
 
 The mapper's step, scaled by 0.1, is added to sampled or inverted codes; generator, CLIP and identity network judge the
-picture. The loss is the paper's: λ_CLIP·D_CLIP + λ_L2·mean|Δ|² + λ_ID·D_ID; with a neutral text, D_CLIP is the distance
-to each face as it is, moved by the difference of the texts. `train` is the library's way in.
+picture. The loss is the paper's: λ_CLIP·D_CLIP + λ_L2·mean|Δ|² + λ_ID·D_ID, in S with the vectors' means summed. With a
+neutral text, D_CLIP is the distance to each face as it is, moved by the difference of the texts. `train` is the
+library's way in.
 """
 
 import math
@@ -39,10 +40,10 @@ class Recipe:
     `neutral`: what the prompt is compared with, which spares what it doesn't name, but may not begin a change that
     brings little at first, such as an open mouth, where λ_L2 is large; "" for the prompt alone, as in the paper.
     `variant`: "levels", a network for each of `levels`; "single", one for all rows of W+; "stylespace", one for each
-    vector of S but toRGB's. `resolution`: the running RGB that the losses see; the smallest that CLIP fits in when
-    None. `jitter`: deviation of the noise added to each row of sampled codes, so that the mapper also knows codes whose
-    rows differ, as an encoder's do. `every`: steps between validations; training stops when `patience` of them in a row
-    have found no lower loss.
+    vector of S but toRGB's. `resolution`: the losses see the picture itself when None; a lower one is the running RGB,
+    which is quicker, but rows that work above it move unjudged. `jitter`: deviation of the noise added to each row of
+    sampled codes, so that the mapper also knows codes whose rows differ, as an encoder's do. `every`: steps between
+    validations; training stops when `patience` of them in a row have found no lower loss.
     """
 
     prompt: str
@@ -149,9 +150,7 @@ class MapperTraining:
         fitting = [layer.resolution for layer in generator.style_layers] + [generator.size]
         if recipe.resolution not in (None, *fitting):
             raise UserError(f"This generator draws at 4, 8, ... {generator.size} px; please choose one as resolution.")
-        self.resolution = recipe.resolution or next(
-            r for r in fitting if r >= min(judges.clip.visual.input_resolution, generator.size)
-        )
+        self.resolution = recipe.resolution or generator.size
         distributed = torch.distributed.is_initialized()
         self.rank = torch.distributed.get_rank() if distributed else 0
         self.world = torch.distributed.get_world_size() if distributed else 1
@@ -256,7 +255,7 @@ class MapperTraining:
         if isinstance(self.network, StyleSpaceMapper):
             styles = generator.styles(w)
             steps = [STRENGTH * step for step in self.network(styles)]
-            l2 = torch.cat(steps, 1).square().mean()
+            l2 = sum(step.square().mean() for step in steps)  # as in the reference
             styles = [style + step for style, step in zip(styles, steps, strict=True)]
         else:
             step = STRENGTH * self.network(w)
