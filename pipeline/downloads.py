@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,19 @@ def flaw(source: Source, path: Path) -> tuple[str, str | None]:
     if any(actual[kind] != wanted for kind, wanted in _expected(source, path).items()):
         return digest, "is not the file that was published (its checksum differs)"
     return digest, None
+
+
+def digest(source: Source, path: Path) -> str:
+    """The SHA-256 of a file: what it was verified against, where there is that, else computed once."""
+    about = path.resolve().stat()
+    return _expected(source, path).get("sha256") or _hashed(path.resolve(), about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _hashed(path: Path, size: int, changed: int) -> str:
+    """`size` and `changed` tell when a file has become another."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digests(source: Source, path: Path) -> tuple[str, dict[str, Any]]:

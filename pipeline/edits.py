@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -22,11 +22,24 @@ PARAMETERS: dict[str, dict[str, type]] = {
     "optimize": dict.fromkeys(("l2", "identity", "lr", "noise"), float)
     | dict.fromkeys(("prompt", "neutral", "space"), str)
     | {"steps": int},
-    "generate": {"prompt": str, "steps": int, "lr": float},
+    "generate": {"prompt": str, "steps": int, "lr": float, "space": str, "noise": float},
     "map": {"mapper": str, "strength": float},
     "direct": {"target": str, "neutral": str, "strength": float, "channels": int, "threshold": float},
     "bridge": {"target": str, "neutral": str, "strength": float, "levels": list},
-    "imagine": {"prompt": str, "strength": float},
+    "imagine": {"prompt": str, "neutral": str, "strength": float},
+}
+# What older recipes leave out: then the family's default counts, or for the optimization the prompt alone.
+SINCE = {"optimize": {"neutral"}, "generate": {"space", "noise"}, "imagine": {"neutral"}}
+# Which files' weights an edit depends on; a mapper's own comes to these.
+WEIGHTS = {
+    "optimize": ("generator", "clip", "identity"),
+    "generate": ("generator", "clip"),
+    "refine": ("generator", "clip", "identity"),
+    "tune": ("generator", "clip", "identity"),
+    "map": ("generator",),
+    "direct": ("generator", "clip", "directions"),
+    "bridge": ("generator", "clip", "alignment"),
+    "imagine": ("generator", "clip", "alignment"),
 }
 ONE_OF = {"channels", "threshold"}  # a direction was made with one or the other
 LARGEST = 1e9  # no number of a recipe is larger
@@ -74,7 +87,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe that was read again: `taken` is the step it is of, `share` the share of the edit that was kept."""
+    """A recipe that was read again: `taken` is the step it is of, `share` the share of the edit that was kept.
+
+    `weights` tell the files that it was made with, kind -> start of the SHA-256; None in older recipes.
+    """
 
     method: str
     model: str
@@ -82,6 +98,17 @@ class Recipe:
     parameters: dict[str, Any]
     taken: int
     share: float | None
+    weights: dict[str, str] | None
+
+    def noted(self, edit: Edit) -> Edit:
+        """The edit that following it has made, with a note where the weights are not those that it was made with."""
+        note, weights = "", edit.recipe["weights"]
+        if self.weights is None:
+            note = "This recipe doesn't say which weights it was made with, so the edit may come out different."
+        elif self.weights != weights:
+            kinds = sorted(k for k in self.weights.keys() | weights if self.weights.get(k) != weights.get(k))
+            note = f"This recipe was made with other weights ({', '.join(kinds)}), so the edit may come out different."
+        return replace(edit, notes=(*edit.notes, note)) if note else edit
 
     @property
     def from_mean(self) -> bool:
@@ -94,6 +121,7 @@ class Recipe:
         try:
             method, model, source = (recipe[name] for name in ("method", "model", "source"))
             parameters, taken, share = recipe["parameters"], recipe.get("taken", 1), recipe.get("share")
+            weights = recipe.get("weights")
         except (KeyError, TypeError, AttributeError):
             raise _no_recipe() from None
         if not (isinstance(parameters, dict) and isinstance(method, str) and isinstance(model, str)):
@@ -108,18 +136,19 @@ class Recipe:
             )
         types = PARAMETERS[method]
         if method == "optimize":
-            parameters = {"neutral": ""} | parameters  # recipes from before there was a choice
+            parameters = {"neutral": ""} | parameters
         right = (
-            parameters.keys() <= types.keys() <= parameters.keys() | ONE_OF
+            parameters.keys() <= types.keys() <= parameters.keys() | ONE_OF | SINCE.get(method, set())
             and all(_is(value, types[name]) for name, value in parameters.items())
             and parameters.get("space", "w") in SPACES
             and _is(taken, int)
             and 1 <= taken <= max(1, parameters.get("steps", 1))
             and (share is None or _is(share, float))
+            and (weights is None or (isinstance(weights, dict) and all(_is(value, str) for value in weights.values())))
         )
         if not right:
             raise _no_recipe()
-        return cls(method, model, source, parameters, taken, share)
+        return cls(method, model, source, parameters, taken, share, weights)
 
 
 def _is(value: Any, kind: type) -> bool:

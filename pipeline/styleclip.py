@@ -17,7 +17,7 @@ from .batching import Together
 from .checks import aligned, device_of, files_of, latent_of, number, of_type, one_of, resolution_of, text
 from .directions import StyleDirections
 from .downloads import Progress
-from .edits import SPACES, Edit, Recipe, Step, follow
+from .edits import SPACES, WEIGHTS, Edit, Recipe, Step, follow
 from .errors import UserError
 from .estimate import GradientDirections
 from .faces import Face, Photo, centred, open_photo
@@ -234,7 +234,13 @@ class StyleCLIP:
         return self._run("optimize", latent, parameters, preview)
 
     def generate(
-        self, prompt: str, steps: int | None = None, lr: float | None = None, preview: int | None = None
+        self,
+        prompt: str,
+        steps: int | None = None,
+        lr: float | None = None,
+        preview: int | None = None,
+        space: str | None = None,
+        noise: float | None = None,
     ) -> Iterator[Step]:
         """A face from text alone: optimization from the mean face with CLIP's term only. Otherwise as `optimize`."""
         usual = self.family.defaults
@@ -242,6 +248,8 @@ class StyleCLIP:
             "prompt": text("prompt", prompt),
             "steps": number("steps", steps, usual.steps),
             "lr": number("lr", lr, usual.lr),
+            "space": one_of("space", usual.space if space is None else space, SPACES),
+            "noise": number("noise", noise, usual.noise),
         }
         return self._run("generate", self._mean(), parameters, preview)
 
@@ -285,11 +293,13 @@ class StyleCLIP:
         of_type("mapper", mapper, (str, Path), "the name of a mapper, or the path of its file (pathlib.Path)")
         if isinstance(mapper, Path):
             name, network = self.family.own_mapper(mapper)
-            own = {"file": hashlib.sha256(mapper.read_bytes()).hexdigest()}
+            own, weights = {"file": hashlib.sha256(mapper.read_bytes()).hexdigest()}, {}
         else:
             name, network, own = mapper, self.family.mapper(mapper), {}
+            weights = {"mapper": self.family.mapper_digest(mapper)}
         edited = apply_mapper(network, self.family.generator, latent, strength)
         recipe = self._recipe("map", latent, {"mapper": name, "strength": strength} | own)
+        recipe["weights"] |= weights
         return Edit(self.image(edited), edited, recipe)
 
     # Global directions (section 6)
@@ -373,15 +383,17 @@ class StyleCLIP:
         parameters = {"target": target, "neutral": neutral, "strength": strength, "levels": levels}
         return Edit(self.image(edited), edited, self._recipe("bridge", latent, parameters), notes)
 
-    def imagine(self, prompt: str, strength: float | None = None) -> Edit:
-        """A face from text alone, in one forward pass from the mean face.
+    def imagine(self, prompt: str, strength: float | None = None, neutral: str | None = None) -> Edit:
+        """A face from text alone, in one forward pass from the mean face, which the `neutral` text describes.
 
-        Raises UserError for a prompt that is empty or too long, and where the model has no alignment.
+        Raises UserError for texts that are empty or too long, and where the model has no alignment.
         """
         mean, notes = self._mean(), (*check_prompt(text("prompt", prompt), in_templates=True), *self._unknown(prompt))
         strength = number("strength", strength, self.family.defaults.bridge_strength)
-        edited = self._bridged(mean, prompt, self.family.defaults.neutral, strength)
-        recipe = self._recipe("imagine", mean, {"prompt": prompt, "strength": strength})
+        neutral = self.family.defaults.neutral if neutral is None else text("neutral", neutral)
+        check_prompt(neutral, in_templates=True)
+        edited = self._bridged(mean, prompt, neutral, strength)
+        recipe = self._recipe("imagine", mean, {"prompt": prompt, "neutral": neutral, "strength": strength})
         return Edit(self.image(edited), edited, recipe, notes)
 
     def _bridged(
@@ -421,8 +433,8 @@ class StyleCLIP:
         """The edit that a recipe describes, to the bit on the same machine, from the latent that it was made from.
 
         With `anywhere` its words and numbers are applied to another face, and the edit's recipe names that one. Recipes
-        of `generate` and `imagine` need no latent. Raises UserError when recipe, model and latent do not belong
-        together.
+        of `generate` and `imagine` need no latent. A note of the edit says where the weights are other ones. Raises
+        UserError when recipe, model and latent do not belong together.
         """
         known = Recipe.read(recipe)
         if known.model != self.family.name:
@@ -431,11 +443,15 @@ class StyleCLIP:
             latent = self._mean()
         elif latent is None or not (anywhere or latent.digest() == known.source):
             raise UserError("This recipe was made from another face; please load the latent that was saved with it.")
-        edit = follow(self, known, latent)
+        edit = known.noted(follow(self, known, latent))
         return edit if known.share is None else self.adjust(latent, edit, known.share)
 
     def _recipe(self, method: str, source: Latent, parameters: dict[str, Any]) -> dict[str, Any]:
-        return {"method": method, "model": self.family.name, "source": source.digest(), "parameters": parameters}
+        unused = {"identity"} if parameters.get("identity") == 0 else set()
+        kinds = [kind for kind in WEIGHTS[method] if kind in self.family.digests.keys() - unused]
+        weights = {kind: self.family.digests[kind] for kind in kinds}
+        recipe = {"method": method, "model": self.family.name, "source": source.digest(), "parameters": parameters}
+        return recipe | {"weights": weights}
 
     def _mean(self) -> Latent:
         return Latent(self.family.latent_avg[None].cpu())

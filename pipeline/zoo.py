@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from .directions import TRUNCATION, Directions, style_statistics
-from .downloads import Progress, Source, asset, fetch, flaw, verify
+from .downloads import Progress, Source, asset, digest, fetch, flaw, verify
 from .errors import UserError
 from .faces import FaceFinder
 from .latents import Latent
@@ -64,6 +64,8 @@ class Family:
     alignment: Alignment | None
     faces: FaceFinder | None
     device: torch.device
+    digests: dict[str, str] = field(default_factory=dict)
+    """Kind of file -> start of its SHA-256, of those that edits depend on."""
     _loaded: dict[str, nn.Module] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -98,6 +100,10 @@ class Family:
                 state = _read("mapper", source, progress)
                 self._loaded[name] = _built(mapper_from_state_dict, state, source).to(self.device)
             return self._loaded[name]
+
+    def mapper_digest(self, name: str) -> str:
+        """The start of the SHA-256 of a mapper's file, which is here."""
+        return _short_digest(self.row.mappers[name][1])
 
     def own_mapper(self, path: Path) -> tuple[str, nn.Module]:
         """Title and network of a mapper that somebody brings, a safetensors file as training writes it.
@@ -197,6 +203,7 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
             )
         finder = FaceFinder(predictor)
     clip = network("clip", build_clip)
+    directions, alignment = _directions(row, generator, average), _alignment(row, generator, clip, device)
     return Family(
         row=row,
         generator=generator,
@@ -204,11 +211,29 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
         encoder=_fitting(network("encoder", Encoder.from_state_dict), generator, files),
         clip=clip,
         identity=network("identity", IRSE.from_state_dict),
-        directions=_directions(row, generator, average),
-        alignment=_alignment(row, generator, clip, device),
+        directions=directions,
+        alignment=alignment,
         faces=finder,
         device=device,
+        digests=_edited_with(row, directions is not None, alignment is not None),
     )
+
+
+def _edited_with(row: Row, measured: bool, aligned: bool) -> dict[str, str]:
+    """`Family.digests`."""
+    sources = {kind: row.files[kind] for kind in ("generator", "clip", "identity") if kind in row.files}
+    if measured:
+        sources["directions"] = row.files.get("directions") or Source(path=relevance_path(row))
+    if aligned:
+        sources["alignment"] = row.files.get("alignment") or Source(path=alignment_path(row))
+    digests = {kind: _short_digest(source) for kind, source in sources.items()}
+    if measured and not sources["directions"].name.endswith(".safetensors"):
+        digests["directions"] += f"-psi{TRUNCATION}"  # published without deviations, which follow from the generator
+    return {"directions": "estimated"} | digests
+
+
+def _short_digest(source: Source) -> str:
+    return digest(source, fetch(source))[:16]
 
 
 def _fitting(encoder: Encoder | None, generator: Generator, files: Mapping[str, Source]) -> Encoder | None:

@@ -1,7 +1,9 @@
 """The shared object as a program uses it."""
 
+import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
@@ -128,6 +130,48 @@ def test_a_recipe_for_another_face(studio, latent):
         moved = studio.repeat(edit.recipe | {"share": 0.5}, other, anywhere=True)
         assert moved.recipe == edit.recipe | {"source": other.digest(), "share": 0.5}
         assert studio.repeat(moved.recipe, other).image.tobytes() == moved.image.tobytes()
+
+
+def test_recipes_tell_the_weights_and_a_note_where_they_differ(studio, latent, seeded_registry):
+    def sha256(name: str) -> str:
+        return hashlib.sha256((seeded_registry.parent / f"{name}.safetensors").read_bytes()).hexdigest()[:16]
+
+    kinds = [{"generator", "mapper"}] * 2 + [{"generator", "clip", "directions"}] * 2
+    kinds += [{"generator", "clip", "identity"}, {"generator", "clip"}]
+    for edit, known in zip(edits(studio, latent), kinds, strict=True):
+        weights = edit.recipe["weights"]
+        assert weights.keys() == known
+        assert all(weights[kind] == sha256(kind) for kind in known - {"mapper"})
+        assert "mapper" not in known or weights["mapper"] == sha256(edit.recipe["parameters"]["mapper"])
+        assert studio.repeat(edit.recipe, latent).notes == edit.notes
+        other = edit.recipe | {"weights": weights | {"generator": "0123456789abcdef"}}
+        (*_, note) = studio.repeat(other, latent).notes
+        assert note == "This recipe was made with other weights (generator), so the edit may come out different."
+        older = {name: value for name, value in edit.recipe.items() if name != "weights"}
+        again = studio.repeat(older, latent)
+        assert "doesn't say which weights" in again.notes[-1] and again.recipe == edit.recipe
+        for odd in ("abc", {"generator": 1}):
+            with pytest.raises(UserError, match="no recipe"):
+                studio.repeat(edit.recipe | {"weights": odd}, latent)
+
+
+def test_a_recipe_of_a_face_from_words_does_not_lean_on_defaults(aligned_studio):
+    row = aligned_studio.family.row
+    usual = row.defaults.model_copy(update={"space": "s", "noise": 0.5, "lr": 0.3, "neutral": "a hat", "steps": 2})
+    other = StyleCLIP(replace(aligned_studio.family, row=row.model_copy(update={"defaults": usual})))
+    made = [aligned_studio.imagine("an old man"), list(aligned_studio.generate("an old man", steps=2))[-1].edit]
+    made += [
+        aligned_studio.imagine("an old man", neutral="a thing"),
+        list(aligned_studio.generate("an old man", steps=2, space="w", noise=0.7))[-1].edit,
+    ]
+    for edit in made:
+        assert other.repeat(edit.recipe).latent.digest() == edit.latent.digest()
+    assert len({edit.latent.digest() for edit in made}) == 4
+    # Older recipes leave these out, and take the defaults.
+    for edit, left_out in ((made[0], {"neutral"}), (made[1], {"space", "noise"})):
+        older = {name: value for name, value in edit.recipe["parameters"].items() if name not in left_out}
+        again = aligned_studio.repeat(edit.recipe | {"parameters": older})
+        assert again.latent.digest() == edit.latent.digest()
 
 
 def test_recipes_that_do_not_fit_are_refused(studio, latent):

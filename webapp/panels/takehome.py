@@ -215,6 +215,7 @@ def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State, job:
                     edit = step.edit
                     break
                 yield f"step {step.index} of {known.taken}"
+        edit = known.noted(edit)
         yield edit if known.share is None else studio.adjust(latent, edit, known.share)
 
     for kind, button in panel.buttons.items():
