@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .checks import of_type
 from .errors import UserError
 from .latents import Latent
 from .networks import mapper
@@ -17,10 +18,8 @@ LEVELS = tuple(ROWS)
 
 def check_levels(levels: Sequence[str] | None) -> list[str]:
     """The levels that are to move, in order; all for None. Raises UserError for none, and for what is no level."""
-    if isinstance(levels, str):
-        raise TypeError("`levels` is a list of texts, not one text.")
-    levels = LEVELS if levels is None else tuple(levels)
-    if not levels or not set(levels) <= ROWS.keys():
+    levels = LEVELS if levels is None else of_type("levels", levels, (list, tuple), "a list of texts")
+    if not levels or any(level not in LEVELS for level in levels):
         raise UserError(f"Please choose at least one level of {', '.join(LEVELS)}.")
     return [level for level in LEVELS if level in levels]
 

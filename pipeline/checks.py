@@ -27,9 +27,15 @@ LIMITS: dict[str, tuple[float, float | None]] = {
     "channels": (1, None),
     "steps": (1, None),
     "preview": (8, None),
-    "seed": (-(2**63), 2**64 - 1),
+    "seed": (-(2**63), 2**63 - 1),
+    "clip": (0, 1000),
+    "rate": (0, 100),
+    "jitter": (0, 10),
+    "batch": (1, None),
+    "every": (1, None),
+    "patience": (1, None),
 }
-WHOLE = {"channels", "steps", "preview", "seed"}
+WHOLE = {"channels", "steps", "preview", "seed", "batch", "every", "patience"}
 LARGEST = 1e5  # no value of a face's latent is near this; far above it the networks' numbers overflow
 
 

@@ -160,6 +160,8 @@ class Latent:
         where there is none."""
         if isinstance(file, str | Path) and not os.path.isfile(file):  # noqa: PTH113  # false for what can be no path
             raise UserError(f"There is no latent at {file}; please check the path.")
+        if not isinstance(file, str | Path) and not hasattr(file, "read"):
+            raise TypeError(f"`file` is a path or an open file, not {type(file).__name__}.")
         try:
             tensors = load_file(file) if isinstance(file, str | Path) else load(file.read())
             if any(tensor.dtype != torch.float32 for tensor in tensors.values()):

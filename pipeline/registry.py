@@ -51,11 +51,11 @@ class Defaults(_Strict):
     noise: float = Field(0.0, ge=0, le=3)
     prompt_neutral: str = Field("", max_length=1000)
     """What the optimization compares a prompt with; "" for the prompt alone."""
-    mapper_strength: float = Field(0.1, gt=0, le=10)
+    mapper_strength: float = Field(0.1, ge=0.01, le=10)
     mapper_clip: float = Field(1.0, gt=0, le=1000)
     strength: float = Field(3.0, gt=0, le=20)
     channels: int = Field(20, ge=1, le=20_000)
-    bridge_strength: float = Field(1.0, gt=0, le=20)
+    bridge_strength: float = Field(1.0, ge=0.05, le=20)
     neutral: Words = "face"
     target: Words = "smiling face"
 

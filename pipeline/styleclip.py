@@ -441,7 +441,7 @@ class StyleCLIP:
             raise UserError(f"This recipe was made with the model “{known.model}”; start the studio with that model.")
         if known.from_mean:
             latent = self._mean()
-        elif latent is None or not (anywhere or latent.digest() == known.source):
+        elif latent is None or not (anywhere or self._check(latent).digest() == known.source):
             raise UserError("This recipe was made from another face; please load the latent that was saved with it.")
         edit = known.noted(follow(self, known, latent))
         return edit if known.share is None else self.adjust(latent, edit, known.share)
@@ -456,8 +456,8 @@ class StyleCLIP:
     def _mean(self) -> Latent:
         return Latent(self.family.latent_avg[None].cpu())
 
-    def _check(self, latent: Latent) -> None:
-        latent_of("latent", latent, self.family.generator)
+    def _check(self, latent: Latent) -> Latent:
+        return latent_of("latent", latent, self.family.generator)
 
     def _about(self, target: str, neutral: str) -> list[str]:
         """Notes about a pair of texts. Raises UserError when nothing lies between them."""

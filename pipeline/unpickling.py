@@ -2,8 +2,8 @@
 
 A pickle is a program that may call any function it names. Here names are looked up in short lists only: what rebuilds
 tensors and arrays, and classes of networks, which become inert records of what was stored in them. Everything else is
-refused. For PyTorch's own files `torch.load(weights_only=True)` does the same; these are the two kinds that it does not
-read: NVIDIA's network pickles and TorchScript archives.
+refused. For PyTorch's own files `torch.load(weights_only=True)` does the same; these are the kinds that it does not
+read: NVIDIA's network pickles, TorchScript archives, and files of PyTorch that hold numbers of NumPy.
 """
 
 import io
@@ -21,15 +21,28 @@ from torch import Tensor
 
 
 class RefusedPickle(Exception):
-    """A pickle names something that no file of weights needs."""
+    """A pickle names something that no file of weights needs, `named`, or does worse, and `named` is ""."""
+
+    named = ""
+
+
+class RefusedName(RefusedPickle):
+    """Of a class or function that is not looked up."""
+
+    def __init__(self, module: str, name: str) -> None:
+        super().__init__(f"{module}.{name}")
+        self.named = f"{module}.{name}"
 
 
 class Record(dict):
     """Stands for an object of a class that is not looked up: what it was called with, its items and its state."""
 
+    args: tuple = ()  # where a pickle makes one without a call
+    state: Any = None
+
     def __init__(self, *args: Any) -> None:
         super().__init__()
-        self.args, self.state = args, None
+        self.args = args
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
@@ -96,6 +109,12 @@ def _scalar(dtype: _DType, value: bytes) -> Any:
     return np.frombuffer(bytes(value), dtype.numpy())[0]
 
 
+def _from_buffer(content: Any, dtype: _DType, shape: tuple, order: str) -> Array:
+    array = Array()
+    array.__setstate__((1, shape, dtype, order == "F", content))
+    return array
+
+
 def _encoded(text: str, encoding: str) -> bytes:
     if encoding not in ("latin1", "latin-1"):
         raise RefusedPickle(f"the encoding {encoding}")
@@ -112,6 +131,7 @@ _NUMPY = {
     "dtype": _Call(_DType),
     "_reconstruct": _Call(lambda *_: Array()),
     "scalar": _Call(_scalar),
+    "_frombuffer": _Call(_from_buffer),
 }
 _STORAGES = {
     "FloatStorage": torch.float32,
@@ -122,7 +142,11 @@ _STORAGES = {
     "IntStorage": torch.int32,
     "BoolStorage": torch.bool,
 }
-_NUMPY_MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
+_NUMPY_MODULES = (
+    "numpy",
+    *(f"numpy.{core}.{part}" for core in ("core", "_core") for part in ("multiarray", "numeric")),
+)
+OPTIONS = ("argparse", "Namespace")
 _NETWORKS = ("dnnlib", "torch_utils", "training", "torch.nn.modules", "torch.nn.parameter")
 
 
@@ -135,16 +159,16 @@ class _NetworkUnpickler(pickle.Unpickler):
         if module in _NUMPY_MODULES and name in _NUMPY:
             return _NUMPY[name]
         if (module, name) == ("torch.storage", "_load_from_bytes"):
-            return _Call(lambda content: torch.load(io.BytesIO(content), weights_only=True))
+            return _Call(lambda content: torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
         if (module, name) == ("_codecs", "encode"):
             return _Call(_encoded)
         if any(module == known or module.startswith(f"{known}.") for known in _NETWORKS):
             return Record
-        raise RefusedPickle(f"{module}.{name}")
+        raise RefusedName(module, name)
 
 
-class _ScriptUnpickler(pickle.Unpickler):
-    """For the data of a TorchScript archive; its code is not looked at."""
+class _ArchiveUnpickler(pickle.Unpickler):
+    """For the data of PyTorch's zip archives, TorchScript's among them, whose code is not looked at."""
 
     def __init__(self, reader: Any) -> None:
         super().__init__(io.BytesIO(reader.get_record("data.pkl")))
@@ -156,9 +180,13 @@ class _ScriptUnpickler(pickle.Unpickler):
             return _COMMON[module, name]
         if module == "torch" and name in _STORAGES:
             return _Storage(_STORAGES[name])
-        if module.startswith("__torch__") or module == "torch.jit._pickle":
+        if module in _NUMPY_MODULES and name in _NUMPY:
+            return _NUMPY[name]
+        if (module, name) == ("_codecs", "encode"):
+            return _Call(_encoded)
+        if module.startswith("__torch__") or module == "torch.jit._pickle" or (module, name) == OPTIONS:
             return Record
-        raise RefusedPickle(f"{module}.{name}")
+        raise RefusedName(module, name)
 
     def persistent_load(self, reference: tuple[str, Any, str, str, int]) -> Any:
         _, kind, key, _, count = reference
@@ -179,16 +207,12 @@ def read_network_pickle(path: Path) -> Any:
 
 def read_torchscript(path: Path) -> dict[str, Tensor]:
     """The tensors of a TorchScript archive by their dotted names."""
-    root = _ScriptUnpickler(torch._C.PyTorchFileReader(str(path))).load()
-    return dict(_tensors(root.state, ""))
+    return dict(_tensors(read_archive(path).state, ""))
 
 
-def is_torchscript(path: Path) -> bool:
-    """Whether a file is a zip archive with compiled code in it."""
-    with path.open("rb") as file:
-        if file.read(4) != b"PK\3\4":
-            return False
-    return torch._C.PyTorchFileReader(str(path)).has_record("constants.pkl")
+def read_archive(path: Path) -> Any:
+    """What one of PyTorch's zip archives holds, its arrays as `Array`s and its objects as `Record`s."""
+    return _ArchiveUnpickler(torch._C.PyTorchFileReader(str(path))).load()
 
 
 def _tensors(state: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Tensor]]:
@@ -197,18 +221,3 @@ def _tensors(state: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Tenso
             yield f"{prefix}{name}", value
         elif isinstance(value, Record) and isinstance(value.state, Mapping):
             yield from _tensors(value.state, f"{prefix}{name}.")
-
-
-def module_tensors(module: Record) -> dict[str, Tensor]:
-    """The state dict of a module of stylegan2-ada-pytorch (its `persistence` wraps every module's attributes)."""
-    return dict(_walk(module, ""))
-
-
-def _walk(module: Record, prefix: str) -> Iterator[tuple[str, Tensor]]:
-    attributes = module.state if module.state is not None else module.args[0]["state"]
-    for group in ("_parameters", "_buffers"):
-        for name, value in attributes[group].items():
-            if value is not None:
-                yield f"{prefix}{name}", value
-    for name, child in attributes["_modules"].items():
-        yield from _walk(child, f"{prefix}{name}.")

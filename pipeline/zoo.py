@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import json
 import logging
+import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -20,7 +21,6 @@ from typing import Any, TypeVar
 import dlib
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from .directions import TRUNCATION, Directions, style_statistics
@@ -36,7 +36,7 @@ from .networks.e4e import Encoder
 from .networks.mapper import mapper_from_state_dict
 from .networks.stylegan2 import Generator
 from .registry import REGISTRY, Defaults, Row, read_registry
-from .weights import State, read_slim, remembered
+from .weights import State, kind_of_file, metadata, read_slim, read_weights, remembered
 
 T = TypeVar("T")
 LANDMARKS = 68  # points, as iBUG orders them
@@ -97,8 +97,10 @@ class Family:
         with self._lock:
             if name not in self._loaded:
                 source = mappers[name][1]
-                state = _read("mapper", source, progress)
-                self._loaded[name] = _built(mapper_from_state_dict, state, source).to(self.device)
+                network = _built(mapper_from_state_dict, _read("mapper", source, progress), source)
+                if wrong := self._misfit(network):
+                    raise UserError(f"The file {source.name} holds no mapper for the model “{self.title}”: {wrong}.")
+                self._loaded[name] = network
             return self._loaded[name]
 
     def mapper_digest(self, name: str) -> str:
@@ -106,30 +108,38 @@ class Family:
         return _short_digest(self.row.mappers[name][1])
 
     def own_mapper(self, path: Path) -> tuple[str, nn.Module]:
-        """Title and network of a mapper that somebody brings, a safetensors file as training writes it.
+        """Title and network of a mapper that somebody brings: a file as training writes it, or as the paper's authors
+        published theirs.
 
         Raises UserError for any other file, for a mapper of another model, and when the file is gone.
         """
         if not path.is_file():
             raise UserError(f"The mapper {path.name} is no longer kept; please load it again.")
         try:
-            with safe_open(path, "pt") as file:
-                about = json.loads((file.metadata() or {}).get("recipe", "{}"))
-                names = [name for name in file.keys() if name.startswith("mapper.")]  # noqa: SIM118  # it is no dict
-                state = {name: file.get_tensor(name) for name in names}
-            if any(value.is_complex() for value in state.values()):
-                raise ValueError("complex numbers")
-            state = {name: value.float() for name, value in state.items()}
-            network = mapper_from_state_dict(state).to(self.device)
-            tried = apply_mapper(network, self.generator, Latent(self.latent_avg[None].cpu()), 1.0)
-            if not all(values.isfinite().all() for values in (tried.w_plus, *(tried.style_step or ()))):
-                raise ValueError("not finite")
-        except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError, StopIteration) as error:
+            network = _built(mapper_from_state_dict, read_weights("mapper", path), Source(path=path))
+            about = json.loads(metadata(path).get("recipe", "{}"))
+            wrong = self._misfit(network)
+        except UserError as error:
+            wrong = str(error).rstrip(".").replace("The", "the", 1)
+        except ValueError:
+            wrong = "the recipe in it can't be read"
+        if wrong:
             raise UserError(
-                f"This file holds no mapper for the model “{self.title}”; please choose one that was trained with it."
-            ) from error
+                f"This file holds no mapper for the model “{self.title}” ({wrong}); please choose one that was trained "
+                "with it."
+            )
         title = about.get("title") if isinstance(about, dict) else None
-        return mapper_title(title if isinstance(title, str) else ""), network
+        usual = "" if path.suffix == ".safetensors" else path.stem
+        return mapper_title(title if isinstance(title, str) else usual), network
+
+    def _misfit(self, network: nn.Module) -> str:
+        """What keeps a mapper from working with this generator, or ""; it is moved to the family's device."""
+        try:
+            tried = apply_mapper(network.to(self.device), self.generator, Latent(self.latent_avg[None].cpu()), 1.0)
+        except (RuntimeError, ValueError):
+            return "its sizes are those of another model"
+        finite = all(values.isfinite().all() for values in (tried.w_plus, *(tried.style_step or ())))
+        return "" if finite else "it holds numbers that are none"
 
 
 def mapper_title(text: str) -> str:
@@ -203,7 +213,8 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
             )
         finder = FaceFinder(predictor)
     clip = network("clip", build_clip)
-    directions, alignment = _directions(row, generator, average), _alignment(row, generator, clip, device)
+    directions = _directions(row, generator, average, clip)
+    alignment = _alignment(row, generator, clip, device)
     return Family(
         row=row,
         generator=generator,
@@ -289,18 +300,20 @@ def _own_path(folder: str, row: Row, settings: str) -> Path:
     return asset(folder) / f"{name}{settings}.safetensors"
 
 
-def _directions(row: Row, generator: Generator, average: Tensor) -> Directions | None:
+def _directions(row: Row, generator: Generator, average: Tensor, clip: nn.Module) -> Directions | None:
     own = relevance_path(row)
     source = row.files.get("directions") or (Source(path=own) if own.is_file() else None)
     if source is None:
         return None
     state = {k: v.float() for k, v in _read("directions", source).items()}
-    if state["relevance"].ndim != 2 or len(state["relevance"]) > sum(
-        layer.channels for layer in generator.style_layers
-    ):
-        if source.path == own:  # the row has had another generator since: the directions are estimated
+    channels, width = sum(layer.channels for layer in generator.style_layers), clip.text_projection.shape[1]
+    if state["relevance"].ndim != 2 or len(state["relevance"]) > channels or state["relevance"].shape[1] != width:
+        if source.path == own:  # the row has had another generator or CLIP since: the directions are estimated
             return None
-        raise UserError(f"The file {source.name} was not measured on this generator: the numbers of channels differ.")
+        raise UserError(
+            f"The file {source.name} was not measured with this generator and CLIP: its size is "
+            f"{tuple(state['relevance'].shape)}, which should be at most {channels} × {width}."
+        )
     if "style_std" not in state:  # published matrices come without: seconds, once for a generator
         path = fetch(row.files["generator"])
         about = path.resolve().stat()
@@ -319,11 +332,11 @@ def _warn_if_made_otherwise(row: Row, source: Source, settings: dict[str, Any], 
     Files from before metadata were written have the settings of that time.
     """
     path = fetch(source)
-    if path.suffix != ".safetensors":
+    if kind_of_file(path) != "safetensors":
         return
     theirs = {"truncation": 1.0, "clip_normalize": False}
-    with safe_open(path, "pt") as file, suppress(ValueError, TypeError):
-        theirs |= json.loads((file.metadata() or {}).get("settings", "{}"))
+    with suppress(ValueError, TypeError):
+        theirs |= json.loads(metadata(path).get("settings", "{}"))
     others = [f"{name} {theirs[name]} instead of {value}" for name, value in settings.items() if theirs[name] != value]
     if others:
         log.warning(
@@ -363,8 +376,10 @@ def _checked(source: Source, path: Path) -> None:
 def _built(build: Callable[[State], T], state: State, source: Source) -> T:
     try:
         return build(state)
-    except (KeyError, ValueError, RuntimeError, StopIteration) as error:
-        raise UserError(f"The file {source.name} is not of the kind that this model needs there.") from error
+    except Exception as error:  # whatever a network is missing when it is built from what is not its own
+        keys = re.search(r'(Missing|Unexpected) key[^"]*"([^"]+)"|(size mismatch) for ([\w.]+)', str(error))
+        told = f" ({' '.join(filter(None, keys.groups())).lower()})" if keys else ""
+        raise UserError(f"The file {source.name} is not of the kind that this model needs there{told}.") from error
 
 
 # The command line

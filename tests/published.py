@@ -124,8 +124,8 @@ def _foreign(module: str, name: str) -> type:
     return type(name, (), {"__module__": module, "__qualname__": name})
 
 
-def write_ada_pickle(state: State, average: Tensor, path: Path) -> None:
-    """A generator as stylegan2-ada-pytorch saves it: every module with its source code and its attributes."""
+def ada_state(state: State, average: Tensor) -> State:
+    """The state dict of a generator as stylegan2-ada-pytorch has it."""
     theirs = {v: k for k, v in published_format("ada_pytorch_to_rosinality")["rosinality_from_ada_pytorch"].items()}
     tensors = {name: state[ours] for name, ours in theirs.items() if ours in state}
     for name in tensors:
@@ -137,7 +137,13 @@ def write_ada_pickle(state: State, average: Tensor, path: Path) -> None:
             tensors[name] = tensors[name][0]
         elif name.endswith("torgb.bias"):
             tensors[name] = tensors[name].flatten()
-    tensors["mapping.w_avg"] = average
+    return tensors | {"mapping.w_avg": average}
+
+
+def write_ada_pickle(state: State, average: Tensor, path: Path, tensors: State | None = None) -> None:
+    """A generator as stylegan2-ada-pytorch saves it: every module with its source code and its attributes; of the
+    `tensors` given, else those of the state."""
+    tensors = tensors or ada_state(state, average)
     with _modules("torch_utils.persistence", "dnnlib.util") as (persistence, util):
         util.EasyDict = type("EasyDict", (dict,), {"__module__": "dnnlib.util"})
         persistence._reconstruct_persistent_obj = _reconstruct_persistent_obj
@@ -178,10 +184,10 @@ def _persistent(easy_dict: type, tensors: State) -> _Persistent:
     return _Persistent(easy_dict(type="class", version=6, module_src=source, class_name="Generator", state=state))
 
 
-def write_tensorflow_pickle(state: State, average: Tensor, path: Path) -> None:
-    """A generator as NVIDIA's TensorFlow code saves it: (G, D, Gs), with the variables as arrays."""
+def tensorflow_state(state: State, average: Tensor) -> State:
+    """The variables of a generator as NVIDIA's TensorFlow code names them."""
     rules = published_format("tf_stylegan2_to_rosinality")["rosinality_from_tf_stylegan2"]
-    parts: dict[str, list] = {"mapping": [], "synthesis": []}
+    variables = {"dlatent_avg": average}
     for ours, (name, rule) in rules.items():
         if ours not in state:
             continue
@@ -197,8 +203,17 @@ def write_tensorflow_pickle(state: State, average: Tensor, path: Path) -> None:
         elif rule.startswith("transpose(3,2,0,1)"):
             value = value[0].flip(2, 3) if "flip" in rule else value[0]
             value = value.permute(2, 3, 1, 0)
-        part, name = name.split("/", 1)
-        parts[part.removeprefix("G_")].append((name, value.numpy().copy()))
+        variables[name] = value.contiguous()
+    return variables
+
+
+def write_tensorflow_pickle(state: State, average: Tensor, path: Path, more: State | None = None) -> None:
+    """A generator as NVIDIA's TensorFlow code saves it: (G, D, Gs), with the variables as arrays, and `more`."""
+    parts: dict[str, list] = {"mapping": [], "synthesis": []}
+    for name, value in (tensorflow_state(state, average) | (more or {})).items():
+        if "/" in name:
+            part, name = name.split("/", 1)
+            parts[part.removeprefix("G_")].append((name, value.numpy().copy()))
     with _modules("dnnlib.tflib.network") as (module,):
         module.Network = _foreign("dnnlib.tflib.network", "Network")
 

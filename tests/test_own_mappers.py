@@ -6,9 +6,11 @@ from safetensors.torch import save_file
 
 from pipeline.errors import UserError
 from pipeline.networks.mapper import LevelsMapper, SingleMapper, StyleSpaceMapper
+from pipeline.networks.stylegan2 import Generator
 from pipeline.training.judges import Judges
 from pipeline.training.mapper import Recipe, train
 from pipeline.training.mapper_runs import retitle, save_mapper
+from webapp.page import LAUNCH
 from webapp.panels.mappers import own_name
 from webapp.session import Session
 
@@ -64,6 +66,13 @@ def test_odd_metadata_does_no_harm(studio, tmp_path):
         assert edit.recipe["parameters"]["mapper"] == title
     with pytest.raises(UserError):
         studio.map(studio.sample(0), write(tmp_path, state, recipe="{"))
+
+
+def test_a_stylespace_mapper_at_1024_px_is_no_larger_than_an_upload_may_be():
+    with torch.device("meta"):
+        layers = enumerate(Generator(1024).style_layers)
+        mapper = StyleSpaceMapper({i: layer.channels for i, layer in layers if not layer.is_to_rgb})
+    assert 21 * 2**20 < 2 * sum(p.numel() for p in mapper.parameters()) + 2**16 < LAUNCH["max_file_size"]
 
 
 def test_a_file_that_was_cleared_away_is_said_to_be_gone(studio, tmp_path):

@@ -175,9 +175,10 @@ def test_a_pickle_cannot_change_the_reader(tmp_path, sizes):
 
 def test_a_namespace_of_options_is_the_one_class_that_is_allowed(tmp_path):
     path = tmp_path / "x.pt"
-    torch.save({"state_dict": {"mapper.a": torch.ones(1)}, "opts": argparse.Namespace(a=1)}, path)
-    assert read_weights("mapper", path).keys() == {"a"}
-    torch.save({"state_dict": {"mapper.a": torch.ones(1)}, "opts": fractions.Fraction(1, 2)}, path)
+    state = {"mapper.mapping.mapping.1.weight": torch.ones(1)}
+    torch.save({"state_dict": state, "opts": argparse.Namespace(a=1)}, path)
+    assert read_weights("mapper", path).keys() == {"mapping.mapping.1.weight"}
+    torch.save({"state_dict": state, "opts": fractions.Fraction(1, 2)}, path)
     with pytest.raises(UserError, match="tries to run code"):
         read_weights("mapper", path)
 

@@ -14,6 +14,7 @@ from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from webapp import api, renewal
 from webapp.fields import keep_what_is_typed
+from webapp.limits import MAPPER_BYTES
 from webapp.panels import (
     alignment,
     directions,
@@ -42,7 +43,7 @@ JOB: dict[str, Any] = {"concurrency_limit": 32, "concurrency_id": "studio", "sho
 LAUNCH: dict[str, Any] = {
     "theme": theme(),
     "css_paths": CSS,
-    "max_file_size": photo.MAX_BYTES,
+    "max_file_size": MAPPER_BYTES,  # photos are bounded where they are read
     "footer_links": ["api"],
     "run_history": False,
     "show_error": False,

@@ -17,6 +17,7 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
+from pipeline.checks import number, of_type, text
 from pipeline.errors import UserError
 from pipeline.losses import clip_features, identity_distance, identity_features, shifted
 from pipeline.networks.layers import EqualLinear, part
@@ -27,6 +28,7 @@ from pipeline.text import Texts, check_goal
 from pipeline.training.judges import Judges
 
 STRENGTH = 0.1  # what a mapper's step is multiplied with, in training as in use
+NUMBERS = ("clip", "l2", "identity", "steps", "batch", "rate", "jitter", "every", "patience", "seed")  # of a recipe
 VARIANTS = ("levels", "single", "stylespace")
 WARM_UP = 20  # steps over which the learning rate rises
 GAIN = 2.0**16  # lifts the gradients, which equalised layers make as small as Adam's ε, well above it
@@ -140,13 +142,13 @@ class MapperTraining:
         are empty, too long or the same, codes of another model, a batch of fewer faces than processes, and a recipe
         that can't be followed.
         """
-        check_goal(recipe.prompt, recipe.neutral)
+        check_goal(text("prompt", recipe.prompt), text("neutral", recipe.neutral))
+        for name in NUMBERS:
+            number(name, getattr(recipe, name))
         self.judges, self.recipe = judges, recipe
         self.text = texts.embedding(recipe.prompt).to(judges.device)
         self.neutral = texts.embedding(recipe.neutral).to(judges.device) if recipe.neutral else None
         generator = judges.generator
-        if min(recipe.steps, recipe.batch, recipe.every, recipe.patience) < 1:
-            raise UserError("Steps, batch, every and patience are at least 1; please choose other numbers.")
         fitting = [layer.resolution for layer in generator.style_layers] + [generator.size]
         if recipe.resolution not in (None, *fitting):
             raise UserError(f"This generator draws at 4, 8, ... {generator.size} px; please choose one as resolution.")
@@ -164,7 +166,8 @@ class MapperTraining:
             self.codes = None
             self.held = sample_codes(generator, HELD_OUT, recipe.jitter, torch.Generator().manual_seed(~recipe.seed))
         else:
-            if codes.shape[1:] != (generator.num_rows, generator.style_dim):
+            of_type("codes", codes, Tensor, "a tensor (M, L, D)")
+            if codes.shape[1:] != (generator.num_rows, generator.style_dim) or not codes.isfinite().all():
                 raise UserError("These latents were made with another model; please name some of this one.")
             held = min(HELD_OUT, len(codes) // 5)
             self.codes = codes[:-held] if held else codes

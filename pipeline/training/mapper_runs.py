@@ -30,6 +30,7 @@ from pipeline.text import Texts, check_goal
 from pipeline.training.command import GO_ON, own_device, run
 from pipeline.training.judges import load_judges
 from pipeline.training.mapper import VARIANTS, MapperTraining, Recipe, TrainingState, learning_rate
+from pipeline.weights import kind_of_file, metadata, read_weights
 from pipeline.zoo import family_row, load_family
 
 TERMS = ("clip", "l2", "identity", "total")
@@ -46,10 +47,10 @@ def save_mapper(mapper: nn.Module, path: Path, recipe: Recipe, losses: dict[str,
 
 
 def retitle(path: Path, copy: Path, title: str) -> None:
-    """Copy a mapper's file that `Family.own_mapper` has accepted, under another title."""
-    with safe_open(path, "pt") as file:
-        about = json.loads((file.metadata() or {}).get("recipe", "{}"))
-        state = {name: file.get_tensor(name) for name in file.keys() if name.startswith("mapper.")}  # noqa: SIM118
+    """Copy a mapper's file that `Family.own_mapper` has accepted, of any form, as training writes it, under another
+    title."""
+    about = json.loads(metadata(path).get("recipe", "{}"))
+    state = {f"mapper.{name}": value.contiguous() for name, value in read_weights("mapper", path).items()}
     _write(state, copy, {"recipe": json.dumps((about if isinstance(about, dict) else {}) | {"title": title})})
 
 
@@ -67,7 +68,7 @@ def read_codes(path: Path) -> Tensor:
     Raises UserError for any other file.
     """
     try:
-        if path.suffix == ".safetensors":
+        if kind_of_file(path) == "safetensors":
             codes = load_file(path)["w_plus"]
         else:
             codes = torch.load(path, map_location="cpu", weights_only=True)

@@ -1,9 +1,11 @@
 """Training a mapper in the page: preview, cancel, gallery, taking it home and bringing it back."""
 
+import argparse
 import re
 from functools import partial
 
 import pytest
+import torch
 from gradio_client import Client
 from playwright.sync_api import expect
 
@@ -104,3 +106,11 @@ def test_a_training_ends_when_its_minutes_are_over_or_may_not_begin(shown_studio
     expect(visit.locator("#train, #train-words")).to_have_count(0)
     visit.close()
     page.close(verbose=False)
+
+
+def test_a_mapper_in_the_form_of_its_authors_is_loaded(panel, shown_studio, tmp_path):
+    mapper = shown_studio.family.mapper(next(iter(shown_studio.mappers())))
+    state = {f"mapper.{name}": value for name, value in mapper.state_dict().items()}
+    torch.save({"state_dict": state, "opts": argparse.Namespace(description="hat")}, tmp_path / "a hat.pt")
+    changes(panel, lambda: bring(panel, tmp_path / "a hat.pt"))
+    expect(panel.locator("#mappers button.thumbnail-item").last).to_contain_text("a hat")

@@ -19,6 +19,7 @@ from pipeline.text import check_prompt
 from pipeline.training.judges import Judges
 from pipeline.training.mapper import Recipe, TrainingState, train
 from pipeline.training.mapper_runs import retitle, save_mapper
+from webapp import uploads
 from webapp.arrival import bar
 from webapp.files import file_name, new_file, on_screen
 from webapp.guard import guard
@@ -68,7 +69,7 @@ def layout(studio: Lent, minutes: float) -> Training:
         with gr.Row(elem_classes="actions"):
             run = gr.Button("Train", variant="primary", visible=minutes > 0, elem_id="train")
             cancel = gr.Button("Cancel", visible=False, elem_id="cancel-training")
-            upload = gr.UploadButton("Load a mapper", file_types=[".safetensors"], elem_id="load-mapper")
+            upload = gr.UploadButton("Load a mapper", file_types=[".safetensors", ".pt", ".pth"], elem_id="load-mapper")
             download = gr.DownloadButton("Save this mapper", interactive=False, elem_id="save-mapper")
     return Training(words, run, cancel, progress, preview, upload, download)
 
@@ -162,9 +163,10 @@ def connect(
 
     @guard
     def load(file: str, strength: float, session: Session) -> tuple[Any, ...]:
-        title, _ = studio.family.own_mapper(Path(file))
+        upload = uploads.find(file)
+        title, _ = studio.family.own_mapper(upload)
         name = mappers.own_name(studio, session, title)
-        retitle(Path(file), kept_place(session, name), name)
+        retitle(upload, kept_place(session, name), name)
         return offer(session, name, strength)
 
     offered = [chosen.gallery, chosen.name, chosen.strength, panel.download, *result.picture]

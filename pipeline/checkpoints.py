@@ -1,0 +1,205 @@
+"""Which network a checkpoint holds, however deep it lies in it and whatever its names begin with.
+
+Networks are known by one of their tensors. What stands before its name is the prefix of the whole network:
+"g_ema.", "state_dict.decoder.", "params_ema.module.". What can't be used is named.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .generator_formats import from_ada, from_tensorflow, whole_generator
+from .unpickling import Array, Record
+
+State = dict[str, Tensor]
+OVERLAPPING = 10_000_000  # elements of a tensor that may share memory, as those of an expanded one do
+
+# kind -> the name of one of its tensors, and those of all
+KNOWN_BY = {
+    "encoder": (r"styles\.0\.linear\.weight", r"(input_layer|body|styles|latlayer\d)\..*"),
+    "identity": (r"output_layer\.3\.weight", r"(input_layer|body|output_layer)\..*"),
+    "clip": (r"text_projection", r".*"),
+    "mapper": (
+        r"(?:(?:course|medium|fine)_mapping|mapping|mapper_\d+)\.mapping\.1\.weight",
+        r"((course|medium|fine)_mapping|mapping|mapper_\d+)\..*",
+    ),
+    "directions": (r"relevance", r"relevance|style_std"),
+    "alignment": (r"w_mapper\.out\.weight", r".*"),
+}
+ENCODERS = {"Encoder4Editing": "e4e", "GradualStyleEncoder": "pSp", "GradientStyleEncoder": "pSp"}
+# The same of the forms of a generator: rosinality's, which is ours, stylegan2-ada-pytorch's and TensorFlow's.
+FORMS = (
+    (r"conv1\.conv\.modulation\.weight", r"(style|input|conv1|to_rgb1|convs|to_rgbs|noises)\..*", dict),
+    (r"synthesis\.b4\.const", r"(mapping|synthesis)\..*", from_ada),
+    (r"synthesis/4x4/Const/const", r"(mapping|synthesis)/.*", from_tensorflow),
+)
+PREFIX = r"|(?:.*[./])?G_|.*[./]"  # TensorFlow's names may begin with G_
+AVERAGES = ("latent_avg", "w_avg", "dlatent_avg", "mean_latent")
+
+CONDITIONAL = "a class-conditional generator, and this studio has no classes"
+STYLEGAN1 = "a StyleGAN1 generator, and this studio draws with StyleGAN2"
+# What else a file may hold, and what it is: the first whose names are there.
+OTHERS = {
+    r"mapping\.embed\.weight|.*mapping/LabelConcat/.*": CONDITIONAL,
+    r"synthesis\.input\.(freqs|weight)": "a StyleGAN3 generator, and this studio draws with StyleGAN2",
+    r".*(StyleMod/|style_mod\.|\.adain\d?\.|progression\.\d).*": STYLEGAN1,
+    r"conv1\.conv\.modulation\.weight|synthesis\.b4\.const|.*4x4/Const/const": "a StyleGAN2 generator",
+    r"styles\.0\.linear\.weight": "an encoder, as e4e or pSp",
+    r"output_layer\.3\.weight": "an identity network",
+    r"text_projection": "a CLIP",
+    r"text_model\..*|text_projection\.weight": "a CLIP in the form of Hugging Face, and this studio reads OpenAI's",
+    KNOWN_BY["mapper"][0]: "a latent mapper",
+    r"relevance": "a relevance matrix",
+    r"w_mapper\.out\.weight": "an alignment",
+    r"w_plus": "a latent",
+    r"final_linear\.\d\.weight|b4\.out\.weight": "a discriminator",
+}
+
+
+class Unusable(Exception):
+    """A file can't be used; the message is the reason, as the end of a sentence without its full stop."""
+
+
+def find_network(kind: str, content: Any) -> State:
+    """The tensors of a network under the names of the published PyTorch checkpoints, float32 where they are no whole
+    numbers.
+
+    A "generator" comes with `latent_avg`, (D,) or (L, D), where the file has it. Raises Unusable where there is none.
+    """
+    tensors = dict(_tensors(content))
+    if kind == "generator":
+        return _generator(tensors)
+    known_by, names = KNOWN_BY[kind]
+    prefix = _prefix(tensors, known_by)
+    if prefix is None:
+        raise Unusable(what_is(tensors))
+    state = _under(tensors, prefix, names)
+    return _encoder(state, content, tensors) if kind == "encoder" else state
+
+
+def what_is(names: Mapping[str, Any]) -> str:
+    """What a file holds, in words."""
+    for pattern, words in OTHERS.items():
+        if any(re.fullmatch(rf"(?:{PREFIX})(?:{pattern})", name) for name in names):
+            return f"it is {words}"
+    return "its tensors are of a network that this studio does not know" if names else "it holds no tensors"
+
+
+def _generator(tensors: State) -> State:
+    forms = [(prefix, *form) for form in FORMS if (prefix := _prefix(tensors, form[0])) is not None]
+    if not forms:
+        raise Unusable(what_is(tensors))
+    prefix, _, names, convert = forms[0]
+    found = _under(tensors, prefix, names)
+    if any("embed" in name or "LabelConcat" in name for name in found):
+        raise Unusable(f"it is {CONDITIONAL}")
+    if any("StyleMod/" in name for name in found):
+        raise Unusable(f"it is {STYLEGAN1}")
+    inside = [name for name in tensors if name.startswith(prefix)]
+    means = [name for name in (*inside, *tensors) if re.split("[./]", name)[-1] in AVERAGES]
+    try:
+        return whole_generator(convert(found), _plain(tensors[means[0]], means[0]) if means else None)
+    except KeyError as error:
+        raise Unusable(f"its layers are not those of StyleGAN2 ({error.args[0]} is missing)") from error
+    except ValueError as error:
+        raise Unusable(str(error)) from error
+
+
+def _encoder(state: State, content: Any, tensors: State) -> State:
+    """An encoder's tensors, and what else its options say: `absolute_rows` of a pSp encoder, whose rows don't count
+    from row 0; `start` (L, D), what the rows are added to, where that isn't the generator's mean latent."""
+    options = content.get("opts") if isinstance(content, Mapping) else None
+    options = options.state if isinstance(options, Record) and options.state else options or {}
+    options = options if isinstance(options, Mapping) else vars(options)
+    kind = options.get("encoder_type", "Encoder4Editing")
+    if kind not in ENCODERS:
+        raise Unusable(f"it is an encoder of the kind {kind}, and this studio reads e4e and pSp")
+    if options.get("learn_in_w"):
+        raise Unusable("it is an encoder that was trained in W (learn_in_w), and this studio edits in W+")
+    if (channels := state["input_layer.0.weight"].shape[1]) != 3:
+        raise Unusable(f"it is an encoder for pictures of {channels} channels, and photos have 3")
+    rows = {k.split(".")[1] for k in state if k.startswith("styles.")}
+    shape = len(rows), len(state["styles.0.linear.bias"])
+    if ENCODERS[kind] == "pSp":
+        state["absolute_rows"] = torch.tensor(True)
+        if "latent_avg" in tensors:
+            state["start"] = tensors["latent_avg"].float().reshape(-1, shape[1]).expand(shape)
+    if not options.get("start_from_latent_avg", True):
+        state["start"] = torch.zeros(shape)
+    return state
+
+
+def _prefix(tensors: State, known_by: str) -> str | None:
+    """What stands before the name of the tensor that a network is known by; None where it is nowhere.
+
+    Of several the moving average ("ema") goes first, then the shortest.
+    """
+    prefixes = [m[1] for name in tensors if (m := re.fullmatch(rf"({PREFIX})(?:{known_by})", name))]
+    return min(prefixes, key=lambda prefix: ("ema" not in prefix.lower(), len(prefix)), default=None)
+
+
+def _under(tensors: State, prefix: str, names: str) -> State:
+    """The tensors under a prefix, without it, whose names are of the network."""
+    inside = {name.removeprefix(prefix): name for name in tensors if name.startswith(prefix)}
+    return {name: _plain(tensors[whole], whole) for name, whole in inside.items() if re.fullmatch(names, name)}
+
+
+def _plain(tensor: Tensor, name: str) -> Tensor:
+    if tensor.is_complex() or tensor.is_sparse or tensor.is_quantized:
+        raise Unusable(f"{name} is of complex, sparse or quantised numbers")
+    if tensor.numel() > max(OVERLAPPING, tensor.untyped_storage().nbytes() // tensor.element_size()):
+        raise Unusable(f"{name} says that it has {tensor.numel():,} numbers, which are not in the file")
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _tensors(content: Any) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor and array with its place in dictionaries, lists and modules, joined by dots; those of NVIDIA's
+    TensorFlow networks by slashes. What occurs twice is given once."""
+    seen: set[int] = set()
+
+    def walk(value: Any, prefix: str) -> Iterator[tuple[str, Tensor]]:
+        if isinstance(value, Array):
+            value = value.value
+        if isinstance(value, (np.ndarray, np.generic)):
+            value = torch.from_numpy(np.array(value)) if value.dtype.kind in "biufc" else None
+        if isinstance(value, Tensor):
+            yield prefix.removesuffix("."), value
+        elif isinstance(value, (Mapping, list, tuple)) and id(value) not in seen:
+            seen.add(id(value))
+            for name, child in _children(value):
+                yield from walk(child, f"{prefix}{name}")
+
+    return walk(content, "")
+
+
+def _children(value: Any) -> Iterator[tuple[str, Any]]:
+    """The parts of a dictionary, list or module with their names, which end in a dot or slash."""
+    attributes = value.state if isinstance(value, Record) else None
+    if attributes is None and isinstance(value, Record) and value.args and isinstance(value.args[0], Mapping):
+        attributes = value.args[0].get("state")  # as `persistence` of stylegan2-ada-pytorch wraps modules
+    if isinstance(attributes, Mapping):
+        for group in ("_parameters", "_buffers", "_modules"):
+            yield from ((f"{name}.", child) for name, child in _items(attributes.get(group)))
+        yield from ((f"{name}.", child) for name, child in _pairs(attributes.get("variables")))
+        for name, child in _items(attributes.get("components")):
+            variables = child.state.get("variables") if isinstance(child, Record) else None
+            yield from ((f"{name}/{variable}.", array) for variable, array in _pairs(variables))
+    if isinstance(value, tuple) and len(value) == 3 and all(isinstance(v, Record) or v is None for v in value):
+        yield from zip(("G.", "D.", "G_ema."), value, strict=True)  # TensorFlow's
+    elif isinstance(value, (list, tuple)):
+        yield from ((f"{i}.", child) for i, child in enumerate(value))
+    else:
+        yield from ((f"{name}.", child) for name, child in _items(value))
+
+
+def _items(value: Any) -> list[tuple[Any, Any]]:
+    return list(value.items()) if isinstance(value, Mapping) else []
+
+
+def _pairs(value: Any) -> list[tuple[Any, Any]]:
+    """Names and arrays, which TensorFlow's networks keep as a list of pairs."""
+    return [pair for pair in value if isinstance(pair, tuple) and len(pair) == 2] if isinstance(value, list) else []
