@@ -19,6 +19,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "identity": (0, 1),
     "lr": (0, 1),
     "noise": (0, 3),
+    "share": (-20, 20),
 }
 
 

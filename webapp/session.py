@@ -155,6 +155,8 @@ class Session:
     back: list[Shot] = field(default_factory=list)
     forth: list[Shot] = field(default_factory=list)
     """Where Undo and Redo lead, the nearest last."""
+    linked: dict[str, Any] = field(default_factory=dict)
+    """The parameters of a run that a link has filled in; those without a field count as long as its words stand."""
     frames: list[Frame] = field(default_factory=list)
     """Moments of the newest optimization."""
     mappers: dict[str, Path] = field(default_factory=dict)

@@ -151,6 +151,30 @@ def test_a_link_brings_the_words_and_numbers_back(visit, url):  # noqa: F811
         expect(after(visit)).to_be_visible()
 
 
+def test_a_link_holds_the_whole_stack_and_what_has_no_field(visit, url):  # noqa: F811
+    stack = "method=direct&target=old+face&neutral=face&strength=3.0&channels=25&share=0.5"
+    stack += "&2.method=map&2.mapper=glasses&2.strength=0.08"
+    visit.goto(f"{url}?{stack}", timeout=SLOW)
+    expect(words(visit)).to_have_value(re.compile("^glasses\nMapper, strength 0.08"), timeout=SLOW)
+    press(visit, "Copy link")
+    expect(visit).to_have_url(f"{url}?{stack}")
+
+    run = "prompt=an+old+person&steps=3&l2=0.0001&identity=0.0&lr=0.02&space=w%2B&noise=0.0&neutral="
+    visit.goto(f"{url}?method=optimize&{run}", timeout=SLOW)
+    brought = "learning rate 0.02, space w+, noise 0.0, compared with nothing."
+    expect(visit.locator("#optimization-note")).to_contain_text(brought, timeout=SLOW)
+    changes(visit, lambda: press(visit, "Optimize"))
+    expect(words(visit)).to_have_value(re.compile("^an old person\n3 steps, λ L2 0.0001, λ ID 0$"), timeout=SLOW)
+    press(visit, "Copy link")
+    expect(visit).to_have_url(re.compile(r"method=direct&.*&2.method=optimize&.*&2.lr=0.02&2.space=w%2B&2.noise=0.0&"))
+
+    # A link starts no long run, so one that comes earlier is left out, and that is said.
+    open_tab(visit, "Mappers")
+    changes(visit, lambda: visit.locator("#mappers button").first.click())
+    press(visit, "Copy link")
+    expect(visit.locator("#take-home-note")).to_contain_text("newest of 3 edits only")
+
+
 def test_the_likeness_can_be_refined_and_the_generator_tuned(visit):  # noqa: F811
     changes(visit, lambda: visit.locator("#examples button").nth(2).click())
     changes(visit, lambda: press(visit, "Refine likeness"))

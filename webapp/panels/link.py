@@ -2,67 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 import gradio as gr
 
-from pipeline import StyleCLIP
-from pipeline.errors import UserError
-from webapp import limits
+from pipeline import Edit, Latent, StyleCLIP
+from pipeline.edits import FROM_WORDS
+from webapp import links
 from webapp.guard import guard
+from webapp.links import LONG, edits_of
 from webapp.panels.alignment import Alignment
 from webapp.panels.directions import Directions, kept_note, most_channels
 from webapp.panels.mappers import Mappers
-from webapp.panels.optimization import Optimization
-from webapp.panels.result import Result, keep, settle, shown
+from webapp.panels.optimization import NO_FACE, THIS_FACE, Optimization, as_html, linked_note
+from webapp.panels.result import Result, keep, mean, settle, shown
 from webapp.session import Session
 
-WORDS = {
-    "direct": ("target", "neutral"),
-    "map": ("mapper",),
-    "optimize": ("prompt",),
-    "bridge": ("target", "neutral"),
+TABS = {
+    "direct": "directions",
+    "map": "mappers",
+    "optimize": "optimization",
+    "generate": "optimization",
+    "bridge": "alignment",
+    "imagine": "alignment",
 }
-NUMBERS = {
-    "direct": ("strength", "threshold"),
-    "map": ("strength",),
-    "optimize": ("steps", "l2", "identity"),
-    "bridge": ("strength",),
-}
-LISTS = {"bridge": ("levels",)}  # of words, which commas part
-TABS = {"direct": "directions", "map": "mappers", "optimize": "optimization", "bridge": "alignment"}
 
 
-def query_of(session: Session) -> str:
-    """The newest edit's words and numbers as the end of an address; "" where there is nothing to link to."""
-    recipe = session.here.recipes[-1] if session.here.recipes else {"method": "none", "parameters": {}}
-    method, parameters = recipe["method"], recipe["parameters"]
-    if method not in WORDS or "file" in parameters:
-        return ""
-    names = (*WORDS[method], *NUMBERS[method])
-    values = {name: parameters[name] for name in names if name in parameters}
-    values |= {name: ",".join(parameters[name]) for name in LISTS.get(method, ())}
-    return urlencode({"method": method} | values, safe=",")
-
-
-def edit_of(query: Mapping[str, str]) -> tuple[str, dict[str, Any]] | None:
-    """The method and its words and numbers, of an address; None where it asks for no edit.
-
-    Raises UserError when something is missing or odd.
-    """
-    method = query.get("method")
-    if method is None:
-        return None
-    try:
-        words: dict[str, Any] = {name: query[name] for name in WORDS[method]}
-        words |= {name: query[name].split(",") for name in LISTS.get(method, ()) if name in query}
-        numbers = {name: float(query[name]) for name in NUMBERS[method] if name in query}
-    except (KeyError, ValueError):
-        raise UserError("This link is not whole, so the page starts with its example.") from None
-    limits.check(numbers)  # nan is out of any range
-    return method, words | numbers
+def query_of(session: Session) -> tuple[str, str]:
+    """The end of an address that holds the edits of the picture that is shown, and what it leaves out."""
+    return links.query_of(session.here.recipes)
 
 
 def connect(
@@ -77,13 +45,15 @@ def connect(
     state: gr.State,
     job: dict[str, Any],
 ) -> None:
-    """Fill in the fields that the page's address names, and do the edit, where it takes one pass."""
+    """Do the edits that the page's address names, and fill in the fields of the last; one that takes long waits there
+    for the visitor to start it."""
     fields = {
         "direct": {
             "target": directions.texts.target,
             "neutral": directions.texts.neutral,
             "strength": directions.strength,
             "threshold": directions.threshold,
+            "channels": directions.channels,
         },
         "map": {"mapper": mappers.name, "strength": mappers.strength},
         "optimize": {
@@ -92,6 +62,8 @@ def connect(
             "l2": optimization.l2,
             "identity": optimization.identity,
         },
+        "generate": {"prompt": optimization.words, "steps": optimization.steps},
+        "imagine": {"prompt": alignment.texts.target, "strength": alignment.strength},
         "bridge": {
             "target": alignment.texts.target,
             "neutral": alignment.texts.neutral,
@@ -100,29 +72,44 @@ def connect(
         },
     }
     named = [field for values in fields.values() for field in values.values()]
-    outputs = [tabs, directions.channels, directions.kept, *named, *result.picture]
+    others = [tabs, directions.kept, optimization.start, optimization.note]
+    outputs = list(dict.fromkeys([*others, *named, *result.picture]))
+
+    def done(latent: Latent, method: str, values: dict[str, Any]) -> Edit:
+        share = values.get("share", 1.0)
+        values = {name: value for name, value in values.items() if name != "share"}
+        edit = getattr(studio, method)(*([] if method in FROM_WORDS else [latent]), **values)
+        return edit if share == 1 else studio.adjust(latent, edit, share)
 
     @guard
     def arrive(session: Session, request: gr.Request) -> Any:
-        asked = edit_of(request.query_params)
-        if asked is None:
+        asked = edits_of(request.query_params)
+        if not asked:
             return [gr.skip()] * len(outputs)
-        method, values = asked
-        origin, edit, kept = session.here.origin, None, {}
-        if method == "direct":
-            edit = studio.direct(origin.latent, **values)
-            kept = {
-                directions.channels: min(edit.channels, most_channels(studio)),
-                directions.kept: kept_note(edit.channels),
-            }
-        elif method == "map":
-            edit = studio.map(origin.latent, **values)
-        elif method == "bridge":
-            edit = studio.bridge(origin.latent, **values)
-        if edit is not None:
+        origin, made, kept = session.here.origin, [], {}
+        latent = origin.latent
+        for method, values in asked:
+            if method not in LONG:
+                source = mean(studio) if method in FROM_WORDS else latent
+                made.append((source, done(source, method, values)))
+                latent = made[-1][1].latent
+        if made:
             session.go(origin)
-            keep(session, origin.latent, edit)
-        filled = {fields[method][name]: value for name, value in values.items()}
+        for source, edit in made:
+            keep(session, source, edit)
+        method, values = asked[-1]
+        if method == "direct":
+            kept[directions.channels] = min(edit.channels, most_channels(studio))
+            kept[directions.kept] = kept_note(edit.channels)
+            if "threshold" not in values:
+                names = ("target", "neutral", "channels")
+                beta = studio.threshold(**{name: values[name] for name in names if name in values})
+                kept[directions.threshold] = beta
+        if method in LONG:
+            session.linked = values
+            kept[optimization.start] = NO_FACE if method == "generate" else THIS_FACE
+            kept[optimization.note] = as_html(linked_note(studio, values))
+        filled = {fields[method][name]: value for name, value in values.items() if name in fields[method]}
         pictures = dict(zip(result.picture, shown(session), strict=True))
         return {tabs: gr.Tabs(selected=TABS[method])} | filled | kept | pictures
 

@@ -64,9 +64,28 @@ def _film(session: Session) -> list[tuple[str, str]]:
     return [(frame.picture, f"step {frame.recipe['taken']}") for frame in session.frames]
 
 
-def _note(*sentences: str) -> str:
+def as_html(*sentences: str) -> str:
     lines = "".join(f"<p class='note'>{html.escape(sentence)}</p>" for sentence in sentences if sentence)
     return f"<div role='status'>{lines}</div>"
+
+
+EXTRA = {"lr": "learning rate", "space": "space", "noise": "noise", "neutral": "compared with"}
+"""Parameters without a field, which a link may bring."""
+
+
+def linked(session: Session, words: str) -> dict[str, Any]:
+    """What a link has brought for a run of these words, beside what has a field."""
+    known = session.linked if session.linked.get("prompt") == words else {}
+    return {name: value for name, value in known.items() if name in EXTRA}
+
+
+def linked_note(studio: Lent, values: dict[str, Any]) -> str:
+    """What of a link's parameters has no field and is not the model's own; "" for nothing."""
+    own = studio.family.defaults.model_dump()
+    own["neutral"] = own["prompt_neutral"]
+    others = {name: values[name] for name in EXTRA if name in values and values[name] != own[name]}
+    told = [f"{EXTRA[name]} {'nothing' if value == '' else value}" for name, value in others.items()]
+    return f"With these words the link brought {', '.join(told)}." if told else ""
 
 
 def layout(studio: Lent, prompts: tuple[Prompt, ...]) -> Optimization:
@@ -118,7 +137,7 @@ def layout(studio: Lent, prompts: tuple[Prompt, ...]) -> Optimization:
                 visible=studio.family.identity is not None,
                 elem_id="identity",
             )
-            note = gr.HTML(_note(), label="notes", elem_id="optimization-note")
+            note = gr.HTML(as_html(), label="notes", elem_id="optimization-note")
     with gr.Row(elem_classes="actions"):
         this = (f"This {face}", THIS_FACE)
         start = gr.Radio([this, NO_FACE], value=THIS_FACE, label="Start from", elem_id="start-from")
@@ -179,22 +198,24 @@ def connect(
         Sends the picture, the progress and the losses while it runs."""
         steps, session.stop, here = int(steps), False, session.here
         if start == NO_FACE:
-            run = studio.generate(words, steps=steps, preview=PREVIEW)
+            extra = {name: value for name, value in linked(session, words).items() if name != "neutral"}
+            run = studio.generate(words, steps=steps, preview=PREVIEW, **extra)
             average = mean(studio)
             before = on_screen(studio.image(average))
             weights = {"CLIP": ("clip", 1.0)}
         else:
             knows_people = studio.family.identity is not None
             identity = identity if knows_people else 0.0
-            source = session.base("optimize", prompt=words, neutral=studio.family.defaults.prompt_neutral)
-            run = studio.optimize(source, words, steps, l2, identity, preview=PREVIEW)
+            extra = {"neutral": studio.family.defaults.prompt_neutral} | linked(session, words)
+            source = session.base("optimize", prompt=words, neutral=extra["neutral"])
+            run = studio.optimize(source, words, steps, l2, identity, preview=PREVIEW, **extra)
             before = session.before.picture
             weights = {"CLIP": ("clip", 1.0), "λ L2": ("l2", l2)}
             if knows_people:
                 weights["λ ID"] = ("identity", identity)
         curves: dict[str, list[float]] = {name: [] for name in weights}
         unknown, skip = unknown_note(studio.vocabulary, words), gr.skip()
-        yield skip, skip, plot(curves, steps), progress(0, steps), gr.Button(interactive=True), skip, _note(unknown)
+        yield skip, skip, plot(curves, steps), progress(0, steps), gr.Button(interactive=True), skip, as_html(unknown)
         with closing(run):
             for place in run.places():
                 if session.stop:
@@ -219,7 +240,7 @@ def connect(
                     yield picture, skip, plot(curves, steps), bar, skip, film, skip
         if here not in session.shots:
             session.frames = []
-            ended = _note("", "Another face was chosen meanwhile, so this optimization ended.")
+            ended = as_html("", "Another face was chosen meanwhile, so this optimization ended.")
             yield *shown(session), progress(0, steps), skip, *drawn(session), ended
             return
         if start == NO_FACE:
@@ -233,7 +254,7 @@ def connect(
                 session.go(looking)
         late = step.index < steps and not session.stop
         ended = f"An optimization may compute for {LONGEST_RUN / 60:g} minutes; this one got to step {step.index}."
-        told = _note(unknown, ended if late else "")
+        told = as_html(unknown, ended if late else "")
         yield *shown(session, plot(curves, steps)), progress(step.index, steps), skip, *drawn(session), told
 
     @guard
@@ -259,7 +280,7 @@ def connect(
     def suggest(index: int) -> tuple[str, float, float, str]:
         prompt = prompts[index]
         weights = f"λ L2 {prompt.l2:g}" + (f" and λ ID {prompt.identity:g}" if studio.family.identity else "")
-        return prompt.words, prompt.l2, prompt.identity, _note(f"These words come with {weights}.")
+        return prompt.words, prompt.l2, prompt.identity, as_html(f"These words come with {weights}.")
 
     def add(words: str, phrase: list[str]) -> str:
         """The words with one phrase more."""

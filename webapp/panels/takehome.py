@@ -46,9 +46,10 @@ SAVE = """(file) => {
   link.click();
 }"""
 # The address bar takes the link in any case; a clipboard is there on safe connections only.
-LINK = """(query) => {
+LINK = """(query, leftOut) => {
   history.replaceState(null, "", location.pathname + "?" + query);
   navigator.clipboard?.writeText(location.href).catch(() => null);
+  return `<p class="note" role="status">${leftOut}</p>`;
 }"""
 
 
@@ -60,13 +61,14 @@ class TakeHome:
     saved: gr.DownloadButton
     link: gr.Button
     query: gr.Textbox
+    left_out: gr.Textbox
     recipe: gr.UploadButton
     note: gr.HTML
 
     @property
     def all(self) -> list[gr.components.Component]:
         """What follows every edit; `drawn` makes the values."""
-        return [self.query, self.link, self.buttons["photo"]]
+        return [self.query, self.left_out, self.link, self.buttons["photo"]]
 
 
 def layout() -> TakeHome:
@@ -91,7 +93,8 @@ def layout() -> TakeHome:
     )
     saved = gr.DownloadButton("saved", visible=False)
     query = gr.Textbox(label="link", visible=False)
-    return TakeHome(buttons, saved, link, query, recipe, note)
+    left_out = gr.Textbox(label="left out of the link", visible=False)
+    return TakeHome(buttons, saved, link, query, left_out, recipe, note)
 
 
 def _note(sentence: str) -> str:
@@ -124,8 +127,9 @@ def edits_of(text: str) -> list[dict[str, Any]]:
 
 def drawn(session: Session) -> tuple[Any, ...]:
     """The values of `TakeHome.all`."""
-    query = query_of(session)
-    return query, gr.update(visible=bool(query)), gr.update(visible=session.here.origin.found is not None)
+    query, left_out = query_of(session)
+    photo = session.here.origin.found is not None
+    return query, left_out, gr.update(visible=bool(query)), gr.update(visible=photo)
 
 
 def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State, job: dict[str, Any]) -> None:
@@ -221,7 +225,7 @@ def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State, job:
     for kind, button in panel.buttons.items():
         saved = button.click(saver(kind), state, [panel.note, panel.saved], api_visibility="private", **job)
         saved.success(None, panel.saved, None, js=SAVE)
-    panel.link.click(None, panel.query, None, js=LINK)
+    panel.link.click(None, [panel.query, panel.left_out], panel.note, js=LINK)
     outputs = [panel.note, *result.picture]
     brought = panel.recipe.upload(bring, [panel.recipe, state], outputs, api_visibility="private", **job)
     brought.failure(lambda: "", None, panel.note, **SILENT)

@@ -1,0 +1,86 @@
+"""Addresses that hold a picture's edits: what goes in comes out, or it is said what is left out."""
+
+from urllib.parse import parse_qsl
+
+import pytest
+
+from pipeline.errors import UserError
+from webapp.links import LONGEST, edits_of, query_of
+
+PAIR = {"target": "face with blonde, long hair", "neutral": "face & hair = ?"}
+OPTIMIZE = {"prompt": "a man", "neutral": "", "space": "s", "steps": 7, "l2": 0.0001, "identity": 0.0, "lr": 0.05}
+EDITS = [
+    ("direct", PAIR | {"strength": -1.5, "channels": 40}),
+    ("direct", PAIR | {"strength": 3.0, "threshold": 0.123}),
+    ("bridge", PAIR | {"strength": 0.3, "levels": ["coarse", "fine"]}),
+    ("map", {"mapper": "afro", "strength": 0.1}),
+    ("optimize", OPTIMIZE | {"noise": 0.5}),
+]
+GENERATE = ("generate", {"prompt": "a hat", "steps": 3, "space": "w", "noise": 0.0})
+
+
+def recipe(method, parameters, **more):
+    return {"method": method, "model": "demo", "source": "", "parameters": parameters, "weights": {}} | more
+
+
+def asked(query: str):
+    return edits_of(dict(parse_qsl(query, keep_blank_values=True)))
+
+
+@pytest.mark.parametrize(("method", "parameters"), [*EDITS, GENERATE])
+def test_a_link_holds_all_that_an_edit_was_made_with(method, parameters):
+    query, left_out = query_of([recipe(method, parameters)])
+    assert asked(query) == [(method, parameters)] and not left_out
+    assert query.startswith(f"method={method}&")
+
+
+def test_a_link_holds_the_whole_stack():
+    first = ("imagine", {"prompt": "an old man", "neutral": "face", "strength": 0.3})
+    stack = [recipe(*first), recipe(*EDITS[0], share=0.5), *(recipe(*edit) for edit in EDITS[1:])]
+    query, left_out = query_of(stack)
+    assert asked(query) == [first, (EDITS[0][0], EDITS[0][1] | {"share": 0.5}), *EDITS[1:]]
+    assert len(query) < LONGEST and not left_out
+
+
+def test_what_a_link_leaves_out_is_said():
+    last = recipe(*EDITS[3])
+    for earlier, why in (
+        ([recipe("map", {"mapper": "Mine", "strength": 1.0, "file": "0123"})], "a file of yours"),
+        ([recipe("refine", {"steps": 40})], "a file of yours or a photo"),
+        ([recipe(*EDITS[4])], "an optimization, which no link starts"),
+        ([recipe("direct", PAIR | {"target": "a beard " * 20, "strength": 1.0, "channels": 3})] * 12, "too long"),
+        ([recipe(*EDITS[3])] * 25, "too long"),
+    ):
+        query, left_out = query_of([*earlier, last])
+        assert asked(query) == [EDITS[3]]
+        assert f"newest of {len(earlier) + 1} edits" in left_out and why in left_out and "recipe" in left_out
+    for method, parameters in (("tune", {"steps": 80}), ("map", {"mapper": "Mine", "strength": 1.0, "file": "0123"})):
+        assert query_of([last, recipe(method, parameters)]) == ("", "")
+    assert query_of([]) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "method=nonsense",
+        "method=map",
+        "method=direct&target=a",
+        "method=direct&target=a&neutral=b&threshold=0.1&channels=4",
+        "method=optimize&prompt=a&space=z",
+        "method=optimize&prompt=a&steps=",
+        "method=optimize&prompt=a&2.method=map&2.mapper=afro",
+        "method=map&mapper=afro&2.method=imagine&2.prompt=a",
+        "method=map&mapper=afro&2.method=map",
+        "method=map&mapper=afro&2.method=refine",
+    ],
+)
+def test_a_link_that_is_not_whole_is_told(query):
+    with pytest.raises(UserError, match="not whole"):
+        asked(query)
+
+
+def test_numbers_that_no_edit_has_are_told():
+    for odd in ("strength=nan", "strength=1e9", "channels=0", "channels=nan", "share=inf"):
+        with pytest.raises(UserError, match="out of range|not whole"):
+            asked(f"method=direct&target=a&neutral=b&{odd}")
+    assert asked("utm_source=mail") == []

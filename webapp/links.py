@@ -1,0 +1,103 @@
+"""Addresses that hold edits, as anybody can read and change them: `method=direct&target=old+face&neutral=face&…`.
+
+The first edit of a picture stands as it is, each further one behind its number: `2.method=map&2.mapper=glasses`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from pipeline.edits import FROM_WORDS, ONE_OF, PARAMETERS, SPACES
+from pipeline.errors import UserError
+from webapp import limits
+
+LONGEST = 2000  # characters of a query that every browser and messenger takes
+MOST = 20  # edits
+LONG = {"optimize", "generate"}  # methods that a link fills in, and a visitor starts
+NEEDED = {
+    "direct": ("target", "neutral"),
+    "map": ("mapper",),
+    "optimize": ("prompt",),
+    "generate": ("prompt",),
+    "bridge": ("target", "neutral"),
+    "imagine": ("prompt",),
+}
+
+Asked = tuple[str, dict[str, Any]]
+"""A method, and its parameters as far as a link has them; "share" among them, where the edit was adjusted."""
+
+
+def query_of(recipes: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """The end of an address that holds a picture's edits, and a sentence on what it leaves out, or "".
+
+    The first is "" where the newest edit can't be told by words and numbers.
+    """
+    if not recipes or not _tellable(recipes[-1]):
+        return "", ""
+    query, count = _query(recipes), len(recipes)
+    if count == 1:
+        return query, ""
+    why = ""
+    if not all(map(_tellable, recipes)):
+        why = "an earlier one needs a file of yours or a photo"
+    elif any(recipe["method"] in LONG for recipe in recipes[:-1]):
+        why = "an earlier one is an optimization, which no link starts"
+    elif len(query) > LONGEST or count > MOST:
+        why = "all of them are too long for an address"
+    if why:
+        return _query(
+            recipes[-1:]
+        ), f"The link holds the newest of {count} edits only: {why}. The recipe holds them all."
+    return query, ""
+
+
+def _tellable(recipe: Mapping[str, Any]) -> bool:
+    return recipe["method"] in PARAMETERS and "file" not in recipe["parameters"]
+
+
+def _query(recipes: Sequence[Mapping[str, Any]]) -> str:
+    values = {}
+    for number, recipe in enumerate(recipes, 1):
+        told = {"method": recipe["method"]} | recipe["parameters"]
+        told |= {"share": recipe["share"]} if recipe.get("share", 1.0) != 1.0 else {}
+        before = "" if number == 1 else f"{number}."
+        values |= {before + name: ",".join(v) if isinstance(v, list) else v for name, v in told.items()}
+    return urlencode(values, safe=",")
+
+
+def edits_of(query: Mapping[str, str]) -> list[Asked]:
+    """What an address asks for, in its order; nothing where it names no method. Raises UserError when something is
+    missing or odd."""
+    edits: list[Asked] = []
+    for number in range(1, MOST + 1):
+        before = "" if number == 1 else f"{number}."
+        if f"{before}method" not in query:
+            break
+        edits.append(_edit(query, before))
+    if any(method in LONG for method, _ in edits[:-1]) or any(method in FROM_WORDS for method, _ in edits[1:]):
+        raise _broken()
+    return edits
+
+
+def _edit(query: Mapping[str, str], before: str) -> Asked:
+    method = query[f"{before}method"]
+    try:
+        types = PARAMETERS[method] | {"share": float}
+        given = {name: query[before + name] for name in types if before + name in query}
+        values = {name: _value(text, types[name]) for name, text in given.items()}
+    except (KeyError, ValueError):
+        raise _broken() from None
+    if not set(NEEDED[method]) <= values.keys() or values.keys() >= ONE_OF or values.get("space", "w") not in SPACES:
+        raise _broken()
+    limits.check(values)  # nan is out of any range
+    return method, values
+
+
+def _value(text: str, kind: type) -> Any:
+    return text.split(",") if kind is list else kind(float(text)) if kind is int else kind(text)
+
+
+def _broken() -> UserError:
+    return UserError("This link is not whole, so the page starts with its example.")
