@@ -141,7 +141,7 @@ class Global(Method):
     """Global directions (section 6) from the measured matrix."""
 
     title, shipped = "global directions", ("model",)
-    sources = ("pipeline/directions.py", "pipeline/strength.py", "checkpoints/demo/directions.safetensors")
+    sources = ("pipeline/directions.py", "checkpoints/demo/directions.safetensors")
     options: dict[str, float] = {}
 
     def __init__(self, studio: StyleCLIP, shelf: Path, pairs: Pairs | None) -> None:
@@ -175,7 +175,7 @@ class Estimate(Global):
     """Global directions as long as no matrix was measured: relevance from gradients, of the same channels."""
 
     title, shipped = "global directions, estimated", ()
-    sources = ("pipeline/directions.py", "pipeline/strength.py", "pipeline/estimate.py")
+    sources = ("pipeline/directions.py", "pipeline/estimate.py")
 
     def directions(self, family: Family) -> StyleDirections:
         to_rgb = len(family.directions.relevance) == sum(layer.channels for layer in family.generator.style_layers)

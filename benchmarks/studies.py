@@ -51,7 +51,7 @@ def grid(studio: StyleCLIP, folder: Path) -> str:
     """Figure 6: strengths from left to right, fewer and fewer channels from the bottom up."""
     grey = Pair("face", "face with grey hair", "hair_colour", "grey")
     (face,), target, neutral = lacking(studio, Reader.from_file(), grey, 1), grey.target, grey.neutral
-    strengths, counts = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0), (10, 40, 160, 640)
+    strengths, counts = (-9.0, -6.0, -3.0, 0.0, 3.0, 6.0, 9.0), (10, 40, 160, 640)
     betas = [studio.threshold(target, neutral, count) for count in counts]
     rows = [
         [studio.direct(face.latent, target, neutral, strength, threshold=beta).image for strength in strengths]

@@ -96,23 +96,23 @@ def test_a_grid_to_choose_from_by_the_keyboard(visit):  # noqa: F811
     where = visit.locator("#grid-box").bounding_box()["height"]
     drawn(visit)
     assert visit.locator("#grid-box").bounding_box()["height"] == where
-    expect(visit.locator("#grid .selected")).to_have_text(re.compile(r"α\s4.2\s· k\s40"))
+    expect(visit.locator("#grid .selected")).to_have_text(re.compile(r"α\s6\s· k\s40"))
     expect(visit.locator("#strip button")).to_have_count(2)  # looking at the grid edits nothing
 
     # A choice sets α, k and β, and adjusts the edit.
-    cells(visit).nth(9).focus()
+    cells(visit).nth(8).focus()
     changes(visit, lambda: visit.keyboard.press("Enter"))
-    expect(words(visit)).to_have_value(re.compile("^smiling face\n.*α 7, β .*, 20 channels"))
-    expect(field(visit, "alpha")).to_have_value("7")
+    expect(words(visit)).to_have_value(re.compile("^smiling face\n.*α 8, β .*, 20 channels"))
+    expect(field(visit, "alpha")).to_have_value("8")
     expect(field(visit, "channels")).to_have_value("20")
     expect(visit.locator("#strip button")).to_have_count(2)
 
     # More like it: half as far apart, around the choice.
     press(visit, "More like this")
-    expect(visit.locator("#grid .selected")).to_have_text(re.compile(r"α\s7\s· k\s20"))
-    expect(cells(visit).first).to_have_text(re.compile(r"α\s5.6\s· k\s10"))
+    expect(visit.locator("#grid .selected")).to_have_text(re.compile(r"α\s8\s· k\s20"))
+    expect(cells(visit).first).to_have_text(re.compile(r"α\s6\s· k\s10"))
     drawn(visit)
-    expect(cells(visit).last).to_have_text(re.compile(r"α\s8.4\s· k\s28"))
+    expect(cells(visit).last).to_have_text(re.compile(r"α\s10\s· k\s28"))
 
     # Another face: the grid says that it is none of its own, and the choice counts for the new one.
     changes(visit, lambda: press(visit, "Random face"))
@@ -142,7 +142,7 @@ def test_texts_without_a_direction_have_no_grid(visit):  # noqa: F811
 
 @pytest.mark.parametrize("around", [(-10, 1), (10, 320), (3, 2), (0, 80)])
 def test_a_grid_stays_within_its_limits(around):
-    drawn = grid.Grid("a", "b", "", *around, usual=4.2, most=320)
+    drawn = grid.Grid("a", "b", "", *around, usual=6.0, most=320)
     for _ in range(grid.FINEST + 1):
         assert len(set(drawn.cells)) == 20
         assert all(-10 <= strength <= 10 and 1 <= channels <= 320 for strength, channels in drawn.cells)
