@@ -1,31 +1,29 @@
 """Photographs in, aligned faces out: dlib's detector and landmarks, and the alignment of the FFHQ data set."""
 
-import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import dlib
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from .errors import UserError
 
-MIN_SIDE, MAX_SIDE = 32, 16_384  # of a photo, in pixels
-MAX_PIXELS = 80_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # Pillow reads stranger ones, some with other programs
+MOST_FACES = 12  # of a photo, the largest and surest; a crop takes up to half a second
 DETECTION_SIDE = 800  # larger photos are searched for faces at this size; dlib finds faces of 80 px and more
 LANDMARK_BOX = 256  # landmarks are read off a face whose box is scaled to this width
 SURE = 0.5  # dlib's score for what is a face for certain; false ones score less, and come later than their size says
+CERTAIN = 1.0  # a score that a face on its head, or none, does not get
 BOX_SHIFTS = 0.04 * np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)])  # in widths of the box
 BOX_ZOOMS = (0.92, 1.0, 1.08)
 
+STRIP = 256  # rows of a photo that are computed with as floats at a time
+SMALL_BLUR = 5.0  # pixels; so large a blur loses nothing on the smaller picture
 ENLARGED = 3  # from here on, fine and plain samples of a crop differ by a tenth of a grey level
-
-Photo = Image.Image | str | Path | BinaryIO
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,67 +34,24 @@ class Face:
     and `quad` (4, 2), the corners of the crop from top left counter-clockwise, as distances from the photo's left and
     top edge. Where no face was looked for, because the model draws other things, there are no landmarks, and the crop
     may be wider than high.
+
+    `turn` is how many quarter turns clockwise make the photo upright, 0 to 3, beyond what the camera noted: faces that
+    lie on their side or stand on their head are found in the turned photo. `turned` gives that photo; `landmarks` and
+    `quad` are places in it, and pasting the face back gives it.
     """
 
     image: Image.Image
     landmarks: NDArray[np.float64] | None
     quad: NDArray[np.float64]
+    turn: int = 0
 
 
-def open_photo(photo: Photo) -> Image.Image:
-    """Any picture, of several frames the first, as an upright RGB image; transparent parts become white.
-
-    Raises UserError when it is not there, cannot be read, is too small or too large, and TypeError for what is neither
-    a picture of PIL nor a path nor an open file.
-    """
-    if isinstance(photo, (str, Path)):
-        if not os.path.isfile(photo):  # noqa: PTH113  # false for whatever can be no path, too
-            kind = "a folder" if os.path.isdir(photo) else "no file"  # noqa: PTH112
-            raise UserError(f"“{os.path.basename(photo)}” is {kind}; please give the path of a picture.")  # noqa: PTH119
-    elif not isinstance(photo, Image.Image) and not hasattr(photo, "read"):
-        makes = {"bytes": "; io.BytesIO makes one of bytes", "ndarray": "; PIL's Image.fromarray makes one of an array"}
-        kind = type(photo).__name__
-        raise TypeError(f"`photo` is a picture of PIL, a path or an open file, not {kind}{makes.get(kind, '')}.")
-    try:
-        image = photo if isinstance(photo, Image.Image) else Image.open(photo, formats=FORMATS)
-        _check_size(*image.size)  # before anything is decoded
-        image.load()
-        return _to_rgb(_upright(image))
-    except (UserError, MemoryError):
-        raise
-    except Image.DecompressionBombError:
-        raise UserError(f"This picture is too large; please use at most {MAX_PIXELS // 10**6} megapixels.") from None
-    except Exception:  # the decoders raise nearly anything for a broken file
-        raise UserError("This file could not be read as a picture; please choose a JPEG or PNG file.") from None
+TURNS = (None, Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_90)
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a damaged EXIF block does not spoil the picture
-        return image.copy()
-
-
-def _check_size(width: int, height: int) -> None:
-    if min(width, height) < MIN_SIDE:
-        raise UserError(f"This picture is too small ({width} × {height} pixels); please use a larger one.")
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise UserError(
-            f"This picture is too large ({width} × {height} pixels); please use one of at most "
-            f"{MAX_PIXELS // 10**6} megapixels and {MAX_SIDE:,} pixels a side."
-        )
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):  # greys of 16 or 32 bits, which PIL would clip instead of scaling
-        grey = np.nan_to_num(np.asarray(image, dtype=np.float32))
-        scales = (65535,) if image.mode.startswith("I;16") else (1, 255, 65535)  # of 32 bits any part may be in use
-        white = next((scale for scale in scales if grey.max() <= scale), grey.max())
-        image = Image.fromarray(np.rint(grey * (255 / white)).clip(0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
+def turned(photo: Image.Image, turn: int) -> Image.Image:
+    """A photo after `turn` quarter turns clockwise, 0 to 3; itself for none."""
+    return photo.transpose(TURNS[turn]) if turn else photo
 
 
 def centred(photo: Image.Image, width: int, height: int) -> Face:
@@ -118,30 +73,57 @@ class FaceFinder:
         self.lock = threading.Lock()  # dlib's detector keeps state while it scans
 
     def find(self, photo: Image.Image, size: int) -> list[Face]:
-        """Faces of an RGB photo, aligned to `size` px, the largest first. Raises UserError for none."""
-        faces = []
-        for box in self._boxes(photo):
+        """Faces of an RGB photo, aligned to `size` px, the largest and surest first, at most `MOST_FACES`.
+
+        Where no face is upright, or only a doubtful one, the photo is turned, see `Face.turn`. Raises UserError for
+        none.
+        """
+        turn, boxes = self._upright_boxes(photo)
+        photo, faces = turned(photo, turn), []
+        for box in boxes[:MOST_FACES]:
             landmarks = self._landmarks(photo, box)
             quad = face_quad(landmarks)
             # A crop that is enlarged anyway gains nothing from finer samples, which in a photo of a group take seconds.
             samples = size if np.hypot(*(quad[3] - quad[0])) < size / ENLARGED else 4 * size
             image = crop_quad(photo, quad, size, samples)
-            faces.append(Face(image, landmarks, sampled_corners(photo.size, quad, size)))
+            faces.append(Face(image, landmarks, sampled_corners(photo.size, quad, size), turn))
         if not faces:
-            raise UserError("No face was found; please use a photo in which a face looks towards the camera.")
+            raise UserError(
+                "No face was found; please use a photo in which a face of at least a tenth of its width looks towards "
+                "the camera, well lit and not covered."
+            )
         return faces
 
-    def _boxes(self, photo: Image.Image) -> list[NDArray[np.float64]]:
-        """Boxes (left, top, right, bottom), the largest first, but doubtful ones later."""
+    def _upright_boxes(self, photo: Image.Image) -> tuple[int, list[NDArray[np.float64]]]:
+        """By how many quarter turns the photo is turned upright, and the boxes of `_boxes` in the turned photo.
+
+        dlib finds faces on their side not at all, and those on their head at times, with a low score: so a certain
+        face ends the search, and the turn with the highest score wins, that of 0 unless another is clearly higher.
+        """
         scale = min(1.0, DETECTION_SIDE / max(photo.size))
-        pixels = np.asarray(_resized(photo, scale))
+        small = _resized(photo, scale)
         for upsample in (0, 1):  # up-sampling finds smaller faces, but also false ones beside a large face
-            with self.lock:
-                boxes, scores, _ = self.detector.run(pixels, upsample, 0.0)
-            if boxes:
-                break
+            best, found = 0.0, None
+            for turn in range(len(TURNS)):
+                boxes, score = self._boxes(turned(small, turn), upsample, scale)
+                if boxes and (found is None or score > best + SURE):
+                    best, found = score, (turn, boxes)
+                if best >= CERTAIN:
+                    break
+            if found:
+                return found
+        return 0, []
+
+    def _boxes(self, small: Image.Image, upsample: int, scale: float) -> tuple[list[NDArray[np.float64]], float]:
+        """Boxes (left, top, right, bottom) in a photo that was scaled to `small`, the largest first, but doubtful ones
+        later; and the highest score."""
+        with self.lock:
+            boxes, scores, _ = self.detector.run(np.asarray(small), upsample, 0.0)
         order = sorted(range(len(boxes)), key=lambda i: boxes[i].width() * min(scores[i], SURE), reverse=True)
-        return [np.array([b.left(), b.top(), b.right() + 1, b.bottom() + 1]) / scale for b in (boxes[i] for i in order)]
+        places = [
+            np.array([b.left(), b.top(), b.right() + 1, b.bottom() + 1]) / scale for b in (boxes[i] for i in order)
+        ]
+        return places, max(scores, default=0.0)
 
     def _landmarks(self, photo: Image.Image, box: NDArray[np.float64]) -> NDArray[np.float64]:
         """(68, 2) in the photo's pixels: the median over slightly moved boxes, which steadies them on unusual pictures.
@@ -239,18 +221,50 @@ def _reduction(photo_size: tuple[int, int], quad: NDArray, size: int) -> tuple[i
 
 
 def _faded_margin(photo: Image.Image, before: NDArray, after: NDArray, blur: float) -> Image.Image:
-    """The photo with margins of (x, y) pixels before and after it: mirrored, blurred, faded into the median colour."""
+    """The photo with margins of (x, y) pixels before and after it: mirrored, blurred, faded into the median colour.
+
+    The blur is computed on a smaller picture, which shows as much of it, and everything in floats a strip at a time.
+    """
     margins = ((before[1], after[1]), (before[0], after[0]), (0, 0))
-    pixels = np.pad(np.asarray(photo, dtype=np.float32), margins, "reflect")
+    pixels = np.pad(np.asarray(photo), margins, "reflect")
     height, width = pixels.shape[:2]
-    rows, columns = (np.arange(n, dtype=np.float32) for n in (height, width))
-    rows, columns = rows[:, None, None], columns[None, :, None]
+    shrink = max(1, int(blur / SMALL_BLUR))
+    blurred = _blurred(Image.fromarray(pixels), blur, shrink)
+    columns = np.arange(width, dtype=np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mask = np.maximum(
-            1 - np.minimum(columns / before[0], (width - 1 - columns) / after[0]),
-            1 - np.minimum(rows / before[1], (height - 1 - rows) / after[1]),
-        )
-    blurred = gaussian_filter(pixels, (blur, blur, 0))
-    pixels += (blurred - pixels) * np.clip(3 * mask + 1, 0, 1)
-    pixels += (np.median(pixels, axis=(0, 1)) - pixels) * np.clip(mask, 0, 1)
-    return Image.fromarray(np.rint(pixels).clip(0, 255).astype(np.uint8))
+        across = 1 - np.minimum(columns / before[0], (width - 1 - columns) / after[0])
+
+    def faded(towards: Callable[[int, int], NDArray], slope: float, start: float) -> None:
+        """Mix the pixels with others, the more the nearer they are to the outer edge."""
+        for top in range(0, height, STRIP):
+            bottom = min(top + STRIP, height)
+            rows = np.arange(top, bottom, dtype=np.float32)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                down = 1 - np.minimum(rows / before[1], (height - 1 - rows) / after[1])
+            share = np.clip(slope * np.maximum(across[None, :], down[:, None]) + start, 0, 1)[..., None]
+            strip = pixels[top:bottom].astype(np.float32)
+            strip += (towards(top, bottom) - strip) * share
+            pixels[top:bottom] = np.rint(strip).clip(0, 255)
+
+    def blurred_strip(top: int, bottom: int) -> NDArray:
+        box = (0, top / shrink, width / shrink, bottom / shrink)
+        return np.dstack([c.resize((width, bottom - top), Image.Resampling.BICUBIC, box) for c in blurred])
+
+    faded(blurred_strip, 3, 1)
+    median = np.array([_median(pixels[..., channel]) for channel in range(3)], dtype=np.float32)
+    faded(lambda top, bottom: median, 1, 0)
+    return Image.fromarray(pixels)
+
+
+def _blurred(image: Image.Image, blur: float, shrink: int) -> list[Image.Image]:
+    """Red, green and blue (mode F) under a Gaussian of σ = `blur` pixels, at a `shrink`th of the size."""
+    sigma = np.sqrt((blur / shrink) ** 2 - (1 - shrink**-2) / 12)  # the mean over the larger pixels adds the rest
+    small = [channel.reduce(shrink) if shrink > 1 else channel for channel in image.split()]
+    return [Image.fromarray(gaussian_filter(np.asarray(channel, dtype=np.float32), sigma)) for channel in small]
+
+
+def _median(values: NDArray[np.uint8]) -> float:
+    """As `np.median`, counted, so that nothing is sorted or copied."""
+    seen = np.cumsum(sum(np.bincount(row, minlength=256) for row in values))
+    low, high = np.searchsorted(seen, [(values.size + 1) // 2, values.size // 2 + 1])
+    return (low + high) / 2

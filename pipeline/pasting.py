@@ -15,7 +15,8 @@ ROWS = 256  # of the photo that are worked on at a time, which bounds the memory
 
 
 def paste(photo: Image.Image, face: Face, edited: Image.Image) -> Image.Image:
-    """An upright RGB photo with `edited` in the place of `face`, which was found in it; of the photo's size.
+    """An upright RGB photo with `edited` in the place of `face`, which was found in it; of the photo's size. A photo
+    that was turned to find the face is given here as `faces.turned` gives it.
 
     The edited picture has the shape of `face.image`, at any resolution. It is laid over the photo with a soft edge
     inside the crop's quad; sides that lie outside the photo have none.

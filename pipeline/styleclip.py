@@ -20,7 +20,7 @@ from .downloads import Progress
 from .edits import SPACES, WEIGHTS, Edit, Recipe, Step, follow
 from .errors import UserError
 from .estimate import GradientDirections
-from .faces import Face, Photo, centred, open_photo
+from .faces import Face, centred, turned
 from .images import to_pil
 from .inversion import PHOTO_SIZE, REFINE_STEPS, TUNE_STEPS, invert, photo_square, photo_terms, refine, tune
 from .latents import Latent, draw_together, truncated
@@ -29,6 +29,7 @@ from .mapper import apply_mapper
 from .networks.alignment import Alignment
 from .optimization import State, towards_text
 from .pasting import paste
+from .photos import Photo, open_photo, opened
 from .registry import REGISTRY
 from .text import Texts, check_goal, check_pair, check_prompt
 from .vocabulary import unknown_note
@@ -79,21 +80,32 @@ class StyleCLIP:
     # Faces in and out
 
     def align(self, photo: Photo) -> list[Face]:
-        """The faces of a photo (a PIL image, a path or an open file), the largest and surest first.
+        """The faces of a photo (a PIL image, a path or an open file), the largest and surest first, at most twelve.
 
+        The photo is taken as `pipeline.photos.open_photo` gives it, and turned where its faces are not upright, see
+        `Face.turn`.
         A model of other things than faces looks for none: the middle of the photo is its one answer. Raises UserError
         when there is no face, or the picture is too small, too large or not readable.
         """
-        photo, size = open_photo(photo), max(ENCODER_SIZE, self.family.generator.size)
+        photo, size = opened(photo), max(ENCODER_SIZE, self.family.generator.size)
         if self.family.faces is None:
             return [centred(photo, size, self._rows(size))]
         return self.family.faces.find(photo, size)
 
     def paste(self, photo: Photo, face: Face, image: Image.Image) -> Image.Image:
-        """The photo in which `align` found `face`, with an edited `image` of that face in its place (RGB, upright)."""
+        """The photo in which `align` found `face`, with an edited `image` of that face in its place (RGB in sRGB).
+
+        It is upright, also where `align` had to turn it.
+        """
         of_type("face", face, Face, "a face that align found")
         of_type("image", image, Image.Image, "a picture of PIL")
-        return paste(open_photo(photo), face, image)
+        return paste(turned(opened(photo), face.turn), face, image)
+
+    def view(self, photo: Photo, side: int, turn: int = 0) -> Image.Image:
+        """A photo as `align` and `paste` see it, at most `side` pixels a side. `turn` is that of its faces."""
+        photo = opened(photo)
+        photo = photo.resize([max(1, round(s * min(1, side / max(photo.size)))) for s in photo.size], reducing_gap=2)
+        return turned(photo, turn)
 
     def invert(self, face: Face | Image.Image, through: str = "encoder") -> Latent:
         """The code in W+ of a face, or of a picture that is aligned already (e4e).

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from pipeline.decode import FORMATS, MAX_PIXELS
 from pipeline.errors import UserError
-from pipeline.faces import FORMATS, MAX_PIXELS, open_photo
+from pipeline.photos import open_photo
 
 SKY = (90, 120, 150)  # around the face in `photo`
 
@@ -183,7 +184,7 @@ def test_a_broken_file_is_said_in_a_sentence(photo, file_format):
     for share in (0.1, 0.5, 0.8):
         with pytest.raises(UserError, match="could not be read"):
             open_photo(io.BytesIO(whole[: int(share * len(whole))]))
-    for _ in range(30):  # a file with a few wrong bytes opens, or is refused
+    for _ in range(30 if file_format in ("JPEG", "PNG") else 6):  # a file with a few wrong bytes opens, or is refused
         altered = bytearray(whole)
         for place in rng.integers(0, min(len(whole), 300), 5):
             altered[place] = rng.integers(256)

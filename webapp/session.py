@@ -111,20 +111,24 @@ class Found:
     crop: str
     landmarks: NDArray[np.float64] | None
     quad: NDArray[np.float64]
+    turn: int = 0
+    """As `Face.turn`."""
+    shown: str = ""
+    """The path of what the page shows of the photo; of the photo itself where a browser shows it as it is."""
     key: str = field(default_factory=lambda: secrets.token_hex(4))
     """By which the browser names it."""
 
     @classmethod
-    def of(cls, photo: str, face: Face) -> Found:
+    def of(cls, photo: str, face: Face, shown: str | None = None) -> Found:
         path = new_file("face.png")
         face.image.save(path, compress_level=1)
-        return cls(photo, str(path), face.landmarks, face.quad)
+        return cls(photo, str(path), face.landmarks, face.quad, face.turn, shown or photo)
 
     def face(self) -> Face:
         """The face again. Raises UserError when the hour for which files are kept is over."""
         try:
             with Image.open(self.crop) as image:
-                return Face(image.convert("RGB"), self.landmarks, self.quad)
+                return Face(image.convert("RGB"), self.landmarks, self.quad, self.turn)
         except FileNotFoundError:
             raise UserError("Photos are kept for an hour, which is over; please choose yours again.") from None
 
@@ -309,7 +313,9 @@ class Session:
         """Make the files young again: those of a visitor who is still here are not to be cleared away."""
         paths = [path for shot in self.shots for path in (shot.picture, shot.thumb)]
         found = [*self.faces, *(shot.found for shot in self.shots if shot.found)]
-        paths += [path for face in found for path in (face.crop, face.photo)] + [frame.picture for frame in self.frames]
+        paths += [path for face in found for path in (face.crop, face.photo, face.shown)] + [
+            frame.picture for frame in self.frames
+        ]
         paths += [*self.mappers.values(), *self.thumbs.values()]
         for path in paths:
             with contextlib.suppress(OSError):

@@ -17,7 +17,7 @@ from webapp.turns import Run, Turns
 
 TOGETHER = frozenset({"direct", "map", "bridge", "imagine", "image"})  # short edits, drawn as one batch
 CHANGED = "The model was changed meanwhile, so this face is no longer known; the page starts anew."
-PHOTOS = frozenset({"align", "paste"})  # which take no turn, but memory: up to a quarter of a gigabyte each
+PHOTOS = frozenset({"align", "paste", "view"})  # which take no turn, but memory: up to a quarter of a gigabyte each
 MOST_PHOTOS = 2  # at a time
 
 

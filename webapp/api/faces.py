@@ -9,7 +9,7 @@ import gradio as gr
 
 from pipeline import Latent
 from pipeline.errors import UserError
-from pipeline.faces import open_photo
+from pipeline.photos import open_photo
 from webapp.api.values import (
     PREVIEW,
     Endpoints,
@@ -35,7 +35,7 @@ class Faces(Endpoints):
         are.
 
         Args:
-            photo: A picture file (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF), at most 20 MB and 80 megapixels.
+            photo: A picture file (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF), at most 20 MB and 52 megapixels.
             which: Which of the faces, 0 for the largest.
         """
         faces = self.studio.align(uploaded(photo))

@@ -15,7 +15,7 @@ from PIL import Image
 from pipeline import Edit, Face, Latent
 from pipeline.edits import Step
 from pipeline.errors import UserError
-from pipeline.faces import open_photo
+from pipeline.photos import open_photo
 from webapp import uploads
 from webapp.brought import read_latent
 from webapp.files import new_file

@@ -13,6 +13,7 @@ import gradio as gr
 
 from pipeline import Face, Latent, StyleCLIP
 from pipeline.errors import UserError
+from pipeline.photos import browsers_show
 from webapp import uploads
 from webapp.files import on_screen
 from webapp.guard import guard
@@ -24,7 +25,7 @@ from webapp.session import Found, Session, Shot
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.png"))
 MAX_BYTES = 20 * 2**20  # of an upload; pixels are looked at by pipeline.faces, before it decodes them
 TOO_LARGE = f"This file is too large; please choose one of at most {MAX_BYTES // 2**20} MB."
-MOST_FACES = 12  # of a photo that can be chosen from
+SHOWN = 1200  # pixels a side of the copy of a photo that a browser would not show as it is
 TRUNCATION = 0.7  # a random face's psi: nearer to the mean face, and so to a plausible one
 
 
@@ -101,7 +102,7 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
     reads, face = studio.family.encoder is not None, session.faces[0].face() if session.faces else None
     photo = gr.Image(
         visible=reads,
-        value=face and session.faces[0].photo,
+        value=face and session.faces[0].shown,
         label="Photo",
         type="filepath",
         sources=["upload", "webcam", "clipboard"],
@@ -192,8 +193,12 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
             raise UserError("Choose a picture first.")
         return find(photo, BytesIO(uploads.read(photo, MAX_BYTES, TOO_LARGE)), session)
 
-    def find(path: str, photo: str | BytesIO, session: Session) -> tuple[Any, ...]:
-        faces = [Found.of(path, face) for face in studio.align(photo)[:MOST_FACES]]
+    def find(path: str, photo: BytesIO, session: Session) -> tuple[Any, ...]:
+        found = studio.align(photo)
+        turn = found[0].turn
+        copied = turn or not browsers_show(photo.getvalue())
+        seen = on_screen(studio.view(photo, SHOWN, turn)) if copied else path
+        faces = [Found.of(path, face, seen) for face in found]
         before, session.faces = session.faces, faces
         try:
             start(studio, session, 0)
@@ -201,12 +206,12 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
             session.faces = before
             raise
         several = gr.Gallery([face.crop for face in faces], selected_index=0, visible=len(faces) > 1)
-        return several, *shown(session)
+        return seen, several, *shown(session)
 
     @guard
     def choose_example(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
-        path = str(EXAMPLES[event.index])
-        return path, *find(path, path, session)
+        path = EXAMPLES[event.index]
+        return find(str(path), BytesIO(path.read_bytes()), session)
 
     @guard
     def choose_face(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
@@ -225,10 +230,10 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
         return None, gr.Gallery(visible=False), *shown(session)
 
     uploaded = panel.photo.upload(
-        take, [panel.photo, state], [panel.faces, *result.picture], api_visibility="private", **job
+        take, [panel.photo, state], [panel.photo, panel.faces, *result.picture], api_visibility="private", **job
     )
     # A file that was no photo of a face leaves the one before in its place.
-    uploaded.failure(lambda s: s.faces[0].photo if s.faces else None, state, panel.photo, **SILENT)
+    uploaded.failure(lambda s: s.faces[0].shown if s.faces else None, state, panel.photo, **SILENT)
     outputs = [panel.photo, panel.faces, *result.picture]
     chosen = panel.examples.select(choose_example, state, outputs, api_visibility="private", **job)
     changed = panel.faces.select(choose_face, state, result.picture, api_visibility="private", **job)
