@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from .errors import UserError
-from .faces import Face, open_photo
+from .faces import Face
 from .latents import Latent
 from .networks.stylegan2 import Generator
+from .photos import open_photo
 
 # The least and the greatest value of each number that the methods take; None: no greatest one.
 LIMITS: dict[str, tuple[float, float | None]] = {

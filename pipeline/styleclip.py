@@ -29,7 +29,7 @@ from .mapper import apply_mapper
 from .networks.alignment import Alignment
 from .optimization import State, towards_text
 from .pasting import paste
-from .photos import Photo, open_photo, opened
+from .photos import Photo, opened
 from .registry import REGISTRY
 from .text import Texts, check_goal, check_pair, check_prompt
 from .vocabulary import unknown_note

@@ -164,7 +164,7 @@ def test_the_largest_photo_that_is_allowed(studio, drawn_faces):
         (io.BytesIO(b"This is a text file named photo.jpg"), "could not be read"),
         (io.BytesIO(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n%%EndComments\n"), "could not be read"),
         (io.BytesIO(b""), "could not be read"),
-        ("no such file.jpg", "could not be read"),
+        ("no such file.jpg", "is no file"),
     ],
     ids=["no face", "one pixel", "too wide", "too many", "bomb", "text", "a program", "empty", "missing"],
 )
