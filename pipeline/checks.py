@@ -62,7 +62,7 @@ def number(name: str, value: Any, *usual: float | None) -> Any:
     low, high = LIMITS[name]
     if not low <= value <= (value if high is None else high):
         limits = f"of at least {low:,}" if high is None else f"from {low:,} to {high:,}"
-        raise UserError(f"`{name}` is {what} {limits}, not {value:g}.")
+        raise UserError(f"`{name}` is {what} {limits}, not {str(value)[:30]}.")
     return int(value) if isinstance(value, Integral) else float(value)
 
 
@@ -106,6 +106,7 @@ def aligned(face: Any) -> Image.Image:
 
 def device_of(device: Any) -> torch.device:
     """A device that this machine has; CUDA where there is one, else the CPU, for None."""
+    of_type("device", device, (str, torch.device, type(None)), "a device of PyTorch or its name")
     try:
         made = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(1, device=made)

@@ -76,6 +76,8 @@ class Latent:
         for name, values in (("w_plus", self.w_plus), *(("style_step", step) for step in self.style_step or ())):
             if not isinstance(values, Tensor):
                 raise TypeError(f"`{name}` holds tensors, not {type(values).__name__}.")
+        if not isinstance(self.tuning, Tuning | None):
+            raise TypeError(f"`tuning` is a Tuning, not {type(self.tuning).__name__}.")
 
     @property
     def space(self) -> str:

@@ -74,6 +74,7 @@ class StyleCLIP:
         UserError for an unknown name, and for a file that cannot be had or read.
         """
         row = family_row(text("name", name), registry, None if files is None else files_of(files))
+        of_type("dtype", dtype, (torch.dtype, type(None)), "a dtype of PyTorch")
         dtype = one_of("dtype", dtype or torch.float32, (torch.float32, torch.bfloat16))
         return cls(load_family(row, device_of(device), dtype, progress))
 
@@ -334,6 +335,8 @@ class StyleCLIP:
         self._check(latent)
         notes = self._about(target, neutral) + ([self.directions_note] if self.directions_note else [])
         strength = number("strength", strength, self.family.defaults.strength)
+        if threshold is not None and channels is not None:
+            raise UserError("Please give either `threshold` (β) or `channels`, not both.")
         channels = number("channels", channels, self.family.defaults.channels)
         threshold = number("threshold", threshold, None)
         directions = self._directions()

@@ -54,7 +54,7 @@ WRONG_VALUES = {
 @pytest.mark.parametrize(
     ("call", "bad"),
     [
-        *[("strength", bad) for bad in (NAN, INF, -INF, 1e6, np.float32("nan"))],
+        *[("strength", bad) for bad in (NAN, INF, -INF, 1e6, 10**400, np.float32("nan"))],
         ("strength of a mapper", NAN),
         *[("threshold", bad) for bad in (NAN, -0.1, 1.5)],
         *[("channels", bad) for bad in (0, -3)],
@@ -124,7 +124,10 @@ def test_things_that_are_no_latent_face_text_or_picture_are_named(studio, latent
         ("file", lambda: Latent.load(3)),
         ("w_plus", lambda: Latent(latent.w_plus.numpy())),
         ("latent", lambda: studio.image(Latent(latent.w_plus.half()))),
+        ("tuning", lambda: Latent(latent.w_plus, tuning=3)),
         ("name", lambda: StyleCLIP.from_pretrained(3)),
+        ("device", lambda: StyleCLIP.from_pretrained("demo", device=3.5)),
+        ("dtype", lambda: StyleCLIP.from_pretrained("demo", dtype="float32")),
     ]:
         with pytest.raises(TypeError, match=f"^`{name}` "):
             call()
@@ -132,6 +135,11 @@ def test_things_that_are_no_latent_face_text_or_picture_are_named(studio, latent
         studio.invert(str(picture))
     with pytest.raises(UserError, match="another shape than the face"):
         studio.paste(photo, face, edit.image.resize((64, 32)))
+
+
+def test_both_a_threshold_and_a_number_of_channels_are_one_too_many(studio, latent):
+    with pytest.raises(UserError, match="either `threshold` .* or `channels`"):
+        studio.direct(latent, *PAIR, threshold=0.1, channels=3)
 
 
 def test_empty_texts_are_told(studio, latent):

@@ -156,8 +156,6 @@ class Edits(Endpoints):
             threshold: β, how relevant a channel must be to move, 0 to 1; or give channels.
             channels: How many channels move, 1 to 10000; the model's default if left out, or give threshold.
         """
-        if threshold is not None and channels is not None:
-            raise UserError("Please give either the threshold β or the number of channels, not both.")
         target, neutral = self._texts(target, neutral)
         strength = number("strength", strength, -20, 20)
         threshold, channels = number("threshold", threshold, 0, 1), whole("channels", channels, 1, 10_000)
