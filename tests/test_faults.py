@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 import weakref
-from datetime import timedelta
 from pathlib import Path
 
 import gradio as gr
@@ -31,6 +30,7 @@ from webapp.guard import guard
 from webapp.page import build
 from webapp.session import MOST_SHOTS, Found, Frame, Session
 from webapp.turns import Run, Turns
+from webapp.visits import begin
 
 ROOT = Path(__file__).parents[1]
 FULL = "disk is full"
@@ -316,7 +316,10 @@ def test_what_visitors_left_an_hour_ago_is_gone_and_nothing_else(page, raw):
     written = {path for path in Path(get_upload_folder()).rglob("*") if path.is_file()} - everybodys
     assert upload in written and len(written) == 3 and "picture.png" in answer
     visits = page.app.state_holder
-    gone, here = (visits[name][state._id] for name in ("gone", "here"))
+    gone, here = (begin(state.value) for _ in range(2))
+    for name, session in (("gone", gone), ("here", here)):
+        session.page = name
+        visits[name][state._id] = session
     for session in (gone, here):
         session.thumbs["own"] = on_screen(Image.new("RGB", (9, 9), "red" if session is gone else "blue"))
     foreign = Path(get_upload_folder()) / "notes" / "mine.txt"
@@ -325,8 +328,8 @@ def test_what_visitors_left_an_hour_ago_is_gone_and_nothing_else(page, raw):
     for path in Path(get_upload_folder()).rglob("*"):
         os.utime(path, (time.time() - 4000,) * 2)
     here.touch()
-    for name in list(visits.time_last_used):
-        visits.time_last_used[name] -= timedelta(seconds=0 if name == "here" else 4000)
+    for name in list(visits.used):
+        visits.used[name] -= 0 if name == "here" else 4000
     held = weakref.ref(gone)
     del gone, session
     tidy.tidy(page.app, tidy.AN_HOUR)

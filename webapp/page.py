@@ -12,7 +12,7 @@ import gradio as gr
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
-from webapp import api, renewal
+from webapp import api, renewal, visits
 from webapp.fields import keep_what_is_typed
 from webapp.limits import MAPPER_BYTES
 from webapp.panels import (
@@ -28,6 +28,7 @@ from webapp.panels import (
     result,
     takehome,
     training,
+    visit,
 )
 from webapp.presets import Presets, presets
 from webapp.session import Found, Session
@@ -56,7 +57,7 @@ Switch = Callable[[str], None]
 
 def first_session(studio: StyleCLIP, known: Presets) -> Session:
     """What a first visitor finds: an example face, or a random picture, already edited with the first good pair."""
-    session = Session()
+    session = Session(model=studio.family.name)
     if photo.EXAMPLES and photo.finds_faces(studio):
         example = str(photo.EXAMPLES[0])
         session.faces = [Found.of(example, studio.align(example)[0])]
@@ -112,13 +113,14 @@ def build(
 
 
 def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.Blocks:
+    visits.install()
     known = presets(studio.family.name, studio.family.defaults)
     session = first_session(studio, known)
     first_tab = "directions" if studio.family.directions else "optimization"
     width, height = studio.image(session.here.latent).size
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(int(AN_HOUR) // 4, int(AN_HOUR))) as page:
         api.connect(studio, JOB)  # first, so that the endpoints get the names that private events have as well
-        state = gr.State(session)  # forgotten an hour after its last use, see webapp.tidy
+        state = gr.State(session)  # `webapp.visits` gives each visitor a copy, and forgets it after an hour
         with gr.Row(elem_id="top"):
             thing = photo.thing(studio)
             gr.HTML(
@@ -154,6 +156,7 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
                             result_panel = result.layout(session, pictures)
                             history_panel = history.layout(session)
                             takehome_panel = takehome.layout()
+                            visit_panel = visit.layout()
                     with gr.Row(elem_id="history"):
                         with gr.Column(scale=0, min_width=64):
                             history_panel.undo.render()
@@ -176,8 +179,11 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
         training.connect(training_panel, mappers_panel, result_panel, studio, training_minutes, state)
         directions.connect(directions_panel, result_panel, studio, known.pairs, state, JOB)
         alignment.connect(alignment_panel, result_panel, studio, known.pairs, state, JOB)
+        came = visit.connect(
+            visit_panel, page, photo_panel, mappers_panel, training_panel, result_panel, studio, session, state
+        )
         link.connect(
-            page,
+            came,
             tabs,
             directions_panel,
             mappers_panel,

@@ -1,4 +1,5 @@
-"""A page that starts anew says why: the model was changed, an hour is over, or the studio was started again."""
+"""What the page does in the browser so that a visit lasts: it keeps the secret, tells the server that somebody is still
+there, warns before what is not kept is left, and says why it has started anew."""
 
 from __future__ import annotations
 
@@ -12,22 +13,39 @@ SENTENCES = {
     "restart": "The studio was started again meanwhile, so the page has started anew.",
 }
 
-# The server forgets a visit after an hour, so the page does not wait until the next edit would be one of another face.
+# A tab has a storage of its own, which outlives reloading and Back. A duplicated tab begins with a copy of it.
+SECRET = """() => { try { return [sessionStorage.getItem("visit") ?? ""]; } catch { return [""]; } }"""
+KEEP = """(secret, over) => {
+  try { sessionStorage.setItem("visit", secret); } catch { window.unkept = true; }
+  window.began(over);
+}"""
+
+# Any sign of the visitor is passed on to the server every five minutes: the photo and the strip are theirs for an hour
+# after the last one, whatever they looked at or typed meanwhile.
 WATCH = """() => {
   const note = (why) => {
     for (const p of document.querySelectorAll("#renewal [data-why]")) p.hidden = p.dataset.why !== why;
   };
-  const id = window.gradio_config.app_id, before = sessionStorage.getItem("app");
-  note(sessionStorage.getItem("renewed") ?? (before && before !== String(id) ? "restart" : ""));
-  sessionStorage.removeItem("renewed");
-  sessionStorage.setItem("app", id);
-  window.renew = (why) => { sessionStorage.setItem("renewed", why); location.reload(); };
-  let last = Date.now();
+  const nothing = {getItem() {}, setItem() {}, removeItem() {}};
+  const stored = (() => { try { return sessionStorage; } catch { return nothing; } })();
+  const id = String(window.gradio_config.app_id), before = stored.getItem("app");
+  const why = stored.getItem("renewed") ?? (before && before !== id ? "restart" : "hour");
+  stored.removeItem("renewed");
+  stored.setItem("app", id);
+  window.began = (over) => note(over ? why : "");
+  window.renew = (why) => { stored.setItem("renewed", why); window.renewing = true; location.reload(); };
+  let told = Date.now();
   const used = () => {
-    if (Date.now() - last > 58 * 60 * 1000) window.renew("hour");
-    last = Date.now();
+    if (Date.now() - told < 5 * 60 * 1000) return;
+    told = Date.now();
+    document.querySelector("#still-here").click();
   };
   for (const kind of ["pointerdown", "keydown"]) document.addEventListener(kind, used, true);
+  addEventListener("beforeunload", (event) => {
+    const runs = document.querySelector("#stop:not(:disabled), #cancel-training");
+    const strip = document.querySelectorAll("#strip button").length > 2;
+    if (!window.renewing && (runs || (window.unkept && strip))) event.preventDefault();
+  });
 }"""
 
 

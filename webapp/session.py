@@ -143,9 +143,18 @@ def kind(recipe: dict[str, Any]) -> tuple[str, ...]:
 class Session:
     """One visitor's photo and strip of pictures: small, on the CPU, and gone an hour after they leave.
 
-    Gradio gives every visitor a copy of the one made at start, so that a first visit finds an example face in place.
-    The handlers change it where it stands; nobody else holds it.
+    `webapp.visits` gives every visitor a copy of the one made at start, so that a first visit finds an example face in
+    place. The handlers change it where it stands; nobody else holds it.
     """
+
+    model: str = ""
+    """The model that made its latents."""
+    secret: str = ""
+    """What the visitor's browser knows, and nobody else: with it the visit goes on when the page is loaded again."""
+    page: str = ""
+    """The page that it is shown in, by Gradio's session hash."""
+    address: str = ""
+    """Where the visitor came from."""
 
     faces: list[Found] = field(default_factory=list)
     """The faces in the newest photo, the largest first."""
@@ -354,6 +363,24 @@ class Session:
         for other in self.shots:
             if other.beside is shot:
                 other.beside = None
+
+    def start_over(self, fresh: Session) -> None:
+        """Become a fresh visit, of the same visitor in the same page; what is running for the old one ends."""
+        stop = dict.fromkeys(("stop", "stop_likeness", "cancel", "cancel_training"), True)
+        mine = {name: getattr(self, name) for name in ("secret", "page", "address")}
+        vars(self).update(vars(fresh) | stop | mine)
+
+    def delete(self) -> None:
+        """Take the current picture off the strip and show its neighbour. Raises UserError where it is the only one."""
+        others = [shot for shot in self.shots if shot is not self.here]
+        if not others:
+            raise UserError("This is the only picture; choose another face, or start over.")
+        gone = self.here
+        place = self.shots.index(gone) if gone in self.shots else 0
+        if gone in self.shots:
+            self._forget(gone)
+        self.example, self.at = False, others[max(0, place - 1)]
+        self.back, self.forth = ([s for s in way if s is not self.at] for way in (self.back, self.forth))
 
     def go(self, shot: Shot) -> None:
         """Show a picture of the strip."""

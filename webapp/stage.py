@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import threading
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import torch
 
-from pipeline import StyleCLIP
+from pipeline import Edit, Latent, StyleCLIP
+from pipeline.downloads import fetch
 from pipeline.errors import UserError
 from webapp.gpu import CALLS, RUNS
 from webapp.turns import Run, Turns
@@ -43,6 +45,13 @@ class Lent:
         if name in CALLS:
             return partial(self._call, attribute, self.turns.edit if name in TOGETHER else self.turns.alone)
         return partial(self._run, name) if name in RUNS else attribute
+
+    def map(self, latent: Latent, mapper: str | Path, *args: Any, **kwargs: Any) -> Edit:
+        """As the studio's. A mapper that must be downloaded is fetched before the turn, so that nobody waits for it."""
+        source = self.family.row.mappers[mapper][1] if mapper in self.family.row.mappers else None
+        if source is not None and not source.here():
+            fetch(source)
+        return self.__getattr__("map")(latent, mapper, *args, **kwargs)
 
     def _call(self, method: Any, turn: Any, *args: Any, **kwargs: Any) -> Any:
         with turn():

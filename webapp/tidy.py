@@ -1,9 +1,8 @@
 """What visitors leave behind, cleared away an hour later: their sessions, and files, also of an app that was killed.
 
 Gradio's `delete_cache` alone is not enough: it knows the files that a component showed, not those that a session holds
-or a process before left; it ends with the first file that a visitor adds while it looks. And a `gr.State` ages only
-where a handler returns it; what else Gradio keeps of a visit, a quarter of a megabyte, and for a program without
-gradio_client of every call, stays until ten thousand others have come.
+or a process before left; it ends with the first file that a visitor adds while it looks. Visits are dropped by
+`webapp.visits`.
 """
 
 from __future__ import annotations
@@ -18,16 +17,15 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 
 import anyio
 import gradio as gr
 from gradio.routes import App
-from gradio.state_holder import StateHolder
 from gradio.utils import get_upload_folder
 
 from webapp.session import Session
+from webapp.visits import Pages
 
 AN_HOUR = 3600.0
 EVERY = 60.0  # seconds
@@ -75,16 +73,10 @@ def tidy(app: App, age: float) -> None:
     give_back()
 
 
-def forget(visits: StateHolder, age: float) -> None:
-    """Drop what Gradio holds of visits that nothing has been asked in for `age` seconds; those of programs, which hold
-    nothing of their caller, after a minute."""
-    with visits.lock:
-        for visit, used in list(visits.time_last_used.items()):
-            state = visits.session_data.get(visit)
-            patience = age if state is not None and state.state_data else min(age, EVERY)
-            if (datetime.now() - used).total_seconds() > patience:
-                visits.session_data.pop(visit, None)
-                visits.time_last_used.pop(visit, None)
+def forget(pages: Pages, age: float) -> None:
+    """Drop the visits that nothing has been asked in for `age` seconds; pages without a visit, which are those of
+    programs, after a minute."""
+    pages.forget(age, min(age, EVERY))
 
 
 def give_back() -> None:

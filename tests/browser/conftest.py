@@ -19,11 +19,16 @@ def shown_studio(request):
 
 
 @pytest.fixture(scope="session")
-def url(shown_studio):
+def served_page(shown_studio):
     page = build(shown_studio).queue()
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
-    yield url
+    page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    yield page
     page.close(verbose=False)
+
+
+@pytest.fixture(scope="session")
+def url(served_page):
+    return served_page.local_url
 
 
 @pytest.fixture(scope="session")

@@ -158,15 +158,3 @@ def test_nothing_is_wider_than_a_phone(chromium, url):
         open_tab(page, name)
         assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.close()
-
-
-def test_an_hour_later_the_page_starts_anew_and_says_so(chromium, url):
-    page = chromium.new_page()
-    page.clock.install()
-    page.goto(url, timeout=SLOW)
-    expect(after(page)).to_be_visible(timeout=SLOW)
-    expect(page.locator("#renewal")).to_be_hidden()
-    page.clock.fast_forward("01:00:00")
-    page.keyboard.press("Tab")
-    expect(page.locator("#renewal")).to_contain_text("kept for an hour", timeout=SLOW)
-    page.close()

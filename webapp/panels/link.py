@@ -9,11 +9,12 @@ import gradio as gr
 from pipeline import Edit, Latent, StyleCLIP
 from pipeline.edits import FROM_WORDS
 from webapp import links
+from webapp.arrival import bytes_of, megabytes
 from webapp.guard import guard
-from webapp.links import LONG, edits_of
+from webapp.links import LONG, Asked, edits_of
 from webapp.panels.alignment import Alignment
 from webapp.panels.directions import Directions, kept_note, most_channels
-from webapp.panels.mappers import Mappers
+from webapp.panels.mappers import CHOOSE, Mappers, not_here
 from webapp.panels.optimization import NO_FACE, THIS_FACE, Optimization, as_html, linked_note
 from webapp.panels.result import Result, keep, mean, settle, shown
 from webapp.session import Session
@@ -33,8 +34,19 @@ def query_of(session: Session) -> tuple[str, str]:
     return links.query_of(session.here.recipes)
 
 
+def on_strip(session: Session, asked: list[Asked]) -> bool:
+    """Whether a picture of the strip ends with these edits."""
+
+    def made(recipe: dict[str, Any], method: str, values: dict[str, Any]) -> bool:
+        known = recipe["parameters"] | {"share": recipe.get("share", 1.0)}
+        return recipe["method"] == method and all(known.get(name) == value for name, value in values.items())
+
+    ends = [shot.recipes[-len(asked) :] for shot in session.shots if len(shot.recipes) >= len(asked)]
+    return any(all(made(recipe, *edit) for recipe, edit in zip(end, asked, strict=True)) for end in ends)
+
+
 def connect(
-    page: gr.Blocks,
+    came: gr.events.Dependency,
     tabs: gr.Tabs,
     directions: Directions,
     mappers: Mappers,
@@ -45,8 +57,9 @@ def connect(
     state: gr.State,
     job: dict[str, Any],
 ) -> None:
-    """Do the edits that the page's address names, and fill in the fields of the last; one that takes long waits there
-    for the visitor to start it."""
+    """Once the visit has come, do the edits that the page's address names, and fill in the fields of the last; one that
+    takes long waits there for the visitor to start it. A page that is loaded again has the address that it had, so
+    edits that are on the strip are not done again."""
     fields = {
         "direct": {
             "target": directions.texts.target,
@@ -88,7 +101,10 @@ def connect(
             return [gr.skip()] * len(outputs)
         origin, made, kept = session.here.origin, [], {}
         latent = origin.latent
-        for method, values in asked:
+        mappers_away = [not_here(studio, values["mapper"]) for method, values in asked if method == "map"]
+        if away := [source for source in mappers_away if source]:
+            gr.Info(f"The mapper of this link must be downloaded first ({megabytes(bytes_of(away))}): {CHOOSE}")
+        for method, values in [] if away or on_strip(session, asked) else asked:
             if method not in LONG:
                 source = mean(studio) if method in FROM_WORDS else latent
                 made.append((source, done(source, method, values)))
@@ -99,8 +115,9 @@ def connect(
             keep(session, source, edit)
         method, values = asked[-1]
         if method == "direct":
-            kept[directions.channels] = min(edit.channels, most_channels(studio))
-            kept[directions.kept] = kept_note(edit.channels)
+            if made:
+                kept[directions.channels] = min(edit.channels, most_channels(studio))
+                kept[directions.kept] = kept_note(edit.channels)
             if "threshold" not in values:
                 names = ("target", "neutral", "channels")
                 beta = studio.threshold(**{name: values[name] for name in names if name in values})
@@ -113,4 +130,4 @@ def connect(
         pictures = dict(zip(result.picture, shown(session), strict=True))
         return {tabs: gr.Tabs(selected=TABS[method])} | filled | kept | pictures
 
-    settle(result, page.load(arrive, state, outputs, api_visibility="private", **job), state)
+    settle(result, came.success(arrive, state, outputs, api_visibility="private", **job), state)

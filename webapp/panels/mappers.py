@@ -11,6 +11,7 @@ import gradio as gr
 from PIL import Image, ImageOps
 
 from pipeline import StyleCLIP
+from pipeline.downloads import Source
 from pipeline.errors import UserError
 from pipeline.zoo import mapper_title
 from webapp.arrival import DOWNLOAD, arriving, bytes_of, megabytes
@@ -22,6 +23,7 @@ from webapp.panels.result import SILENT, Result, keep, settle, shown
 from webapp.session import Session
 
 THUMB = 256  # pixels
+CHOOSE = "choose it in the gallery of the tab Mappers, which fetches it while others go on."
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,12 @@ def thumbs(studio: StyleCLIP, session: Session) -> list[str]:
         picture = studio.map(face, name).image if source.here() else _grey(studio.image(face))
         pictures.append(on_screen(ImageOps.contain(picture, (THUMB, THUMB))))
     return pictures
+
+
+def not_here(studio: StyleCLIP, name: str) -> Source | None:
+    """The file of one of the family's mappers, where it is still to be downloaded."""
+    _, source = studio.family.row.mappers.get(name, ("", None))
+    return source if source and not source.here() else None
 
 
 def _grey(picture: Image.Image) -> Image.Image:
@@ -121,8 +129,8 @@ def connect(panel: Mappers, result: Result, studio: StyleCLIP, state: gr.State, 
     @guard
     def download(name: str, session: Session) -> Iterator[tuple[Any, Any]]:
         """Before its first use, and beside what computes: other visitors need not wait for it."""
-        source = None if name in session.mappers else studio.family.row.mappers[name][1]
-        if source is None or source.here():
+        source = None if name in session.mappers else not_here(studio, name)
+        if source is None:
             yield gr.skip(), gr.skip()
             return
         for bar in arriving([source], lambda: False):

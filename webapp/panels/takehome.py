@@ -17,11 +17,13 @@ from pipeline import Edit, Latent
 from pipeline.edits import FROM_WORDS, Recipe
 from pipeline.errors import UserError
 from webapp import animation, limits, uploads
+from webapp.arrival import arriving
 from webapp.brought import LATENT_BYTES, TOO_LARGE, read_latent
 from webapp.files import file_name, new_file
 from webapp.guard import guard
 from webapp.limits import LONGEST_RUN
 from webapp.panels.link import query_of
+from webapp.panels.mappers import not_here
 from webapp.panels.result import SILENT, Result, keep, mean, settle, shown
 from webapp.session import Session
 from webapp.stage import Lent
@@ -187,7 +189,10 @@ def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State, job:
         latent = origin.latent
         for number, recipe in enumerate(recipes, 1):
             yield _note(f"Edit {number} of {len(recipes)}"), *[gr.skip()] * len(result.picture)
-            edit = None
+            edit, known = None, Recipe.read(recipe)
+            if known.method == "map" and (away := not_here(studio, known.parameters["mapper"])):
+                for progress in arriving([away], lambda: False):  # before its turn, so that nobody waits for it
+                    yield progress, *[gr.skip()] * len(result.picture)
             source = mean(studio) if recipe["method"] in FROM_WORDS else latent
             for edit in repeated(recipe, source):
                 if time.monotonic() - began > LONGEST_RUN:

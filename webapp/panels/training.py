@@ -74,10 +74,21 @@ def layout(studio: Lent, minutes: float) -> Training:
     return Training(words, run, cancel, progress, preview, upload, download)
 
 
-def kept_place(session: Session, name: str) -> Path:
-    """Where a visitor's mapper of this name goes: Gradio's cache, which clears itself of what is an hour old."""
-    session.mappers[name] = new_file(f"{file_name(name)}.safetensors")
-    return session.mappers[name]
+def offer(
+    studio: Lent, chosen: mappers.Mappers, session: Session, name: str, file: Path, strength: float
+) -> tuple[Any, ...]:
+    """Put a visitor's new mapper into the gallery and apply it; where another face was chosen meanwhile, the gallery
+    alone has it, and the visitor is told."""
+    source = session.base("map", mapper=name)
+    edit = studio.map(source, file, strength)
+    session.thumbs[name] = on_screen(edit.image.resize((mappers.THUMB, mappers.THUMB)))
+    session.mappers[name] = file
+    try:
+        keep(session, source, edit)
+    except UserError:
+        gr.Info("Another picture was chosen meanwhile. Your mapper is in the gallery; choose it there to apply it.")
+    gallery = gr.update(value=mappers.gallery(studio, chosen, session), visible=True)
+    return gallery, name, gr.update(visible=True), gr.update(value=str(file), interactive=True), *shown(session)
 
 
 @torch.no_grad()
@@ -103,16 +114,6 @@ def connect(
     panel: Training, chosen: mappers.Mappers, result: Result, studio: Lent, minutes: float, state: gr.State
 ) -> None:
     """Say what the panel's fields do."""
-
-    def offer(session: Session, name: str, strength: float) -> tuple[Any, ...]:
-        """Apply a visitor's new mapper, and show it in the gallery."""
-        source = session.base("map", mapper=name)
-        edit = studio.map(source, session.mappers[name], strength)
-        keep(session, source, edit)
-        session.thumbs[name] = on_screen(edit.image.resize((mappers.THUMB, mappers.THUMB)))
-        gallery = gr.update(value=mappers.gallery(studio, chosen, session), visible=True)
-        saved = gr.update(value=str(session.mappers[name]), interactive=True)
-        return gallery, name, gr.update(visible=True), saved, *shown(session)
 
     @guard
     def begin(words: str, session: Session) -> tuple[Any, ...]:
@@ -147,14 +148,15 @@ def connect(
         if session.cancel_training or now is None:
             raise UserError("The training was stopped; nothing of it is kept.")
         name, losses = mappers.own_name(studio, session, words), now.training.lowest or now.losses
-        save_mapper(now.mapper, kept_place(session, name), recipe, losses, title=name)
+        file = new_file(f"{file_name(name)}.safetensors")
+        save_mapper(now.mapper, file, recipe, losses, title=name)
         ended = f"Trained in {computed:.0f} s. It is in the gallery above; save it to use it another time."
         yield (
             gr.Button(visible=False),
             bar(ended, 1.0),
             gr.skip(),
             gr.Button(interactive=True),
-            *offer(session, name, strength),
+            *offer(studio, chosen, session, name, file, strength),
         )
 
     def cancel(session: Session) -> gr.Button:
@@ -166,8 +168,9 @@ def connect(
         upload = uploads.find(file)
         title, _ = studio.family.own_mapper(upload)
         name = mappers.own_name(studio, session, title)
-        retitle(upload, kept_place(session, name), name)
-        return offer(session, name, strength)
+        kept = new_file(f"{file_name(name)}.safetensors")
+        retitle(upload, kept, name)
+        return offer(studio, chosen, session, name, kept, strength)
 
     offered = [chosen.gallery, chosen.name, chosen.strength, panel.download, *result.picture]
     restored = [panel.cancel, panel.progress, panel.run]

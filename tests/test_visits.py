@@ -1,0 +1,178 @@
+"""Visits, over HTTP as a browser asks: they last, belong to one page and one browser, and their end is told."""
+
+import datetime
+import json
+import secrets
+
+import pytest
+from gradio import state_holder
+from PIL import Image
+
+from benchmarks.sessions import Page
+from pipeline import StyleCLIP
+from webapp import stage, tidy, visits
+from webapp.page import LAUNCH, build
+from webapp.panels import training
+from webapp.panels.mappers import Mappers
+from webapp.session import Session
+from webapp.stage import Lent
+
+
+@pytest.fixture(scope="module")
+def app(studio):
+    page = build(studio).queue()
+    page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    yield page
+    page.close(verbose=False)
+
+
+@pytest.fixture
+def page(app):
+    return Page(app.local_url)
+
+
+def come(page, secret=""):
+    """Open the page; its session hash, the visit's secret, and whether a visit was over."""
+    visit, event = secrets.token_hex(6), page.loaded()
+    answer = page.call(event, visit, [secret])
+    return visit, *answer[1:3]
+
+
+def working(page, secret=""):
+    visit, secret, _ = come(page, secret)
+    page.call(page.event("random", "click"), visit)
+    return visit, secret
+
+
+def refusal(page, elem_id, visit):
+    """What a visitor is told by a button that can't do anything for them."""
+    event = page.event(elem_id, "click")
+    body = {"fn_index": event["id"], "session_hash": visit, "data": [None] * len(event["inputs"])}
+    answer = page.client.post("/gradio_api/run/predict", json=body)
+    assert answer.status_code == 500
+    return answer.json()["error"]
+
+
+def test_a_visit_goes_on_in_the_page_that_knows_its_secret_and_nowhere_else(page):
+    visit, secret = working(page)
+    page.call(page.event("random", "click"), visit)
+    assert len(secret) > 40
+    for wrong in ("", "0" * 43, secret[:-1], visit):
+        other, new, over = come(page, wrong)
+        assert new != secret and over == bool(wrong) and page.pictures(other) == 2  # the example and its edit
+    again, same, over = come(page, secret)
+    assert (same, over, page.pictures(again)) == (secret, False, 1)
+    assert "another tab" in refusal(page, "undo", visit)
+    back, _, _ = come(page, secret)
+    assert page.pictures(back) == 1 and "another tab" in refusal(page, "undo", again)
+
+
+def test_a_page_whose_visit_is_over_is_told_and_gets_no_example(app, page):
+    visit, secret = working(page)
+    app.app.state_holder.used[visit] -= 4000
+    tidy.tidy(app.app, tidy.AN_HOUR)
+    for button in ("undo", "delete-shot", "still-here"):
+        assert "visit is over" in refusal(page, button, visit)
+    assert page.call(page.event("random", "click"), visit) is None
+    assert come(page, secret)[2] is True
+
+
+def test_the_hour_is_counted_by_no_clock_that_anybody_sets(app, page, monkeypatch):
+    class Tomorrow(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return super().now(tz) + datetime.timedelta(days=1)
+
+    visit, _ = working(page)
+    monkeypatch.setattr(state_holder.datetime, "datetime", Tomorrow)
+    app.app.state_holder[visit].is_closed = True
+    app.app.state_holder.delete_all_expired_state()
+    tidy.forget(app.app.state_holder, tidy.AN_HOUR)
+    assert page.pictures(visit) == 1
+
+
+def test_empty_sessions_cost_nothing_and_push_out_no_work(app, page, monkeypatch):
+    monkeypatch.setattr(visits, "MOST_EMPTY", 20)
+    visit, _ = working(page)
+    for number in range(60):
+        if number % 3:
+            assert "visit is over" in refusal(page, "undo", f"nobody{number}")
+        else:
+            come(page)
+    holder = app.app.state_holder
+    assert page.pictures(visit) == 1
+    assert sum(state.empty for state in holder.session_data.values()) <= 20
+    nobodys = holder["nobody59"]
+    assert nobodys.blocks_config is app.default_config and not nobodys.state_data and not nobodys.config_values
+
+
+def test_what_is_sent_is_not_kept(app, page):
+    visit, _ = working(page)
+    event = page.event("apply-direction", "click")
+    sent = "face " * 1000
+    page.call(event, visit, [sent, "face", 1, 1, None, None])
+    assert sent not in json.dumps(app.app.state_holder[visit].config_values)
+    assert sent not in json.dumps([repr(value) for value in vars(app.app.state_holder[visit]).values()])
+
+
+def test_one_address_begins_no_more_visits_with_pictures_than_its_share(page, monkeypatch):
+    first, secret = working(page)
+    monkeypatch.setattr(visits, "MOST_OF_ONE_ADDRESS", 1)
+    second, _, _ = come(page)
+    assert "from your network" in refusal(page, "undo", second)
+    page.call(page.event("random", "click"), first)
+    assert page.pictures(come(page, secret)[0]) == 1
+
+
+def test_starting_over_and_deleting(app, page):
+    visit, _ = working(page)
+    state = next(iter(app.app.state_holder[visit].state_data.values()))
+    assert "only picture" in refusal(page, "delete-shot", visit)
+    state.add(state.here.latent, Image.new("RGB", (8, 8)), "Another", "")
+    page.call(page.event("delete-shot", "click"), visit)
+    assert page.pictures(visit) == 1 and not state.back
+    over = page.event("start-over", "click")
+    page.call(over, visit, [False, None])
+    assert page.pictures(visit) == 1
+    page.call(over, visit, [True, None])
+    assert page.pictures(visit) == 2 and state.stop and state.example  # the example and its edit
+
+
+def test_a_mapper_whose_visitor_chose_another_face_at_its_end_is_in_the_gallery(studio, tmp_path):
+    session = Session()
+    session.start_from(studio.sample(0), studio.image(studio.sample(0)), "A face", "")
+
+    class Late:
+        """A studio whose visitor chooses another face while it maps."""
+
+        def __getattr__(self, name):
+            return getattr(studio, name)
+
+        def map(self, *args):
+            edit = studio.map(args[0], "levels")
+            session.start_from(studio.sample(1), studio.image(studio.sample(1)), "Another", "")
+            return edit
+
+    titles = len(studio.mappers())
+    panel = Mappers(None, None, None, None, [str(tmp_path / "any.jpg")] * titles)
+    gallery, name, *_ = training.offer(Late(), panel, session, "hat", tmp_path / "hat.safetensors", 0.1)
+    assert name == "hat" and gallery["value"][-1][1] == "hat · yours" and len(gallery["value"]) == titles + 1
+    assert [shot.title for shot in session.shots] == ["Another"]
+
+
+def test_a_mapper_is_downloaded_before_the_turn_of_the_edit(studio, monkeypatch):
+    lent, seen = Lent(studio), []
+
+    class Away:
+        def here(self):
+            return bool(seen)
+
+    def fetched(source):
+        with lent.turns.alone():  # which would wait for ever inside a turn
+            seen.append(source)
+
+    monkeypatch.setitem(studio.family.row.mappers, "levels", ("Levels", away := Away()))
+    monkeypatch.setattr(stage, "fetch", fetched)
+    monkeypatch.setattr(StyleCLIP, "map", lambda self, *args: args)
+    latent = studio.sample(0)
+    assert lent.map(latent, "levels", 0.1) == (latent, "levels", 0.1) and seen == [away]

@@ -1,0 +1,112 @@
+"""The visit: it goes on when the page is loaded again, ends with "Start over", and says so when it is over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from webapp import renewal, visits
+from webapp.guard import guard
+from webapp.panels import mappers
+from webapp.panels.mappers import Mappers
+from webapp.panels.photo import Photo
+from webapp.panels.result import SILENT, Result, settle, shown
+from webapp.panels.training import Training
+from webapp.session import Session
+from webapp.stage import Lent
+
+ASK = """(_, session) => [
+  confirm("Start over? Your photo, all pictures on the strip and your own mappers are removed."), session
+]"""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """The panel's components."""
+
+    secret: gr.Textbox
+    over: gr.Checkbox
+    """Whether the browser had a visit that the server holds no more."""
+    sure: gr.Checkbox
+    still_here: gr.Button
+    delete: gr.Button
+    start_over: gr.Button
+
+
+def layout() -> Visit:
+    """Draw the buttons, and the fields that nobody sees."""
+    with gr.Row(elem_classes="actions"):
+        delete = gr.Button("Delete this picture", size="sm", elem_id="delete-shot")
+        start_over = gr.Button("Start over", size="sm", elem_id="start-over")
+        still_here = gr.Button("Still here", elem_id="still-here")  # style.css hides it; renewal.WATCH presses it
+    secret = gr.Textbox(label="secret", visible=False)
+    over = gr.Checkbox(label="over", visible=False)
+    sure = gr.Checkbox(label="sure", visible=False)
+    return Visit(secret, over, sure, still_here, delete, start_over)
+
+
+def connect(
+    panel: Visit,
+    page: gr.Blocks,
+    photo: Photo,
+    chosen: Mappers,
+    training: Training,
+    result: Result,
+    studio: Lent,
+    first: Session,
+    state: gr.State,
+) -> gr.events.Dependency:
+    """Say what the buttons do. `first` is what a new visit shows. Gives the event that begins a visit or goes on with
+    one; whatever else a page does when it opens comes after it."""
+    model = studio.family.name
+    outputs = [photo.photo, photo.faces, chosen.gallery, training.download, *result.picture]
+
+    def opened(session: Session) -> tuple[Any, ...]:
+        """The values of `outputs`: what only a visitor's own actions draw."""
+        faces, origin = session.faces, session.here.origin.found
+        own = list(session.mappers.values())
+        return (
+            faces[0].photo if faces else None,
+            gr.update(
+                value=[face.crop for face in faces],
+                selected_index=faces.index(origin) if origin in faces else None,
+                visible=len(faces) > 1,
+            ),
+            gr.update(value=mappers.gallery(studio, chosen, session), visible=bool(studio.mappers() or own)),
+            gr.update(value=str(own[-1]) if own else None, interactive=bool(own)),
+            *shown(session),
+        )
+
+    @guard
+    def come(secret: str | None, request: gr.Request) -> tuple[Any, ...]:
+        """Go on with the visit that the browser has the secret of, or begin one."""
+        kept = visits.find(secret, model) if isinstance(secret, str) else None
+        session = kept or visits.begin(first)
+        session.page, session.address = request.session_hash, request.client.host if request.client else ""
+        values = opened(session) if kept else [gr.skip()] * len(outputs)
+        return session, session.secret, bool(secret) and kept is None, *values
+
+    @guard
+    def start_over(sure: bool, session: Session) -> Any:
+        if not sure:
+            return [gr.skip()] * len(outputs)
+        session.start_over(visits.begin(first))
+        return opened(session)
+
+    @guard
+    def delete(session: Session) -> tuple[Any, ...]:
+        session.delete()
+        return shown(session)
+
+    def still_here(session: Session) -> None:
+        session.touch()
+
+    came = page.load(come, panel.secret, [state, panel.secret, panel.over, *outputs], js=renewal.SECRET, **SILENT)
+    came.success(None, [panel.secret, panel.over], None, js=renewal.KEEP)
+    settle(result, came, state)
+    settle(result, panel.start_over.click(start_over, [panel.sure, state], outputs, js=ASK, **SILENT), state)
+    settle(result, panel.delete.click(delete, state, result.picture, **SILENT), state)
+    panel.still_here.click(still_here, state, None, **SILENT)
+    return came

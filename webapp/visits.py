@@ -1,0 +1,144 @@
+"""The visits that the server holds: how one begins, goes on after the page was loaded again, and ends.
+
+A browser's tab keeps a secret that the server gave it. A page that is loaded again sends it and gets its visit back; a
+page that held this visit before, in a tab that was duplicated, is told so. A page whose visit is over is told too, and
+never gets the example in place of what its visitor made.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from copy import copy, deepcopy
+from typing import Any
+from weakref import WeakValueDictionary
+
+import gradio as gr
+from gradio import routes
+from gradio.state_holder import SessionState, StateHolder
+
+from webapp.session import Session
+
+MOST_EMPTY = 1000  # sessions that hold nothing of a visitor; the one unused for longest leaves first
+MOST_OF_ONE_ADDRESS = 200  # visits with pictures of their own
+OVER = (
+    "This visit is over: the server keeps pictures for an hour after the last sign of their visitor. "
+    "Please reload the page to begin anew."
+)
+ELSEWHERE = "This visit goes on in another tab, which was opened from this one. Please reload the page to take it back."
+TOO_MANY = "Too many visits with pictures have come from your network within an hour; please try again later."
+
+_visits: WeakValueDictionary[str, Session] = WeakValueDictionary()
+
+
+def begin(first: Session) -> Session:
+    """A new visit that starts with what `first` shows. The latents, which nobody changes, are shared."""
+    latents = [latent for shot in first.shots for latent in (shot.latent, shot.source, shot.whole)]
+    session = deepcopy(first, {id(latent): latent for latent in latents})
+    session.secret = secrets.token_urlsafe(32)
+    _visits[session.secret] = session
+    return session
+
+
+def find(secret: str, model: str) -> Session | None:
+    """The visit with this secret, if the server still holds it and it was made with this model."""
+    session = _visits.get(secret)
+    return session if session and session.model == model else None
+
+
+class Page(SessionState):
+    """What the server holds for one page that is open: its visit, and the components that its events have changed.
+
+    Gradio's own class copies the description of the whole page, a quarter of a megabyte, and keeps every input.
+    """
+
+    def __init__(self, blocks: gr.Blocks, page: str) -> None:
+        self.page = page
+        self.blocks_config = self._everybodys = blocks.default_config
+        self.config_values: dict[int, dict] = {}
+        self.state_data: dict[int, Any] = {}
+        self._state_ttl: dict[int, Any] = {}
+        self.is_closed = False
+
+    @property
+    def session(self) -> Session | None:
+        """The visit that this page holds."""
+        found = [value for value in self.state_data.values() if isinstance(value, Session)]
+        return found[0] if found and found[0].page == self.page else None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of a visitor is lost with it."""
+        return self.session is None or self.session.example
+
+    def __getitem__(self, key: int) -> Any:
+        block = self.blocks_config.blocks[key]
+        if isinstance(block, gr.State) and isinstance(block.value, Session):
+            if self.session is None:
+                raise gr.Error(ELSEWHERE if self.state_data.get(key) else OVER, duration=None, print_exception=False)
+            if self.session.example and _with_pictures(self.session.address) >= MOST_OF_ONE_ADDRESS:
+                raise gr.Error(TOO_MANY, print_exception=False)
+        return super().__getitem__(key)
+
+    def __setitem__(self, key: int, value: Any) -> None:
+        if isinstance(self.blocks_config.blocks.get(key), gr.State):
+            self.state_data[key] = value
+            return
+        if self.blocks_config is self._everybodys:
+            self.blocks_config = copy(self._everybodys)
+        self.blocks_config.blocks[key] = value
+
+    def _update_config(self, key: int) -> None:
+        """Nothing is kept for links to the page as it stands, which this page doesn't offer."""
+
+    def _update_value_in_config(self, key: int, value: Any) -> None:
+        """The same."""
+
+
+def _with_pictures(address: str) -> int:
+    return sum(session.address == address and not session.example for session in list(_visits.values()))
+
+
+class Pages(StateHolder):
+    """All pages that are open, by Gradio's session hash, with the time at which each was last used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used: dict[str, float] = {}
+        """By a clock that nobody sets, in seconds."""
+
+    def __getitem__(self, page: str) -> Page:
+        with self.lock:
+            if page not in self.session_data:
+                self._make_room()
+                self.session_data[page] = Page(self.blocks, page)
+            self.session_data.move_to_end(page)
+            self.used[page] = time.monotonic()
+            return self.session_data[page]
+
+    def _make_room(self) -> None:
+        if len(self.session_data) < MOST_EMPTY:
+            return
+        empty = [page for page, state in self.session_data.items() if state.empty]
+        for page in empty[: len(empty) - MOST_EMPTY + 1]:
+            self._drop(page)
+
+    def _drop(self, page: str) -> None:
+        del self.session_data[page]
+        del self.used[page]
+
+    def forget(self, age: float, age_of_empty: float) -> None:
+        """Drop the pages that have been unused for `age` seconds, and those without a visit after `age_of_empty`."""
+        with self.lock:
+            now = time.monotonic()
+            for page, state in list(self.session_data.items()):
+                if now - self.used[page] > (age if state.state_data else age_of_empty):
+                    self._drop(page)
+
+    def delete_all_expired_state(self) -> None:
+        """Gradio drops the state of a closed page by the clock on the wall; `forget` does it by another one."""
+
+
+def install() -> None:
+    """Let every page that is launched in this process from now on hold its visits so."""
+    routes.StateHolder = Pages
