@@ -166,13 +166,13 @@ def test_a_link_holds_the_whole_stack_and_what_has_no_field(visit, url):  # noqa
     changes(visit, lambda: press(visit, "Optimize"))
     expect(words(visit)).to_have_value(re.compile("^an old person\n3 steps, λ L2 0.0001, λ ID 0$"), timeout=SLOW)
     press(visit, "Copy link")
-    expect(visit).to_have_url(re.compile(r"method=direct&.*&2.method=optimize&.*&2.lr=0.02&2.space=w%2B&2.noise=0.0&"))
+    expect(visit).to_have_url(re.compile(r"method=direct&.*&3.method=optimize&.*&3.lr=0.02&3.space=w%2B&3.noise=0.0&"))
 
     # A link starts no long run, so one that comes earlier is left out, and that is said.
     open_tab(visit, "Mappers")
     changes(visit, lambda: visit.locator("#mappers button").first.click())
     press(visit, "Copy link")
-    expect(visit.locator("#take-home-note")).to_contain_text("newest of 3 edits only")
+    expect(visit.locator("#take-home-note")).to_contain_text("newest of 4 edits only")
 
 
 def test_the_likeness_can_be_refined_and_the_generator_tuned(visit):  # noqa: F811
