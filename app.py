@@ -16,12 +16,14 @@ from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read by Gradio when it is imported
 # Not the folder of all Gradio apps: what is old in it is cleared away, whoever left it there.
-os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / "styleclip-studio"))
+USER = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
+os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / f"styleclip-studio-{USER}"))
 if os.environ.get("SPACES_ZERO_GPU") == "true":
     import spaces  # noqa: F401  # before torch, in which it puts its own CUDA
 
 from pipeline import StyleCLIP, UserError  # noqa: E402
 from pipeline.registry import GENERATOR  # noqa: E402
+from webapp.files import make_private  # noqa: E402
 from webapp.gpu import on_gpu  # noqa: E402
 from webapp.page import LAUNCH, TRAINING_MINUTES, build  # noqa: E402
 from webapp.tidy import few_arenas, tidying  # noqa: E402
@@ -73,6 +75,7 @@ def main() -> None:
         os.environ[GENERATOR], options.model = options.generator, "custom"
     few_arenas()
     try:
+        make_private(Path(os.environ["GRADIO_TEMP_DIR"]))
         studio = StyleCLIP.from_pretrained(options.model)
     except UserError as error:
         sys.exit(str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import secrets
 from io import BytesIO
@@ -11,7 +12,30 @@ from pathlib import Path
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+from pipeline.errors import UserError
+
 _OURS = secrets.token_bytes(16)  # so that no other process has files of the same name, or can guess them
+
+OWN_FOLDER = "styleclip-studio"  # how the name of the folder begins that app.py chooses
+
+
+def make_private(folder: Path) -> None:
+    """Make the folder for visitors' files, which no other account of the machine can read.
+
+    Raises UserError where it can't be made or written to, and where one that app.py chose is a link or somebody else's.
+    """
+    other = "please name another folder in GRADIO_TEMP_DIR."
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.name.startswith(OWN_FOLDER):
+            if folder.is_symlink() or (hasattr(os, "getuid") and folder.lstat().st_uid != os.getuid()):
+                raise UserError(f"The folder for visitors' files, {folder}, belongs to somebody else; {other}")
+            folder.chmod(0o700)
+        usable = os.access(folder, os.R_OK | os.W_OK | os.X_OK)
+    except OSError:
+        usable = False
+    if not usable:
+        raise UserError(f"The folder for visitors' files, {folder}, can't be made or written to; {other}")
 
 
 def on_screen(picture: Image.Image) -> str:

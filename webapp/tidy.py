@@ -14,6 +14,7 @@ import logging
 import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -24,13 +25,15 @@ import gradio as gr
 from gradio.routes import App
 from gradio.utils import get_upload_folder
 
+from webapp.files import OWN_FOLDER
 from webapp.session import Session
 from webapp.visits import Pages
 
 AN_HOUR = 3600.0
 EVERY = 60.0  # seconds
 M_ARENA_MAX = -8  # of malloc.h
-OURS = re.compile(r"[0-9a-f]{16,}")  # the folders of uploads and of `webapp.files`, each with a file of its own
+OURS = re.compile(r"[0-9a-f]{16,}|deep_links")  # folders of uploads, of `webapp.files`, and of Gradio's links
+BROKEN_OFF = re.compile(r"tmp[a-z0-9_]{8}")  # an upload that has not ended yet, or never will
 
 log = logging.getLogger(__name__)
 
@@ -100,17 +103,28 @@ def _glibc() -> ctypes.CDLL | None:
 
 
 def clear(folder: Path, age: float) -> None:
-    """Delete files in the folders of `folder` that are older, and the folders that have been empty for so long."""
+    """Delete files in `folder` that are older, and folders in which nothing has changed for so long.
+
+    In a folder that this app made all of them; in one that somebody else chose, those that Gradio and this app make.
+    """
+    everything = folder.name.startswith(OWN_FOLDER)
+    shared = folder.resolve() == Path(tempfile.gettempdir()).resolve()  # where tmp... may be any program's
     for inner in list(folder.iterdir()) if folder.is_dir() else ():
-        if not OURS.fullmatch(inner.name) or inner.is_symlink():
-            continue
-        with suppress(OSError):  # gone meanwhile, or somebody else's
-            old = _idle(inner) > age
-            for path in inner.iterdir():
-                if _idle(path) > age:
-                    path.unlink()
+        broken_off = BROKEN_OFF.fullmatch(inner.name) and inner.is_file() and not shared
+        if everything or broken_off or OURS.fullmatch(inner.name):
+            _clear(inner, age)
+
+
+def _clear(path: Path, age: float) -> None:
+    with suppress(OSError):  # gone meanwhile, or somebody else's
+        old = _idle(path) > age
+        if path.is_dir() and not path.is_symlink():
+            for inner in list(path.iterdir()):
+                _clear(inner, age)
             if old:
-                inner.rmdir()
+                path.rmdir()
+        elif old:
+            path.unlink()
 
 
 def _idle(path: Path) -> float:
