@@ -30,6 +30,7 @@ from .unpickling import RefusedPickle, read_archive, read_network_pickle, read_t
 
 State = dict[str, Tensor]
 FORMAT = "4"  # of the slim copies: another number remakes them all
+MOST_NAMES = 2**20  # bytes of the pickle beside the tensors; a whole training state has a tenth of it
 WEB_PAGE = (b"<!doctype", b"<html", b"<?xml")
 NOT_ALLOWED = re.compile(r"GLOBAL (\S+) (?:was not an allowed|whose module)")
 LEGACY = bytes.fromhex("8a0a6cfc9c46f9206aa850")  # the number with which PyTorch's files from before 1.6 begin
@@ -226,7 +227,10 @@ def _check_packing(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(about.file_size for about in archive.infolist())
+            names = sum(about.file_size for about in archive.infolist() if about.filename.endswith("data.pkl"))
     except zipfile.BadZipFile:
         raise Unusable("it is cut off; please delete it and fetch it anew") from None
     if unpacked > 2 * path.stat().st_size + 2**20:
         raise Unusable("its tensors are compressed, which PyTorch never does")
+    if names > MOST_NAMES:
+        raise Unusable(f"what it says of its tensors has {names:,} bytes, more than any network needs")

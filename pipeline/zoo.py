@@ -114,11 +114,13 @@ class Family:
         if not path.is_file():
             raise UserError(f"The mapper {path.name} is no longer kept; please load it again.")
         try:
+            if kind_of_file(path) not in ("safetensors", "zip"):  # a pickle of 20 MB could keep the server for minutes
+                raise UserError("It is neither safetensors nor a file of PyTorch from 1.6 on.")
             network = _built(mapper_from_state_dict, read_weights("mapper", path), Source(path=path))
             about = json.loads(metadata(path).get("recipe", "{}"))
             wrong = self._misfit(network)
         except UserError as error:
-            wrong = str(error).rstrip(".").replace("The", "the", 1)
+            wrong = str(error)[:1].lower() + str(error)[1:].rstrip(".")
         except ValueError:
             wrong = "the recipe in it can't be read"
         if wrong:

@@ -405,6 +405,17 @@ def test_what_is_no_mapper_says_what_it_is(studio, sizes, tmp_path):
         studio.map(studio.sample(0), tmp_path / "x.pt")
 
 
+def test_a_pickle_that_would_keep_the_server_is_not_read(studio, tmp_path):
+    nested = b"\x80\x02" + b"]" * 3_000_000 + b"."
+    (tmp_path / "x.pt").write_bytes(nested)
+    with pytest.raises(UserError, match="no mapper for the model .*neither safetensors nor a file of PyTorch"):
+        studio.family.own_mapper(tmp_path / "x.pt")
+    with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+        archive.writestr("x/data.pkl", nested)
+    with pytest.raises(UserError, match="no mapper for the model .*more than any network needs"):
+        studio.family.own_mapper(tmp_path / "x.pt")
+
+
 # Hostile files: whatever they are called and wherever they hide it, nothing of theirs runs
 
 
