@@ -156,6 +156,7 @@ def test_a_link_holds_the_whole_stack_and_what_has_no_field(visit, url):  # noqa
     stack += "&2.method=map&2.mapper=glasses&2.strength=0.08"
     visit.goto(f"{url}?{stack}", timeout=SLOW)
     expect(words(visit)).to_have_value(re.compile("^glasses\nMapper, strength 0.08"), timeout=SLOW)
+    expect(visit.locator("#strip button")).to_have_count(4)  # with the strip comes the link
     press(visit, "Copy link")
     expect(visit).to_have_url(f"{url}?{stack}")
 
