@@ -2,7 +2,9 @@
 
 import datetime
 import json
+import os
 import secrets
+import time
 
 import pytest
 from gradio import state_holder
@@ -10,6 +12,7 @@ from PIL import Image
 
 from benchmarks.sessions import Page
 from pipeline import StyleCLIP
+from tests.programs import uploaded
 from webapp import stage, tidy, visits
 from webapp.page import LAUNCH, build
 from webapp.panels import training
@@ -176,3 +179,31 @@ def test_a_mapper_is_downloaded_before_the_turn_of_the_edit(studio, monkeypatch)
     monkeypatch.setattr(StyleCLIP, "map", lambda self, *args: args)
     latent = studio.sample(0)
     assert lent.map(latent, "levels", 0.1) == (latent, "levels", 0.1) and seen == [away]
+
+
+def test_after_a_hurried_hour_no_file_of_a_visitor_is_left(studio, monkeypatch, tmp_path):
+    """Neither of a visit, nor of an upload that was broken off; what the page shows to everybody stays."""
+    folder = tmp_path / "styleclip-studio-test"
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(folder))
+    monkeypatch.setattr(tidy, "_idle", lambda path: time.time() - path.lstat().st_mtime)
+    served = build(studio).queue()
+    served.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+
+    def files():
+        return {path for path in folder.rglob("*") if path.is_file()}
+
+    try:
+        everybodys, page = files(), Page(served.local_url)
+        working(page)
+        uploaded(page.client, served.local_url, b"a photo")
+        (folder / "tmp1a2b3c4d").write_bytes(b"half a photo")
+        assert len(files() - everybodys) >= 3
+        pages = served.app.state_holder
+        for name in list(pages.used):
+            pages.used[name] -= 4000
+        for path in folder.rglob("*"):
+            os.utime(path, (time.time() - 4000,) * 2)
+        tidy.tidy(served.app, tidy.AN_HOUR)
+        assert files() == everybodys and not pages.session_data
+    finally:
+        served.close(verbose=False)
