@@ -4,20 +4,20 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import gradio as gr
 import httpx
 
 from pipeline import StyleCLIP
 from webapp import api
-from webapp.page import JOB, LAUNCH
+from webapp.page import LAUNCH
+from webapp.queues import Page
 from webapp.stage import Lent
 
 
 @contextmanager
 def served(studio: StyleCLIP, **launch) -> Iterator[str]:
     """The address of a page that has nothing but the endpoints."""
-    with gr.Blocks(analytics_enabled=False) as page:
-        api.connect(Lent(studio), JOB)
+    with Page(analytics_enabled=False) as page:
+        api.connect(Lent(studio))
     _, url, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **LAUNCH | launch)
     yield url
     page.close(verbose=False)

@@ -17,8 +17,7 @@ from pipeline import Latent
 from pipeline.errors import UserError
 from tests import hostile
 from tests.programs import as_file, posted, uploaded
-from webapp import api
-from webapp.api import values
+from webapp import api, turns
 from webapp.files import new_file
 from webapp.panels.photo import EXAMPLES
 from webapp.stage import Lent
@@ -182,7 +181,8 @@ def fitting(endpoint, files) -> st.SearchStrategy[dict]:
 
 @pytest.mark.parametrize("name", api.ANSWERS)
 def test_any_parameters_get_a_result_or_a_sentence(aligned_studio, files, monkeypatch, name):
-    monkeypatch.setattr(values, "LONGEST_RUN", 0.5)
+    monkeypatch.setattr(turns, "LONGEST_RUN", 0.5)
+    monkeypatch.setattr(turns.Turns, "others_wait", lambda _: True)
     endpoint = getattr(api.Programs(Lent(aligned_studio)), name)
     names = list(inspect.signature(endpoint).parameters)
     if not names:

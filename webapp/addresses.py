@@ -20,7 +20,7 @@ from gradio import processing_utils
 from pipeline.errors import UserError
 from webapp import uploads
 from webapp.files import new_file
-from webapp.panels.photo import MAX_BYTES
+from webapp.limits import MAX_BYTES
 
 SECONDS = 10.0
 REDIRECTS = 3

@@ -5,14 +5,12 @@ from __future__ import annotations
 import html
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from pipeline.downloads import Source, fetch
 from pipeline.errors import UserError
+from webapp.turns import STOPPING, is_stopping
 
 REDRAW_EVERY = 0.25  # seconds
-DOWNLOAD: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "download", "show_progress": "hidden"}
-"""Queue settings of downloads: one at a time, beside what computes."""
 
 
 class _Stopped(Exception):
@@ -89,6 +87,8 @@ def arriving(sources: Sequence[Source], stopped: Callable[[], bool]) -> Iterator
         while worker.is_alive():
             yield drawn()
             worker.join(REDRAW_EVERY)
+            if is_stopping():
+                raise UserError(STOPPING)
             if stopped():
                 raise UserError("The download was stopped. Files that have arrived whole are kept.")
         if failure:

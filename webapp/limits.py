@@ -8,8 +8,8 @@ from typing import Any
 from pipeline.errors import UserError
 
 MOST_STEPS = 500  # of one run
+MAX_BYTES = 20 * 2**20  # of an upload; pixels are looked at by pipeline.faces, before it decodes them
 MAPPER_BYTES = 24 * 2**20  # of an upload: a mapper of StyleSpace at 1024 px has 21.4 MiB
-LONGEST_RUN = 300.0  # seconds that a run may compute; what it has reached by then is kept
 LIMITS: dict[str, tuple[float, float]] = {
     "strength": (-20, 20),
     "threshold": (0, 1),

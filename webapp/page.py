@@ -12,7 +12,7 @@ import gradio as gr
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
-from webapp import api, renewal, visits
+from webapp import api, queues, renewal, visits
 from webapp.fields import keep_what_is_typed
 from webapp.limits import MAPPER_BYTES
 from webapp.panels import (
@@ -38,8 +38,8 @@ from webapp.tidy import AN_HOUR
 
 TITLE = "StyleCLIP Studio"
 TRAINING_MINUTES = 10.0
-JOB: dict[str, Any] = {"concurrency_limit": 32, "concurrency_id": "studio", "show_progress": "hidden"}
-"""Queue settings of everything that computes: webapp.turns says whose turn it is, so that edits can meet there."""
+JOB = queues.EDIT
+"""The queue settings of short edits; see `webapp.queues` for those of the others."""
 
 LAUNCH: dict[str, Any] = {
     "theme": theme(),
@@ -118,8 +118,8 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
     session = first_session(studio, known)
     first_tab = "directions" if studio.family.directions else "optimization"
     width, height = studio.image(session.here.latent).size
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(int(AN_HOUR) // 4, int(AN_HOUR))) as page:
-        api.connect(studio, JOB)  # first, so that the endpoints get the names that private events have as well
+    with queues.Page(title=TITLE, analytics_enabled=False, delete_cache=(int(AN_HOUR) // 4, int(AN_HOUR))) as page:
+        api.connect(studio)  # first, so that the endpoints get the names that private events have as well
         state = gr.State(session)  # `webapp.visits` gives each visitor a copy, and forgets it after an hour
         with gr.Row(elem_id="top"):
             thing = photo.thing(studio)
@@ -172,7 +172,7 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
         result_panel.followers.append((optimization.drawn, [optimization_panel.film]))
         history.connect(history_panel, result_panel, studio, state, JOB)
         mix.connect(mix_panel, result_panel, studio, state, JOB)
-        takehome.connect(takehome_panel, result_panel, studio, state, JOB)
+        takehome.connect(takehome_panel, result_panel, studio, state)
         photo.connect(photo_panel, result_panel, studio, state, JOB)
         optimization.connect(optimization_panel, result_panel, studio, known.prompts, state, JOB)
         mappers.connect(mappers_panel, result_panel, studio, state, JOB)
@@ -195,7 +195,7 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
             JOB,
         )
         if switch:
-            models.connect(models_panel, studio.family.row, switch, state, JOB)
+            models.connect(models_panel, studio.family.row, switch, state)
             page.load(None, None, None, js=models.WATCH)
         page.load(None, None, None, js=renewal.WATCH)
         keep_what_is_typed(page)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,9 @@ import torch
 from pipeline import Edit, Latent, StyleCLIP
 from pipeline.downloads import fetch
 from pipeline.errors import UserError
+from webapp import turns
 from webapp.gpu import CALLS, RUNS
+from webapp.queues import visitor_now
 from webapp.turns import Run, Turns
 
 TOGETHER = frozenset({"direct", "map", "bridge", "imagine", "image"})  # short edits, drawn as one batch
@@ -34,6 +40,8 @@ class Lent:
     def __init__(self, studio: StyleCLIP) -> None:
         self._studio: StyleCLIP | None = studio
         self.turns = Turns()
+        self._seconds: dict[str, float] = {}
+        """How long a step of each kind of run took, the last time."""
         self._photos = threading.BoundedSemaphore(MOST_PHOTOS)
 
     def __getattr__(self, name: str) -> Any:
@@ -64,9 +72,31 @@ class Lent:
         def start() -> Any:
             if self._studio is None:
                 raise UserError(CHANGED)
-            return getattr(self._studio, name)(*args, **kwargs)
+            return self._timed(name, getattr(self._studio, name)(*args, **kwargs))
 
-        return Run(self.turns, start)
+        return Run(self.turns, start, visitor_now())
+
+    def _timed(self, name: str, steps: Iterator[Any]) -> Iterator[Any]:
+        """The steps of a run, each timed but for the first, which prepares the others."""
+        with closing(steps):
+            yield from itertools.islice(steps, 1)
+            while True:
+                began = time.monotonic()
+                if (step := next(steps, None)) is None:
+                    return
+                self._seconds[name] = time.monotonic() - began
+                yield step
+
+    def fitting(self, name: str, steps: int) -> int:
+        """How many of `steps` a run of this kind should take: while others stand in line, as many as fit into the time
+        that it may compute then, because one that is cut has not settled; all of them for one who is alone.
+
+        How long a step takes is known from the run before; all of them where there was none yet.
+        """
+        seconds = self._seconds.get(name)
+        if seconds is None or not self.turns.busy():
+            return steps
+        return max(1, min(steps, int(turns.LONGEST_RUN / seconds)))
 
     def take_back(self) -> None:
         """Let go of the studio, and of the memory of its models."""

@@ -3,11 +3,37 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+import time
+import weakref
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-LOOK_EVERY = 0.5  # seconds after which one who waits is told again how many are before
+from pipeline.errors import UserError
+
+LOOK_EVERY = 0.5  # seconds after which one who waits in line looks whether the job is still wanted
+TELL_EVERY = 5.0  # seconds after which it is told again how many are before, also where that is the same
+LONGEST_RUN = 300.0  # seconds that a run may compute while other long jobs wait; what it has reached by then is kept
+
+STOPPING = "The studio is being stopped, so this could not be finished; please come back in a moment."
+TWICE = "You have a long job in line or running already; please wait for it, or stop it, and then try again."
+
+_stopping = threading.Event()
+_all: weakref.WeakSet[Turns] = weakref.WeakSet()
+
+
+def stop_all() -> None:
+    """Let nobody compute any more in this process: who waits for a turn, or asks for one, gets a UserError."""
+    _stopping.set()
+    for turns in list(_all):
+        with turns._changed:
+            turns._changed.notify_all()
+            turns._moved.notify_all()
+
+
+def is_stopping() -> bool:
+    """Whether `stop_all` was called."""
+    return _stopping.is_set()
 
 
 class Turns:
@@ -18,7 +44,9 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
+        self._moved = threading.Condition(lock)  # the line did; a step of a job doesn't wake those who stand in it
         self._alone = False  # someone computes who wants to be alone
         self._together = 0  # short edits that compute
         self._waiting = 0  # short edits that wait
@@ -27,6 +55,13 @@ class Turns:
         self._left = 0  # how many of them go before the next short edits
         self._round = 0
         self._line: list[object] = []  # long jobs, the one that runs first
+        self._owners: list[Hashable] = []  # the visitors whose jobs these are
+        _all.add(self)
+
+    def _wait_until(self, due: Callable[[], bool]) -> None:
+        self._changed.wait_for(lambda: _stopping.is_set() or due())
+        if _stopping.is_set():
+            raise UserError(STOPPING)
 
     @contextmanager
     def edit(self) -> Iterator[None]:
@@ -34,9 +69,11 @@ class Turns:
         with self._changed:
             self._waiting += 1
             came = self._round
-            self._changed.wait_for(lambda: not self._alone and (self._round > came or not self._wanting))
-            self._due -= self._round > came
-            self._waiting -= 1
+            try:
+                self._wait_until(lambda: not self._alone and (self._round > came or not self._wanting))
+            finally:
+                self._due -= self._round > came
+                self._waiting -= 1
             self._together += 1
         try:
             yield
@@ -51,11 +88,13 @@ class Turns:
         ticket = object()
         with self._changed:
             self._wanting.append(ticket)
-            self._changed.wait_for(
-                lambda: self._wanting[0] is ticket and not (self._alone or self._together or self._due)
-            )
-            self._left = self._left or len(self._wanting)
-            self._wanting.remove(ticket)
+            try:
+                self._wait_until(
+                    lambda: self._wanting[0] is ticket and not (self._alone or self._together or self._due)
+                )
+                self._left = self._left or len(self._wanting)
+            finally:
+                self._wanting.remove(ticket)
             self._alone = True
         try:
             yield
@@ -66,7 +105,7 @@ class Turns:
     def between(self) -> Iterator[None]:
         """A turn for a piece of a training, once nobody else computes, waits or stands in line."""
         with self._changed:
-            self._changed.wait_for(
+            self._wait_until(
                 lambda: not (self._alone or self._together or self._waiting or self._wanting or self._line)
             )
             self._left, self._alone = 1, True
@@ -85,43 +124,75 @@ class Turns:
             self._changed.notify_all()
 
     @contextmanager
-    def in_line(self) -> Iterator[Callable[[], int]]:
-        """A place in the line of long jobs; gives a function that waits a moment and says how many are before."""
+    def in_line(self, owner: Hashable = None) -> Iterator[Callable[[], int]]:
+        """A place in the line of long jobs; gives a function that waits a moment and says how many are before.
+
+        Raises UserError where `owner`, a visitor, has a place already; None has as many as it likes.
+        """
         ticket = object()
         with self._changed:
+            if owner is not None and owner in self._owners:
+                raise UserError(TWICE)
             self._line.append(ticket)
+            self._owners.append(owner)
 
         def before() -> int:
-            with self._changed:
-                self._changed.wait_for(lambda: self._line[0] is ticket, LOOK_EVERY)
+            with self._moved:
+                self._moved.wait_for(lambda: _stopping.is_set() or self._line[0] is ticket, LOOK_EVERY)
+                if _stopping.is_set():
+                    raise UserError(STOPPING)
                 return self._line.index(ticket)
 
         try:
             yield before
         finally:
             with self._changed:
-                self._line.remove(ticket)
+                place = self._line.index(ticket)
+                del self._line[place], self._owners[place]
                 self._changed.notify_all()
+                self._moved.notify_all()
+
+    def busy(self) -> bool:
+        """Whether a long job runs or waits."""
+        return bool(self._line)
+
+    def others_wait(self) -> bool:
+        """Whether a long job waits behind the one that runs."""
+        return len(self._line) > 1
 
 
 class Run:
     """A long job that yields its steps, each in a turn of its own, once those before it in line are done.
 
     `start` begins it. Iterate over `places` first to hear how many are before it; iterating over the job itself waits
-    in silence. Leaving either iteration leaves the line.
+    in silence. Leaving either iteration leaves the line. `owner` is the visitor, who has one place in the line.
     """
 
-    def __init__(self, turns: Turns, start: Callable[[], Iterator[Any]]) -> None:
-        self._turns, self._start = turns, start
+    def __init__(self, turns: Turns, start: Callable[[], Iterator[Any]], owner: Hashable = None) -> None:
+        self._turns, self._start, self._owner = turns, start, owner
         self._iteration = self._steps()
         self._begun = False
+        self.computed = 0.0
+        """Seconds that its own steps took; the turns of others don't count."""
 
-    def places(self) -> Iterator[int]:
-        """How many long jobs are before this one, again and again, until there is none."""
+    @property
+    def is_over_time(self) -> bool:
+        """Whether it has computed for as long as it may while others wait. Who is alone goes on."""
+        return self.computed > LONGEST_RUN and self._turns.others_wait()
+
+    def places(self, stopped: Callable[[], bool] = lambda: False) -> Iterator[int]:
+        """How many long jobs are before this one, whenever that has changed, until there is none.
+
+        Tells it again after five seconds, because only then Gradio notices that a visitor has left, and as soon as
+        `stopped()` is true.
+        """
+        told, told_at = 0, 0.0
         while not self._begun:
             place = next(self._iteration)
             self._begun = place == 0
-            if place:
+            now = time.monotonic()
+            if place and (place != told or now - told_at > TELL_EVERY or stopped()):
+                told, told_at = place, now
                 yield place
 
     def __iter__(self) -> Iterator[Any]:
@@ -134,7 +205,7 @@ class Run:
         self._iteration.close()
 
     def _steps(self) -> Iterator[Any]:
-        with self._turns.in_line() as before:
+        with self._turns.in_line(self._owner) as before:
             while place := before():
                 yield place
             yield 0
@@ -142,7 +213,9 @@ class Run:
             try:
                 while True:
                     with self._turns.alone():
+                        began = time.monotonic()
                         step = next(steps, None)
+                        self.computed += time.monotonic() - began
                     if step is None:
                         return
                     yield step

@@ -19,6 +19,7 @@ from webapp.api.edits import Edits
 from webapp.api.faces import Faces
 from webapp.api.values import Fields, Picture, Result
 from webapp.guard import guard
+from webapp.queues import EDIT, LONG, PHOTO
 from webapp.stage import Lent
 
 
@@ -44,14 +45,19 @@ ANSWERS: dict[str, Any] = {
 }
 
 
-def connect(studio: Lent, job: dict[str, Any]) -> None:
-    """Add the endpoints to the page being built. `job` holds the queue settings of everything that computes."""
-    queue = {name: value for name, value in job.items() if name in ("concurrency_limit", "concurrency_id")}
+# In which group an endpoint waits, where that is not the one of short edits.
+GROUPS = dict.fromkeys(("align", "invert", "paste"), PHOTO) | dict.fromkeys(("optimize", "generate", "refine"), LONG)
+
+
+def connect(studio: Lent) -> None:
+    """Add the endpoints to the page being built."""
     programs = Programs(studio)
     addresses.bound()
     uploads.bound()
     Context.root_block.validate_inputs = _validate
     for name, answer in ANSWERS.items():
+        group = GROUPS.get(name, EDIT)
+        queue = {setting: group[setting] for setting in ("concurrency_limit", "concurrency_id")}
         gr.api(_endpoint(getattr(programs, name), answer), api_name=name, **queue)
 
 

@@ -19,10 +19,9 @@ from pipeline.photos import open_photo
 from webapp import uploads
 from webapp.brought import read_latent
 from webapp.files import new_file
-from webapp.limits import LONGEST_RUN
-from webapp.panels.photo import MAX_BYTES
+from webapp.limits import MAX_BYTES
 from webapp.stage import Lent
-from webapp.turns import Run
+from webapp.turns import LONGEST_RUN, Run
 
 PREVIEW, PREVIEW_EVERY = 256, 0.5  # pixels, and seconds from one to the next
 
@@ -112,19 +111,21 @@ def whole(name: str, value: Any, low: int, high: int, needed: bool = False) -> i
 
 
 def streamed(run: Run) -> Iterator[Result]:
-    """The place in line, then the steps of a run, the last one as its result; when its time is over, what it has."""
+    """The place in line, then the steps of a run, the last one as its result; when its time is over while others
+    wait, what it has."""
     with closing(run):
         for place in run.places():
             yield None, None, {"waiting": place}
-        began = shown = time.monotonic()
+        shown = time.monotonic()
         for step in run:
             now = time.monotonic()
-            if now - began > LONGEST_RUN:
+            if run.is_over_time:
                 break
             if step.index < step.total and now - shown > PREVIEW_EVERY:
                 shown = now
                 yield _preview(step.image), None, _progress(step)
-    note = f"The time of {LONGEST_RUN / 60:g} minutes was over after step {step.index} of {step.total}."
+    minutes = f"{LONGEST_RUN / 60:g} minutes"
+    note = f"Others wait, so this run ended after {minutes} of computing, at step {step.index} of {step.total}."
     notes = [] if step.index == step.total else [note]
     picture, latent, fields = finished(step.edit)
     yield picture, latent, _progress(step) | fields | {"notes": fields["notes"] + notes}

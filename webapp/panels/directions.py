@@ -194,4 +194,4 @@ def connect(
     chosen = panel.grid.gallery.select(choose, [panel.grid.state, state], chosen_outputs, **newest)
     for event in (moved, counted, *asked, helped, chosen):
         settle(result, event, state)
-    grid.connect(panel.grid, panel.show, [*texts, panel.channels], most, panel.kept, studio, state, private)
+    grid.connect(panel.grid, panel.show, [*texts, panel.channels], most, panel.kept, studio, state)

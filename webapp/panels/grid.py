@@ -18,6 +18,7 @@ from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.panels.chooser import chooser
 from webapp.panels.result import SILENT
+from webapp.queues import SERIES
 from webapp.session import Session
 
 STRONGEST = 10.0  # |α|
@@ -149,7 +150,6 @@ def connect(
     notes: gr.HTML,
     studio: StyleCLIP,
     state: gr.State,
-    job: dict[str, Any],
 ) -> None:
     """Say what the grid's buttons do; choosing a picture is the panel's.
 
@@ -194,9 +194,10 @@ def connect(
         if now is not None:
             yield from draw(now.finer(strength, int(channels)), session)
 
+    private: dict[str, Any] = {"api_visibility": "private"} | SERIES
     drawn = [fields.state, fields.box, fields.gallery, fields.note, fields.finer, notes]
     opened = show.click(open_, around[:2], [fields.box, notes], **SILENT)
     opened.then(None, None, None, js=SCROLL)
-    opened.then(first, [*around, state], drawn, trigger_mode="always_last", **job)
-    fields.finer.click(next_, [*around[2:], fields.state, state], drawn, **job)
+    opened.then(first, [*around, state], drawn, trigger_mode="always_last", **private)
+    fields.finer.click(next_, [*around[2:], fields.state, state], drawn, **private)
     fields.close.click(lambda: gr.update(visible=False), None, fields.box, **SILENT)

@@ -11,12 +11,13 @@ from typing import Any
 import gradio as gr
 
 from pipeline.errors import UserError
+from pipeline.inversion import REFINE_STEPS, TUNE_STEPS
 from webapp.arrival import bar, in_line
 from webapp.files import on_screen
 from webapp.guard import guard
-from webapp.limits import LONGEST_RUN
 from webapp.lossplot import progress
 from webapp.panels.result import SILENT, Result, settle, shown
+from webapp.queues import LONG
 from webapp.session import Session
 from webapp.stage import Lent
 
@@ -58,7 +59,6 @@ def connect(
     result: Result,
     studio: Lent,
     state: gr.State,
-    job: dict[str, Any],
 ) -> None:
     """Say what the panel's fields do. `inversion` is the photo panel's."""
 
@@ -70,15 +70,17 @@ def connect(
                 raise UserError("There is no photo that this face could be more like; please choose one.")
             face, nothing = origin.found.face(), [gr.skip()] * len(result.picture)
             yield gr.Button(visible=True), bar("Starting"), gr.skip(), *nothing
-            with closing(getattr(studio, method)(origin.latent, face, preview=PREVIEW)) as steps:
-                for place in steps.places():
+            usual = {"refine": REFINE_STEPS, "tune": TUNE_STEPS}[method]
+            begun = getattr(studio, method)(origin.latent, face, studio.fitting(method, usual), preview=PREVIEW)
+            with closing(begun) as steps:
+                for place in steps.places(lambda: session.stop_likeness):
                     if session.stop_likeness:
                         raise UserError("Stopped; the face is as it was.")
                     yield gr.skip(), in_line(place), gr.skip(), *nothing
                 began = drawn = time.monotonic()
                 for step in steps:
                     now = time.monotonic()
-                    if session.stop_likeness or origin not in session.shots or now - began > LONGEST_RUN:
+                    if session.stop_likeness or origin not in session.shots or steps.is_over_time:
                         break
                     if now - drawn > REDRAW_EVERY:
                         drawn = now
@@ -98,7 +100,7 @@ def connect(
 
     for button, method, title in ((panel.refine, "refine", "Refined face"), (panel.tune, "tune", "Tuned face")):
         outputs = [panel.stop, panel.progress, inversion, *result.picture]
-        ran = button.click(closer(method, title), state, outputs, api_visibility="private", **job)
+        ran = button.click(closer(method, title), state, outputs, api_visibility="private", **LONG)
         ran.failure(
             lambda session: (gr.Button(visible=False), "", session.here.origin.picture),
             state,

@@ -14,12 +14,13 @@ from pipeline import StyleCLIP
 from pipeline.downloads import Source
 from pipeline.errors import UserError
 from pipeline.zoo import mapper_title
-from webapp.arrival import DOWNLOAD, arriving, bytes_of, megabytes
+from webapp.arrival import arriving, bytes_of, megabytes
 from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.panels.bounded import bounded
 from webapp.panels.chooser import chooser
 from webapp.panels.result import SILENT, Result, keep, settle, shown
+from webapp.queues import MAPPER_DOWNLOAD
 from webapp.session import Session
 
 THUMB = 256  # pixels
@@ -140,7 +141,7 @@ def connect(panel: Mappers, result: Result, studio: StyleCLIP, state: gr.State, 
     fields = [panel.name, panel.strength, state]
     chosen = panel.gallery.select(choose, state, panel.name, **SILENT)
     arrived = chosen.success(
-        download, [panel.name, state], [panel.progress, panel.gallery], api_visibility="private", **DOWNLOAD
+        download, [panel.name, state], [panel.progress, panel.gallery], api_visibility="private", **MAPPER_DOWNLOAD
     )
     arrived.failure(lambda: "", None, panel.progress, **SILENT)
     applied = arrived.success(apply, fields, result.picture, api_visibility="private", **job)

@@ -19,20 +19,22 @@ from pipeline.vocabulary import unknown_note
 from webapp.arrival import in_line
 from webapp.files import on_screen
 from webapp.guard import guard
-from webapp.limits import LONGEST_RUN
 from webapp.lossplot import plot, progress
 from webapp.panels.bounded import bounded
 from webapp.panels.chooser import chooser
 from webapp.panels.photo import thing
 from webapp.panels.result import SILENT, Result, keep, mean, settle, shown
 from webapp.presets import Prompt, presets
+from webapp.queues import LONG
 from webapp.session import THUMB, Frame, Session, Shot
 from webapp.stage import Lent
+from webapp.turns import LONGEST_RUN
 
 THIS_FACE, NO_FACE = "This face", "The words alone"
 REDRAW_EVERY = 0.15  # seconds between two pictures sent to the browser
 PREVIEW = 512  # pixels of these pictures, at most
 MOMENTS = 10  # on the filmstrip
+MINUTES = f"{LONGEST_RUN / 60:g} minutes"
 HINT = "The way there: moments of the newest optimization. Choose one to go on from it."
 
 
@@ -119,7 +121,15 @@ def layout(studio: Lent, prompts: tuple[Prompt, ...]) -> Optimization:
                     for group, words_ in known.words.items()
                 ]
         with gr.Column():
-            slider = bounded(1, max(300, steps), steps, step=1, label="Steps", elem_id="steps")
+            slider = bounded(
+                1,
+                max(300, steps),
+                steps,
+                step=1,
+                label="Steps",
+                info=f"While others wait, a run computes for {MINUTES} at most.",
+                elem_id="steps",
+            )
             l2 = bounded(
                 0,
                 float(f"{2.5 * usual.l2:.3g}"),
@@ -168,6 +178,12 @@ def beginning(session: Session, recipe: dict[str, Any]) -> tuple[Shot, Latent]:
     raise UserError("The picture that this optimization began with has left the strip; please run it again.")
 
 
+def fewer_note(asked: int, steps: int) -> str:
+    """What a visitor is told whose run takes fewer steps than asked for, so that it can settle; "" for others."""
+    fit = f"Others wait, so this run takes {steps} steps instead of {asked}: so many fit into {MINUTES} here."
+    return fit if steps < asked else ""
+
+
 def is_moment(step: Step) -> bool:
     """Whether the filmstrip keeps this step: every tenth part of the way."""
     return step.index * MOMENTS // step.total > (step.index - 1) * MOMENTS // step.total
@@ -196,7 +212,8 @@ def connect(
     ) -> Iterator[tuple[Any, ...]]:
         """Change this visitor's face until it fits the words; "The words alone" starts from the average face instead.
         Sends the picture, the progress and the losses while it runs."""
-        steps, session.stop, here = int(steps), False, session.here
+        asked, session.stop, here = int(steps), False, session.here
+        steps = studio.fitting("generate" if start == NO_FACE else "optimize", asked)
         if start == NO_FACE:
             extra = {name: value for name, value in linked(session, words).items() if name != "neutral"}
             run = studio.generate(words, steps=steps, preview=PREVIEW, **extra)
@@ -215,9 +232,11 @@ def connect(
                 weights["λ ID"] = ("identity", identity)
         curves: dict[str, list[float]] = {name: [] for name in weights}
         unknown, skip = unknown_note(studio.vocabulary, words), gr.skip()
-        yield skip, skip, plot(curves, steps), progress(0, steps), gr.Button(interactive=True), skip, as_html(unknown)
+        fewer = fewer_note(asked, steps)
+        note = as_html(unknown, fewer)
+        yield skip, skip, plot(curves, steps), progress(0, steps), gr.Button(interactive=True), skip, note
         with closing(run):
-            for place in run.places():
+            for place in run.places(lambda: session.stop):
                 if session.stop:
                     raise UserError("Stopped; the picture is as it was.")
                 yield skip, skip, skip, in_line(place), skip, skip, skip
@@ -227,7 +246,7 @@ def connect(
                 for name, (term, weight) in weights.items():
                     curves[name].append(weight * step.losses.get(term, 0.0))
                 now = time.monotonic()
-                over = session.stop or now - began > LONGEST_RUN or here not in session.shots
+                over = session.stop or run.is_over_time or here not in session.shots
                 if new := over or is_moment(step):
                     session.frames.append(frame_of(step))
                 if over:
@@ -253,8 +272,8 @@ def connect(
             if looking is not here:  # it is on the strip, and the visitor goes on where they are
                 session.go(looking)
         late = step.index < steps and not session.stop
-        ended = f"An optimization may compute for {LONGEST_RUN / 60:g} minutes; this one got to step {step.index}."
-        told = as_html(unknown, ended if late else "")
+        ended = f"Others wait, so this run ended after {MINUTES} of computing, at step {step.index} of {steps}."
+        told = as_html(unknown, fewer, ended if late else "")
         yield *shown(session, plot(curves, steps)), progress(step.index, steps), skip, *drawn(session), told
 
     @guard
@@ -295,7 +314,7 @@ def connect(
         [panel.words, panel.start, panel.steps, panel.l2, panel.identity, state],
         [*result.picture, panel.progress, panel.stop, panel.film, panel.note],
         api_visibility="private",
-        **job,
+        **LONG,
     )
     running.then(lambda: gr.Button(interactive=False), None, panel.stop, **SILENT)
     running.failure(lambda steps: progress(0, int(steps)), panel.steps, panel.progress, **SILENT)

@@ -17,13 +17,14 @@ from pipeline.photos import browsers_show
 from webapp import uploads
 from webapp.files import on_screen
 from webapp.guard import guard
+from webapp.limits import MAX_BYTES
 from webapp.panels import likeness
 from webapp.panels.chooser import chooser
 from webapp.panels.result import SILENT, Result, settle, shown
+from webapp.queues import PHOTO
 from webapp.session import Found, Session, Shot
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.png"))
-MAX_BYTES = 20 * 2**20  # of an upload; pixels are looked at by pipeline.faces, before it decodes them
 TOO_LARGE = f"This file is too large; please choose one of at most {MAX_BYTES // 2**20} MB."
 SHOWN = 1200  # pixels a side of the copy of a photo that a browser would not show as it is
 TRUNCATION = 0.7  # a random face's psi: nearer to the mean face, and so to a plausible one
@@ -230,14 +231,14 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
         return None, gr.Gallery(visible=False), *shown(session)
 
     uploaded = panel.photo.upload(
-        take, [panel.photo, state], [panel.photo, panel.faces, *result.picture], api_visibility="private", **job
+        take, [panel.photo, state], [panel.photo, panel.faces, *result.picture], api_visibility="private", **PHOTO
     )
     # A file that was no photo of a face leaves the one before in its place.
     uploaded.failure(lambda s: s.faces[0].shown if s.faces else None, state, panel.photo, **SILENT)
     outputs = [panel.photo, panel.faces, *result.picture]
-    chosen = panel.examples.select(choose_example, state, outputs, api_visibility="private", **job)
-    changed = panel.faces.select(choose_face, state, result.picture, api_visibility="private", **job)
+    chosen = panel.examples.select(choose_example, state, outputs, api_visibility="private", **PHOTO)
+    changed = panel.faces.select(choose_face, state, result.picture, api_visibility="private", **PHOTO)
     sampled = panel.random.click(sample, state, outputs, api_visibility="private", **job)
     for event in (uploaded, chosen, changed, sampled):
         settle(result, event, state)
-    likeness.connect(panel.likeness, panel.inversion, result, studio, state, job)
+    likeness.connect(panel.likeness, panel.inversion, result, studio, state)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,12 +20,13 @@ from webapp.arrival import arriving
 from webapp.brought import LATENT_BYTES, TOO_LARGE, read_latent
 from webapp.files import file_name, new_file
 from webapp.guard import guard
-from webapp.limits import LONGEST_RUN
 from webapp.panels.link import query_of
 from webapp.panels.mappers import not_here
 from webapp.panels.result import SILENT, Result, keep, mean, settle, shown
+from webapp.queues import EDIT, LONG, PHOTO, SERIES
 from webapp.session import Session
 from webapp.stage import Lent
+from webapp.turns import LONGEST_RUN
 
 KINDS = {
     "png": "PNG",
@@ -134,8 +134,8 @@ def drawn(session: Session) -> tuple[Any, ...]:
     return query, left_out, gr.update(visible=bool(query)), gr.update(visible=photo)
 
 
-def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State, job: dict[str, Any]) -> None:
-    """Say what the panel's fields do. `job` holds the queue settings of everything that computes."""
+def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State) -> None:
+    """Say what the panel's fields do."""
 
     def write(kind: str, session: Session) -> Iterator[tuple[str, str | None]]:
         here = session.here
@@ -185,7 +185,7 @@ def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State, job:
             return
         content = uploads.read(file, MAX_RECIPE, "This file is too large for a recipe.")
         recipes = edits_of(content.decode("utf-8", errors="replace"))
-        origin, made, began = session.here.origin, [], time.monotonic()
+        origin, made = session.here.origin, []
         latent = origin.latent
         for number, recipe in enumerate(recipes, 1):
             yield _note(f"Edit {number} of {len(recipes)}"), *[gr.skip()] * len(result.picture)
@@ -195,8 +195,6 @@ def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State, job:
                     yield progress, *[gr.skip()] * len(result.picture)
             source = mean(studio) if recipe["method"] in FROM_WORDS else latent
             for edit in repeated(recipe, source):
-                if time.monotonic() - began > LONGEST_RUN:
-                    raise UserError(f"This recipe takes more than {LONGEST_RUN / 60:g} minutes, so it was left out.")
                 if isinstance(edit, str):
                     yield _note(f"Edit {number} of {len(recipes)}: {edit}"), *[gr.skip()] * len(result.picture)
             made.append((source, edit))
@@ -223,15 +221,22 @@ def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State, job:
                 if step.index == known.taken:
                     edit = step.edit
                     break
+                if steps.is_over_time:
+                    raise UserError(
+                        f"Others wait, and an edit of this recipe computes for more than {LONGEST_RUN / 60:g} minutes, "
+                        "so it was left out; please try again later."
+                    )
                 yield f"step {step.index} of {known.taken}"
         edit = known.noted(edit)
         yield edit if known.share is None else studio.adjust(latent, edit, known.share)
 
+    groups = {"photo": PHOTO, "gif": SERIES, "mp4": SERIES}
     for kind, button in panel.buttons.items():
-        saved = button.click(saver(kind), state, [panel.note, panel.saved], api_visibility="private", **job)
+        group = groups.get(kind, EDIT)
+        saved = button.click(saver(kind), state, [panel.note, panel.saved], api_visibility="private", **group)
         saved.success(None, panel.saved, None, js=SAVE)
     panel.link.click(None, [panel.query, panel.left_out], panel.note, js=LINK)
     outputs = [panel.note, *result.picture]
-    brought = panel.recipe.upload(bring, [panel.recipe, state], outputs, api_visibility="private", **job)
+    brought = panel.recipe.upload(bring, [panel.recipe, state], outputs, api_visibility="private", **LONG)
     brought.failure(lambda: "", None, panel.note, **SILENT)
     settle(result, brought, state)

@@ -25,11 +25,10 @@ from webapp.files import file_name, new_file, on_screen
 from webapp.guard import guard
 from webapp.panels import mappers
 from webapp.panels.result import SILENT, Result, keep, settle, shown
+from webapp.queues import EDIT, TRAINING
 from webapp.session import Session
 from webapp.stage import Lent
 
-JOB: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "training", "show_progress": "hidden"}
-"""Queue settings: one training at a time, beside the edits, which go first."""
 TILE = 128  # pixels of a picture in the preview
 
 
@@ -180,10 +179,12 @@ def connect(
         [panel.words, chosen.strength, state],
         [panel.cancel, panel.progress, panel.preview, panel.run, *offered],
         api_visibility="private",
-        **JOB,
+        **TRAINING,
     )
     trained.failure(lambda: (gr.Button(visible=False), "", gr.Button(interactive=True)), None, restored, **SILENT)
     panel.cancel.click(cancel, state, panel.cancel, **SILENT)
-    loaded = panel.upload.upload(load, [panel.upload, chosen.strength, state], offered, api_visibility="private")
+    loaded = panel.upload.upload(
+        load, [panel.upload, chosen.strength, state], offered, api_visibility="private", **EDIT
+    )
     for event in (trained, loaded):
         settle(result, event, state)

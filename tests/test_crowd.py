@@ -1,0 +1,217 @@
+"""A crowd, or one client that asks for everything: nobody else is locked out."""
+
+import contextlib
+import json
+import threading
+from collections import Counter
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from fastapi import Request
+from gradio.queueing import Event, EventQueue
+
+from pipeline.errors import UserError
+from tests.visits import Visit, event_of, visited
+from webapp import queues, request_limits, turns
+from webapp.stage import Lent
+
+WORDS = ("a face with glasses", "This face", 4, 0.01, 0.01)
+
+
+@pytest.fixture(scope="module")
+def shared(studio):
+    """One page for this file's tests, and what lends it the studio."""
+    with pytest.MonkeyPatch.context() as monkeypatch, visited(studio, monkeypatch) as (page, lent):
+        yield page, lent
+
+
+def slider(page, visit):
+    return visit.join(event_of(page, "move"), "old face", "face", 2.0, 20, 0.1)
+
+
+def test_visitors_who_wait_for_a_long_job_leave_the_slots_of_edits_free(shared):
+    page, lent = shared
+    crowd = [Visit(page, f"crowd{number}") for number in range(queues.EDIT["concurrency_limit"] + 4)]
+    with lent.turns.in_line():  # a job that takes long
+        for visit in crowd:
+            assert visit.join(event_of(page, "optimize"), *WORDS).is_success
+            visit.listen()
+        for visit in crowd:
+            visit.hear("process_generating", 2)  # the second says how many are before
+        late = Visit(page, "late")
+        assert slider(page, late).is_success
+        late.listen()
+        assert late.hear("process_completed")["success"]
+        assert not any(m["msg"] == "process_completed" for visit in crowd for m in visit.messages)
+        for visit in crowd[1:]:
+            visit.leave()
+    assert crowd[0].hear("process_completed")["success"]
+
+
+def test_a_visitor_has_one_place_in_the_line(shared):
+    page, lent = shared
+    visit = Visit(page, "twice")
+    with lent.turns.in_line():
+        assert visit.join(event_of(page, "optimize"), *WORDS).is_success
+        visit.listen()
+        visit.hear("process_generating", 2)
+        assert visit.join(event_of(page, "optimize"), *WORDS).is_success
+        told = visit.hear("process_completed")
+        assert not told["success"] and told["output"]["error"] == turns.TWICE
+        assert slider(page, visit).is_success
+        assert visit.hear("process_completed", 2)["success"]
+    ended = visit.hear("process_completed", 3)
+    assert ended["success"], ended["output"]
+
+
+def test_what_nobody_listens_to_never_starts_and_is_bounded(shared):
+    page, _ = shared
+    queue = page._queue
+    silent = [Visit(page, "silent").join(event_of(page, "optimize"), *WORDS) for _ in range(30)]
+    refused = [answer for answer in silent if answer.status_code == 429]
+    assert len(refused) == 10 and refused[0].json()["detail"] == queues.TOO_MANY
+    many = [Visit(page, f"silent{number}") for number in range(queues.WAITING_OF_ADDRESS + 20)]
+    assert all(visit.join(event_of(page, "optimize"), *WORDS).is_success for visit in many)
+    assert len(queue._unheard) == queues.WAITING_OF_ADDRESS and not queue.get_events()
+    late = Visit(page, "later")
+    assert slider(page, late).is_success
+    late.listen()
+    assert late.hear("process_completed")["success"]
+    for event in list(queue._unheard):  # as the clock does a minute later
+        queue._drop(event)
+    sessions = {visit.session for visit in many}
+    assert sessions.isdisjoint(queue.pending_messages_per_session)
+    assert sessions.isdisjoint(queue.pending_event_ids_session)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_body_that_is_too_large_is_refused_before_it_is_read(shared, told):
+    page, _ = shared
+    visit, pieces = Visit(page, "large"), []
+
+    def body():
+        for _ in range(300):
+            pieces.append(1)
+            yield b"x" * 2**20
+
+    headers = {"content-length": str(300 * 2**20)} if told else {}
+    with contextlib.suppress(httpx.WriteError, httpx.ReadError):  # the connection may end before the answer is read
+        answer = visit.client.post(f"{visit.url}/queue/join", content=body(), headers=headers)
+        assert answer.status_code == 413 and answer.json()["detail"] == request_limits.TOO_LARGE
+    assert len(pieces) < 50
+
+
+def test_uploads_keep_a_limit_of_their_own_for_all_files_of_a_request(shared):
+    page, _ = shared
+    visit = Visit(page, "uploads")
+    files = [("files", (f"{number}.png", bytes(8 * 2**20))) for number in range(4)]
+    assert visit.client.post(f"{visit.url}/upload", files=files[:1]).is_success
+    assert visit.client.post(f"{visit.url}/upload", files=files).status_code == 413
+
+
+def test_words_stay_in_no_store_of_gradio(shared):
+    page, _ = shared
+    visit, secret = Visit(page, "secret"), "words that nobody else has"
+    assert visit.join(event_of(page, "move"), secret, "face", 2.0, 20, 0.1).is_success
+    visit.listen()
+    assert visit.hear("process_completed")["success"]
+    visit.hear("close_stream")
+    state = page.server_app.state_holder["secret"]
+    assert secret not in json.dumps(state.config_values, default=str)
+
+
+def test_the_queue_cannot_be_passed_by_and_unused_routes_are_closed(shared):
+    page, _ = shared
+    visit = Visit(page, "direct")
+    body = {"fn_index": event_of(page, "move"), "data": ["smiling face", "face", 2.0, 20, 0.1, None]}
+    assert visit.client.post(f"{visit.url}/run/predict", json=body).status_code == 404
+    for route in ("deep_link?session_hash=direct", "process_recording", "component_server"):
+        assert visit.client.get(f"{visit.url}/{route}").status_code == 404
+
+
+def event(session, address, group="edit"):
+    request = Request({"type": "http", "client": (address, 1), "headers": []})
+    fn = SimpleNamespace(concurrency_id=group, connection="sse", time_limit=None)
+    return Event(session, fn, request, None)
+
+
+def test_who_has_least_goes_first_and_one_address_never_has_all_slots():
+    with queues.Page() as page:
+        pass
+    queue = page.queue()._queue
+    queue.active_jobs = [None] * queues.THREADS
+    group = queue.event_queue_per_concurrency_id["edit"] = EventQueue("edit", 32)
+    group.queue = [event(f"greedy{number // 8}", "10.0.0.1") for number in range(200)]
+    group.queue += [event("other", "10.0.0.2"), event("another", "10.0.0.2")]
+    started = []
+    while chosen := queue.get_events():
+        started += chosen[0]
+        queue.active_jobs[queue.active_jobs.index(None)] = chosen[0]
+        group.current_concurrency += 1
+    assert len(started) == 26 and [e.session_hash for e in started[1:3]] != ["greedy0", "greedy0"]
+    assert {"other", "another"} <= {e.session_hash for e in started[:27]}
+    greedy = Counter(e.session_hash for e in started if e.session_hash.startswith("greedy"))
+    assert sum(greedy.values()) == 24 and max(greedy.values()) == 1
+
+
+def test_the_cap_counts_what_the_job_itself_computes_and_only_while_others_wait(monkeypatch):
+    clock = iter(range(10**6))
+    monkeypatch.setattr(turns.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(turns, "LONGEST_RUN", 3.5)
+    line = turns.Turns()
+    run = turns.Run(line, lambda: iter_steps(10))
+    steps = iter(run)
+    for _ in range(3):
+        next(steps)
+        for _ in range(1000):  # the turns of others
+            turns.time.monotonic()
+    assert run.computed == 3 and not run.is_over_time
+    next(steps)
+    assert run.computed == 4 and not run.is_over_time  # nobody waits
+    with line.in_line():
+        assert run.is_over_time
+    assert not run.is_over_time
+    run.close()
+
+
+def iter_steps(count):
+    yield from range(count)
+
+
+def test_a_run_takes_as_many_steps_as_fit_while_others_wait(studio, monkeypatch):
+    lent = Lent(studio)
+    latent = studio.sample(0)
+    assert lent.fitting("optimize", 300) == 300  # nothing is known yet
+    assert len(list(lent.optimize(latent, "a face with glasses", steps=3))) == 3
+    lent._seconds["optimize"] = 6.6
+    assert lent.fitting("optimize", 300) == 300  # nobody waits
+    with lent.turns.in_line():
+        assert lent.fitting("optimize", 300) == 45 and lent.fitting("optimize", 20) == 20
+        assert lent.fitting("generate", 300) == 300
+
+
+def test_everything_that_waits_ends_with_a_sentence_when_the_studio_stops(monkeypatch):
+    monkeypatch.setattr(turns, "_stopping", threading.Event())
+    line, told = turns.Turns(), []
+
+    def wait(turn):
+        try:
+            with turn() as before:
+                while before():
+                    pass
+        except UserError as error:
+            told.append(str(error))
+
+    with line.in_line(), line.alone():
+        waiting = [
+            threading.Thread(target=wait, args=(t,)) for t in (line.edit, line.alone, line.between, line.in_line)
+        ]
+        for thread in waiting:
+            thread.start()
+        turns.stop_all()
+        for thread in waiting:
+            thread.join(10)
+    assert told == [turns.STOPPING] * 4
+    with pytest.raises(UserError), line.edit():
+        pass

@@ -1,0 +1,247 @@
+"""What a crowd may ask for at once: groups of events with slots of their own, and the order in which events start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import gradio as gr
+from fastapi import HTTPException, Request
+from gradio.context import LocalContext
+from gradio.data_classes import PredictBodyInternal
+from gradio.queueing import Event, Queue
+from gradio.server_messages import ProcessCompletedMessage
+from gradio.state_holder import SessionState
+from starlette.middleware import Middleware
+
+from webapp.request_limits import RequestLimits
+from webapp.turns import STOPPING, is_stopping
+
+
+def _group(name: str, slots: int) -> dict[str, Any]:
+    return {"concurrency_limit": slots, "concurrency_id": name, "show_progress": "hidden"}
+
+
+EDIT = _group("edit", 32)
+SERIES = _group("series", 4)
+PHOTO = _group("photo", 8)
+LONG = _group("long", 100)
+TRAINING = _group("training", 1)
+DOWNLOAD = _group("download", 1)
+MAPPER_DOWNLOAD = _group("mapper download", 16)
+"""The queue settings of an event say in which group it runs. A group has so many slots; an event of one group never
+takes a slot of another, so that whatever waits in one leaves the others free:
+
+- `EDIT`: one picture, in one pass: sliders, mappers, directions, undo, the strength of an edit, a random face.
+- `SERIES`: many pictures by many passes: the grid, GIF and MP4.
+- `PHOTO`: what reads a photo: an upload, an example, choosing a face, putting the face back.
+- `LONG`: what stands in the line of `webapp.turns`: optimization, refining, tuning, recipes, a change of the model.
+  Everybody's job has a slot here, because a job that waits in the line says how many are before it. A visitor has one
+  place in the line; a second job is refused with a sentence.
+- `TRAINING`: one mapper at a time. `DOWNLOAD`: one model at a time. `MAPPER_DOWNLOAD`: a mapper before its first use.
+
+Slots say who may wait in a thread; whose turn it is to compute is said by `webapp.turns`: edits go between two steps of
+a long job, a training goes when nobody else wants to."""
+
+THREADS = 256  # for all slots together, and for the short events that do not queue
+
+SLOTS_OF_SESSION = 4  # in a group
+SHARE_OF_ADDRESS = 0.75  # of a group's slots, so that one address never has them all
+WAITING_OF_SESSION = 20  # events
+WAITING_OF_ADDRESS = 100  # a school class, or everybody where the server sees only the address of a proxy
+WAITING = 200
+UNHEARD_SECONDS = 60.0  # a program may join by one request and listen by the next
+
+BUSY = "Too much is waiting here already; please try again in a moment."
+TOO_MANY = "You have asked for too much at once; please wait for the answers."
+
+
+def address_of(request: Request) -> str:
+    """The address of the client, which uvicorn takes from X-Forwarded-For where it trusts the proxy: one on this
+    machine, and those in FORWARDED_ALLOW_IPS. Behind any other proxy all visitors have the proxy's address."""
+    return request.client.host if request.client else ""
+
+
+def _visitor(request: Request, session: str) -> str | None:
+    """Whose request it is: the session's. None for one that came through Gradio's MCP server, where all users share a
+    session."""
+    return None if request.headers.get("x-gradio-user") == "mcp" else session
+
+
+def visitor_now() -> str | None:
+    """Whose event is being handled by this thread; None where that is nobody's."""
+    request = LocalContext.request.get(None)
+    return _visitor(request, request.session_hash) if request and request.session_hash else None
+
+
+def keep_no_inputs() -> None:
+    """From now on Gradio keeps no copy of what a session sent and was answered: it does so for deep links, which the
+    studio has none of, for as long as the session lives."""
+    SessionState._update_value_in_config = lambda self, key, value: None
+
+
+class _Messages(asyncio.Queue):
+    """What is told to one session. Tells `listened` each time that somebody waits for a message."""
+
+    def __init__(self, listened: Any) -> None:
+        super().__init__()
+        self._listened = listened
+        self.open = False
+        """Whether a stream reads these messages."""
+
+    async def get(self) -> Any:
+        self.open = True
+        self._listened()
+        return await super().get()
+
+
+def _visitor_of(event: Event) -> str:
+    return _visitor(event.request, event.session_hash) or event._id
+
+
+class FairQueue(Queue):
+    """Gradio's queue, with bounds for each session and each address.
+
+    An event starts only once its session's stream is open; what nobody has listened to for a minute is dropped. Of
+    those that wait, the event of the session with the fewest that run goes first, then of the address with the fewest,
+    then the oldest.
+    """
+
+    def __init__(self, blocks: gr.Blocks) -> None:
+        super().__init__(live_updates=True, concurrency_count=THREADS, update_intervals=1, max_size=None, blocks=blocks)
+        self._unheard: dict[str, Event] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def push(self, body: PredictBodyInternal, request: Request, username: str | None) -> tuple[Any, Any, Any]:
+        """Let an event wait. Raises HTTPException 429 with a sentence where too many wait already."""
+        if is_stopping():
+            raise HTTPException(410, STOPPING)
+        self._loop = asyncio.get_running_loop()
+        session, address = body.session_hash, address_of(request)
+        queued = [event for group in self.event_queue_per_concurrency_id.values() for event in group.queue]
+        waiting = [*self._unheard.values(), *queued]
+        own = [event for event in waiting if session and _visitor_of(event) == _visitor(request, session)]
+        if len(own) >= WAITING_OF_SESSION:
+            raise HTTPException(429, TOO_MANY)
+        near = [event for event in waiting if address_of(event.request) == address]
+        if len(near) >= WAITING_OF_ADDRESS or len(waiting) >= WAITING:
+            # One that nobody listens to makes room: it may have been sent to fill the queue.
+            crowd = near if len(near) >= WAITING_OF_ADDRESS else waiting
+            silent = [event for event in crowd if event._id in self._unheard]
+            if not silent:
+                raise HTTPException(429, BUSY)
+            self._drop(silent[0]._id)
+        if session and session not in self.pending_messages_per_session:
+            self.pending_messages_per_session[session] = _Messages(lambda: self._heard(session))
+        if session:
+            self.pending_messages_per_session.move_to_end(session)  # Gradio drops the first of 2,000
+            if not self.pending_event_ids_session.get(session):
+                self.pending_messages_per_session[session].open = False  # the stream closed with the last event
+        answer = await super().push(body, request, username)
+        if answer[0] is True:
+            self._await_listener(self.event_ids_to_events[answer[1]])
+        return answer
+
+    def _await_listener(self, event: Event) -> None:
+        """Put an event aside until its session's stream is open."""
+        session = event.session_hash
+        messages = self.pending_messages_per_session[session]
+        if not isinstance(messages, _Messages):  # the event brought no session, so that Gradio made one up
+            messages = _Messages(lambda: self._heard(session))
+            self.pending_messages_per_session[session] = messages
+        queue = self.event_queue_per_concurrency_id[event.concurrency_id].queue
+        if not messages.open and event in queue:
+            queue.remove(event)
+            self._unheard[event._id] = event
+            asyncio.get_running_loop().call_later(UNHEARD_SECONDS, self._drop, event._id)
+
+    def _heard(self, session: str) -> None:
+        for event in [event for event in self._unheard.values() if event.session_hash == session]:
+            del self._unheard[event._id]
+            self.event_queue_per_concurrency_id[event.concurrency_id].queue.append(event)
+
+    def _drop(self, event_id: str) -> None:
+        if not (event := self._unheard.pop(event_id, None)):
+            return
+        self.event_ids_to_events.pop(event_id, None)
+        ids = self.pending_event_ids_session.get(event.session_hash, set())
+        ids.discard(event_id)
+        if not ids:
+            self.pending_event_ids_session.pop(event.session_hash, None)
+            self.pending_messages_per_session.pop(event.session_hash, None)
+
+    async def remove_from_queue(self, event_id: str) -> None:
+        """Take out an event that was cancelled before it started."""
+        self._drop(event_id)
+        await super().remove_from_queue(event_id)
+
+    async def clean_events(self, *, session_hash: str | None = None, event_id: str | None = None) -> None:
+        """End the events of a stream that was closed."""
+        await super().clean_events(session_hash=session_hash, event_id=event_id)
+        messages = self.pending_messages_per_session.get(session_hash)
+        if isinstance(messages, _Messages):
+            messages.open = False
+
+    def get_events(self) -> tuple[list[Event], bool, str] | None:
+        """The next event that may start, its `batch`, which no event here has, and its group."""
+        running = [event for job in self.active_jobs if job for event in job]
+        for name, group in self.event_queue_per_concurrency_id.items():
+            if not group.queue or group.current_concurrency >= (limit := group.concurrency_limit or THREADS):
+                continue
+            here = [event for event in running if event.concurrency_id == name]
+            visitors = Counter(map(_visitor_of, here))
+            addresses = Counter(address_of(event.request) for event in here)
+            most = max(1, int(SHARE_OF_ADDRESS * limit))
+            able = [
+                (visitors[_visitor_of(event)], addresses[address_of(event.request)], number)
+                for number, event in enumerate(group.queue)
+            ]
+            able = [order for order in able if order[0] < SLOTS_OF_SESSION and order[1] < most]
+            if able:
+                event = group.queue.pop(min(able)[2])
+                return [event], False, name
+        return None
+
+    def tell_those_who_wait(self) -> None:
+        """Tell all events that have not started that the studio is being stopped."""
+        groups = self.event_queue_per_concurrency_id.values()
+        waiting = [*self._unheard.values(), *(event for group in groups for event in group.queue)]
+        for group in groups:
+            group.queue.clear()
+        self._unheard.clear()
+        self._tell(waiting)
+
+    def tell_everybody(self) -> None:
+        """Tell all events that still run the same."""
+        self._tell([event for job in self.active_jobs if job for event in job])
+
+    def _tell(self, events: list[Event]) -> None:
+        for event in events:
+            said = {"error": STOPPING, "title": "Error", "visible": True, "duration": 10}
+            message = ProcessCompletedMessage(output=said, success=False)
+            self._loop.call_soon_threadsafe(self.send_message, event, message)
+
+    def compute_analytics_summary(self, records: Any) -> dict[str, Any]:
+        """Nothing: Gradio would go through its last 10,000 events after each one, for a page that is switched off."""
+        return self.cached_event_analytics_summary
+
+
+class Page(gr.Blocks):
+    """A page whose events wait in a `FairQueue`, cannot be called around it, and come in requests of bounded size."""
+
+    def __init__(self, **options: Any) -> None:
+        keep_no_inputs()
+        super().__init__(**options)
+
+    def queue(self, *args: Any, **options: Any) -> Page:
+        super().queue(*args, **options | {"api_open": False})
+        self._queue = FairQueue(self)
+        return self
+
+    def launch(self, *args: Any, app_kwargs: dict[str, Any] | None = None, **options: Any) -> Any:
+        """Serve it, as `gr.Blocks.launch` does."""
+        limits = {"middleware": [Middleware(RequestLimits)]}
+        # Not `_frontend`: Gradio would ask its own page and give up where a loaded machine takes seconds to answer.
+        options |= {"app_kwargs": limits | (app_kwargs or {}), "max_threads": THREADS, "_frontend": False}
+        return super().launch(*args, **options)
