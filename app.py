@@ -1,34 +1,40 @@
 """Start the studio: `python app.py [--model NAME] [--share]`; also what a Space runs, see docs/spaces.md.
 
 The model family is STYLECLIP_MODEL's where --model is not given; host and port go by Gradio's own conventions
-(GRADIO_SERVER_NAME, GRADIO_SERVER_PORT). The page has a menu to change the model, except with --share and on a Space.
+(GRADIO_SERVER_NAME, GRADIO_SERVER_PORT). The page has a menu to change the model, except with --share and on a Space;
+only a browser on the same machine may use it.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import logging
+import math
 import os
-import sys
 import tempfile
 from pathlib import Path
+
+from webapp import process
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read by Gradio when it is imported
 # Not the folder of all Gradio apps: what is old in it is cleared away, whoever left it there.
 USER = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
 os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / f"styleclip-studio-{USER}"))
-if os.environ.get("SPACES_ZERO_GPU") == "true":
-    import spaces  # noqa: F401  # before torch, in which it puts its own CUDA
+process.prepare()
+with process.told_in_a_sentence(), process.without_proxies():  # Gradio makes clients when it is imported
+    process.check_environment()
+    if os.environ.get("SPACES_ZERO_GPU") == "true":
+        import spaces  # noqa: F401  # before torch, in which it puts its own CUDA
 
-from pipeline import StyleCLIP, UserError  # noqa: E402
-from pipeline.registry import GENERATOR  # noqa: E402
-from webapp.files import make_private  # noqa: E402
-from webapp.gpu import on_gpu  # noqa: E402
-from webapp.page import LAUNCH, TRAINING_MINUTES, build  # noqa: E402
-from webapp.tidy import few_arenas, tidying  # noqa: E402
-
-LONGEST_LINE = 100  # requests that wait; without a number Gradio lets one alone wait on ZeroGPU
+    from pipeline import StyleCLIP
+    from pipeline.registry import GENERATOR
+    from webapp.access import hide_endpoints_before_login
+    from webapp.files import make_private
+    from webapp.gpu import on_gpu
+    from webapp.page import LAUNCH, TRAINING_MINUTES, build
+    from webapp.tidy import few_arenas, tidying
 
 
 def credentials(text: str) -> tuple[str, str]:
@@ -39,8 +45,17 @@ def credentials(text: str) -> tuple[str, str]:
     return user, password
 
 
+def minutes(text: str | float) -> float:
+    """A number of minutes, 0 or more. Raises argparse's error for anything else."""
+    with contextlib.suppress(ValueError):
+        if 0 <= (number := float(text)) < math.inf:
+            return number
+    raise argparse.ArgumentTypeError(f"please give a number of minutes, 0 or more, instead of {text}")
+
+
 def main() -> None:
     """Load one model family and serve its page."""
+    process.open_streams()
     parser = argparse.ArgumentParser(description="Edit faces with words.")
     parser.add_argument(
         "--model",
@@ -51,7 +66,7 @@ def main() -> None:
     parser.add_argument(
         "--training",
         metavar="MINUTES",
-        type=float,
+        type=minutes,
         default=os.environ.get("STYLECLIP_TRAINING") or TRAINING_MINUTES,
         help=f"how long a visitor may train a mapper; 0 switches it off (default: STYLECLIP_TRAINING, or else "
         f"{TRAINING_MINUTES:g})",
@@ -71,26 +86,36 @@ def main() -> None:
     if options.mcp and importlib.util.find_spec("mcp") is None:
         parser.error("--mcp needs a package more: pip install -r requirements-mcp.txt")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    with process.told_in_a_sentence():
+        serve(options)
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Serve the page until the process is stopped."""
     if options.generator:
         os.environ[GENERATOR], options.model = options.generator, "custom"
     few_arenas()
-    try:
-        make_private(Path(os.environ["GRADIO_TEMP_DIR"]))
-        studio = StyleCLIP.from_pretrained(options.model)
-    except UserError as error:
-        sys.exit(str(error))
+    process.more_files()
+    make_private(Path(os.environ["GRADIO_TEMP_DIR"]))
+    studio = StyleCLIP.from_pretrained(options.model)
     # The menu changes the model for everybody: not where strangers share the page.
     alone = not options.share and "SPACE_ID" not in os.environ
     # A GPU that is lent for each call is not lent for minutes.
-    minutes = 0 if os.environ.get("SPACES_ZERO_GPU") == "true" else options.training
-    page = build(on_gpu(studio), StyleCLIP.from_pretrained if alone else None, minutes)
-    page.queue(max_size=LONGEST_LINE).launch(
-        share=options.share,
-        auth=options.auth,
-        mcp_server=options.mcp,
-        app_kwargs={"lifespan": tidying},
-        **LAUNCH,
-    )
+    training = 0 if os.environ.get("SPACES_ZERO_GPU") == "true" else options.training
+    page = build(on_gpu(studio), StyleCLIP.from_pretrained if alone else None, training)
+    if options.auth:
+        hide_endpoints_before_login()
+    # Only the public link is made elsewhere; the rest of the launch asks nobody but this machine.
+    with contextlib.nullcontext() if options.share else process.without_proxies():
+        page.queue().launch(
+            share=options.share,
+            auth=options.auth,
+            mcp_server=options.mcp,
+            app_kwargs={"lifespan": tidying},
+            prevent_thread_lock=True,
+            **LAUNCH,
+        )
+    process.serve_until_stopped(page, Path(os.environ["GRADIO_TEMP_DIR"]))
 
 
 if __name__ == "__main__":

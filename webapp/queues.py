@@ -12,7 +12,6 @@ from gradio.context import LocalContext
 from gradio.data_classes import PredictBodyInternal
 from gradio.queueing import Event, Queue
 from gradio.server_messages import ProcessCompletedMessage
-from gradio.state_holder import SessionState
 from starlette.middleware import Middleware
 
 from webapp.request_limits import RequestLimits
@@ -73,12 +72,6 @@ def visitor_now() -> str | None:
     """Whose event is being handled by this thread; None where that is nobody's."""
     request = LocalContext.request.get(None)
     return _visitor(request, request.session_hash) if request and request.session_hash else None
-
-
-def keep_no_inputs() -> None:
-    """From now on Gradio keeps no copy of what a session sent and was answered: it does so for deep links, which the
-    studio has none of, for as long as the session lives."""
-    SessionState._update_value_in_config = lambda self, key, value: None
 
 
 class _Messages(asyncio.Queue):
@@ -229,10 +222,6 @@ class FairQueue(Queue):
 
 class Page(gr.Blocks):
     """A page whose events wait in a `FairQueue`, cannot be called around it, and come in requests of bounded size."""
-
-    def __init__(self, **options: Any) -> None:
-        keep_no_inputs()
-        super().__init__(**options)
 
     def queue(self, *args: Any, **options: Any) -> Page:
         super().queue(*args, **options | {"api_open": False})

@@ -11,9 +11,11 @@ import gradio as gr
 
 from pipeline.errors import UserError
 from pipeline.registry import Row, read_registry
-from webapp.arrival import DOWNLOAD, arriving, bar, bytes_of, megabytes
+from webapp.access import ELSEWHERE, is_here, only_here
+from webapp.arrival import arriving, bar, bytes_of, megabytes
 from webapp.guard import guard
 from webapp.panels.result import SILENT
+from webapp.queues import DOWNLOAD, LONG
 from webapp.session import Session
 
 # Whether the model of this page is still the one in use, its server is asked.
@@ -112,9 +114,9 @@ def layout(current: Row) -> Models:
     return Models(menu, choice, terms, agree, use, cancel, progress)
 
 
-def connect(panel: Models, current: Row, switch: Callable[[str], None], state: gr.State, job: dict[str, Any]) -> None:
-    """Say what the menu does. `switch` puts a family whose files are here in place of the current one; `job` holds the
-    queue settings of everything that computes, so that it waits for the edit that is running."""
+def connect(panel: Models, current: Row, switch: Callable[[str], None], state: gr.State) -> None:
+    """Say what the menu does. `switch` puts a family whose files are here in place of the current one, once the long
+    jobs before it are done."""
 
     def row(name: str) -> Row:
         rows = families(current)
@@ -123,8 +125,12 @@ def connect(panel: Models, current: Row, switch: Callable[[str], None], state: g
         return rows[name]
 
     @guard
-    def opened() -> tuple[Any, ...]:
+    def opened(request: gr.Request) -> tuple[Any, ...]:
         """The list as it is now: files come and go."""
+        if not is_here(request):
+            told = f'<p class="note notice" role="status">{html.escape(ELSEWHERE)}</p>'
+            hidden = gr.update(visible=False)
+            return gr.update(value=current.name, interactive=False), told, hidden, hidden, hidden, ""
         return gr.update(choices=choices(current), value=current.name, interactive=True), *offered(current, current)
 
     @guard
@@ -139,7 +145,8 @@ def connect(panel: Models, current: Row, switch: Callable[[str], None], state: g
         return offered(row(name), current)
 
     @guard
-    def download(name: str, agreed: bool, session: Session) -> Iterator[tuple[Any, ...]]:
+    def download(name: str, agreed: bool, session: Session, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        only_here(request)
         wanted, session.cancel = row(name), False
         missing = wanted.missing()
         if any(source.path is None for source in missing) and wanted.terms and not agreed:
@@ -150,6 +157,11 @@ def connect(panel: Models, current: Row, switch: Callable[[str], None], state: g
             yield *[gr.skip()] * 4, drawn
         words = f"Loading {wanted.title}, once the edits that are running are finished"
         yield *[gr.skip()] * 3, gr.update(visible=False), bar(words)
+
+    @guard
+    def change(name: str, request: gr.Request) -> None:
+        only_here(request)
+        switch(name)
 
     def cancel(session: Session) -> None:
         session.cancel = True
@@ -166,7 +178,7 @@ def connect(panel: Models, current: Row, switch: Callable[[str], None], state: g
         **DOWNLOAD,
     )
     panel.cancel.click(cancel, state, None, **SILENT)
-    switched = arrived.success(guard(switch), panel.choice, None, api_visibility="private", **job)
+    switched = arrived.success(change, panel.choice, None, api_visibility="private", **LONG)
     switched.success(None, None, None, js=RENEW)
     for event in (arrived, switched):
         event.failure(again, [panel.choice, panel.agree], shown, **SILENT)
