@@ -44,6 +44,11 @@ class App:
         component = next(c["id"] for c in self.config["components"] if c["props"].get("elem_id") == element)
         return next(d["id"] for d in self.config["dependencies"] if [component, kind] in map(list, d["targets"]))
 
+    def openings(self) -> list[int]:
+        """The numbers of the events that the page sends, without the queue, as it opens, with one value."""
+        those = [d for d in self.config["dependencies"] if d["queue"] is False and len(d["inputs"]) == 1]
+        return [d["id"] for d in those if any(kind == "load" for _, kind in d["targets"]) and d["backend_fn"]]
+
     def megabytes(self) -> float:
         """Memory that is its own."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
@@ -81,6 +86,9 @@ class Visitor:
     def __init__(self, app: App) -> None:
         self.app, self.session = app, secrets.token_hex(6)
         self.client = httpx.Client(timeout=PATIENCE, limits=httpx.Limits(max_connections=4))
+        for event in app.openings():  # which begin a visit
+            body = {"fn_index": event, "data": [None], "session_hash": self.session}
+            self.client.post(f"{app.url}/run/predict", json=body)
 
     def join(self, event: int, *data: Any) -> httpx.Response:
         """Ask for an event, whose last input is the session."""
@@ -204,7 +212,7 @@ def stopped(checkout: Path, number: signal.Signals) -> None:
         took = time.perf_counter() - began
         watching.join(5)
         said = next((m["output"].get("error") for m in heard if m.get("output") and not m.get("success", True)), None)
-        left = sum(path.is_file() and path.name != ".in-use" for path in app.files.rglob("*"))
+        left = sum(path.is_file() for path in app.files.rglob("*"))
         print(f"| {number.name} | {took:.1f} s | {code} | {said or 'nothing'} | {left} |", flush=True)
 
 

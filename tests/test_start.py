@@ -193,7 +193,7 @@ def test_a_stopped_app_tells_its_visitors_clears_their_files_and_goes(tmp_path, 
     assert app.returncode == 0
     assert sum("The studio is being stopped" in line for line in told) == 2
     assert "Traceback" not in said and "terminate called" not in said
-    assert not [path for path in (tmp_path / "files").rglob("*") if path.is_file() and path.name != ".in-use"]
+    assert not [path for path in (tmp_path / "files").rglob("*") if path.is_file()]
 
 
 def request(client="127.0.0.1", **headers):

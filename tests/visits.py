@@ -41,6 +41,8 @@ class Visit:
         self.client = httpx.Client(timeout=60, transport=httpx.HTTPTransport(local_address=address))
         self.messages: list[dict[str, Any]] = []
         self._told = threading.Condition()
+        come = {"fn_index": event_of(built, "come"), "data": [None], "session_hash": session}
+        self.client.post(f"{self.url}/run/predict", json=come).raise_for_status()
 
     def join(self, event: int, *data: Any) -> httpx.Response:
         """Ask for an event; the last of its inputs is the session, which the server fills in."""

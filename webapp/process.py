@@ -161,8 +161,8 @@ def in_use(folder: Path) -> Iterator[Any]:
         try:
             import fcntl  # not on Windows
 
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = stack.enter_context((folder / ".in-use").open("a"))
+            lock = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, lock)
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except (ImportError, OSError):
             yield lambda: False
