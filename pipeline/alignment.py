@@ -8,12 +8,10 @@ from torch import Tensor
 from .checks import of_type
 from .errors import UserError
 from .latents import Latent
-from .networks import mapper
 from .networks.alignment import Alignment
-from .networks.stylegan2 import Generator
+from .networks.generator import StyleGenerator
 
-ROWS = {"coarse": mapper.LEVELS["course"], "medium": mapper.LEVELS["medium"], "fine": mapper.LEVELS["fine"]}
-LEVELS = tuple(ROWS)
+LEVELS = ("coarse", "medium", "fine")
 
 
 def check_levels(levels: Sequence[str] | None) -> list[str]:
@@ -26,14 +24,13 @@ def check_levels(levels: Sequence[str] | None) -> list[str]:
 
 @torch.no_grad()
 def bridge_step(
-    alignment: Alignment, generator: Generator, target: Tensor, neutral: Tensor, levels: Sequence[str] = LEVELS
+    alignment: Alignment, generator: StyleGenerator, target: Tensor, neutral: Tensor, levels: Sequence[str] = LEVELS
 ) -> list[Tensor]:
     """M(f_target) − M(f_neutral) for unit embeddings (E,): one (1, C_i) per vector of S, zero outside `levels`."""
     target, neutral = alignment.to_s(torch.stack([target, neutral])).split(1)
     sizes = [layer.channels for layer in generator.style_layers]
-    ranges = [ROWS[level] for level in levels]
     return [
-        step if any(low <= layer.row < (high or generator.num_rows) for low, high in ranges) else torch.zeros_like(step)
+        step if layer.level in levels else torch.zeros_like(step)
         for step, layer in zip((target - neutral).split(sizes, 1), generator.style_layers, strict=True)
     ]
 

@@ -40,6 +40,7 @@ FORMS = (
 PREFIX = r"|(?:.*[./])?G_|.*[./]"  # TensorFlow's names may begin with G_
 AVERAGES = ("latent_avg", "w_avg", "dlatent_avg", "mean_latent")
 
+MOBILE = "to_image.weight"  # of MobileStyleGAN, under our names: it comes out of a wheel as it is needed
 CONDITIONAL = "a class-conditional generator, and this studio has no classes"
 STYLEGAN1 = "a StyleGAN1 generator, and this studio draws with StyleGAN2"
 # What else a file may hold, and what it is: the first whose names are there.
@@ -48,6 +49,7 @@ OTHERS = {
     r"synthesis\.input\.(freqs|weight)": "a StyleGAN3 generator, and this studio draws with StyleGAN2",
     r".*(StyleMod/|style_mod\.|\.adain\d?\.|progression\.\d).*": STYLEGAN1,
     r"conv1\.conv\.modulation\.weight|synthesis\.b4\.const|.*4x4/Const/const": "a StyleGAN2 generator",
+    MOBILE: "a MobileStyleGAN generator",
     r"styles\.0\.linear\.weight": "an encoder, as e4e or pSp",
     r"output_layer\.3\.weight": "an identity network",
     r"text_projection": "a CLIP",
@@ -90,6 +92,8 @@ def what_is(names: Mapping[str, Any]) -> str:
 
 
 def _generator(tensors: State) -> State:
+    if MOBILE in tensors:
+        return tensors
     forms = [(prefix, *form) for form in FORMS if (prefix := _prefix(tensors, form[0])) is not None]
     if not forms:
         raise Unusable(what_is(tensors))

@@ -12,7 +12,7 @@ from PIL import Image
 from .errors import UserError
 from .faces import Face
 from .latents import Latent
-from .networks.stylegan2 import Generator
+from .networks.generator import StyleGenerator
 from .photos import open_photo
 
 # The least and the greatest value of each number that the methods take; None: no greatest one.
@@ -73,7 +73,7 @@ def one_of(name: str, value: Any, choices: Collection[Any]) -> Any:
     return value
 
 
-def resolution_of(value: Any, generator: Generator) -> int | None:
+def resolution_of(value: Any, generator: StyleGenerator) -> int | None:
     """A size at which a generator draws; None for the full one."""
     if value is None:
         return None
@@ -81,7 +81,7 @@ def resolution_of(value: Any, generator: Generator) -> int | None:
     return int(one_of("resolution", of_type("resolution", value, Integral, "a whole number"), sizes))
 
 
-def latent_of(name: str, latent: Any, generator: Generator) -> Latent:
+def latent_of(name: str, latent: Any, generator: StyleGenerator) -> Latent:
     """A latent of this generator, whose numbers can be drawn."""
     of_type(name, latent, Latent, "a latent, as invert and sample make them")
     if not latent.fits(generator):

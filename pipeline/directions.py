@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .errors import UserError
 from .latents import truncated
-from .networks.stylegan2 import Generator, StyleLayer
+from .networks.generator import StyleGenerator, StyleLayer
 
 SUGGESTED_CHANNELS = 20  # what the paper's authors keep for faces
 TRUNCATION = 0.7  # ψ of the codes whose S has the mean and deviation that α counts in (the reference's GetCode.py)
@@ -74,7 +74,7 @@ class Directions(StyleDirections):
 
 
 def style_statistics(
-    generator: Generator, samples: int = 100_000, seed: int = 0, average: Tensor | None = None
+    generator: StyleGenerator, samples: int = 100_000, seed: int = 0, average: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (C_all,) of every channel of S, toRGB included, in S order, over sampled codes.
 
@@ -87,14 +87,14 @@ def style_statistics(
     with torch.inference_mode():
         while count < samples:
             z = torch.randn(min(1_000, samples - count), generator.style_dim, generator=rng)
-            w = generator.mapping(z.to(generator.input.input.device))
+            w = generator.mapping(z.to(generator.device))
             s = torch.cat(generator.styles(truncated(w, average, TRUNCATION)), 1).double()
             count, total, squares = count + len(s), total + s.sum(0), squares + s.square().sum(0)
     mean = total / count
     return mean.float().cpu(), (squares / count - mean.square()).clamp(min=0).sqrt().float().cpu()
 
 
-def mean_codes(generator: Generator) -> Tensor:
+def mean_codes(generator: StyleGenerator) -> Tensor:
     """The generator's mean latent in every row (L, D), for files that bring none."""
     return generator.mean_latent().expand(generator.num_rows, -1)
 

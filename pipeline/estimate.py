@@ -16,14 +16,14 @@ from torch import Tensor
 
 from .directions import TRUNCATION, StyleDirections, mean_codes, style_statistics
 from .latents import truncated
-from .networks.stylegan2 import Generator
+from .networks.generator import StyleGenerator
 
 Embed = Callable[[Tensor], Tensor]
 SAMPLES, PROBES, BATCH = 12, 8, 4  # sampled faces, random directions for each, faces at a time
 STATISTICS = 10_000  # codes from which a channel's deviation is known to a hundredth
 
 
-def derivatives(generator: Generator, see: Embed, w: Tensor, directions: Tensor) -> Tensor:
+def derivatives(generator: StyleGenerator, see: Embed, w: Tensor, directions: Tensor) -> Tensor:
     """∂(v·d)/∂s (K, N, C_all) at the codes w (N, L, D), where v (N, V) is what `see` makes of their pictures
     (N, 3, R, R) in [-1, 1], and d are the `directions` (K, V): one pass back for each, of all codes together."""
     sizes = [layer.channels for layer in generator.style_layers]
@@ -47,7 +47,7 @@ class GradientDirections(StyleDirections):
 
     def __init__(
         self,
-        generator: Generator,
+        generator: StyleGenerator,
         embed: Embed,
         to_rgb: bool = False,
         samples: int = SAMPLES,
@@ -62,7 +62,7 @@ class GradientDirections(StyleDirections):
         rng = torch.Generator().manual_seed(0)
         z = torch.randn(samples, generator.style_dim, generator=rng)
         with torch.no_grad():
-            self.w = truncated(generator.mapping(z.to(generator.input.input.device)), average, TRUNCATION)
+            self.w = truncated(generator.mapping(z.to(generator.device)), average, TRUNCATION)
         self.lock = threading.Lock()
         self._lengths: Tensor | None = None
         self._remembered = lru_cache(maxsize=64)(self._estimate)

@@ -13,7 +13,7 @@ from .images import to_tensor
 from .latents import Latent, Tuning
 from .losses import clip_features
 from .networks.e4e import Encoder
-from .networks.stylegan2 import Factors, Generator
+from .networks.generator import Factors, StyleGenerator
 from .optimization import Adam, Loss, State, clip_loss, identity_loss, learning_rate, optimize
 
 PHOTO_SIZE = 256  # pixels a side, at most, at which a picture is compared with the photo
@@ -74,12 +74,16 @@ def photo_terms(
     return terms
 
 
-def refine(generator: Generator, source: Latent, terms: dict[str, tuple[float, Loss]], steps: int) -> Iterator[State]:
+def refine(
+    generator: StyleGenerator, source: Latent, terms: dict[str, tuple[float, Loss]], steps: int
+) -> Iterator[State]:
     """Move a code in W+ towards the photo that `terms` know. Yields as `optimize` does."""
     return optimize(generator, source, terms, steps=steps, lr=REFINE_LR, l2=REFINE_L2, space="w+")
 
 
-def tune(generator: Generator, source: Latent, terms: dict[str, tuple[float, Loss]], steps: int) -> Iterator[State]:
+def tune(
+    generator: StyleGenerator, source: Latent, terms: dict[str, tuple[float, Loss]], steps: int
+) -> Iterator[State]:
     """Tune the generator around a latent, the pivot, towards the photo that `terms` know: W+ and S stay, and a low-rank
     difference of each layer's weight is learned. Yields as `optimize` does."""
     with torch.no_grad():
@@ -107,12 +111,11 @@ def tune(generator: Generator, source: Latent, terms: dict[str, tuple[float, Los
         yield advance(index)
 
 
-def no_difference(generator: Generator) -> dict[str, Factors]:
+def no_difference(generator: StyleGenerator) -> dict[str, Factors]:
     """Factors of every layer whose product is zero, from which gradient descent can start."""
     rng, factors = torch.Generator().manual_seed(0), {}
-    for layer in generator.style_layers:
-        weight = generator.get_submodule(layer.name).conv.weight[0]
+    for name, weight in generator.tunable_weights().items():
         rank, width = min(RANK, len(weight)), weight[0].numel()
         right = torch.randn(rank, width, generator=rng) / rank**0.5
-        factors[layer.name] = weight.new_zeros(len(weight), rank), right.to(weight)
+        factors[name] = weight.new_zeros(len(weight), rank), right.to(weight)
     return factors

@@ -13,7 +13,7 @@ from safetensors.torch import load, load_file, save_file
 from torch import Tensor
 
 from .errors import UserError
-from .networks.stylegan2 import Factors, Generator
+from .networks.generator import Factors, StyleGenerator
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +26,12 @@ class Tuning:
     factors: dict[str, Factors]
 
     def on(self, device: torch.device) -> dict[str, Factors]:
-        """As `Generator.synthesize` takes it."""
+        """As `StyleGenerator.synthesize` takes it."""
         return {name: (left.to(device), right.to(device)) for name, (left, right) in self.factors.items()}
 
-    def fits(self, generator: Generator) -> bool:
+    def fits(self, generator: StyleGenerator) -> bool:
         """Whether it was made with a generator of these sizes."""
-        weights = {layer.name: generator.get_submodule(layer.name).conv.weight[0] for layer in generator.style_layers}
+        weights = generator.tunable_weights()
         return all(
             name in weights
             and right.ndim == 2
@@ -84,20 +84,20 @@ class Latent:
         """ "w+", or "s" when a step in StyleSpace is part of it."""
         return "w+" if self.style_step is None else "s"
 
-    def styles(self, generator: Generator) -> list[Tensor]:
+    def styles(self, generator: StyleGenerator) -> list[Tensor]:
         """Its coordinates in StyleSpace S, on the generator's device: one (1, C_i) tensor per vector."""
-        device = generator.input.input.device
+        device = generator.device
         styles = generator.styles(self.w_plus.to(device))
         if self.style_step is None:
             return styles
         return [s + step.to(device) for s, step in zip(styles, self.style_step, strict=True)]
 
-    def draw(self, generator: Generator, resolution: int | None = None) -> Tensor:
-        """The face (1, 3, R, R) in [-1, 1], on the generator's device, see `Generator.synthesize`."""
-        tuning = self.tuning and self.tuning.on(generator.input.input.device)
+    def draw(self, generator: StyleGenerator, resolution: int | None = None) -> Tensor:
+        """The face (1, 3, R, R) in [-1, 1], on the generator's device, see `StyleGenerator.synthesize`."""
+        tuning = self.tuning and self.tuning.on(generator.device)
         return generator.synthesize(self.styles(generator), resolution, tuning)
 
-    def fits(self, generator: Generator) -> bool:
+    def fits(self, generator: StyleGenerator) -> bool:
         """Whether it was made with a generator of these sizes."""
         layers = generator.style_layers
         steps = [(1, layer.channels) for layer in layers]
@@ -197,7 +197,7 @@ def _digest(tensors: Iterable[Tensor]) -> str:
     return sha.hexdigest()
 
 
-def draw_together(generator: Generator, wanted: Sequence[tuple[Latent, int | None]]) -> list[Tensor]:
+def draw_together(generator: StyleGenerator, wanted: Sequence[tuple[Latent, int | None]]) -> list[Tensor]:
     """The faces (1, 3, R, R) of several latents, each at its resolution, as `Latent.draw` draws them: those of one
     resolution as a batch, which differs from one by one in the last bits only; tuned ones alone."""
     batches: dict[object, list[int]] = {}

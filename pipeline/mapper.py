@@ -6,14 +6,14 @@ import torch
 from torch import nn
 
 from .latents import Latent
+from .networks.generator import StyleGenerator
 from .networks.mapper import StyleSpaceMapper
-from .networks.stylegan2 import Generator
 
 
 @torch.no_grad()
-def apply_mapper(mapper: nn.Module, generator: Generator, latent: Latent, strength: float) -> Latent:
+def apply_mapper(mapper: nn.Module, generator: StyleGenerator, latent: Latent, strength: float) -> Latent:
     """w + strength * M(w), or the same in StyleSpace S when the mapper works there."""
     if isinstance(mapper, StyleSpaceMapper):
         return latent.moved([strength * step for step in mapper(latent.styles(generator))])
-    w_plus = latent.w_plus.to(generator.input.input.device)
+    w_plus = latent.w_plus.to(generator.device)
     return replace(latent, w_plus=(w_plus + strength * mapper(w_plus)).cpu())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .latents import Latent
 from .losses import clip_distance, clip_features, identity_distance, identity_features, l2_distance, shifted
-from .networks.stylegan2 import Generator
+from .networks.generator import StyleGenerator
 from .text import Texts
 
 if TYPE_CHECKING:
@@ -86,9 +86,9 @@ class Variable:
     paper's W+ reaches more.
     """
 
-    def __init__(self, generator: Generator, source: Latent, space: str) -> None:
+    def __init__(self, generator: StyleGenerator, source: Latent, space: str) -> None:
         self.generator, self.source, self.space = generator, source, space
-        device = generator.input.input.device
+        device = generator.device
         self.w_plus = source.w_plus.to(device)
         self.tuning = source.tuning and source.tuning.on(device)
         if space == "s":
@@ -140,7 +140,7 @@ class Variable:
 
 
 def optimize(
-    generator: Generator,
+    generator: StyleGenerator,
     source: Latent,
     terms: dict[str, tuple[float, Loss]],
     *,

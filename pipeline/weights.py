@@ -26,6 +26,7 @@ from torch import Tensor
 from .checkpoints import Unusable, find_network
 from .downloads import asset
 from .errors import UserError
+from .openvino_ir import is_wheel, read_mobile_generator
 from .unpickling import RefusedPickle, read_archive, read_network_pickle, read_torchscript
 
 State = dict[str, Tensor]
@@ -205,6 +206,8 @@ def _load(path: Path) -> Any:
         return {"relevance": torch.from_numpy(np.lib.format.open_memmap(path, mode="r").astype(np.float32))}
     if kind == "pickle":
         return read_network_pickle(path)
+    if kind == "zip" and is_wheel(path):
+        return read_mobile_generator(path)
     if kind == "zip":
         _check_packing(path)
         if torch._C.PyTorchFileReader(str(path)).has_record("constants.pkl"):

@@ -31,7 +31,9 @@ from .networks.alignment import Alignment
 from .networks.arcface import IRSE
 from .networks.clip import build_clip, narrow_clip
 from .networks.e4e import Encoder
+from .networks.generator import StyleGenerator
 from .networks.mapper import mapper_from_state_dict
+from .networks.mobilestylegan import MobileGenerator
 from .networks.stylegan2 import Generator
 from .registry import REGISTRY, Defaults, Row, read_registry
 from .weights import State, kind_of_file, metadata, read_slim, read_weights, remembered
@@ -53,7 +55,7 @@ class Family:
     """
 
     row: Row
-    generator: Generator
+    generator: StyleGenerator
     latent_avg: Tensor  # (L, D)
     clip: nn.Module
     encoder: Encoder | None
@@ -177,19 +179,12 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
     for source in sorted(row.sources(), key=lambda source: source.path is None):  # a wrong path is told at once
         fetch(source, progress)
 
-    state = _read("generator", files["generator"])
-    average = state.pop("latent_avg", None)
-    generator = _built(Generator.from_state_dict, state, files["generator"]).to(device)
-    generator.compute_dtype = dtype
+    generator, average = load_generator(row, device, dtype)
     if row.crop_rows and row.crop_rows > generator.size:
         raise UserError(
             f"The model “{row.name}” has crop_rows = {row.crop_rows}, and its generator draws {generator.size} rows; "
             "please mend this in the models file."
         )
-    if average is None:
-        average = generator.mean_latent()
-    average = average.float().to(device)
-    average = average.expand(generator.num_rows, -1) if average.ndim == 1 else average[: generator.num_rows]
 
     def network(kind: str, build: Callable[[State], nn.Module]) -> nn.Module | None:
         if kind not in files:
@@ -247,7 +242,24 @@ def _short_digest(source: Source) -> str:
     return digest(source, fetch(source))[:16]
 
 
-def _fitting(encoder: Encoder | None, generator: Generator, files: Mapping[str, Source]) -> Encoder | None:
+def load_generator(row: Row, device: torch.device, dtype: torch.dtype) -> tuple[StyleGenerator, Tensor]:
+    """The generator of a family, as `load_family` loads it, and its mean latent (L, D)."""
+    state = _read("generator", row.files["generator"])
+    average = state.pop("latent_avg", None)
+    generator = _built(_generator, state, row.files["generator"]).to(device)
+    generator.compute_dtype = dtype
+    if average is None:
+        average = generator.mean_latent()
+    average = average.float().to(device)
+    return generator, average.expand(generator.num_rows, -1) if average.ndim == 1 else average[: generator.num_rows]
+
+
+def _generator(state: State) -> StyleGenerator:
+    """The generator whose kind the keys of `state` tell."""
+    return (MobileGenerator if "to_image.weight" in state else Generator).from_state_dict(state)
+
+
+def _fitting(encoder: Encoder | None, generator: StyleGenerator, files: Mapping[str, Source]) -> Encoder | None:
     """The encoder. Raises UserError when it tells too few rows of W+, or rows of another width."""
     if encoder is not None and (
         len(encoder.styles) < generator.num_rows or encoder.styles[0].linear.bias.numel() != generator.style_dim
@@ -300,7 +312,7 @@ def _own_path(folder: str, row: Row, settings: str) -> Path:
     return asset(folder) / f"{name}{settings}.safetensors"
 
 
-def _directions(row: Row, generator: Generator, average: Tensor, clip: nn.Module) -> Directions | None:
+def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.Module) -> Directions | None:
     own = relevance_path(row)
     source = row.files.get("directions") or (Source(path=own) if own.is_file() else None)
     if source is None:
@@ -346,7 +358,7 @@ def _warn_if_made_otherwise(row: Row, source: Source, settings: dict[str, Any], 
         )
 
 
-def _alignment(row: Row, generator: Generator, clip: nn.Module, device: torch.device) -> Alignment | None:
+def _alignment(row: Row, generator: StyleGenerator, clip: nn.Module, device: torch.device) -> Alignment | None:
     own = alignment_path(row)
     source = row.files.get("alignment") or (Source(path=own) if own.is_file() else None)
     if source is None:

@@ -7,7 +7,7 @@ from io import BytesIO
 from pipeline import Latent
 from pipeline.checks import latent_of
 from pipeline.errors import UserError
-from pipeline.networks.stylegan2 import Generator
+from pipeline.networks.generator import StyleGenerator
 
 LATENT_BYTES = 4 * 2**20  # a code with a step in S is 73 KB at 1024 px; one with a tuned generator up to 4 MB
 
@@ -15,7 +15,7 @@ LATENT_BYTES = 4 * 2**20  # a code with a step in S is 73 KB at 1024 px; one wit
 TOO_LARGE = "This file is too large for a latent; please choose one that was saved by this studio."
 
 
-def read_latent(file: bytes, generator: Generator) -> Latent:
+def read_latent(file: bytes, generator: StyleGenerator) -> Latent:
     """A latent that fits the generator, from the content of a file. Raises UserError for any other content."""
     if len(file) > LATENT_BYTES:
         raise UserError(TOO_LARGE)

@@ -9,29 +9,19 @@ Everything runs in channels_last, in which the depthwise filter after a transpos
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from .generator import Factors, StyleGenerator, StyleLayer
 from .layers import EqualLinear, PixelNorm, load_frozen
 
 SQRT2 = math.sqrt(2)
 FIR = (1.0, 3.0, 3.0, 1.0)  # the filter of all up-sampling in StyleGAN2
-
-Factors = tuple[Tensor, Tensor]  # (out, r) and (r, in * k * k), whose product is a low-rank difference of a weight
-
-
-class StyleLayer(NamedTuple):
-    """One vector of StyleSpace: which layer it modulates, where that layer works and which row of W+ feeds it."""
-
-    name: str
-    resolution: int
-    channels: int
-    is_to_rgb: bool
-    row: int
+MEDIUM_ROW, FINE_ROW = 4, 8  # rows of W+ from which a layer is medium, and fine
 
 
 def default_channels(size: int) -> dict[int, int]:
@@ -220,12 +210,9 @@ class ConstantInput(nn.Module):
         self.input = nn.Parameter(torch.randn(1, channels, 4, 4))
 
 
-class Generator(nn.Module):
-    """StyleGAN2 generator with fixed noise.
-
-    `num_rows` is the number of rows of W+, `style_layers` the order of StyleSpace S. Images are (N, 3, R, R), about
-    [-1, 1]. Set `compute_dtype` to bfloat16 to run the convolutions in it; styles, demodulation and the sum of the RGB
-    images stay float32.
+class Generator(StyleGenerator):
+    """StyleGAN2 generator: a latent has a row for each layer, W+. In bfloat16, demodulation and the sum of the RGB
+    images stay float32. Otherwise as `StyleGenerator`.
     """
 
     def __init__(
@@ -236,7 +223,7 @@ class Generator(nn.Module):
         self.size = size
         self.style_dim = style_dim
         self.num_rows = 2 * int(math.log2(size)) - 2
-        self.compute_dtype: torch.dtype | None = None
+        self.compute_dtype = None
         self.style = nn.Sequential(
             PixelNorm(), *(EqualLinear(style_dim, style_dim, lr_mul=0.01, activate=True) for _ in range(n_mlp))
         )
@@ -266,7 +253,8 @@ class Generator(nn.Module):
 
     def _style_layers(self) -> tuple[StyleLayer, ...]:
         def layer(name: str, module: StyledConv | ToRGB, resolution: int, row: int) -> StyleLayer:
-            return StyleLayer(name, resolution, module.conv.weight.shape[2], isinstance(module, ToRGB), row)
+            level = "coarse" if row < MEDIUM_ROW else "medium" if row < FINE_ROW else "fine"
+            return StyleLayer(name, resolution, module.conv.weight.shape[2], isinstance(module, ToRGB), row, level)
 
         layers = [layer("conv1", self.conv1, 4, 0), layer("to_rgb1", self.to_rgb1, 4, 1)]
         for i, to_rgb in enumerate(self.to_rgbs):
@@ -276,29 +264,20 @@ class Generator(nn.Module):
             layers.append(layer(f"to_rgbs.{i}", to_rgb, resolution, 2 * i + 3))
         return tuple(layers)
 
+    @property
+    def device(self) -> torch.device:
+        return self.input.input.device
+
     def mapping(self, z: Tensor) -> Tensor:
         """z (N, D), standard normal -> w (N, D)."""
         return self.style(z)
 
-    def mean_latent(self) -> Tensor:
-        """The mean w (D,) of sampled codes, for files that do not bring it."""
-        return self._sampled_codes(10_000).mean(0)
-
-    def code_deviation(self) -> Tensor:
-        """The standard deviation (D,) of sampled codes w."""
-        return self._sampled_codes(1_000).std(0)
-
-    @torch.no_grad()
-    def _sampled_codes(self, samples: int) -> Tensor:
-        z = torch.randn(samples, self.style_dim, generator=torch.Generator().manual_seed(0))
-        return self.mapping(z.to(self.input.input.device))
+    def tunable_weights(self) -> dict[str, Tensor]:
+        return {layer.name: self.get_submodule(layer.name).conv.weight[0] for layer in self.style_layers}
 
     def styles(self, w: Tensor) -> list[Tensor]:
         """w (N, D) or W+ (N, L, D) -> StyleSpace S: one (N, C_i) per entry of `style_layers`."""
-        if w.ndim == 2:
-            w = w[:, None].expand(-1, self.num_rows, -1)
-        if w.shape[1:] != (self.num_rows, self.style_dim):
-            raise ValueError(f"expected codes (N, {self.num_rows}, {self.style_dim}), got {tuple(w.shape)}")
+        w = self.rows(w)
         return [self.get_submodule(layer.name).conv.modulation(w[:, layer.row]) for layer in self.style_layers]
 
     def synthesize(
@@ -327,7 +306,3 @@ class Generator(nn.Module):
                 x = self.convs[k](x, styles[3 * i + 2 + k % 2], noise, factors)
             rgb = self.to_rgbs[i](x, styles[3 * i + 4], rgb, tuning.get(f"to_rgbs.{i}"))
         return rgb
-
-    def forward(self, w: Tensor, resolution: int | None = None) -> Tensor:
-        """w (N, D) or W+ (N, L, D) -> image (N, 3, R, R), see `synthesize`."""
-        return self.synthesize(self.styles(w), resolution)

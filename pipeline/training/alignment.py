@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from pipeline.downloads import asset
 from pipeline.networks.alignment import Alignment
-from pipeline.networks.stylegan2 import Generator
+from pipeline.networks.generator import StyleGenerator
 from pipeline.optimization import Adam
 from pipeline.text import Texts
 from pipeline.training.command import GO_ON, family_and_file, family_parser, own_device, run
@@ -77,7 +77,7 @@ class _Faces(NamedTuple):
 
 
 def align(
-    generator: Generator,
+    generator: StyleGenerator,
     pairs: Pairs,
     neutral: Tensor,
     steps: int = STEPS,
@@ -86,7 +86,7 @@ def align(
 ) -> Learned:
     """Train an alignment on pairs. `neutral` is the unit embedding (E,) of a text that says nothing of a face but that
     it is one; `progress` hears the steps done and the loss."""
-    device, rng = generator.input.input.device, torch.Generator().manual_seed(0)
+    device, rng = generator.device, torch.Generator().manual_seed(0)
     held = max(FEWEST // 4, int(len(pairs.w) * HELD_OUT))
     mean = pairs.w[:-held].mean(0).to(device)
     from_zero = not form.residuals

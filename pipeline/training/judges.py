@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.networks.arcface import IRSE
-from pipeline.networks.stylegan2 import Generator
+from pipeline.networks.generator import StyleGenerator
 from pipeline.registry import REGISTRY
 from pipeline.zoo import Family, family_row, load_family
 
@@ -21,7 +21,7 @@ class Judges:
     the relevance of directions and in CSLA.
     """
 
-    generator: Generator
+    generator: StyleGenerator
     latent_avg: Tensor
     clip: nn.Module
     identity: IRSE | None
@@ -46,7 +46,7 @@ class Judges:
 
     @property
     def device(self) -> torch.device:
-        return self.generator.input.input.device
+        return self.generator.device
 
 
 def load_judges(

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from pipeline.checks import number, of_type, text
 from pipeline.errors import UserError
 from pipeline.losses import clip_features, identity_distance, identity_features, shifted
+from pipeline.networks.generator import StyleGenerator
 from pipeline.networks.layers import EqualLinear, part
 from pipeline.networks.mapper import LEVELS, LevelsMapper, SingleMapper, StyleSpaceMapper, mapper_from_state_dict
-from pipeline.networks.stylegan2 import Generator
 from pipeline.optimization import Adam
 from pipeline.text import Texts, check_goal
 from pipeline.training.judges import Judges
@@ -92,16 +92,16 @@ class TrainingState(NamedTuple):
         return self.training.mapper
 
 
-def sample_codes(generator: Generator, count: int, jitter: float, rng: torch.Generator) -> Tensor:
+def sample_codes(generator: StyleGenerator, count: int, jitter: float, rng: torch.Generator) -> Tensor:
     """W+ codes (count, L, D): sampled w in every row, plus a little noise of each row's own."""
     with torch.no_grad():
-        device = generator.input.input.device
+        device = generator.device
         w = generator.mapping(torch.randn(count, generator.style_dim, generator=rng).to(device))
         rows = w[:, None].expand(-1, generator.num_rows, -1)
         return rows + jitter * w.std() * torch.randn(rows.shape, generator=rng).to(device)
 
 
-def new_mapper(generator: Generator, recipe: Recipe, rng: torch.Generator) -> nn.Module:
+def new_mapper(generator: StyleGenerator, recipe: Recipe, rng: torch.Generator) -> nn.Module:
     """An untrained mapper for a generator, on the CPU. Raises UserError for a variant or a level that there is not."""
     if recipe.variant not in VARIANTS or not recipe.levels or not set(recipe.levels) <= set(LEVELS):
         raise UserError(f"A mapper is one of {', '.join(VARIANTS)}, and its levels are some of {', '.join(LEVELS)}.")

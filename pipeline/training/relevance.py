@@ -123,7 +123,7 @@ def perturbed(
 def embedding_basis(generator: Generator, embed: Embed, width: int, batch: int) -> Tensor:
     """Directions (K, E), E the `width`, in which embeddings of sampled faces differ: all, or as many as CLIP uses."""
     z = torch.randn(width, generator.style_dim, generator=torch.Generator().manual_seed(2))
-    pictures = (generator(generator.mapping(part)) for part in z.to(generator.input.input.device).split(batch))
+    pictures = (generator(generator.mapping(part)) for part in z.to(generator.device).split(batch))
     seen = torch.cat([embed(picture.clamp(-1, 1)).float() for picture in pictures])
     _, lengths, basis = torch.linalg.svd(seen - seen.mean(0), full_matrices=False)
     spread = lengths.square().cumsum(0) / lengths.square().sum()
@@ -163,7 +163,7 @@ def measure_relevance(
     `style_statistics`. Under `kept`, a path that names the work, what is done is kept, and found again. Processes of
     `torch.distributed` share the work, of the derivatives only what follows from them, and all get the whole matrix.
     """
-    layers, device = generator.style_layers, generator.input.input.device
+    layers, device = generator.style_layers, generator.device
     stds = list(std.split([layer.channels for layer in layers]))
     distributed = torch.distributed.is_initialized()
     ranks = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if distributed else (0, 1)

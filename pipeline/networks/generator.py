@@ -1,0 +1,92 @@
+"""What all generators have in common: a latent of one or more rows in, StyleSpace S between, images out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+Factors = tuple[Tensor, Tensor]  # (out, r) and (r, in * k * k), whose product is a low-rank difference of a weight
+
+
+class StyleLayer(NamedTuple):
+    """One vector of StyleSpace: the layer that it modulates, where that layer works, and what feeds it."""
+
+    name: str
+    resolution: int
+    channels: int
+    is_to_rgb: bool
+    row: int
+    """Row of the latent that the vector is made of."""
+    level: str
+    """ "coarse" (pose, shape), "medium" (features, hair) or "fine" (colours, texture)."""
+
+
+class StyleGenerator(nn.Module, ABC):
+    """A generator with fixed noise that is steered by styles.
+
+    A latent is (N, `num_rows`, `style_dim`): W+ with a row for each layer, or a single row, where the generator only
+    draws faces from one w. `style_layers` is the order of StyleSpace S. Images are (N, 3, R, R), about [-1, 1]. Set
+    `compute_dtype` to bfloat16 to run the convolutions in it; styles stay float32.
+    """
+
+    size: int
+    style_dim: int
+    num_rows: int
+    compute_dtype: torch.dtype | None
+    style_layers: tuple[StyleLayer, ...]
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where the weights are."""
+
+    @abstractmethod
+    def mapping(self, z: Tensor) -> Tensor:
+        """z (N, D), standard normal -> w (N, D)."""
+
+    @abstractmethod
+    def styles(self, w: Tensor) -> list[Tensor]:
+        """w (N, D) or latents (N, L, D) -> StyleSpace S: one (N, C_i) per entry of `style_layers`."""
+
+    @abstractmethod
+    def synthesize(
+        self,
+        styles: Sequence[Tensor],
+        resolution: int | None = None,
+        tuning: Mapping[str, Factors] | None = None,
+    ) -> Tensor:
+        """StyleSpace S -> image (N, 3, R, R), in full or smaller at `resolution`, a power of two from 4 to `size`.
+
+        `tuning`, layer name -> factors, is what is added to the weights of `tunable_weights` for this call.
+        """
+
+    @abstractmethod
+    def tunable_weights(self) -> dict[str, Tensor]:
+        """The weights (out, in, k, k) that pivotal tuning changes, by the name of their layer."""
+
+    def forward(self, w: Tensor, resolution: int | None = None) -> Tensor:
+        """w (N, D) or latents (N, L, D) -> image (N, 3, R, R), see `synthesize`."""
+        return self.synthesize(self.styles(w), resolution)
+
+    def rows(self, w: Tensor) -> Tensor:
+        """w (N, D) or latents (N, L, D) -> (N, L, D). Raises ValueError for any other shape."""
+        if w.ndim == 2:
+            w = w[:, None].expand(-1, self.num_rows, -1)
+        if w.shape[1:] != (self.num_rows, self.style_dim):
+            raise ValueError(f"expected codes (N, {self.num_rows}, {self.style_dim}), got {tuple(w.shape)}")
+        return w
+
+    def mean_latent(self) -> Tensor:
+        """The mean w (D,) of sampled codes, for files that do not bring it."""
+        return self._sampled_codes(10_000).mean(0)
+
+    def code_deviation(self) -> Tensor:
+        """The standard deviation (D,) of sampled codes w."""
+        return self._sampled_codes(1_000).std(0)
+
+    @torch.no_grad()
+    def _sampled_codes(self, samples: int) -> Tensor:
+        z = torch.randn(samples, self.style_dim, generator=torch.Generator().manual_seed(0))
+        return self.mapping(z.to(self.device))

@@ -1,0 +1,1 @@
+"""Everything of the photo family but its generator: made from samples of that."""
