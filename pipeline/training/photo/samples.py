@@ -3,7 +3,8 @@
     python -m pipeline.training.photo.samples [--folder DIR] [--count N]
 
 The seed of a face is its number, so `StyleCLIP.sample(seed, psi)` makes it again. `codes.safetensors` holds `w`
-(N, 512) and `psi` (N,); pictures are `images/SEED.jpg`, 256 px; sheets show 48 faces each of the first 1,536 seeds.
+(N, 512), `psi` (N,) and `latent_avg` (512,), the mean that ψ counts from. Pictures are `images/SEED.jpg`, 256 px; the
+sheets show 48 faces each of the first 1,536 seeds.
 """
 
 import argparse
@@ -30,7 +31,8 @@ def codes(generator: StyleGenerator, mean: Tensor, count: int) -> dict[str, Tens
     """The codes of seeds 0 ... `count` - 1: w (N, D) after truncation by psi (N,), which runs evenly over [0.5, 1)."""
     psi = LOWEST_PSI + (1 - LOWEST_PSI) * (torch.arange(count) * 0.618034 % 1)
     z = [torch.randn(1, generator.style_dim, generator=torch.Generator().manual_seed(seed)) for seed in range(count)]
-    return {"w": mean + psi[:, None] * (generator.mapping(torch.cat(z)) - mean), "psi": psi}
+    w = mean + psi[:, None] * (generator.mapping(torch.cat(z)) - mean)
+    return {"w": w, "psi": psi, "latent_avg": mean[0]}
 
 
 @torch.inference_mode()

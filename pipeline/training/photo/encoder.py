@@ -1,0 +1,200 @@
+"""The photo family's encoder into W, trained on sampled faces that are disturbed as photographs are.
+
+    python -m pipeline.training.photo.encoder [--folder DIR] [--steps N]
+
+The target is w, whitened by its own covariance; an error in a direction counts as much as the square root of how far
+faces spread along it. Goes on where it stopped, and takes samples in that were made meanwhile. Every 24th sample is
+held out. Prints the share of W's variance that is explained, and writes `encoder.safetensors` in half precision.
+"""
+
+import argparse
+import math
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pipeline.images import to_tensor
+from pipeline.networks.w_encoder import WEncoder
+from pipeline.training.command import run
+from pipeline.training.demo.augment import photograph, placement
+from pipeline.training.muon import Muon
+from pipeline.training.photo.samples import FOLDER, SIZE, picture_path
+
+BATCH, STEPS = 24, 12_000
+MUON_RATE, ADAM_RATE, WARM_UP = 1e-3, 1e-3, 200
+HELD_OUT, MEASURED = 24, 192  # every so many samples one is held out; how many of those are measured on the way
+KEEP_EVERY = 250
+
+
+class Samples:
+    """The sampled faces that are there: `w` (N, D) by seed, the generator's `latent_avg` (D,), and the seeds for
+    training and held out."""
+
+    def __init__(self, folder: Path) -> None:
+        codes = load_file(folder / "codes.safetensors")
+        self.folder, self.w, self.latent_avg = folder, codes["w"], codes["latent_avg"]
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in what was made meanwhile."""
+        there = [int(path.stem) for path in (self.folder / "images").glob("*.jpg")]
+        seeds = torch.tensor(sorted(there))
+        held = seeds % HELD_OUT == HELD_OUT - 1
+        self.train, self.held = seeds[~held], seeds[held]
+
+    def pictures(self, seeds: Tensor) -> Tensor:
+        """(N, 3, 256, 256) in [-1, 1]."""
+        return torch.cat([to_tensor(Image.open(picture_path(self.folder, s)), (SIZE, SIZE)) for s in seeds.tolist()])
+
+
+class Whitening:
+    """Between w and standardised coordinates (N, D) along the principal directions of sampled codes."""
+
+    def __init__(self, w: Tensor) -> None:
+        self.mean = w.mean(0)
+        values, self.directions = torch.linalg.eigh((w - self.mean).T.cov())
+        self.deviations = values.clamp(min=1e-8).sqrt()
+
+    def apply(self, w: Tensor) -> Tensor:
+        return (w - self.mean) @ self.directions / self.deviations
+
+    def undo(self, y: Tensor) -> Tensor:
+        return self.mean + (y * self.deviations) @ self.directions.T
+
+
+def disturbed(pictures: Tensor, size: int, rng: torch.Generator) -> Tensor:
+    """Pictures (N, 3, S, S) at `size`, moved as an alignment is off; of half of them light, colours, focus, noise and
+    compression are those of photographs."""
+    matrix = placement(len(pictures), rng, scale=(0.96, 1.04), turn=0.04, shift=0.03, stretch=0.01)
+    pictures = F.interpolate(pictures, size=3 * size // 2, mode="bilinear", antialias=True)
+    grid = F.affine_grid(matrix[:, :2], [len(pictures), 3, size, size], align_corners=False)
+    pictures = F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
+    half = len(pictures) // 2
+    return torch.cat([pictures[:half], photograph(pictures[half:], rng, strength=0.4)])
+
+
+class Fit:
+    """The encoder in training, its optimizers, and the average of its weights, which is what is measured and kept."""
+
+    def __init__(self, whitening: Whitening) -> None:
+        torch.manual_seed(0)
+        self.whitening = whitening
+        self.model = WEncoder().to(memory_format=torch.channels_last)
+        nn.init.zeros_(self.model.linear.weight)
+        kernels = [p for p in self.model.parameters() if p.ndim == 4 and p.shape[2] == 3]
+        rest = [p for p in self.model.parameters() if not (p.ndim == 4 and p.shape[2] == 3)]
+        self.muon, self.adam = Muon(kernels, MUON_RATE), torch.optim.AdamW(rest, ADAM_RATE, weight_decay=0.02)
+        average = torch.optim.swa_utils.get_ema_multi_avg_fn(0.998)
+        self.mean = torch.optim.swa_utils.AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
+        self.steps = 0
+
+    def step(self, pictures: Tensor, w: Tensor, rate: float) -> float:
+        """One update; the weighted mean square of the whitened error."""
+        for optimizer, peak in ((self.muon, MUON_RATE), (self.adam, ADAM_RATE)):
+            optimizer.param_groups[0]["lr"] = peak * rate
+        with torch.autocast("cpu", torch.bfloat16):
+            found = self.model(pictures.contiguous(memory_format=torch.channels_last))[:, 0]
+        weights = self.whitening.deviations / self.whitening.deviations.mean()
+        loss = ((found.float() - self.whitening.apply(w)).square() * weights).mean()
+        self.model.zero_grad(set_to_none=True)
+        loss.backward()
+        self.muon.step()
+        self.adam.step()
+        self.mean.update_parameters(self.model)
+        self.steps += 1
+        return loss.item()
+
+    @torch.no_grad()
+    def explained(self, pictures: Tensor, w: Tensor) -> float:
+        """The share of W's variance that the averaged encoder explains, for pictures at its size."""
+        network = self.mean.module.eval()
+        found = self.whitening.undo(torch.cat([network(part)[:, 0] for part in pictures.split(BATCH)]))
+        self.model.train()
+        return 1 - ((found - w).square().sum() / (w - self.whitening.mean).square().sum()).item()
+
+    def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        """What has a state."""
+        return {"model": self.model, "mean": self.mean, "muon": self.muon, "adam": self.adam}
+
+    def save(self, path: Path) -> None:
+        """Keep everything that a later run needs."""
+        state = {name: part.state_dict() for name, part in self.parts().items()}
+        torch.save(state | {"steps": self.steps}, path.with_suffix(".part"))
+        path.with_suffix(".part").rename(path)
+
+    def load(self, path: Path) -> None:
+        """Go on from a file that `save` wrote."""
+        state = torch.load(path, weights_only=True)
+        for name, part in self.parts().items():
+            part.load_state_dict(state[name])
+        self.steps = state["steps"]
+
+    def export(self, path: Path, latent_avg: Tensor) -> None:
+        """Write the averaged encoder, with the whitening undone by its last layer, in half precision."""
+        state = {k: v.clone() for k, v in self.mean.module.state_dict().items() if not k.endswith("batches_tracked")}
+        back = self.whitening.directions * self.whitening.deviations  # (D, D)
+        offset = self.whitening.mean - latent_avg
+        state["linear.weight"] = back @ state["linear.weight"]
+        state["linear.bias"] = back @ state["linear.bias"] + offset
+        save_file({k: v.half().contiguous() for k, v in state.items()}, path.with_suffix(".part"))
+        path.with_suffix(".part").rename(path)
+
+
+def rate(done: float, steps: int) -> float:
+    """The share of the peak rate after a share of the steps: a warm-up, then a cosine to 2 %."""
+    return min(1.0, (done * steps + 1) / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(done, 1))))
+
+
+def train(folder: Path, steps: int) -> None:
+    """Train up to `steps` steps, on one core."""
+    torch.set_num_threads(1)
+    samples = Samples(folder)
+    fit, kept = Fit(Whitening(samples.w)), folder / "encoder.pt"
+    if kept.exists():
+        fit.load(kept)
+    size, rng, losses = fit.model.size, torch.Generator().manual_seed(fit.steps), []
+    began = time.monotonic()
+    while fit.steps < steps:
+        if fit.steps % KEEP_EVERY == 0:
+            samples.refresh()
+        seeds = samples.train[torch.randint(len(samples.train), (BATCH,), generator=rng)]
+        losses.append(
+            fit.step(disturbed(samples.pictures(seeds), size, rng), samples.w[seeds], rate(fit.steps / steps, steps))
+        )
+        if fit.steps % KEEP_EVERY == 0 or fit.steps == steps:
+            fit.save(kept)
+            held, same = samples.held[:MEASURED], torch.Generator().manual_seed(1)
+            pictures = samples.pictures(held)
+            shares = [
+                fit.explained(p, samples.w[held])
+                for p in (
+                    F.interpolate(pictures, size=size, mode="bilinear", antialias=True),
+                    disturbed(pictures, size, same),
+                )
+            ]
+            print(
+                f"{fit.steps} of {steps} steps, {len(samples.train)} samples, loss {sum(losses) / len(losses):.4f}, "
+                f"explained {shares[0]:.3f}, disturbed {shares[1]:.3f}, "
+                f"{(time.monotonic() - began) / len(losses):.2f} s a step",
+                flush=True,
+            )
+            fit.export(folder / "encoder.safetensors", samples.latent_avg)
+            began, losses = time.monotonic(), []
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    options = parser.parse_args()
+    run(lambda: train(options.folder, options.steps))
+
+
+if __name__ == "__main__":
+    main()
