@@ -65,6 +65,41 @@ class InverseHaar(torch.autograd.Function):
         return grad.mul_(scale[..., None, None].to(grad.dtype)), grad_scale
 
 
+class FrozenSeparable(torch.autograd.Function):
+    """A separable styled convolution with frozen weights, differentiable in x and style.
+
+    x (N, C, H, W) channels_last, style (N, C), weight (C', C), depthwise (C, 1, 3, 3), before (1, H, W, C'), which is
+    noise and bias, -> (N, C', H, W). Autograd would multiply matrices for gradients of weights that nobody asks for.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, style: Tensor, weight: Tensor, depthwise: Tensor, before: Tensor) -> Tensor:
+        (n, c, h, w), dtype = x.shape, x.dtype
+        features = F.conv2d(x, depthwise, padding=1, groups=c).permute(0, 2, 3, 1)
+        if n == 1:
+            kernel = weight * style
+        else:
+            kernel, features = weight, features * style[:, None, None].to(dtype)
+        y = before.expand(n, -1, -1, -1).reshape(n * h * w, -1)
+        y = y.addmm_(features.reshape(-1, c), kernel.T.to(dtype))  # into noise and bias: no pass of their own
+        y = F.leaky_relu_(y, SLOPE).view(n, h, w, -1).permute(0, 3, 1, 2)
+        ctx.save_for_backward(x, y, style, weight, depthwise)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, y, style, weight, depthwise = ctx.saved_tensors
+        n, c, h, w = x.shape
+        grad = torch.where(y < 0, SLOPE * grad, grad).permute(0, 2, 3, 1).reshape(n * h * w, -1)
+        grad = (grad @ weight.to(x.dtype)).view(n, h, w, c)
+        features = F.conv2d(x, depthwise, padding=1, groups=c).permute(0, 2, 3, 1)
+        grad_style = (grad * features).sum((1, 2), dtype=torch.float32).to(style.dtype)
+        grad = grad.mul_(style[:, None, None].to(x.dtype)).permute(0, 3, 1, 2)
+        grad_x = F.conv2d(grad, depthwise.flip(2, 3), padding=1, groups=c) if ctx.needs_input_grad[0] else None
+        return grad_x, grad_style, None, None, None
+
+
 class Modulated(nn.Module):
     """A layer whose input channels a style scales."""
 
@@ -88,19 +123,16 @@ class StyledConv(Modulated):
     def forward(self, x: Tensor, style: Tensor, factors: Factors | None = None, rows: slice = slice(None)) -> Tensor:
         """x (N, C, H, W), the `rows` of the features, and style (N, C) -> (N, C', H, W)."""
         weight, dtype = tuned(self.weight, factors) * self.scale, x.dtype
-        if len(x) == 1:
-            weight = weight * style[0, :, None, None]
         before = self.noise[:, 0, rows, :, None].to(dtype) + self.bias.to(dtype)  # (1, H, W, C')
         if self.depthwise is None:
-            x = x if len(x) == 1 else x * style[..., None, None].to(dtype)
-            y = F.conv2d(x, weight.to(dtype), padding=1).add_(before.permute(0, 3, 1, 2))
-            return F.leaky_relu_(y, SLOPE)
-        x = F.conv2d(x, self.depthwise.to(dtype), padding=1, groups=x.shape[1])
-        x = x if len(x) == 1 else x * style[..., None, None].to(dtype)
-        n, c, h, w = x.shape
-        y = before.expand(n, -1, -1, -1).reshape(n * h * w, -1)
-        y = y.addmm_(x.permute(0, 2, 3, 1).reshape(-1, c), weight.flatten(1).T.to(dtype))
-        return F.leaky_relu_(y, SLOPE).view(n, h, w, -1).permute(0, 3, 1, 2)
+            y = F.conv2d(x * style[..., None, None].to(dtype), weight.to(dtype), padding=1)
+            return F.leaky_relu(y + before.permute(0, 3, 1, 2), SLOPE)
+        depthwise, weight = self.depthwise.to(dtype), weight.flatten(1)
+        if torch.is_grad_enabled() and any(p.requires_grad for p in (weight, depthwise, before)):
+            x = F.conv2d(x, depthwise, padding=1, groups=x.shape[1]) * style[..., None, None].to(dtype)
+            y = F.conv2d(x, weight[..., None, None].to(dtype)) + before.permute(0, 3, 1, 2)
+            return F.leaky_relu(y, SLOPE)
+        return FrozenSeparable.apply(x, style, weight, depthwise, before)
 
 
 class ToImage(Modulated):

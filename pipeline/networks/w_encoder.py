@@ -20,7 +20,7 @@ class Unit(nn.Module):
         self.norm1, self.norm2 = nn.BatchNorm2d(channels), nn.BatchNorm2d(out_channels)
         self.conv1 = nn.Conv2d(channels, out_channels, 3, stride, 1, bias=False)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
-        self.shortcut = nn.Conv2d(channels, out_channels, 1, bias=False) if channels != out_channels else nn.Identity()
+        self.shortcut = nn.Conv2d(channels, out_channels, 1, bias=False) if stride > 1 else nn.Identity()
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:

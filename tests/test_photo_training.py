@@ -1,0 +1,107 @@
+"""What the photo family is trained on and how, at a small size."""
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from pipeline.networks.w_encoder import WEncoder
+from pipeline.training.photo import encoder, face_labels, samples
+from pipeline.training.photo.face_labels import EXPRESSIONS, label, table
+
+
+@pytest.fixture
+def folder(tmp_path, studio, monkeypatch):
+    """Eight samples of the seeded family, and room for sheets of four."""
+    monkeypatch.setattr(samples, "load_generator", lambda *_: (studio.family.generator, studio.family.latent_avg[:1]))
+    for name, value in (("COLUMNS", 2), ("ROWS", 2), ("LABELLED", 4), ("SIZE", 64)):
+        monkeypatch.setattr(samples, name, value)
+    samples.sample(tmp_path, 8)
+    return tmp_path
+
+
+def test_a_sample_is_the_face_of_its_seed(folder, studio):
+    kept = load_file(folder / "codes.safetensors")
+    assert kept["psi"].min() >= 0.5 and kept["psi"].max() < 1
+    again = studio.sample(5, kept["psi"][5].item()).w_plus[0, 0]
+    assert torch.allclose(again, kept["w"][5], atol=1e-5)
+    with Image.open(samples.picture_path(folder, 5)) as picture:
+        assert picture.size == (64, 64)
+    assert [path.name for path in (folder / "sheets").iterdir()] == ["00000.jpg"]
+
+
+def test_samples_go_on_where_they_stopped(folder):
+    kept, removed = (samples.picture_path(folder, seed) for seed in (2, 3))
+    before = kept.stat().st_mtime_ns
+    removed.unlink()
+    samples.sample(folder, 10)
+    assert kept.stat().st_mtime_ns == before
+    assert removed.exists() and samples.picture_path(folder, 9).exists()
+
+
+def answer(age: float) -> dict:
+    return {
+        "score": 0.9,
+        "age": age,
+        "female": 0.25,
+        "expressions": {name: float(name == "happy") for name in reversed(EXPRESSIONS)},
+        "landmarks": [[i, i + 1] for i in range(68)],
+        "descriptor": [0.5] * 128,
+    }
+
+
+def test_labels_become_a_table_and_go_on_where_they_stopped(folder, monkeypatch):
+    (folder / "face_labels.jsonl").write_text(json.dumps(answer(20)) + "\n" + json.dumps(answer(30))[:50])
+    asked = []
+
+    def answers(pictures):
+        asked.extend(picture.size for picture in pictures)
+        return iter([None] + [answer(40)] * (len(asked) - 1))
+
+    monkeypatch.setattr(face_labels, "face_labels", answers)
+    label(folder)
+    rows = face_labels.np.load(folder / "face_labels.npz")
+    assert len(asked) == 7  # the line that was cut off is made again
+    assert rows["age"].tolist() == [20, 0, 40, 40, 40, 40, 40, 40]
+    assert rows["found"].tolist() == [True, False, *[True] * 6]
+    assert rows["expressions"].argmax(1)[0] == EXPRESSIONS.index("happy")
+    assert rows["landmarks"].shape == (8, 68, 2)
+    assert table([None])["descriptor"].shape == (1, 128)
+
+
+def test_the_encoder_learns_goes_on_and_is_written_for_the_mean_latent(folder, monkeypatch):
+    small = {"widths": (4, 4, 4), "depths": (1, 1), "head": 4, "style_dim": 32}
+    monkeypatch.setattr(encoder, "WEncoder", lambda: WEncoder(**small))
+    for name, value in (("BATCH", 4), ("KEEP_EVERY", 2), ("HELD_OUT", 4), ("SIZE", 64)):
+        monkeypatch.setattr(encoder, name, value)
+    encoder.train(folder, 2)
+    encoder.train(folder, 4)
+    state = torch.load(folder / "encoder.pt", weights_only=True)
+    assert state["steps"] == 4
+    written = WEncoder.from_state_dict(load_file(folder / "encoder.safetensors"))
+    drawn, codes = encoder.Samples(folder), load_file(folder / "codes.safetensors")
+    fit = encoder.Fit(encoder.Whitening(drawn.w))
+    fit.load(folder / "encoder.pt")
+    pictures = torch.rand(2, 3, 64, 64)
+    expected = fit.whitening.undo(fit.mean.module.eval()(pictures)[:, 0])
+    assert torch.allclose(written(pictures)[:, 0] + codes["latent_avg"], expected, atol=0.02)
+
+
+def test_whitening_is_undone():
+    w = torch.randn(200, 6) @ torch.randn(6, 6) + 3
+    whitening = encoder.Whitening(w)
+    y = whitening.apply(w)
+    assert torch.allclose(y.T.cov(), torch.eye(6), atol=1e-3)
+    assert torch.allclose(whitening.undo(y), w, atol=1e-3)
+
+
+def test_the_encoder_s_sizes_are_read_off_its_state(tmp_path):
+    network = WEncoder((4, 6, 8), (1, 2), 3, 10).eval()
+    save_file(network.state_dict(), tmp_path / "encoder.safetensors")
+    again = WEncoder.from_state_dict(load_file(tmp_path / "encoder.safetensors"))
+    x = torch.rand(1, 3, 64, 64)
+    with pytest.raises(ValueError, match="expected images"):
+        again(x[..., :32, :32])
+    assert again(x).shape == (1, 1, 10) and torch.allclose(again(x), network(x))
