@@ -221,4 +221,4 @@ clip = {{ path = "{seeded_registry.parent / "clip.safetensors"}" }}
 def test_the_photo_family_tells_both_licences():
     row = read_registry()["photo"]
     assert "Apache-2.0" in row.licence and "NVIDIA Source Code License-NC" in row.licence
-    assert "non-commercial" in row.terms
+    assert "not for commercial use" in row.terms
