@@ -69,6 +69,8 @@ class _Family(_Strict):
     resolution: int | None = Field(None, ge=4)
     terms: Words | None = None
     crop_rows: int | None = Field(None, ge=1)
+    likeness: Literal["photographs", "drawings"] | None = None
+    """The kind of pictures on which the identity network was shown to tell people apart; None where nobody looked."""
     vocabulary: str = ""
     """All words that the family's CLIP was taught, in lower case; "" where nobody could list them."""
     defaults: Defaults = Defaults()

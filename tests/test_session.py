@@ -1,9 +1,12 @@
 """What one visitor has: edits go to the picture that they were made from, whatever was chosen meanwhile."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from pipeline.errors import UserError
-from webapp.panels import photo
+from pipeline.registry import read_registry
+from webapp.panels import likeness, photo
 from webapp.panels.result import keep, mean
 from webapp.session import MOST_SHOTS, Found, Mixture, Session
 
@@ -84,7 +87,7 @@ def test_coming_closer_is_offered_for_people_in_photos_only(studio, session, dra
     latent = studio.invert(face)
     session.start_from(latent, studio.image(latent), "The photo", "", Found.of(str(tmp_path / "photo.png"), face))
     assert photo.drawn(True, session)[-1]["visible"]
-    _, crop, _, closer = photo.drawn(False, session)  # of a model of cars, say
+    *_, crop, _, closer = photo.drawn(False, session)  # of a model of cars, say
     assert crop["visible"] and not closer["visible"]
 
 
@@ -148,3 +151,35 @@ def test_an_edit_that_comes_late_does_not_take_the_place_of_a_mixture(studio, se
     keep(session, *late)
     assert [shot.title for shot in session.shots] == ["A face", "A face + Another", "smiling face"]
     assert session.here.origin.title == "A face"
+
+
+@pytest.mark.parametrize("known", [None, "drawings", "photographs"])
+@pytest.mark.parametrize("drawn", [True, False])
+def test_likeness_is_told_only_of_pictures_on_which_it_was_shown_to_hold(
+    known, drawn, studio, drawn_faces, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    face = studio.align(drawn_faces[0][0])[0]
+    family = SimpleNamespace(family=SimpleNamespace(row=SimpleNamespace(likeness=known)), likeness=studio.likeness)
+    said = likeness.line(family, Found.of("photo.png", face, drawn=drawn), studio.invert(face))
+    assert ("identity" in said) == (known == ("drawings" if drawn else "photographs"))
+
+
+def test_a_registry_says_of_which_pictures_likeness_holds():
+    rows = read_registry()
+    assert (rows["demo"].likeness, rows["ffhq"].likeness, rows["custom"].likeness) == ("drawings", "photographs", None)
+
+
+def test_a_name_is_kept_by_every_recipe_that_has_the_edit(studio, session):
+    source, edit = edited(studio, session)
+    keep(session, source, edit)
+    smile = session.here
+    keep(session, smile.latent, studio.map(smile.latent, "levels"))
+    session.go(smile)
+    session.rename("  Wry\n smile ")
+    assert smile.title == "Wry smile"
+    assert [recipe.get("name") for recipe in session.shots[-1].recipes] == ["Wry smile", None]
+    keep(session, source, studio.adjust(source, edit, 0.5))  # another try, as a slider makes
+    assert smile.title == "Wry smile" and smile.recipes[-1]["name"] == "Wry smile"
+    session.rename(" ")
+    assert smile.title == "Wry smile"

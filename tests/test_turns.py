@@ -34,6 +34,15 @@ def test_training_waits_until_nobody_computes_or_waits():
     assert set(order[:2]) == {"first", "second"} and order[2] == "training"
 
 
+def test_whoever_goes_last_can_tell_that_others_compute_or_stand_in_line():
+    turns = Turns()
+    assert turns.is_free(0)
+    for taken in (turns.edit, turns.alone, turns.in_line):
+        with taken():
+            assert not turns.is_free(0)
+        assert turns.is_free(0)
+
+
 def test_edits_that_wait_compute_together():
     turns, meeting = Turns(), threading.Barrier(3)
 

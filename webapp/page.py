@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -18,6 +19,7 @@ from webapp.limits import MAPPER_BYTES
 from webapp.panels import (
     alignment,
     directions,
+    form,
     history,
     link,
     mappers,
@@ -44,7 +46,9 @@ JOB = queues.EDIT
 LAUNCH: dict[str, Any] = {
     "theme": theme(),
     "css_paths": CSS,
+    "js": Path(__file__).with_name("page.js").read_text(encoding="utf-8"),
     "max_file_size": MAPPER_BYTES,  # photos are bounded where they are read
+    "allowed_paths": [str(path) for path in photo.EXAMPLES],  # else shown only where the app was started in its folder
     "footer_links": ["api"],
     "run_history": False,
     "show_error": False,
@@ -60,11 +64,12 @@ def first_session(studio: StyleCLIP, known: Presets) -> Session:
     session = Session(model=studio.family.name)
     if photo.EXAMPLES and photo.finds_faces(studio):
         example = str(photo.EXAMPLES[0])
-        session.faces = [Found.of(example, studio.align(example)[0])]
-        photo.start(studio, session, 0, photo.first_line(studio, session))
+        found = Found.of(example, studio.align(example)[0], drawn=True)
+        session.add_photo([found])
+        photo.start(studio, session, found, photo.first_line(studio, found))
     else:
         latent = studio.sample(seed=1, truncation=photo.TRUNCATION)
-        title, line = f"Random {photo.thing(studio)}", photo.first_line(studio, session)
+        title, line = f"Random {photo.thing(studio)}", photo.first_line(studio)
         session.start_from(latent, studio.image(latent), title, line)
     if studio.directions_note is None:  # an estimate would keep everybody waiting
         first_edit(studio, known, session)
@@ -124,6 +129,7 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
         with gr.Row(elem_id="top"):
             thing = photo.thing(studio)
             gr.HTML(
+                '<a id="skip" href="#edit-card">Go to the words</a>'
                 '<header id="masthead"><h1>StyleCLIP <span>Studio</span></h1>'
                 f"<p>Pick a {thing}, say what should change, and watch it change.</p></header>"
                 f"<style>:root {{ --aspect: {width} / {height}; }}</style>"
@@ -139,14 +145,14 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
                 photo_panel = photo.layout(studio, session)
             with gr.Column(elem_id="work"):
                 with gr.Column(elem_id="edit-card"), gr.Tabs(selected=first_tab) as tabs:
-                    with gr.Tab("Optimization", id="optimization"):
+                    with gr.Tab("Optimization", id="optimization", elem_id="optimization-tab"):
                         optimization_panel = optimization.layout(studio, known.prompts)
-                    with gr.Tab("Mappers", id="mappers"):
+                    with gr.Tab("Mappers", id="mappers", elem_id="mappers-tab"):
                         mappers_panel = mappers.layout(studio, session)
                         training_panel = training.layout(studio, training_minutes)
-                    with gr.Tab("Global directions", id="directions"):
+                    with gr.Tab("Global directions", id="directions", elem_id="directions-tab"):
                         directions_panel = directions.layout(studio, known.pairs, session)
-                    with gr.Tab("Text to face", id="alignment"):
+                    with gr.Tab("Text to face", id="alignment", elem_id="alignment-tab"):
                         alignment_panel = alignment.layout(studio, known.pairs, session)
                 with gr.Column(elem_id="result-card"):
                     with gr.Row(elem_id="result"):
@@ -168,6 +174,8 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
         result_panel.followers.append((partial(mix.drawn, studio), mix_panel.all))
         result_panel.followers.append((takehome.drawn, takehome_panel.all))
         result_panel.followers.append((partial(photo.drawn, photo.knows_people(studio)), photo_panel.follows))
+        filled_in = form.Form(tabs, directions_panel, mappers_panel, optimization_panel, alignment_panel)
+        result_panel.form.append((partial(form.drawn, filled_in, studio), filled_in.all))
         result_panel.followers.append((alignment.drawn, alignment_panel.follows))
         result_panel.followers.append((optimization.drawn, [optimization_panel.film]))
         history.connect(history_panel, result_panel, studio, state, JOB)
@@ -179,16 +187,10 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
         training.connect(training_panel, mappers_panel, result_panel, studio, training_minutes, state)
         directions.connect(directions_panel, result_panel, studio, known.pairs, state, JOB)
         alignment.connect(alignment_panel, result_panel, studio, known.pairs, state, JOB)
-        came = visit.connect(
-            visit_panel, page, photo_panel, mappers_panel, training_panel, result_panel, studio, session, state
-        )
+        came = visit.connect(visit_panel, page, mappers_panel, training_panel, result_panel, studio, session, state)
         link.connect(
             came,
-            tabs,
-            directions_panel,
-            mappers_panel,
-            optimization_panel,
-            alignment_panel,
+            filled_in,
             result_panel,
             studio,
             state,

@@ -65,6 +65,10 @@ class Shot:
     """What it is compared with at first, where that is not the face it began with."""
     found: Found | None = None
     """Of a face that came from a photo: where it is in it."""
+    notes: tuple[str, ...] = ()
+    """What the last edit says to the visitor, a sentence each."""
+    channels: int | None = None
+    """How many channels the last edit moved, where it is a global direction."""
     key: str = field(default_factory=lambda: secrets.token_hex(4))
     """By which the browser names it."""
 
@@ -115,14 +119,16 @@ class Found:
     """As `Face.turn`."""
     shown: str = ""
     """The path of what the page shows of the photo; of the photo itself where a browser shows it as it is."""
+    drawn: bool = False
+    """Whether it is one of the examples, which are drawings; what a visitor brings counts as a photograph."""
     key: str = field(default_factory=lambda: secrets.token_hex(4))
     """By which the browser names it."""
 
     @classmethod
-    def of(cls, photo: str, face: Face, shown: str | None = None) -> Found:
+    def of(cls, photo: str, face: Face, shown: str | None = None, drawn: bool = False) -> Found:
         path = new_file("face.png")
         face.image.save(path, compress_level=1)
-        return cls(photo, str(path), face.landmarks, face.quad, face.turn, shown or photo)
+        return cls(photo, str(path), face.landmarks, face.quad, face.turn, shown or photo, drawn)
 
     def face(self) -> Face:
         """The face again. Raises UserError when the hour for which files are kept is over."""
@@ -131,6 +137,11 @@ class Found:
                 return Face(image.convert("RGB"), self.landmarks, self.quad, self.turn)
         except FileNotFoundError:
             raise UserError("Photos are kept for an hour, which is over; please choose yours again.") from None
+
+
+def one_line(name: str) -> str:
+    """A name as the strip shows it; "" for one of spaces."""
+    return " ".join(name.split())[:LONGEST_TITLE].rstrip()
 
 
 def kind(recipe: dict[str, Any]) -> tuple[str, ...]:
@@ -155,9 +166,8 @@ class Session:
     """The page that it is shown in, by Gradio's session hash."""
     address: str = ""
     """Where the visitor came from."""
-
-    faces: list[Found] = field(default_factory=list)
-    """The faces in the newest photo, the largest first."""
+    photos: list[list[Found]] = field(default_factory=list)
+    """The faces in each photo that a picture of the strip began with, and in the newest; the largest first."""
     example: bool = False
     """Whether all there is was there before the visitor came."""
     shots: list[Shot] = field(default_factory=list)
@@ -188,6 +198,12 @@ class Session:
     """The same of a training."""
 
     @property
+    def faces(self) -> list[Found]:
+        """The faces in the photo that the current picture began with, the largest first."""
+        found = self.at.origin.found if self.at else None
+        return next((faces for faces in self.photos if found in faces), [])
+
+    @property
     def before(self) -> Shot:
         """What the current picture is compared with."""
         return self.compared or self.here.beside or self.here.origin
@@ -198,6 +214,11 @@ class Session:
         if self.at is None:
             raise UserError("Choose a face first.")
         return self.at
+
+    def add_photo(self, faces: list[Found]) -> None:
+        """Know the faces of another photo, with each of which the visitor can start."""
+        begun = [shot.found for shot in self.shots]
+        self.photos = [*(known for known in self.photos if any(face in begun for face in known)), faces]
 
     def start_from(
         self, latent: Latent, picture: Image.Image, title: str, said: str, found: Found | None = None
@@ -277,7 +298,10 @@ class Session:
         an optimization, whose result is worth keeping beside the next.
         """
         here, again = self._made_from(source)
-        recipes = (*(here.recipes[:-1] if again else here.recipes), recipe)
+        again = again and recipe["method"] != "optimize"
+        if again and "name" in here.recipes[-1]:
+            recipe = recipe | {"name": here.recipes[-1]["name"]}
+        recipes = (*(here.recipes[:-1] if here.source is source else here.recipes), recipe)
         shot = Shot(
             latent=latent,
             title=title[:LONGEST_TITLE],
@@ -289,7 +313,7 @@ class Session:
             whole=_whole(source, latent, recipe),
             root=here.origin,
         )
-        if again and recipe["method"] != "optimize":
+        if again:
             vars(here).update(vars(shot) | {"title": here.title, "key": here.key})
             self._make_room()
         else:
@@ -308,6 +332,17 @@ class Session:
             raise UserError("Another picture was chosen meanwhile, so this edit was left out.")
         return shot, False
 
+    def rename(self, name: str) -> None:
+        """Call the current picture something else; in its recipe, and those of edits made of it, the edit too."""
+        here, name = self.here, one_line(name)
+        if not name or name == here.title:
+            return
+        here.title = name
+        if here.recipes:
+            old, new = here.recipes[-1], here.recipes[-1] | {"name": name}
+            for shot in self.shots:
+                shot.recipes = tuple(new if recipe is old else recipe for recipe in shot.recipes)
+
     def redraw(self, shot: Shot, share: float, latent: Latent, picture: Image.Image) -> None:
         """An edit at another strength, or a mixture with another share."""
         if shot.mixture:
@@ -321,10 +356,9 @@ class Session:
     def touch(self) -> None:
         """Make the files young again: those of a visitor who is still here are not to be cleared away."""
         paths = [path for shot in self.shots for path in (shot.picture, shot.thumb)]
-        found = [*self.faces, *(shot.found for shot in self.shots if shot.found)]
-        paths += [path for face in found for path in (face.crop, face.photo, face.shown)] + [
-            frame.picture for frame in self.frames
-        ]
+        found = [face for faces in self.photos for face in faces]
+        paths += [path for face in found for path in (face.crop, face.photo, face.shown)]
+        paths += [frame.picture for frame in self.frames]
         paths += [*self.mappers.values(), *self.thumbs.values()]
         for path in paths:
             with contextlib.suppress(OSError):

@@ -105,14 +105,21 @@ class Turns:
     def between(self) -> Iterator[None]:
         """A turn for a piece of a training, once nobody else computes, waits or stands in line."""
         with self._changed:
-            self._wait_until(
-                lambda: not (self._alone or self._together or self._waiting or self._wanting or self._line)
-            )
+            self._wait_until(self._nobody_else)
             self._left, self._alone = 1, True
         try:
             yield
         finally:
             self._end()
+
+    def is_free(self, patience: float = LOOK_EVERY) -> bool:
+        """Waits until nobody else computes, waits or stands in line; False where that takes more than `patience`
+        seconds."""
+        with self._changed:
+            return self._changed.wait_for(self._nobody_else, patience)
+
+    def _nobody_else(self) -> bool:
+        return not (self._alone or self._together or self._waiting or self._wanting or self._line)
 
     def _end(self) -> None:
         with self._changed:

@@ -76,6 +76,15 @@ def test_edits_go_before_a_training_which_can_be_cancelled(panel, url, chromium,
     other.predict(3, 0.7, api_name="/sample")
     changes(panel, lambda: press(panel, "Random face"))
 
+    # A long job of somebody makes it wait, which it says; then it goes on.
+    open_tab(panel, "Optimization")
+    panel.locator("#steps input[type=number]").fill("300")
+    changes(panel, lambda: press(panel, "Optimize"))
+    expect(panel.locator("#training-progress")).to_contain_text("waiting for others", timeout=SLOW)
+    press(panel, "Stop")
+    expect(panel.locator("#training-progress")).to_contain_text(re.compile("Step .* left$"), timeout=SLOW)
+    open_tab(panel, "Mappers")
+
     waiting = chromium.new_page()  # someone else, who changes their mind while they stand in line
     waiting.goto(url, timeout=SLOW)
     expect(after(waiting)).to_be_visible(timeout=SLOW)

@@ -16,7 +16,7 @@ def visit(chromium, url):
     """A fresh page; whatever its console complains about fails the test in the end."""
     page = chromium.new_page(viewport={"width": 1366, "height": 900})
     complaints = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
     page.set_default_timeout(SLOW)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(url, timeout=SLOW)

@@ -50,7 +50,7 @@ class Faces(Endpoints):
     ) -> Result:
         """Turn a face into a latent code of the model. Gives the model's picture of it (PNG), the latent
         (safetensors), `faces`, how many the photo has, and `likeness`, the cosine of the identities of photo and
-        picture.
+        picture: it means something only for the kind of pictures that `likeness` in the model's row names.
 
         Args:
             photo: A photo with a face, or the crop that align gave.

@@ -15,10 +15,10 @@ from webapp.guard import guard
 from webapp.panels import pair
 from webapp.panels.bounded import bounded
 from webapp.panels.grid import problem
-from webapp.panels.likeness import in_words
+from webapp.panels.likeness import line
 from webapp.panels.pair import PairFields
 from webapp.panels.photo import thing
-from webapp.panels.result import Result, keep, mean, settle, shown
+from webapp.panels.result import Result, forget, keep, mean, settle, shown
 from webapp.presets import Pair
 from webapp.session import Session
 
@@ -124,8 +124,8 @@ def connect(
             raise UserError("This picture came from no photo that CLIP could look at.")
         face = origin.found.face()
         latent = studio.invert(face, through="clip")
-        near, details = studio.likeness(latent, face), "What CLIP understood of the photo"
-        said = f"{details}." if near is None else in_words(near)
+        details = "What CLIP understood of the photo"
+        said = line(studio, origin.found, latent) or f"{details}."
         session.add(latent, studio.image(latent), SEEN, said, details, origin.found, beside=origin)
         return *shown(session), noted()
 
@@ -143,5 +143,6 @@ def connect(
     ]
     imagined = panel.imagine.click(imagine, [panel.texts.target, panel.strength, state], outputs, **private)
     looked = panel.seen.click(see, state, outputs, **private)
+    forget(panel.note, *texts)
     for event in (moved, *asked, imagined, looked):
         settle(result, event, state)

@@ -17,7 +17,7 @@ from webapp.panels import grid, pair
 from webapp.panels.bounded import bounded
 from webapp.panels.grid import Grid, GridFields, problem
 from webapp.panels.pair import PairFields
-from webapp.panels.result import Result, keep, settle, shown
+from webapp.panels.result import Result, forget, keep, settle, shown
 from webapp.presets import Pair
 from webapp.session import Session
 
@@ -194,4 +194,5 @@ def connect(
     chosen = panel.grid.gallery.select(choose, [panel.grid.state, state], chosen_outputs, **newest)
     for event in (moved, counted, *asked, helped, chosen):
         settle(result, event, state)
+    forget(panel.kept, panel.texts.target, panel.texts.neutral)
     grid.connect(panel.grid, panel.show, [*texts, panel.channels], most, panel.kept, studio, state)

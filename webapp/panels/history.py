@@ -119,13 +119,14 @@ def connect(panel: History, result: Result, studio: StyleCLIP, state: gr.State, 
 
     @guard
     def rename(name: str, session: Session) -> tuple[Any, ...]:
-        session.here.title = " ".join(name.split())[:LONGEST_TITLE] or session.here.title
+        session.rename(name)
         return shown(session)
 
     @guard
     def compare(number: int | None, session: Session) -> tuple[Any, ...]:
-        if number is not None and 0 < number <= len(session.shots):
-            session.compared = session.shots[number - 1]
+        chosen = session.shots[number - 1] if number is not None and 0 < number <= len(session.shots) else None
+        if chosen and chosen is not session.before:  # the event comes too when the field is left as it was
+            session.compared = chosen
         return shown(session)
 
     @guard
@@ -139,10 +140,9 @@ def connect(panel: History, result: Result, studio: StyleCLIP, state: gr.State, 
         session.redraw(shot, percent / 100, latent, studio.image(latent))
         return shown(session)
 
+    for trigger, handler in ((panel.strip.select, choose), (panel.undo.click, undo), (panel.redo.click, redo)):
+        settle(result, trigger(handler, state, result.picture, **SILENT), state, fills=True)
     for trigger, handler, inputs in (
-        (panel.strip.select, choose, state),
-        (panel.undo.click, undo, state),
-        (panel.redo.click, redo, state),
         (panel.name.submit, rename, [panel.name, state]),
         (panel.name.blur, rename, [panel.name, state]),
         (panel.compared.input, compare, [panel.compared, state]),

@@ -10,19 +10,21 @@ from typing import Any
 
 import gradio as gr
 
+from pipeline import Latent
 from pipeline.errors import UserError
 from pipeline.inversion import REFINE_STEPS, TUNE_STEPS
 from webapp.arrival import bar, in_line
 from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.lossplot import progress
-from webapp.panels.result import SILENT, Result, settle, shown
+from webapp.panels.result import SILENT, Result, keep, settle, shown
 from webapp.queues import LONG
-from webapp.session import Session
+from webapp.session import Found, Session, Shot
 from webapp.stage import Lent
 
 REDRAW_EVERY = 0.25  # seconds between two pictures sent to the browser
 PREVIEW = 256  # pixels of these pictures
+QUICK = ("direct", "map", "bridge")  # methods of one pass
 WORDS = ((0.8, "very much like the photo"), (0.6, "like the photo"), (0.4, "somewhat like the photo"))
 
 
@@ -37,10 +39,41 @@ class Likeness:
     progress: gr.HTML
 
 
+def line(studio: Lent, found: Found, latent: Latent) -> str:
+    """How close a latent is to the person in a photo; "" where the identity network doesn't know, which else would
+    praise strangers: on pictures of a kind that it was not shown to tell people apart on."""
+    if studio.family.row.likeness != ("drawings" if found.drawn else "photographs"):
+        return ""
+    likeness = studio.likeness(latent, found.face())
+    return "" if likeness is None else in_words(likeness)
+
+
 def in_words(likeness: float) -> str:
     """An identity cosine in words, with its value."""
     words = next((words for least, words in WORDS if likeness >= least), "not much like the photo")
     return f"The inversion looks {words} (identity {likeness:.2f})."
+
+
+def make_again(studio: Lent, session: Session, edited: Shot) -> str:
+    """Make the edits of a picture again on the face that is chosen now, and choose the last; what to say of that."""
+    source, made = session.here.latent, []
+    for recipe in edited.recipes:
+        own = session.mappers.get(recipe["parameters"].get("mapper", ""))
+        try:
+            if recipe["method"] not in QUICK:
+                raise UserError("A run of its own.")
+            if own:
+                edit = studio.map(source, own, recipe["parameters"]["strength"])
+                edit = studio.adjust(source, edit, recipe["share"]) if "share" in recipe else edit
+            else:
+                edit = studio.repeat(recipe, source, anywhere=True)
+        except UserError:
+            return f"Your edit “{edited.title}” is on the strip as it was; please make it again here if you like."
+        made.append((source, edit, recipe.get("name", "")))
+        source = edit.latent
+    for source, edit, name in made:
+        keep(session, source, edit, name)
+    return "Your edits were made again on it."
 
 
 def layout(able: bool) -> Likeness:
@@ -62,7 +95,7 @@ def connect(
 ) -> None:
     """Say what the panel's fields do. `inversion` is the photo panel's."""
 
-    def closer(method: str, title: str) -> Callable[..., Iterator[tuple[Any, ...]]]:
+    def come_closer(method: str, title: str) -> Callable[..., Iterator[tuple[Any, ...]]]:
         @guard
         def run(session: Session) -> Iterator[tuple[Any, ...]]:
             session.stop_likeness, origin = False, session.here.origin
@@ -89,9 +122,13 @@ def connect(
                         yield gr.skip(), progress(step.index, step.total, left), picture, *nothing
             if origin not in session.shots:
                 raise UserError("Another face was chosen meanwhile, so this ended.")
-            said = in_words(studio.likeness(step.latent, face))
+            said = line(studio, origin.found, step.latent) or f"{title}; please compare it with the photo."
+            edited = session.here
             session.add(step.latent, step.edit.image, title, said, f"{step.index} steps", origin.found, beside=origin)
-            yield gr.Button(visible=False), "", session.here.picture, *shown(session)
+            closer = session.here
+            if edited.root is origin:
+                closer.said = f"{closer.said} {make_again(studio, session, edited)}"
+            yield gr.Button(visible=False), "", closer.picture, *shown(session)
 
         return run
 
@@ -100,12 +137,12 @@ def connect(
 
     for button, method, title in ((panel.refine, "refine", "Refined face"), (panel.tune, "tune", "Tuned face")):
         outputs = [panel.stop, panel.progress, inversion, *result.picture]
-        ran = button.click(closer(method, title), state, outputs, api_visibility="private", **LONG)
+        ran = button.click(come_closer(method, title), state, outputs, api_visibility="private", **LONG)
         ran.failure(
             lambda session: (gr.Button(visible=False), "", session.here.origin.picture),
             state,
             [panel.stop, panel.progress, inversion],
             **SILENT,
         )
-        settle(result, ran, state)
+        settle(result, ran, state, fills=True)
     panel.stop.click(stop, state, None, **SILENT)

@@ -12,21 +12,12 @@ from webapp import links
 from webapp.arrival import bytes_of, megabytes
 from webapp.guard import guard
 from webapp.links import LONG, Asked, edits_of
-from webapp.panels.alignment import Alignment
-from webapp.panels.directions import Directions, kept_note, most_channels
-from webapp.panels.mappers import CHOOSE, Mappers, not_here
-from webapp.panels.optimization import NO_FACE, THIS_FACE, Optimization, as_html, linked_note
+from webapp.panels.directions import kept_note, most_channels
+from webapp.panels.form import TABS, Form
+from webapp.panels.mappers import CHOOSE, not_here
+from webapp.panels.optimization import NO_FACE, THIS_FACE, as_html, linked_note
 from webapp.panels.result import Result, keep, mean, settle, shown
 from webapp.session import Session
-
-TABS = {
-    "direct": "directions",
-    "map": "mappers",
-    "optimize": "optimization",
-    "generate": "optimization",
-    "bridge": "alignment",
-    "imagine": "alignment",
-}
 
 
 def query_of(session: Session) -> tuple[str, str]:
@@ -47,11 +38,7 @@ def on_strip(session: Session, asked: list[Asked]) -> bool:
 
 def connect(
     came: gr.events.Dependency,
-    tabs: gr.Tabs,
-    directions: Directions,
-    mappers: Mappers,
-    optimization: Optimization,
-    alignment: Alignment,
+    form: Form,
     result: Result,
     studio: StyleCLIP,
     state: gr.State,
@@ -60,30 +47,9 @@ def connect(
     """Once the visit has come, do the edits that the page's address names, and fill in the fields of the last; one that
     takes long waits there for the visitor to start it. A page that is loaded again has the address that it had, so
     edits that are on the strip are not done again."""
-    fields = {
-        "direct": {
-            "target": directions.texts.target,
-            "neutral": directions.texts.neutral,
-            "strength": directions.strength,
-            "threshold": directions.threshold,
-            "channels": directions.channels,
-        },
-        "map": {"mapper": mappers.name, "strength": mappers.strength},
-        "optimize": {
-            "prompt": optimization.words,
-            "steps": optimization.steps,
-            "l2": optimization.l2,
-            "identity": optimization.identity,
-        },
-        "generate": {"prompt": optimization.words, "steps": optimization.steps},
-        "imagine": {"prompt": alignment.texts.target, "strength": alignment.strength},
-        "bridge": {
-            "target": alignment.texts.target,
-            "neutral": alignment.texts.neutral,
-            "strength": alignment.strength,
-            "levels": alignment.levels,
-        },
-    }
+    tabs, directions, optimization = form.tabs, form.directions, form.optimization
+    fields = form.fields
+    fields["direct"]["channels"] = directions.channels
     named = [field for values in fields.values() for field in values.values()]
     others = [tabs, directions.kept, optimization.start, optimization.note]
     outputs = list(dict.fromkeys([*others, *named, *result.picture]))

@@ -23,7 +23,7 @@ from webapp.lossplot import plot, progress
 from webapp.panels.bounded import bounded
 from webapp.panels.chooser import chooser
 from webapp.panels.photo import thing
-from webapp.panels.result import SILENT, Result, keep, mean, settle, shown
+from webapp.panels.result import SILENT, Result, forget, keep, mean, settle, shown
 from webapp.presets import Prompt, presets
 from webapp.queues import LONG
 from webapp.session import THUMB, Frame, Session, Shot
@@ -97,7 +97,9 @@ def layout(studio: Lent, prompts: tuple[Prompt, ...]) -> Optimization:
     steps = usual.steps
     with gr.Row(elem_classes="two"):
         with gr.Column():
-            words = gr.Textbox(value=prompts[0].words, label="What should be seen", elem_id="prompt")
+            words = gr.Textbox(
+                value=prompts[0].words, label="What should be seen", elem_id="prompt", elem_classes="words"
+            )
             suggestions = gr.Dataset(
                 components=["textbox"],
                 samples=[[prompt.words] for prompt in prompts],
@@ -319,6 +321,7 @@ def connect(
     running.then(lambda: gr.Button(interactive=False), None, panel.stop, **SILENT)
     running.failure(lambda steps: progress(0, int(steps)), panel.steps, panel.progress, **SILENT)
     settle(result, running, state)
+    forget(panel.note, panel.words)
     panel.stop.click(stop, state, None, **SILENT)
     panel.film.select(stop, state, None, **SILENT)  # who chooses a moment while it runs has seen enough
     taken = panel.film.select(take, state, [*result.picture, panel.film], api_visibility="private", **job)

@@ -23,7 +23,9 @@ def layout(pairs: tuple[Pair, ...], prefix: str = "") -> PairFields:
     """Draw the fields, in which the first of `pairs` stands; `prefix` begins their ids."""
     with gr.Row(elem_classes="from-to"):
         neutral = gr.Textbox(pairs[0].neutral, label="From (neutral)", min_width=120, elem_id=f"{prefix}neutral")
-        target = gr.Textbox(pairs[0].target, label="To (target)", min_width=120, elem_id=f"{prefix}target")
+        target = gr.Textbox(
+            pairs[0].target, label="To (target)", min_width=120, elem_id=f"{prefix}target", elem_classes="words"
+        )
     suggestions = gr.Dataset(
         components=["textbox"],
         samples=[[pair.target] for pair in pairs],

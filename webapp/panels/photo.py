@@ -11,10 +11,11 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline import Face, Latent, StyleCLIP
+from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
 from pipeline.photos import browsers_show
 from webapp import uploads
+from webapp.arrival import bar
 from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.limits import MAX_BYTES
@@ -25,6 +26,16 @@ from webapp.queues import PHOTO
 from webapp.session import Found, Session, Shot
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.png"))
+EXAMPLE_NAMES = (
+    "a woman with black hair and earrings",
+    "a man with curly brown hair",
+    "an angry woman with long red hair",
+    "a sad woman with straight red hair",
+    "a man with a beard",
+    "a sad woman with red curls",
+    "an old woman with glasses",
+    "a smiling man with blond curls",
+)
 TOO_LARGE = f"This file is too large; please choose one of at most {MAX_BYTES // 2**20} MB."
 SHOWN = 1200  # pixels a side of the copy of a photo that a browser would not show as it is
 TRUNCATION = 0.7  # a random face's psi: nearer to the mean face, and so to a plausible one
@@ -40,6 +51,7 @@ class Photo:
     """The panel's components."""
 
     photo: gr.Image
+    working: gr.HTML
     examples: gr.Gallery
     random: gr.Button
     faces: gr.Gallery
@@ -51,7 +63,7 @@ class Photo:
     @property
     def follows(self) -> list[gr.components.Component]:
         """What follows every edit; `drawn` makes the values."""
-        return [self.note, self.crop, self.inversion, self.likeness.row]
+        return [self.photo, self.faces, self.note, self.crop, self.inversion, self.likeness.row]
 
 
 def finds_faces(studio: StyleCLIP) -> bool:
@@ -72,14 +84,14 @@ def thing(studio: StyleCLIP) -> str:
 def note(session: Session) -> str:
     """The line under the face, as HTML."""
     origin = session.here.origin
-    several = len(session.faces) > 1 and origin.found in session.faces and not origin.mixture
+    several = len(session.faces) > 1 and not origin.mixture
     choice = " Choose another one above." if several else ""
     return f'<p class="note" role="status">{html.escape(origin.said)}{choice}</p>'
 
 
-def first_line(studio: StyleCLIP, session: Session) -> str:
+def first_line(studio: StyleCLIP, found: Found | None = None) -> str:
     """What to know of the first face, and of what the model can do with photos."""
-    if session.faces:
+    if found:
         return "An example, edited already. Choose a face of your own, or say what should change."
     start = f"A random {thing(studio)}."
     if studio.family.encoder is None:
@@ -87,23 +99,21 @@ def first_line(studio: StyleCLIP, session: Session) -> str:
     return f"{start} Of a photo, the middle is used: this model looks for no face in it."
 
 
-def face_line(studio: StyleCLIP, session: Session, latent: Latent, face: Face) -> str:
+def face_line(studio: StyleCLIP, session: Session, found: Found, latent: Latent) -> str:
     """How many faces were found, and how close the inversion of one is."""
     if studio.family.faces is None:
         return "No face is looked for with this model: the middle of the photo is used."
-    count = len(session.faces)
+    count = len(next((faces for faces in session.photos if found in faces), [found]))
     told = "One face found." if count == 1 else f"{count} faces found."
-    if studio.family.identity is None:
-        return told
-    return f"{told} {likeness.in_words(studio.likeness(latent, face))}"
+    return f"{told} {likeness.line(studio, found, latent)}".rstrip()
 
 
 def layout(studio: StyleCLIP, session: Session) -> Photo:
     """Draw the panel with the face that the session starts with."""
-    reads, face = studio.family.encoder is not None, session.faces[0].face() if session.faces else None
+    reads, found = studio.family.encoder is not None, session.here.origin.found
     photo = gr.Image(
         visible=reads,
-        value=face and session.faces[0].shown,
+        value=found and found.shown,
         label="Photo",
         type="filepath",
         sources=["upload", "webcam", "clipboard"],
@@ -113,14 +123,7 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
         alt_text="The photo you chose",
     )
     photo.preprocess = _unopened  # StyleCLIP.align looks at a file before any decoder of Pillow's does
-    examples = chooser(
-        value=[str(path) for path in EXAMPLES],
-        label="Examples",
-        columns=4,
-        object_fit="cover",
-        visible=bool(EXAMPLES) and finds_faces(studio),
-        elem_id="examples",
-    )
+    working = gr.HTML(label="progress", elem_id="working")
     faces = chooser(
         label="Faces in the photo",
         columns=4,
@@ -128,11 +131,22 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
         visible=False,
         elem_id="faces",
     )
+    examples = chooser(
+        value=[
+            (str(path), f"Example {number}: {name}")
+            for number, (path, name) in enumerate(zip(EXAMPLES, EXAMPLE_NAMES, strict=True), 1)
+        ],
+        label="Examples",
+        columns=4,
+        object_fit="cover",
+        visible=bool(EXAMPLES) and finds_faces(studio),
+        elem_id="examples",
+    )
     random = gr.Button(f"Random {thing(studio)}", elem_id="random")
     with gr.Row(elem_id="face-pair"):
         crop = gr.Image(
             visible=reads,
-            value=on_screen(face.image) if face else None,
+            value=found and found.crop,
             label="Aligned" if finds_faces(studio) else "Cropped",
             interactive=False,
             buttons=[],
@@ -155,16 +169,14 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
         '<p class="note">Other visitors never see your pictures. The server forgets them an hour after you leave.</p>',
         elem_id="privacy",
     )
-    return Photo(photo, examples, random, faces, crop, inversion, line, closer)
+    return Photo(photo, working, examples, random, faces, crop, inversion, line, closer)
 
 
-def start(studio: StyleCLIP, session: Session, which: int, said: str | None = None) -> None:
+def start(studio: StyleCLIP, session: Session, found: Found, said: str | None = None) -> None:
     """Make one of the faces in the visitor's photo the one that is edited; `said` under it is how near the inversion
     is, unless told otherwise."""
-    found = session.faces[which]
-    face = found.face()
-    latent = studio.invert(face)
-    line = face_line(studio, session, latent, face) if said is None else said
+    latent = studio.invert(found.face())
+    line = face_line(studio, session, found, latent) if said is None else said
     session.start_from(latent, studio.image(latent), "The photo", line, found)
 
 
@@ -178,10 +190,19 @@ def label(origin: Shot) -> str:
 def drawn(able: bool, session: Session) -> tuple[Any, ...]:
     """The values of `Photo.follows`: the face that the current picture began with. `able`: see `knows_people`."""
     origin = session.here.origin
-    crop = origin.found.crop if origin.found else None
-    closer = crop is not None and able
-    inversion = gr.update(value=origin.picture, label=label(origin))
-    return note(session), gr.update(value=crop, visible=crop is not None), inversion, gr.update(visible=closer)
+    found, faces = origin.found, session.faces
+    return (
+        found and found.shown,  # no update, for which Gradio would make the component anew, without `_unopened`
+        gr.update(
+            value=[(face.crop, f"Face {number} of {len(faces)}") for number, face in enumerate(faces, 1)],
+            selected_index=faces.index(found) if found in faces else None,
+            visible=len(faces) > 1,
+        ),
+        note(session),
+        gr.update(value=found and found.crop, visible=found is not None),
+        gr.update(value=origin.picture, label=label(origin)),
+        gr.update(visible=found is not None and able),
+    )
 
 
 def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, job: dict[str, Any]) -> None:
@@ -194,30 +215,25 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
             raise UserError("Choose a picture first.")
         return find(photo, BytesIO(uploads.read(photo, MAX_BYTES, TOO_LARGE)), session)
 
-    def find(path: str, photo: BytesIO, session: Session) -> tuple[Any, ...]:
+    def find(path: str, photo: BytesIO, session: Session, drawn: bool = False) -> tuple[Any, ...]:
         found = studio.align(photo)
         turn = found[0].turn
         copied = turn or not browsers_show(photo.getvalue())
         seen = on_screen(studio.view(photo, SHOWN, turn)) if copied else path
-        faces = [Found.of(path, face, seen) for face in found]
-        before, session.faces = session.faces, faces
-        try:
-            start(studio, session, 0)
-        except BaseException:  # the face before stays
-            session.faces = before
-            raise
-        several = gr.Gallery([face.crop for face in faces], selected_index=0, visible=len(faces) > 1)
-        return seen, several, *shown(session)
+        faces = [Found.of(path, face, seen, drawn) for face in found]
+        session.add_photo(faces)
+        start(studio, session, faces[0])
+        return shown(session)
 
     @guard
     def choose_example(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
         path = EXAMPLES[event.index]
-        return find(str(path), BytesIO(path.read_bytes()), session)
+        return find(str(path), BytesIO(path.read_bytes()), session, drawn=True)
 
     @guard
     def choose_face(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
         if event.index < len(session.faces):
-            start(studio, session, event.index)
+            start(studio, session, session.faces[event.index])
         return shown(session)
 
     @guard
@@ -225,20 +241,26 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
         """Make up a face that belongs to nobody."""
         seed = secrets.randbelow(10**6)
         latent = studio.sample(seed, TRUNCATION)
-        session.faces = []
         title = f"Random {thing(studio)} {seed}"
         session.start_from(latent, studio.image(latent), title, f"{title}.")
-        return None, gr.Gallery(visible=False), *shown(session)
+        return shown(session)
 
-    uploaded = panel.photo.upload(
-        take, [panel.photo, state], [panel.photo, panel.faces, *result.picture], api_visibility="private", **PHOTO
-    )
-    # A file that was no photo of a face leaves the one before in its place.
-    uploaded.failure(lambda s: s.faces[0].shown if s.faces else None, state, panel.photo, **SILENT)
-    outputs = [panel.photo, panel.faces, *result.picture]
-    chosen = panel.examples.select(choose_example, state, outputs, api_visibility="private", **PHOTO)
-    changed = panel.faces.select(choose_face, state, result.picture, api_visibility="private", **PHOTO)
-    sampled = panel.random.click(sample, state, outputs, api_visibility="private", **job)
-    for event in (uploaded, chosen, changed, sampled):
-        settle(result, event, state)
+    def as_before(session: Session) -> tuple[Any, ...]:
+        """After a file that was no photo of a face, the one before stands in its place."""
+        return drawn(knows_people(studio), session)
+
+    for trigger, handler, inputs in (
+        (panel.photo.upload, take, [panel.photo, state]),
+        (panel.examples.select, choose_example, state),
+        (panel.faces.select, choose_face, state),
+        (panel.random.click, sample, state),
+    ):
+        # Said by the browser itself, at once: finding a face in a large photo takes seconds.
+        words = f"Making up a {thing(studio)}" if handler is sample else "Looking at the photo"
+        trigger(None, None, panel.working, js=f"() => `{bar(words)}`", **SILENT)
+        group = job if handler is sample else PHOTO
+        event = trigger(handler, inputs, result.picture, api_visibility="private", **group)
+        event.then(None, None, panel.working, js="() => ''", **SILENT)
+        event.failure(as_before, state, panel.follows, **SILENT)
+        settle(result, event, state, fills=True)
     likeness.connect(panel.likeness, panel.inversion, result, studio, state)

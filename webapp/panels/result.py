@@ -18,13 +18,12 @@ SILENT: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_pro
 """Settings of an event that computes next to nothing."""
 
 # The strip scrolls to the picture that is shown, once the browser has drawn it. On a phone, where the picture is far
-# from the buttons, the page scrolls to it too, but not away from a slider.
+# below the buttons that change it, the page scrolls to it after one was pressed there; page.js sets `touched`.
 REVEAL = """() => setTimeout(() => {
   const strip = document.querySelector("#strip .grid-container"), shown = strip?.querySelector(".selected");
   if (shown) strip.scrollLeft += shown.getBoundingClientRect().left - strip.getBoundingClientRect().left - 120;
-  const field = document.activeElement;
-  const stays = ["range", "number"].includes(field?.type) || field?.closest("#result, #history");
-  if (innerWidth < 760 && navigator.userActivation?.hasBeenActive && !stays)
+  const slides = ["range", "number"].includes(document.activeElement?.type);
+  if (innerWidth < 760 && !slides && window.touched?.closest?.("#edit-card, #mix"))
     document.querySelector("#before-after")?.scrollIntoView({block: "center", behavior: "smooth"});
 }, 80)"""
 
@@ -38,6 +37,8 @@ class Result:
     losses: gr.HTML
     followers: list[tuple[Callable[[Session], Any], list[gr.components.Component]]] = field(default_factory=list)
     """Functions that draw anew what else shows the strip, and the components that they give values to."""
+    form: list[tuple[Callable[[Session], Any], list[gr.components.Component]]] = field(default_factory=list)
+    """The same of what the visitor fills in, which follows where another picture is chosen."""
 
     @property
     def picture(self) -> list[gr.components.Component]:
@@ -57,12 +58,14 @@ def mean(studio: StyleCLIP) -> Latent:
     return studio.sample(seed=0, truncation=0.0)
 
 
-def keep(session: Session, source: Latent, edit: Edit) -> None:
-    """Put an edit of `source` on the strip, under the words that it was made with; a face from words alone, whose
-    source is the mean face, as one to begin with."""
+def keep(session: Session, source: Latent, edit: Edit, name: str = "") -> None:
+    """Put an edit of `source` on the strip, under its `name` or the words that it was made with; a face from words
+    alone, whose source is the mean face, as one to begin with."""
     title, details = describe(edit.recipe, edit.channels)
-    put = session.begin if edit.recipe["method"] in FROM_WORDS else session.keep
-    put(source, edit.latent, edit.recipe, edit.image, title, "\n".join([details, *edit.notes]))
+    recipe = edit.recipe | ({"name": name} if name else {})
+    put = session.begin if recipe["method"] in FROM_WORDS else session.keep
+    put(source, edit.latent, recipe, edit.image, name or title, "\n".join([details, *edit.notes]))
+    session.here.notes, session.here.channels = edit.notes, edit.channels
 
 
 def describe(recipe: dict[str, Any], channels: int | None = None) -> tuple[str, str]:
@@ -117,9 +120,16 @@ def layout(session: Session, pictures: gr.ImageSlider) -> Result:
     return Result(pictures, line, losses)
 
 
-def settle(result: Result, event: gr.events.Dependency, state: gr.State) -> None:
-    """Draw the strip and what belongs to it anew after `event`; the newest of several counts."""
-    followers = result.followers
+def forget(note: gr.HTML, *texts: gr.Textbox) -> None:
+    """Let a note on an edit go once somebody writes other words."""
+    written = "() => document.activeElement?.matches('textarea') ? '' : undefined"  # and not filled in by a suggestion
+    gr.on([text.change for text in texts], None, None, note, js=written, **SILENT)
+
+
+def settle(result: Result, event: gr.events.Dependency, state: gr.State, fills: bool = False) -> None:
+    """Draw the strip and what belongs to it anew after `event`; the newest of several counts. With `fills` the fields
+    and notes of the methods follow too: after events that choose another picture."""
+    followers = [*result.followers, *(result.form if fills else [])]
 
     outputs = [component for _, components in followers for component in components]
 

@@ -24,7 +24,7 @@ from webapp.panels.link import query_of
 from webapp.panels.mappers import not_here
 from webapp.panels.result import SILENT, Result, keep, mean, settle, shown
 from webapp.queues import EDIT, LONG, PHOTO, SERIES
-from webapp.session import Session
+from webapp.session import Session, one_line
 from webapp.stage import Lent
 from webapp.turns import LONGEST_RUN
 
@@ -48,10 +48,11 @@ SAVE = """(file) => {
   link.click();
 }"""
 # The address bar takes the link in any case; a clipboard is there on safe connections only.
-LINK = """(query, leftOut) => {
+LINK = """async (query, leftOut) => {
   history.replaceState(null, "", location.pathname + "?" + query);
-  navigator.clipboard?.writeText(location.href).catch(() => null);
-  return `<p class="note" role="status">${leftOut}</p>`;
+  const copied = navigator.clipboard?.writeText(location.href).then(() => "The link is copied.") ?? Promise.reject();
+  const told = await copied.catch(() => "The address bar has the link now; please copy it from there.");
+  return `<p class="note" role="status">${told} ${leftOut}</p>`;
 }"""
 
 
@@ -70,7 +71,7 @@ class TakeHome:
     @property
     def all(self) -> list[gr.components.Component]:
         """What follows every edit; `drawn` makes the values."""
-        return [self.query, self.left_out, self.link, self.buttons["photo"]]
+        return [self.query, self.left_out, self.link, self.buttons["photo"], self.note]
 
 
 def layout() -> TakeHome:
@@ -127,11 +128,17 @@ def edits_of(text: str) -> list[dict[str, Any]]:
     raise UserError("This is no recipe of this studio; please use one that was saved with an edit.")
 
 
+def name_of(recipe: dict[str, Any]) -> str:
+    """What its maker called an edit; "" where that was nothing."""
+    name = recipe.get("name")
+    return one_line(name) if isinstance(name, str) else ""
+
+
 def drawn(session: Session) -> tuple[Any, ...]:
     """The values of `TakeHome.all`."""
     query, left_out = query_of(session)
     photo = session.here.origin.found is not None
-    return query, left_out, gr.update(visible=bool(query)), gr.update(visible=photo)
+    return query, left_out, gr.update(visible=bool(query)), gr.update(visible=photo), HINT
 
 
 def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State) -> None:
@@ -197,11 +204,11 @@ def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State) -> N
             for edit in repeated(recipe, source):
                 if isinstance(edit, str):
                     yield _note(f"Edit {number} of {len(recipes)}: {edit}"), *[gr.skip()] * len(result.picture)
-            made.append((source, edit))
+            made.append((source, edit, name_of(recipe)))
             latent = edit.latent
         session.go(origin)
-        for source, edit in made:
-            keep(session, source, edit)
+        for source, edit, name in made:
+            keep(session, source, edit, name)
         yield "", *shown(session)
 
     def repeated(recipe: dict[str, Any], latent: Latent) -> Iterator[str | Edit]:
@@ -238,5 +245,5 @@ def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State) -> N
     panel.link.click(None, [panel.query, panel.left_out], panel.note, js=LINK)
     outputs = [panel.note, *result.picture]
     brought = panel.recipe.upload(bring, [panel.recipe, state], outputs, api_visibility="private", **LONG)
-    brought.failure(lambda: "", None, panel.note, **SILENT)
-    settle(result, brought, state)
+    brought.failure(lambda: HINT, None, panel.note, **SILENT)
+    settle(result, brought, state, fills=True)

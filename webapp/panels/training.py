@@ -128,8 +128,13 @@ def connect(
         yield gr.skip(), bar("Waiting for the edits that are running"), gr.skip(), gr.skip(), *nothing
         recipe = Recipe(words, clip=studio.family.defaults.mapper_clip)
         steps = train(Judges.of(studio.family), studio.texts, recipe)
-        computed, now = 0.0, None
+        computed, now, far, share = 0.0, None, "Ready", 0.0
         while computed < 60 * minutes and not session.cancel_training:
+            if not studio.turns.is_free():
+                yield gr.skip(), bar(f"{far} · waiting for others, who go first", share), *[gr.skip()] * 2, *nothing
+                while not (session.cancel_training or studio.turns.is_free()):
+                    pass
+                continue
             with studio.turns.between():
                 began = time.monotonic()
                 studio.family  # noqa: B018  # which raises when the model was changed
@@ -141,8 +146,8 @@ def connect(
                     picture = gr.Image(value=preview(studio, session, now), visible=True)
                 computed += time.monotonic() - began
             left = computed / now.step * (now.steps - now.step)
-            told = f"Step {now.step} of at most {now.steps} · about {max(1, round(left))} s left"
-            yield gr.skip(), bar(told, now.step / now.steps), picture, gr.skip(), *nothing
+            far, share = f"Step {now.step} of at most {now.steps}", now.step / now.steps
+            yield gr.skip(), bar(f"{far} · about {max(1, round(left))} s left", share), picture, gr.skip(), *nothing
         steps.close()
         if session.cancel_training or now is None:
             raise UserError("The training was stopped; nothing of it is kept.")

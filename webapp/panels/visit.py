@@ -11,7 +11,6 @@ from webapp import renewal, visits
 from webapp.guard import guard
 from webapp.panels import mappers
 from webapp.panels.mappers import Mappers
-from webapp.panels.photo import Photo
 from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.panels.training import Training
 from webapp.session import Session
@@ -50,7 +49,6 @@ def layout() -> Visit:
 def connect(
     panel: Visit,
     page: gr.Blocks,
-    photo: Photo,
     chosen: Mappers,
     training: Training,
     result: Result,
@@ -61,19 +59,12 @@ def connect(
     """Say what the buttons do. `first` is what a new visit shows. Gives the event that begins a visit or goes on with
     one; whatever else a page does when it opens comes after it."""
     model = studio.family.name
-    outputs = [photo.photo, photo.faces, chosen.gallery, training.download, *result.picture]
+    outputs = [chosen.gallery, training.download, *result.picture]
 
     def opened(session: Session) -> tuple[Any, ...]:
         """The values of `outputs`: what only a visitor's own actions draw."""
-        faces, origin = session.faces, session.here.origin.found
         own = list(session.mappers.values())
         return (
-            faces[0].photo if faces else None,
-            gr.update(
-                value=[face.crop for face in faces],
-                selected_index=faces.index(origin) if origin in faces else None,
-                visible=len(faces) > 1,
-            ),
             gr.update(value=mappers.gallery(studio, chosen, session), visible=bool(studio.mappers() or own)),
             gr.update(value=str(own[-1]) if own else None, interactive=bool(own)),
             *shown(session),
@@ -106,7 +97,9 @@ def connect(
     came = page.load(come, panel.secret, [state, panel.secret, panel.over, *outputs], js=renewal.SECRET, **SILENT)
     came.success(None, [panel.secret, panel.over], None, js=renewal.KEEP)
     settle(result, came, state)
-    settle(result, panel.start_over.click(start_over, [panel.sure, state], outputs, js=ASK, **SILENT), state)
-    settle(result, panel.delete.click(delete, state, result.picture, **SILENT), state)
+    started = panel.start_over.click(start_over, [panel.sure, state], outputs, js=ASK, **SILENT)
+    deleted = panel.delete.click(delete, state, result.picture, **SILENT)
+    for event in (started, deleted):
+        settle(result, event, state, fills=True)
     panel.still_here.click(still_here, state, None, **SILENT)
     return came

@@ -1,0 +1,99 @@
+"""The fields of all methods follow the picture that is chosen: they show what it was made with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from pipeline import StyleCLIP
+from webapp.panels.alignment import Alignment
+from webapp.panels.directions import Directions, kept_note, most_channels
+from webapp.panels.mappers import Mappers
+from webapp.panels.optimization import NO_FACE, THIS_FACE, Optimization
+from webapp.session import Session
+
+TABS = {
+    "direct": "directions",
+    "map": "mappers",
+    "optimize": "optimization",
+    "generate": "optimization",
+    "bridge": "alignment",
+    "imagine": "alignment",
+}
+
+
+@dataclass(frozen=True)
+class Form:
+    """The tabs and the panels in them."""
+
+    tabs: gr.Tabs
+    directions: Directions
+    mappers: Mappers
+    optimization: Optimization
+    alignment: Alignment
+
+    @property
+    def fields(self) -> dict[str, dict[str, gr.components.Component]]:
+        """For each method the fields of its parameters, by their names in a recipe."""
+        directions, optimization, bridge = self.directions, self.optimization, self.alignment
+        return {
+            "direct": {
+                "target": directions.texts.target,
+                "neutral": directions.texts.neutral,
+                "strength": directions.strength,
+                "threshold": directions.threshold,
+            },
+            "map": {"mapper": self.mappers.name, "strength": self.mappers.strength},
+            "optimize": {
+                "prompt": optimization.words,
+                "steps": optimization.steps,
+                "l2": optimization.l2,
+                "identity": optimization.identity,
+            },
+            "generate": {"prompt": optimization.words, "steps": optimization.steps},
+            "bridge": {
+                "target": bridge.texts.target,
+                "neutral": bridge.texts.neutral,
+                "strength": bridge.strength,
+                "levels": bridge.levels,
+            },
+            "imagine": {"prompt": bridge.texts.target, "strength": bridge.strength},
+        }
+
+    @property
+    def notes(self) -> list[gr.HTML]:
+        """What is said beside the fields of an edit that was asked for."""
+        return [self.directions.kept, self.optimization.note, self.alignment.note]
+
+    @property
+    def all(self) -> list[gr.blocks.Block]:
+        """What `drawn` gives values to."""
+        named = [field for fields in self.fields.values() for field in fields.values()]
+        others = [self.directions.channels, self.directions.offer, self.mappers.gallery, self.optimization.start]
+        return list(dict.fromkeys([self.tabs, *named, *others, *self.notes]))
+
+
+def drawn(form: Form, studio: StyleCLIP, session: Session) -> list[Any]:
+    """The values of `Form.all`. Of a face, with which edits begin, there is nothing to fill in: the fields keep what
+    stands in them for the next edit, and notes on another picture go."""
+    here = session.here
+    values: dict[Any, Any] = dict.fromkeys(form.notes, "") | {form.directions.offer: gr.update(visible=False)}
+    if here.recipes:
+        recipe = here.recipes[-1]
+        method, parameters = recipe["method"], recipe["parameters"]
+        values |= {field: parameters.get(name) for name, field in form.fields[method].items()}
+        values[form.tabs] = gr.Tabs(selected=TABS[method])
+        if method == "direct":
+            said = [note for note in here.notes if note != studio.directions_note]
+            values[form.directions.kept] = kept_note(here.channels, *said) if here.channels else ""
+            if here.channels:
+                values[form.directions.channels] = min(here.channels, most_channels(studio))
+        if method == "map":
+            names = [*studio.mappers(), *session.mappers]
+            chosen = parameters["mapper"]
+            values[form.mappers.gallery] = gr.update(selected_index=names.index(chosen) if chosen in names else None)
+        if method in ("optimize", "generate"):
+            values[form.optimization.start] = NO_FACE if method == "generate" else THIS_FACE
+    return [values.get(component, gr.skip()) for component in form.all]
