@@ -88,7 +88,7 @@ def test_its_latent_has_one_row(generator):
         generator(w, 48)
 
 
-def test_gradients_are_those_of_the_plain_arithmetic(constants, generator):
+def test_gradients_are_those_of_the_plain_arithmetic(constants, generator, strips):
     weight = torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(1))
     for count in (1, 2):
         w, plain = (codes(count).requires_grad_() for _ in range(2))

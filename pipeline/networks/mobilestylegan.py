@@ -90,13 +90,19 @@ class FrozenSeparable(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, y, style, weight, depthwise = ctx.saved_tensors
-        n, c, h, w = x.shape
-        grad = torch.where(y < 0, SLOPE * grad, grad).permute(0, 2, 3, 1).reshape(n * h * w, -1)
-        grad = (grad @ weight.to(x.dtype)).view(n, h, w, c)
-        features = F.conv2d(x, depthwise, padding=1, groups=c).permute(0, 2, 3, 1)
-        grad_style = (grad * features).sum((1, 2), dtype=torch.float32).to(style.dtype)
-        grad = grad.mul_(style[:, None, None].to(x.dtype)).permute(0, 3, 1, 2)
-        grad_x = F.conv2d(grad, depthwise.flip(2, 3), padding=1, groups=c) if ctx.needs_input_grad[0] else None
+        weight, flipped, factors = weight.to(x.dtype), depthwise.flip(2, 3), style[:, None, None].to(x.dtype)
+        (n, c, h, w), grad_style = x.shape, torch.zeros_like(style)
+        grad_x = torch.empty_like(x, memory_format=torch.channels_last)
+        for first, end in _strips(h, n * w * len(weight)):
+            above, below = max(0, first - 1), min(h, end + 1)  # the convolution's reach
+            inner = slice(first - above, end - above)
+            out = grad[:, :, above:below]
+            out = torch.where(y[:, :, above:below] < 0, SLOPE * out, out).permute(0, 2, 3, 1)
+            grad_features = (out.reshape(-1, len(weight)) @ weight).view(n, -1, w, c)
+            features = F.conv2d(x[:, :, above:below], depthwise, padding=1, groups=c).permute(0, 2, 3, 1)
+            grad_style += (grad_features[:, inner] * features[:, inner]).sum((1, 2), dtype=torch.float32)
+            grad_features = grad_features.mul_(factors).permute(0, 3, 1, 2)
+            grad_x[:, :, first:end] = F.conv2d(grad_features, flipped, padding=1, groups=c)[:, :, inner]
         return grad_x, grad_style, None, None, None
 
 
@@ -173,6 +179,12 @@ class Block(nn.Module):
         x = InverseHaar.apply(x, styles[0] * 0.5)
         x = self.conv1(x, styles[1], factors[0], rows)
         return self.conv2(x, styles[2], factors[1], rows)
+
+
+def _strips(height: int, row: int) -> list[tuple[int, int]]:
+    """First and end of strips of rows that have about `STRIP` values, a `row` having so many."""
+    rows = max(1, STRIP // row)
+    return [(first, min(first + rows, height)) for first in range(0, height, rows)]
 
 
 def tuned(weight: Tensor, factors: Factors | None) -> Tensor:
@@ -288,11 +300,8 @@ def _in_strips(
     x: Tensor, channels: int, part: Callable[[Tensor, slice], Tensor], finish: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """What `finish` makes of a block's features, of which `part` draws some rows, strip by strip."""
-    height = x.shape[2]
-    rows = max(1, STRIP // (2 * 2 * x.shape[3] * channels))
-    done = []
-    for first in range(0, height, rows):
-        end = min(first + rows, height)
+    height, done = x.shape[2], []
+    for first, end in _strips(height, 2 * 2 * x.shape[3] * channels):
         # Two convolutions reach two rows beyond a strip, which is one row before the resolution doubles.
         above, below = max(0, first - 1), min(height, end + 1)
         y = part(x[:, :, above:below], slice(2 * above, 2 * below))
