@@ -6,12 +6,16 @@ gives ruined faces: a latent is one w, and steps in S.
 
 The time goes into memory traffic at 256 and 512 px. So everything is channels_last, a single image's style is
 multiplied into the pointwise weights, and without gradients the large blocks are drawn in strips of rows that stay in
-the cache.
+the cache, a core for each.
 """
 
 import math
+import os
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import torch
@@ -91,19 +95,24 @@ class FrozenSeparable(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, y, style, weight, depthwise = ctx.saved_tensors
         weight, flipped, factors = weight.to(x.dtype), depthwise.flip(2, 3), style[:, None, None].to(x.dtype)
-        (n, c, h, w), grad_style = x.shape, torch.zeros_like(style)
+        n, c, h, w = x.shape
         grad_x = torch.empty_like(x, memory_format=torch.channels_last)
-        for first, end in _strips(h, n * w * len(weight)):
+
+        def strip(first: int, end: int) -> Tensor:
             above, below = max(0, first - 1), min(h, end + 1)  # the convolution's reach
             inner = slice(first - above, end - above)
             out = grad[:, :, above:below]
             out = torch.where(y[:, :, above:below] < 0, SLOPE * out, out).permute(0, 2, 3, 1)
             grad_features = (out.reshape(-1, len(weight)) @ weight).view(n, -1, w, c)
             features = F.conv2d(x[:, :, above:below], depthwise, padding=1, groups=c).permute(0, 2, 3, 1)
-            grad_style += (grad_features[:, inner] * features[:, inner]).sum((1, 2), dtype=torch.float32)
+            grad_style = (grad_features[:, inner] * features[:, inner]).sum((1, 2), dtype=torch.float32)
             grad_features = grad_features.mul_(factors).permute(0, 3, 1, 2)
             grad_x[:, :, first:end] = F.conv2d(grad_features, flipped, padding=1, groups=c)[:, :, inner]
-        return grad_x, grad_style, None, None, None
+            return grad_style
+
+        on_cpu = x.device.type == "cpu"
+        parts = _in_strips(strip, h, n * w * len(weight)) if on_cpu else [strip(0, h)]
+        return grad_x, sum(parts).to(style.dtype), None, None, None
 
 
 class Modulated(nn.Module):
@@ -179,12 +188,6 @@ class Block(nn.Module):
         x = InverseHaar.apply(x, styles[0] * 0.5)
         x = self.conv1(x, styles[1], factors[0], rows)
         return self.conv2(x, styles[2], factors[1], rows)
-
-
-def _strips(height: int, row: int) -> list[tuple[int, int]]:
-    """First and end of strips of rows that have about `STRIP` values, a `row` having so many."""
-    rows = max(1, STRIP // row)
-    return [(first, min(first + rows, height)) for first in range(0, height, rows)]
 
 
 def tuned(weight: Tensor, factors: Factors | None) -> Tensor:
@@ -290,20 +293,47 @@ class MobileGenerator(StyleGenerator):
                 return self.to_image(x, styles[-1], resolution == self.size, tuning.get("to_image"))
 
             if strips and block.conv1.noise.shape[2] >= STRIPS_FROM:
-                x = _in_strips(x, len(block.conv2.bias), part, finish)
+                x = _draw_in_strips(x, len(block.conv2.bias), part, finish)
             else:
                 x = finish(part(x, slice(None)))
         return x
 
 
-def _in_strips(
+def _draw_in_strips(
     x: Tensor, channels: int, part: Callable[[Tensor, slice], Tensor], finish: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """What `finish` makes of a block's features, of which `part` draws some rows, strip by strip."""
-    height, done = x.shape[2], []
-    for first, end in _strips(height, 2 * 2 * x.shape[3] * channels):
+    height = x.shape[2]
+
+    def strip(first: int, end: int) -> Tensor:
         # Two convolutions reach two rows beyond a strip, which is one row before the resolution doubles.
         above, below = max(0, first - 1), min(height, end + 1)
         y = part(x[:, :, above:below], slice(2 * above, 2 * below))
-        done.append(finish(y[:, :, 2 * (first - above) : 2 * (end - above)]))
-    return torch.cat(done, 2)
+        return finish(y[:, :, 2 * (first - above) : 2 * (end - above)])
+
+    return torch.cat(_in_strips(strip, height, 2 * 2 * x.shape[3] * channels), 2)
+
+
+def _in_strips(work: Callable[[int, int], Tensor], height: int, row: int) -> list[Tensor]:
+    """What `work` returns for the first row and the end of each strip, without gradients. A strip has about `STRIP`
+    values, a `row` having so many, and a core of its own."""
+    rows = max(1, STRIP // row)
+    firsts = range(0, height, rows)
+    if len(firsts) == 1:
+        return [torch.no_grad()(work)(0, height)]
+    ends = [min(first + rows, height) for first in firsts]
+    return list(_workers(torch.get_num_threads()).map(torch.no_grad()(work), firsts, ends))
+
+
+@cache
+def _workers(count: int) -> ThreadPoolExecutor:
+    """Threads that compute on one core each. Two cores that share each operation wait for one another hundreds of times
+    a picture, and for long where other programs run."""
+    pool = ThreadPoolExecutor(count, "strips", lambda: torch.set_num_threads(1))
+    started = threading.Barrier(count)
+    list(pool.map(lambda _: started.wait(), range(count)))
+    torch.set_num_threads(count)  # the last call counts for threads that begin later
+    return pool
+
+
+os.register_at_fork(after_in_child=_workers.cache_clear)
