@@ -23,6 +23,7 @@ from torch import Tensor
 from benchmarks.judging import Face, Score, faces
 from benchmarks.targets import PAIRS, Pair
 from pipeline import StyleCLIP
+from pipeline.directions import mean_codes
 from pipeline.mapper import apply_mapper
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.clip import CLIP, narrow_clip
@@ -167,7 +168,9 @@ def full_size(dtype: torch.dtype, batch: int, steps: int) -> None:
     if dtype == torch.bfloat16:
         narrow_clip(clip)
     recipe = Recipe("a face", batch=batch, every=10**6)
-    training = MapperTraining(Judges(generator, clip, identity, False), Texts(clip), recipe)
+    training = MapperTraining(
+        Judges(generator, mean_codes(generator), clip, identity, False, True), Texts(clip), recipe
+    )
     training.advance()
     cpu, wall = time.process_time(), time.perf_counter()
     for _ in range(steps):

@@ -17,8 +17,7 @@ from benchmarks.targets import Pair
 from pipeline import Latent, StyleCLIP
 from pipeline.baselines import RIVALS
 from pipeline.directions import Directions, StyleDirections
-from pipeline.estimate import GradientDirections
-from pipeline.losses import clip_features
+from pipeline.estimate import estimated_directions
 from pipeline.mapper import apply_mapper
 from pipeline.networks.mapper import mapper_from_state_dict
 from pipeline.registry import Defaults
@@ -179,12 +178,7 @@ class Estimate(Global):
 
     def directions(self, family: Family) -> StyleDirections:
         to_rgb = len(family.directions.relevance) == sum(layer.channels for layer in family.generator.style_layers)
-        return GradientDirections(
-            family.generator,
-            lambda images: clip_features(family.clip, images, family.clip_normalize_directions),
-            to_rgb,
-            average=family.latent_avg,
-        )
+        return estimated_directions(family, to_rgb)
 
 
 class Bridge(Method):

@@ -23,7 +23,7 @@ from benchmarks.judging import Score, direct, faces
 from benchmarks.targets import PAIRS
 from pipeline import StyleCLIP
 from pipeline.directions import TRUNCATION, StyleDirections, mean_codes, style_statistics, unit_change
-from pipeline.estimate import GradientDirections
+from pipeline.estimate import estimated_directions
 from pipeline.latents import truncated
 from pipeline.losses import clip_features
 from pipeline.networks.clip import CLIP
@@ -106,12 +106,7 @@ def estimate(count: int, words: Sequence[str]) -> None:
     studio, reader = StyleCLIP.from_pretrained("demo"), Reader.from_file()
     family = studio.family
     begin = time.process_time()
-    gradients = GradientDirections(
-        family.generator,
-        lambda x: clip_features(family.clip, x, family.clip_normalize_directions),
-        to_rgb=True,
-        average=family.latent_avg,
-    )
+    gradients = estimated_directions(family, to_rgb=True)
     gradients.scores(studio.texts.direction("face", "car"))
     ready, begin = time.process_time() - begin, time.process_time()
     gradients.scores(studio.texts.direction("old face", "face"))

@@ -1,6 +1,9 @@
 """CLIP's space and the generator's, bridged (CSLA, arXiv 2210.04506): one forward pass from embeddings to a latent."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -8,8 +11,13 @@ from torch import Tensor
 from .checks import of_type
 from .errors import UserError
 from .latents import Latent
+from .losses import clip_features
 from .networks.alignment import Alignment
 from .networks.generator import StyleGenerator
+from .text import Texts
+
+if TYPE_CHECKING:
+    from .zoo import Family
 
 LEVELS = ("coarse", "medium", "fine")
 
@@ -20,6 +28,16 @@ def check_levels(levels: Sequence[str] | None) -> list[str]:
     if not levels or any(level not in LEVELS for level in levels):
         raise UserError(f"Please choose at least one level of {', '.join(LEVELS)}.")
     return [level for level in LEVELS if level in levels]
+
+
+def alignment_of(family: Family) -> Alignment:
+    """A family's alignment. Raises UserError where it has none."""
+    if family.alignment is None:
+        raise UserError(
+            f"The model “{family.title}” has no alignment of texts and faces yet; please make it with "
+            f"python -m pipeline.training.alignment --model {family.name}."
+        )
+    return family.alignment
 
 
 @torch.no_grad()
@@ -39,3 +57,25 @@ def bridge_step(
 def seen(alignment: Alignment, latent_avg: Tensor, features: Tensor) -> Latent:
     """The face that CLIP sees in a picture: mean latent + M(f) in W, for a unit image embedding (1, E)."""
     return Latent((latent_avg + alignment.to_w(features)[:, None]).cpu())
+
+
+@torch.no_grad()
+def seen_in(family: Family, photo: Tensor) -> Latent:
+    """`seen` of an aligned photo (1, 3, S, S) in [-1, 1]. Raises UserError where the family has no alignment."""
+    alignment = alignment_of(family)
+    return seen(alignment, family.latent_avg, clip_features(family.clip, photo, family.clip_normalize_directions))
+
+
+def bridged(
+    family: Family,
+    texts: Texts,
+    latent: Latent,
+    target: str,
+    neutral: str,
+    strength: float,
+    levels: Sequence[str] = LEVELS,
+) -> Latent:
+    """A latent, moved by `strength` times what lies between two texts. Raises UserError without an alignment."""
+    alignment = alignment_of(family)
+    step = bridge_step(alignment, family.generator, texts.averaged(target), texts.averaged(neutral), levels)
+    return latent.moved([strength * s for s in step])

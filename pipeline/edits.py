@@ -1,19 +1,25 @@
-"""What the methods hand back: a finished edit, and a step on the way to one; and recipes read again."""
+"""What the methods hand back: a finished edit, and a step on the way to one; and recipes, written and read again."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
+from torch import Tensor
 
+from .checks import latent_of, number, one_of, text
 from .errors import UserError
 from .latents import Latent
 
 if TYPE_CHECKING:
+    from .optimization import State
+    from .registry import Defaults
     from .styleclip import StyleCLIP
+    from .zoo import Family
 
 SPACES = ("w", "w+", "s")
 FROM_WORDS = ("generate", "imagine")  # methods that begin with the mean face
@@ -163,8 +169,57 @@ def _no_recipe() -> UserError:
     return UserError("This is no recipe of this studio; please use one that was saved with an edit.")
 
 
-def follow(studio: StyleCLIP, recipe: Recipe, latent: Latent) -> Edit:
-    """The edit of a recipe, made again from `latent`, before its share is taken."""
+def run_parameters(defaults: Defaults, prompt: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of an optimization: the prompt, and the space and numbers `given`, in their order.
+
+    What is None takes the family's default. Raises TypeError or UserError, which name the argument.
+    """
+    usual = {name: getattr(defaults, name) if value is None else value for name, value in given.items()}
+    checked = {name: one_of(name, v, SPACES) if name == "space" else number(name, v) for name, v in usual.items()}
+    return {"prompt": text("prompt", prompt)} | checked
+
+
+def new_recipe(family: Family, method: str, source: Latent, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The recipe of an edit of `source`: JSON, see `StyleCLIP.repeat`."""
+    unused = {"identity"} if parameters.get("identity") == 0 else set()
+    kinds = [kind for kind in WEIGHTS[method] if kind in family.digests.keys() - unused]
+    weights = {kind: family.digests[kind] for kind in kinds}
+    if method == "map" and "file" not in parameters:
+        weights["mapper"] = family.mapper_digest(parameters["mapper"])
+    recipe = {"method": method, "model": family.name, "source": source.digest(), "parameters": parameters}
+    return recipe | {"weights": weights}
+
+
+def steps_of(
+    begin: Callable[[], Iterator[State]],
+    recipe: dict[str, Any],
+    picture: Callable[[Tensor], Image.Image],
+    preview: int | None,
+    notes: tuple[str, ...] = (),
+) -> Iterator[Step]:
+    """The states of long work as steps. `begin` starts the work, when the first step is asked for; `picture` makes a
+    state's image (1, 3, R, R) a picture, which is `preview` pixels wide until the last step, unless that is None."""
+    total = recipe["parameters"]["steps"]
+    for state in begin():
+        full = picture(state.image)
+        edit = Edit(full, state.latent, recipe | {"taken": state.index}, notes)
+        small = preview and state.index < total and preview < full.width
+        size = (preview, preview * full.height // full.width) if small else full.size
+        image = full.resize(size, Image.Resampling.BOX) if small else full
+        yield Step(state.index, total, image, state.losses, edit)
+
+
+def follow(studio: StyleCLIP, recipe: Recipe, latent: Latent | None, anywhere: bool) -> Edit:
+    """The edit of a recipe, made again from `latent`, before its share is taken; `anywhere`, from any face.
+
+    Raises UserError when recipe, model and latent do not belong together.
+    """
+    if recipe.model != studio.family.name:
+        raise UserError(f"This recipe was made with the model “{recipe.model}”; start the studio with that model.")
+    if latent is not None:
+        latent_of("latent", latent, studio.family.generator)
+    if latent is None or not (recipe.from_mean or anywhere or latent.digest() == recipe.source):
+        raise UserError("This recipe was made from another face; please load the latent that was saved with it.")
     parameters = recipe.parameters
     if "steps" in parameters:
         begin = studio.generate if recipe.from_mean else partial(studio.optimize, latent)

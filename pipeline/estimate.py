@@ -6,9 +6,12 @@ sample by sample: where a channel does little counts as much as where it does a 
 sample and text; the length, once a generator, one for each of a few random directions.
 """
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,7 +19,11 @@ from torch import Tensor
 
 from .directions import TRUNCATION, StyleDirections, mean_codes, style_statistics
 from .latents import truncated
+from .losses import clip_features
 from .networks.generator import StyleGenerator
+
+if TYPE_CHECKING:
+    from .zoo import Family
 
 Embed = Callable[[Tensor], Tensor]
 SAMPLES, PROBES, BATCH = 12, 8, 4  # sampled faces, random directions for each, faces at a time
@@ -84,3 +91,10 @@ class GradientDirections(StyleDirections):
         """σ ∂(e·d)/∂s (K, N, C) for directions (K, E) and every sample."""
         slopes = [derivatives(self.generator, self.embed, part, directions) for part in self.w.split(BATCH)]
         return (torch.cat(slopes, 1).cpu() * self.style_std)[..., self.rows]
+
+
+def estimated_directions(family: Family, to_rgb: bool = False) -> GradientDirections:
+    """The estimate for a family, whose CLIP sees the pictures as for relevance."""
+    clip, normalize = family.clip, family.clip_normalize_directions
+    embed = partial(clip_features, clip, normalize=normalize)
+    return GradientDirections(family.generator, embed, to_rgb, average=family.latent_avg)

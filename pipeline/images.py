@@ -14,7 +14,9 @@ def to_tensor(image: Image.Image, size: tuple[int, int]) -> Tensor:
     return pixels.permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
-def to_pil(image: Tensor) -> Image.Image:
-    """(1, 3, H, W), clamped to [-1, 1] -> RGB image."""
+def to_pil(image: Tensor, rows: int | None = None) -> Image.Image:
+    """(1, 3, H, W), clamped to [-1, 1] -> RGB image; of its middle `rows` only, where they are given."""
+    if rows is not None:
+        image = image.narrow(2, (image.shape[2] - rows) // 2, rows)
     pixels = (image[0].detach().float().clamp(-1, 1) + 1).mul(127.5).round().byte()
     return Image.fromarray(pixels.permute(1, 2, 0).cpu().contiguous().numpy())

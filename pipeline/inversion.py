@@ -1,7 +1,10 @@
 """From an aligned face to a latent: e4e in one forward pass (Tov et al. 2021), then closer to the photo by refining the
 code, and by tuning the generator around it (pivotal tuning, Roich et al. 2021)."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +14,13 @@ from torch import Tensor, nn
 from .errors import UserError
 from .images import to_tensor
 from .latents import Latent, Tuning
-from .losses import clip_features
+from .losses import clip_features, identity_distance, identity_features
 from .networks.e4e import Encoder
 from .networks.generator import Factors, StyleGenerator
 from .optimization import Adam, Loss, State, clip_loss, identity_loss, learning_rate, optimize
+
+if TYPE_CHECKING:
+    from .zoo import Family
 
 PHOTO_SIZE = 256  # pixels a side, at most, at which a picture is compared with the photo
 SCALES = (1, 4, 16)  # and areas of so many pixels a side of these
@@ -72,6 +78,18 @@ def photo_terms(
     if identity is not None:
         terms["identity"] = (IDENTITY, identity_loss(identity, photo))
     return terms
+
+
+@torch.no_grad()
+def likeness(network: nn.Module, photo: Tensor, image: Tensor) -> float:
+    """The cosine of the identity embeddings of a photo and a picture, (1, 3, S, S) each."""
+    return 1 - identity_distance(*identity_features(network, torch.cat([photo, image.clamp(-1, 1)])).split(1)).item()
+
+
+def towards_photo(family: Family, method: str, source: Latent, photo: Tensor, steps: int) -> Iterator[State]:
+    """`refine` or `tune`, as `method` says, a latent towards a photo (1, 3, S, S) of its face."""
+    terms = photo_terms(photo, family.clip, family.clip_normalize, family.identity)
+    return {"refine": refine, "tune": tune}[method](family.generator, source, terms, steps)
 
 
 def refine(

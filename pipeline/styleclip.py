@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,22 +12,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .alignment import LEVELS, bridge_step, check_levels, seen
+from .alignment import bridged, check_levels, seen_in
 from .batching import Together
 from .checks import aligned, device_of, files_of, latent_of, number, of_type, one_of, resolution_of, text
 from .directions import StyleDirections
 from .downloads import Progress
-from .edits import SPACES, WEIGHTS, Edit, Recipe, Step, follow
+from .edits import Edit, Recipe, Step, follow, new_recipe, run_parameters, steps_of
 from .errors import UserError
-from .estimate import GradientDirections
+from .estimate import GradientDirections, estimated_directions
 from .faces import Face, centred, turned
 from .images import to_pil
-from .inversion import PHOTO_SIZE, REFINE_STEPS, TUNE_STEPS, invert, photo_square, photo_terms, refine, tune
+from .inversion import PHOTO_SIZE, REFINE_STEPS, TUNE_STEPS, invert, likeness, photo_square, towards_photo
 from .latents import Latent, draw_together, truncated
-from .losses import clip_features, identity_distance, identity_features
 from .mapper import apply_mapper
-from .networks.alignment import Alignment
-from .optimization import State, towards_text
+from .optimization import towards_text
 from .pasting import paste
 from .photos import Photo, opened
 from .registry import REGISTRY
@@ -116,10 +114,7 @@ class StyleCLIP:
         """
         image = aligned(face)
         if one_of("through", through, ("encoder", "clip")) == "clip":
-            alignment, photo = self._alignment(), self._photo(image)
-            with torch.no_grad():
-                features = clip_features(self.family.clip, photo, self.family.clip_normalize_directions)
-            return seen(alignment, self.family.latent_avg, features)
+            return seen_in(self.family, self._photo(image))
         if self.family.encoder is None:
             raise UserError(f"The model “{self.family.title}” can't read photos; please start from a random picture.")
         return invert(self.family.encoder, self.family.latent_avg, image, self._rows(self.family.encoder.size))
@@ -132,10 +127,7 @@ class StyleCLIP:
         """
         self._check(latent)
         photo, network = self._photo(face), self.family.identity
-        if network is None:
-            return None
-        images = torch.cat([photo, latent.draw(self.family.generator).clamp(-1, 1)])
-        return 1 - identity_distance(*identity_features(network, images).split(1)).item()
+        return None if network is None else likeness(network, photo, latent.draw(self.family.generator))
 
     def refine(
         self, latent: Latent, face: Face | Image.Image, steps: int = REFINE_STEPS, preview: int | None = None
@@ -145,7 +137,7 @@ class StyleCLIP:
         Otherwise as `optimize`. Refining and tuning make a new source rather than an edit: `repeat` knows their
         recipes, but can't follow them without the photo.
         """
-        return self._closer("refine", refine, latent, face, steps, preview)
+        return self._closer("refine", latent, face, steps, preview)
 
     def tune(
         self, latent: Latent, face: Face | Image.Image, steps: int = TUNE_STEPS, preview: int | None = None
@@ -155,27 +147,15 @@ class StyleCLIP:
         The difference is kept in the latent's `tuning` and goes along with all edits of it; the studio's generator is
         what it was. Otherwise as `refine`.
         """
-        return self._closer("tune", tune, latent, face, steps, preview)
+        return self._closer("tune", latent, face, steps, preview)
 
     def _closer(
-        self,
-        method: str,
-        work: Callable[..., Iterator[State]],
-        latent: Latent,
-        face: Face | Image.Image,
-        steps: int,
-        preview: int | None,
+        self, method: str, latent: Latent, face: Face | Image.Image, steps: int, preview: int | None
     ) -> Iterator[Step]:
-        """Checks at once, then hands back the iterator."""
         self._check(latent)
-        family, photo = self.family, self._photo(face)
         steps, preview = number("steps", steps), number("preview", preview, None)
-
-        def begin() -> Iterator[State]:
-            terms = photo_terms(photo, family.clip, family.clip_normalize, family.identity)
-            return work(family.generator, latent, terms, steps)
-
-        return self._steps(begin, self._recipe(method, latent, {"steps": steps}), preview)
+        begin = partial(towards_photo, self.family, method, latent, self._photo(face), steps)
+        return steps_of(begin, new_recipe(self.family, method, latent, {"steps": steps}), self._picture, preview)
 
     def _photo(self, face: Face | Image.Image) -> Tensor:
         """An aligned face as the generator would draw it, (1, 3, S, S)."""
@@ -206,8 +186,7 @@ class StyleCLIP:
         return size * (self.family.row.crop_rows or self.family.generator.size) // self.family.generator.size
 
     def _picture(self, square: Tensor) -> Image.Image:
-        rows = self._rows(square.shape[2])
-        return to_pil(square.narrow(2, (square.shape[2] - rows) // 2, rows))
+        return to_pil(square, self._rows(square.shape[2]))
 
     # Latent optimization (section 4)
 
@@ -234,16 +213,9 @@ class StyleCLIP:
         """
         self._check(latent)
         usual = self.family.defaults
-        parameters = {
-            "prompt": text("prompt", prompt),
-            "steps": number("steps", steps, usual.steps),
-            "l2": number("l2", l2, usual.l2),
-            "identity": number("identity", identity, usual.identity),
-            "lr": number("lr", lr, usual.lr),
-            "space": one_of("space", usual.space if space is None else space, SPACES),
-            "noise": number("noise", noise, usual.noise),
-            "neutral": usual.prompt_neutral if neutral is None else text("neutral", neutral).strip(),
-        }
+        numbers = {"steps": steps, "l2": l2, "identity": identity, "lr": lr, "space": space, "noise": noise}
+        parameters = run_parameters(usual, prompt, numbers)
+        parameters["neutral"] = usual.prompt_neutral if neutral is None else text("neutral", neutral).strip()
         return self._run("optimize", latent, parameters, preview)
 
     def generate(
@@ -256,38 +228,14 @@ class StyleCLIP:
         noise: float | None = None,
     ) -> Iterator[Step]:
         """A face from text alone: optimization from the mean face with CLIP's term only. Otherwise as `optimize`."""
-        usual = self.family.defaults
-        parameters = {
-            "prompt": text("prompt", prompt),
-            "steps": number("steps", steps, usual.steps),
-            "lr": number("lr", lr, usual.lr),
-            "space": one_of("space", usual.space if space is None else space, SPACES),
-            "noise": number("noise", noise, usual.noise),
-        }
-        return self._run("generate", self._mean(), parameters, preview)
+        numbers = {"steps": steps, "lr": lr, "space": space, "noise": noise}
+        return self._run("generate", self._mean(), run_parameters(self.family.defaults, prompt, numbers), preview)
 
     def _run(self, method: str, source: Latent, parameters: dict[str, Any], preview: int | None) -> Iterator[Step]:
-        """Checks at once, then hands back the iterator."""
         notes = check_goal(parameters["prompt"], parameters.get("neutral", "")) + self._unknown(parameters["prompt"])
-        recipe, preview = self._recipe(method, source, parameters), number("preview", preview, None)
+        recipe, preview = new_recipe(self.family, method, source, parameters), number("preview", preview, None)
         begin = partial(towards_text, self.family, self.texts, source, parameters)
-        return self._steps(begin, recipe, preview, tuple(notes))
-
-    def _steps(
-        self,
-        begin: Callable[[], Iterator[State]],
-        recipe: dict[str, Any],
-        preview: int | None,
-        notes: tuple[str, ...] = (),
-    ) -> Iterator[Step]:
-        """What a visitor sees of the states of long work, which begins when the first is asked for."""
-        total = recipe["parameters"]["steps"]
-        for state in begin():
-            full = self._picture(state.image)
-            edit = Edit(full, state.latent, recipe | {"taken": state.index}, notes)
-            small = preview and state.index < total and preview < full.width
-            image = full.resize((preview, self._rows(preview)), Image.Resampling.BOX) if small else full
-            yield Step(state.index, total, image, state.losses, edit)
+        return steps_of(begin, recipe, self._picture, preview, tuple(notes))
 
     # Latent mapper (section 5)
 
@@ -306,13 +254,11 @@ class StyleCLIP:
         of_type("mapper", mapper, (str, Path), "the name of a mapper, or the path of its file (pathlib.Path)")
         if isinstance(mapper, Path):
             name, network = self.family.own_mapper(mapper)
-            own, weights = {"file": hashlib.sha256(mapper.read_bytes()).hexdigest()}, {}
+            known_by = {"file": hashlib.sha256(mapper.read_bytes()).hexdigest()}
         else:
-            name, network, own = mapper, self.family.mapper(mapper), {}
-            weights = {"mapper": self.family.mapper_digest(mapper)}
+            name, network, known_by = mapper, self.family.mapper(mapper), {}
         edited = apply_mapper(network, self.family.generator, latent, strength)
-        recipe = self._recipe("map", latent, {"mapper": name, "strength": strength} | own)
-        recipe["weights"] |= weights
+        recipe = new_recipe(self.family, "map", latent, {"mapper": name, "strength": strength} | known_by)
         return Edit(self.image(edited), edited, recipe)
 
     # Global directions (section 6)
@@ -347,7 +293,9 @@ class StyleCLIP:
             threshold = directions.threshold(text_direction, channels)
         step, kept = directions.step(text_direction, threshold)
         edited = latent.moved([strength * s for s in step])
-        return Edit(self.image(edited), edited, self._recipe("direct", latent, parameters), tuple(notes), kept)
+        return Edit(
+            self.image(edited), edited, new_recipe(self.family, "direct", latent, parameters), tuple(notes), kept
+        )
 
     def threshold(self, target: str, neutral: str, channels: int | None = None) -> float:
         """The β that keeps `channels` channels, or the family's default number, for a pair of texts."""
@@ -368,12 +316,7 @@ class StyleCLIP:
     def _directions(self) -> StyleDirections:
         with self._lock:
             if self.family.directions is None and self._estimate is None:
-                clip, normalize = self.family.clip, self.family.clip_normalize_directions
-                self._estimate = GradientDirections(
-                    self.family.generator,
-                    lambda images: clip_features(clip, images, normalize),
-                    average=self.family.latent_avg,
-                )
+                self._estimate = estimated_directions(self.family)
         return self.family.directions or self._estimate
 
     # Latent alignment (CSLA)
@@ -394,9 +337,9 @@ class StyleCLIP:
         self._check(latent)
         notes, levels = tuple(self._about(target, neutral)), check_levels(levels)
         strength = number("strength", strength, self.family.defaults.bridge_strength)
-        edited = self._bridged(latent, target, neutral, strength, levels)
+        edited = bridged(self.family, self.texts, latent, target, neutral, strength, levels)
         parameters = {"target": target, "neutral": neutral, "strength": strength, "levels": levels}
-        return Edit(self.image(edited), edited, self._recipe("bridge", latent, parameters), notes)
+        return Edit(self.image(edited), edited, new_recipe(self.family, "bridge", latent, parameters), notes)
 
     def imagine(self, prompt: str, strength: float | None = None, neutral: str | None = None) -> Edit:
         """A face from text alone, in one forward pass from the mean face, which the `neutral` text describes.
@@ -407,25 +350,9 @@ class StyleCLIP:
         strength = number("strength", strength, self.family.defaults.bridge_strength)
         neutral = self.family.defaults.neutral if neutral is None else text("neutral", neutral)
         check_prompt(neutral, in_templates=True)
-        edited = self._bridged(mean, prompt, neutral, strength)
-        recipe = self._recipe("imagine", mean, {"prompt": prompt, "neutral": neutral, "strength": strength})
+        edited = bridged(self.family, self.texts, mean, prompt, neutral, strength)
+        recipe = new_recipe(self.family, "imagine", mean, {"prompt": prompt, "neutral": neutral, "strength": strength})
         return Edit(self.image(edited), edited, recipe, notes)
-
-    def _bridged(
-        self, latent: Latent, target: str, neutral: str, strength: float, levels: Sequence[str] = LEVELS
-    ) -> Latent:
-        alignment = self._alignment()
-        target, neutral = self.texts.averaged(target), self.texts.averaged(neutral)
-        step = bridge_step(alignment, self.family.generator, target, neutral, levels)
-        return latent.moved([strength * s for s in step])
-
-    def _alignment(self) -> Alignment:
-        if self.family.alignment is None:
-            raise UserError(
-                f"The model “{self.family.title}” has no alignment of texts and faces yet; please make it with "
-                f"python -m pipeline.training.alignment --model {self.family.name}."
-            )
-        return self.family.alignment
 
     # Finished edits
 
@@ -452,21 +379,9 @@ class StyleCLIP:
         UserError when recipe, model and latent do not belong together.
         """
         known = Recipe.read(recipe)
-        if known.model != self.family.name:
-            raise UserError(f"This recipe was made with the model “{known.model}”; start the studio with that model.")
-        if known.from_mean:
-            latent = self._mean()
-        elif latent is None or not (anywhere or self._check(latent).digest() == known.source):
-            raise UserError("This recipe was made from another face; please load the latent that was saved with it.")
-        edit = known.noted(follow(self, known, latent))
+        latent = self._mean() if known.from_mean else latent
+        edit = known.noted(follow(self, known, latent, anywhere))
         return edit if known.share is None else self.adjust(latent, edit, known.share)
-
-    def _recipe(self, method: str, source: Latent, parameters: dict[str, Any]) -> dict[str, Any]:
-        unused = {"identity"} if parameters.get("identity") == 0 else set()
-        kinds = [kind for kind in WEIGHTS[method] if kind in self.family.digests.keys() - unused]
-        weights = {kind: self.family.digests[kind] for kind in kinds}
-        recipe = {"method": method, "model": self.family.name, "source": source.digest(), "parameters": parameters}
-        return recipe | {"weights": weights}
 
     def _mean(self) -> Latent:
         return Latent(self.family.latent_avg[None].cpu())

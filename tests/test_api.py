@@ -172,6 +172,21 @@ def test_a_run_streams_and_ends_with_the_result(program, latent, monkeypatch):
     assert last["recipe"]["taken"] == 4 and last["notes"] == []
 
 
+def test_words_that_the_model_was_never_taught_are_noted(program, latent):
+    note = "This model was never taught “zeppelin”, which may change little or something else."
+    for name, fields in (
+        ("direct", {"target": "face with a zeppelin", "latent": latent}),
+        ("bridge", {"target": "face with a zeppelin", "latent": latent}),
+        ("imagine", {"prompt": "a zeppelin"}),
+        ("optimize", {"prompt": "a zeppelin", "latent": latent, "steps": 1}),
+        ("generate", {"prompt": "a zeppelin", "steps": 1}),
+    ):
+        _, _, told = program.predict(**fields, api_name=f"/{name}")
+        assert told["notes"] == [note], name
+    _, _, told = program.predict(target="smiling face", latent=latent, api_name="/direct")
+    assert told["notes"] == []
+
+
 def test_a_run_that_takes_too_long_ends_with_what_it_has(program, latent, monkeypatch):
     monkeypatch.setattr(turns, "LONGEST_RUN", 0.0)
     monkeypatch.setattr(turns.Turns, "others_wait", lambda _: True)
