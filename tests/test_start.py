@@ -155,12 +155,12 @@ def test_the_app_starts_behind_proxies_with_closed_streams_and_a_taken_port(tmp_
     log = tmp_path / "log"
     taken = "GRADIO_NUM_PORTS"
     proxies = {"http_proxy": "http://192.0.2.1:9", "ALL_PROXY": "socks5://192.0.2.1:9"}
-    with running(tmp_path, shell='"$@" <&- 2>&-', **proxies) as (first, url):
+    with running(tmp_path, shell='exec "$@" <&- 2>&-', **proxies) as (first, url):
         assert httpx.get(url, trust_env=False).is_success
         port = url.rstrip("/").rpartition(":")[2]
         assert refused(tmp_path, GRADIO_SERVER_PORT=port, **{taken: "1"}).startswith(f"Port {port} is taken")
         ended = subprocess.run(
-            ["sh", "-c", f'"$@" >&- 2>{log}', "sh", sys.executable, "app.py", "--model", "ghosts"],
+            ["sh", "-c", f'exec "$@" >&- 2>{log}', "sh", sys.executable, "app.py", "--model", "ghosts"],
             cwd=ROOT,
             env=environment(tmp_path),
             timeout=PATIENCE,
