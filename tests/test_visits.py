@@ -4,8 +4,11 @@ import datetime
 import json
 import os
 import secrets
+import sys
+import threading
 import time
 
+import gradio as gr
 import pytest
 from gradio import state_holder
 from PIL import Image
@@ -107,6 +110,52 @@ def test_empty_sessions_cost_nothing_and_push_out_no_work(app, page, monkeypatch
     assert sum(state.empty for state in holder.session_data.values()) <= 20
     nobodys = holder["nobody59"]
     assert nobodys.blocks_config is app.default_config and not nobodys.state_data and not nobodys.config_values
+
+
+def test_who_opens_many_pages_pushes_out_none_but_their_own(monkeypatch):
+    monkeypatch.setattr(visits, "MOST_EMPTY", 20)
+    with gr.Blocks() as blocks:
+        state = gr.State(Session(example=True))
+    pages = visits.Pages()
+    pages.set_blocks(blocks)
+
+    def opened(page, address, example=True):
+        session = visits.begin(Session(example=example))
+        session.page, session.address = page, address
+        pages[page].state_data[state._id] = session
+
+    opened("first", "10.0.0.1")
+    for number in range(5):
+        opened(f"work{number}", "10.0.0.1", example=False)
+    for number in range(200):
+        opened(f"greedy{number}", "10.0.0.2")
+        pages[f"program{number}"]
+        empty = [page for page, held in pages.session_data.items() if held.empty]
+        assert len(empty) == min(20, 2 * number + 3)
+    assert {"first", *(f"work{number}" for number in range(5))} <= pages.session_data.keys()
+    assert sum(page.startswith("greedy") for page in empty) == 18  # and the newest program
+
+
+def test_visits_are_counted_while_others_begin():
+    """Each time an event of a visitor who has the example only asks how many visits the address has."""
+    stop, kept = threading.Event(), []
+
+    def crowd():
+        while not stop.is_set():
+            kept.append(visits.begin(Session(example=True)))
+            if len(kept) > 500:
+                kept.clear()
+
+    beginning, interval = threading.Thread(target=crowd), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    beginning.start()
+    try:
+        for _ in range(2000):
+            assert visits._with_pictures("10.0.0.9") == 0
+    finally:
+        stop.set()
+        beginning.join()
+        sys.setswitchinterval(interval)
 
 
 def test_what_is_sent_is_not_kept(app, page):

@@ -7,8 +7,10 @@ never gets the example in place of what its visitor made.
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
+from collections import Counter
 from copy import copy, deepcopy
 from typing import Any
 from weakref import WeakValueDictionary
@@ -19,7 +21,7 @@ from gradio.state_holder import SessionState, StateHolder
 
 from webapp.session import Session
 
-MOST_EMPTY = 1000  # sessions that hold nothing of a visitor; the one unused for longest leaves first
+MOST_EMPTY = 1000  # pages that hold nothing of a visitor
 MOST_OF_ONE_ADDRESS = 200  # visits with pictures of their own
 OVER = (
     "This visit is over: the server keeps pictures for an hour after the last sign of their visitor. "
@@ -96,7 +98,8 @@ class Page(SessionState):
 
 
 def _with_pictures(address: str) -> int:
-    return sum(session.address == address and not session.example for session in list(_visits.values()))
+    held = [reference() for reference in _visits.valuerefs()]  # `values()` fails while another thread begins a visit
+    return sum(session.address == address and not session.example for session in held if session)
 
 
 class Pages(StateHolder):
@@ -117,10 +120,14 @@ class Pages(StateHolder):
             return self.session_data[page]
 
     def _make_room(self) -> None:
+        """Drop empty pages while there are `MOST_EMPTY`: those without a visit first, then those of the address that
+        has the most, the one unused for longest first."""
         if len(self.session_data) < MOST_EMPTY:
             return
-        empty = [page for page, state in self.session_data.items() if state.empty]
-        for page in empty[: len(empty) - MOST_EMPTY + 1]:
+        empty = {page: state.session for page, state in self.session_data.items() if state.empty}
+        count = Counter(session.address for session in empty.values() if session)
+        first = sorted(empty, key=lambda page: -count[empty[page].address] if empty[page] else -math.inf)
+        for page in first[: max(0, len(empty) - MOST_EMPTY + 1)]:
             self._drop(page)
 
     def _drop(self, page: str) -> None:
