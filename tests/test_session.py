@@ -58,6 +58,18 @@ def test_an_edit_goes_behind_the_picture_that_it_was_made_from(studio, session):
     assert session.here.origin.title == "A face" and len(session.here.recipes) == 2
 
 
+def test_an_optimization_is_kept_when_a_slider_changed_the_edit_that_it_began_with(studio, session):
+    keep(session, *edited(studio, session))
+    source = session.base("optimize", prompt="an old face")
+    moved = session.base("direct", target="smiling face", neutral="face")
+    keep(session, moved, studio.direct(moved, "smiling face", "face", 3.0, channels=20))
+    *_, step = studio.optimize(source, "an old face", steps=1)
+    keep(session, source, step.edit)
+    first, second = session.here.recipes
+    assert (first["parameters"]["strength"], second["method"]) == (2.0, "optimize")
+    assert [shot.title for shot in session.shots] == ["A face", "smiling face", "an old face"]
+
+
 def test_a_face_stays_on_the_strip_if_anything_was_made_of_it(studio, session):
     keep(session, *edited(studio, session))
     for seed in (1, 2, 3):

@@ -188,6 +188,8 @@ class Session:
     """Files of their pictures in the gallery."""
     mixing: bool = False
     """Whether the visitor looks at what the picture can be mixed with."""
+    optimized: tuple[Latent, Shot] | None = None
+    """What the newest optimization began with, and a copy of its picture on the strip as it was then."""
     stop: bool = False
     """Set by the Stop button, read between two steps of an optimization."""
     stop_likeness: bool = False
@@ -287,7 +289,10 @@ class Session:
         """What an edit starts from: the current picture; where that is of the same kind, what it was made from."""
         here = self.here
         same = here.recipes and kind(here.recipes[-1]) == kind({"method": method, "parameters": words})
-        return here.source if same else here.latent
+        source = here.source if same else here.latent
+        if method == "optimize":
+            self.optimized = source, replace(here)
+        return source
 
     def keep(
         self, source: Latent, latent: Latent, recipe: dict[str, Any], picture: Image.Image, title: str, details: str
@@ -328,7 +333,9 @@ class Session:
         if source is here.source:
             return here, True
         shot = next((shot for shot in [here, *self.shots] if source is shot.latent), None)
-        if shot is None:
+        if shot is None and self.optimized and self.optimized[0] is source:
+            shot = self.optimized[1]  # a slider changed it while the optimization waited or ran
+        if shot is None or shot.origin.key not in [face.key for face in self.shots]:
             raise UserError("Another picture was chosen meanwhile, so this edit was left out.")
         return shot, False
 
