@@ -12,11 +12,11 @@ run: $(VENV)/app.stamp  ## the studio; make run ARGS="--model demo --share"
 # One thread: beside other busy processes, two make small operators ten times slower.
 test: export OMP_NUM_THREADS ?= 1
 test: $(VENV)/dev.stamp browser  ## every fast test
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 test-full: export OMP_NUM_THREADS ?= 1
 test-full: $(VENV)/dev.stamp browser  ## the slow tests too
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
