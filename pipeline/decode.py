@@ -8,6 +8,7 @@ models take seconds to import.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -186,9 +187,10 @@ def _limit() -> None:
         import resource
     except ImportError:  # Windows has none; there the clock alone ends it
         return
-    resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS, MOST_SECONDS))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limits = {resource.RLIMIT_DATA: MOST_BYTES, resource.RLIMIT_CPU: MOST_SECONDS, resource.RLIMIT_CORE: 0}
+    for kind, most in limits.items():
+        with contextlib.suppress(ValueError, OSError):  # a stricter limit is there already, or macOS knows no such one
+            resource.setrlimit(kind, (most, most))
 
 
 if __name__ == "__main__":

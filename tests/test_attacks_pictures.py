@@ -111,6 +111,16 @@ def test_two_slow_pictures_hold_the_others_up_for_seconds_only(url, raw, monkeyp
     assert len(told) == 4 and all("takes too long" in json.loads(said)["error"] for _, said in told)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such limits")
+@pytest.mark.parametrize("stricter", ["-d 400000", "-t 5"])
+def test_pictures_are_read_where_the_system_has_stricter_limits_or_none(tmp_path, stricter):
+    """A program may not raise a limit, and macOS refuses some of them."""
+    Image.new("RGB", (90, 70)).save(tmp_path / "a.tif")
+    command = ["sh", "-c", f'ulimit {stricter} && exec "$@"', "sh", sys.executable, "-P", decode.__file__]
+    with (tmp_path / "a.tif").open("rb") as file:
+        assert subprocess.run(command, stdin=file, capture_output=True).stdout.startswith(b"90 70\n")
+
+
 def test_no_program_is_left_behind(monkeypatch, many_scans):
     begun, start = [], photos.Popen
     monkeypatch.setattr(photos, "SECONDS", 0.5)

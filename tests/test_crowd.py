@@ -1,6 +1,7 @@
 """A crowd, or one client that asks for everything: nobody else is locked out."""
 
 import contextlib
+import io
 import json
 import threading
 from collections import Counter
@@ -11,9 +12,13 @@ import pytest
 from fastapi import Request
 from gradio.queueing import Event, EventQueue
 
+from pipeline import decode
 from pipeline.errors import UserError
 from tests.visits import Visit, event_of, visited
 from webapp import queues, request_limits, turns
+from webapp.api import Programs, faces, values
+from webapp.panels.photo import EXAMPLES
+from webapp.places import Places
 from webapp.stage import Lent
 
 WORDS = ("a face with glasses", "This face", 4, 0.01, 0.01)
@@ -153,6 +158,67 @@ def test_who_has_least_goes_first_and_one_address_never_has_all_slots():
     assert {"other", "another"} <= {e.session_hash for e in started[:27]}
     greedy = Counter(e.session_hash for e in started if e.session_hash.startswith("greedy"))
     assert sum(greedy.values()) == 24 and max(greedy.values()) == 1
+
+
+def test_the_next_place_is_for_who_has_fewest_however_many_pictures_one_address_sends():
+    places, served, room = Places(2), [], threading.Semaphore(0)
+
+    def reads(*caller):
+        with places.place(caller):
+            served.append(caller)
+            room.acquire()
+
+    def begin(*caller, waiting):
+        thread = threading.Thread(target=reads, args=caller)
+        thread.start()
+        until(lambda: len(served) + len(places._waiting) == waiting)
+        return thread
+
+    threads = [begin("10.0.0.1", number, waiting=number + 1) for number in range(6)]
+    threads += [begin("10.0.0.2", 6, waiting=7), begin("10.0.0.2", 7, waiting=8)]
+    until(lambda: len(served) == 2)
+    for count in range(3, 9):
+        room.release()
+        until(lambda count=count: len(served) == count)
+    room.release(2)
+    for thread in threads:
+        thread.join(60)
+    assert served[2] == ("10.0.0.2", 6) and places.taken == 0 and len(set(served)) == 8
+
+
+def until(due):
+    for _ in range(6000):
+        if due():
+            return
+        threading.Event().wait(0.01)
+    pytest.fail("never")
+
+
+def test_every_picture_that_a_program_sends_is_read_in_a_place_for_photos(studio, monkeypatch):
+    lent, taken, read = Lent(studio), [], decode.open_checked
+    programs = Programs(lent)
+    monkeypatch.setattr(decode, "open_checked", lambda file: taken.append(lent._photos.taken) or read(file))
+    for module in (values, faces):
+        monkeypatch.setattr(module, "uploaded", lambda file: io.BytesIO(file))
+    photo = EXAMPLES[0].read_bytes()
+    programs._face(photo, 0, True)
+    programs._face(photo, 0, False)
+    programs.paste(photo, photo)
+    assert len(taken) >= 4 and set(taken) == {1}
+
+
+@pytest.mark.parametrize(
+    ("host", "counted"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("unix", "unix"),
+    ],
+)
+def test_a_network_that_one_client_has_counts_as_one_address(host, counted):
+    assert queues.address_of(Request({"type": "http", "client": (host, 1), "headers": []})) == counted
 
 
 def test_the_cap_counts_what_the_job_itself_computes_and_only_while_others_wait(monkeypatch):

@@ -14,7 +14,7 @@ from gradio.queueing import Event, Queue
 from gradio.server_messages import ProcessCompletedMessage
 from starlette.middleware import Middleware
 
-from webapp.request_limits import RequestLimits
+from webapp.request_limits import RequestLimits, address_of
 from webapp.turns import STOPPING, is_stopping
 
 
@@ -56,12 +56,6 @@ BUSY = "Too much is waiting here already; please try again in a moment."
 TOO_MANY = "You have asked for too much at once; please wait for the answers."
 
 
-def address_of(request: Request) -> str:
-    """The address of the client, which uvicorn takes from X-Forwarded-For where it trusts the proxy: one on this
-    machine, and those in FORWARDED_ALLOW_IPS. Behind any other proxy all visitors have the proxy's address."""
-    return request.client.host if request.client else ""
-
-
 def _visitor(request: Request, session: str) -> str | None:
     """Whose request it is: the session's. None for one that came through Gradio's MCP server, where all users share a
     session."""
@@ -72,6 +66,12 @@ def visitor_now() -> str | None:
     """Whose event is being handled by this thread; None where that is nobody's."""
     request = LocalContext.request.get(None)
     return _visitor(request, request.session_hash) if request and request.session_hash else None
+
+
+def caller_now() -> tuple[str, str | None]:
+    """The address and the visitor of the event that is being handled by this thread."""
+    request = LocalContext.request.get(None)
+    return address_of(request) if request else "", visitor_now()
 
 
 class _Messages(asyncio.Queue):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from ipaddress import IPv6Address, IPv6Network
 
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,6 +29,19 @@ TOO_LARGE = (
 TOO_MANY = "Too many requests of your address are open; please wait until some are answered."
 
 
+def address_of(request: HTTPConnection) -> str:
+    """The address that the limits count for: the client's; of IPv6 the network of 64 bits, all of which one client has.
+
+    uvicorn takes it from X-Forwarded-For where it trusts the proxy: one on this machine, and those in
+    FORWARDED_ALLOW_IPS. Behind any other proxy all visitors have the proxy's address."""
+    host = request.client.host if request.client else ""
+    try:
+        address = IPv6Address(host)
+    except ValueError:
+        return host
+    return str(address.ipv4_mapped or IPv6Network((int(address) & ~(2**64 - 1), 64)))
+
+
 class RequestLimits:
     """Middleware that refuses a request before it is read: 413 where it is too large, 429 where its address has too
     many open already, 404 for a route that is closed. Each comes with a sentence, as Gradio's own refusals do."""
@@ -42,7 +57,7 @@ class RequestLimits:
         if CLOSED.search(scope["path"]):
             await _refused(404, "Not found.")(scope, receive, send)
             return
-        address = (scope.get("client") or ("",))[0]
+        address = address_of(HTTPConnection(scope))
         if self._open[address] >= OPEN:
             await _refused(429, TOO_MANY)(scope, receive, send)
             return

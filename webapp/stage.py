@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import gc
 import itertools
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import torch
+from PIL import Image
 
 from pipeline import Edit, Latent, StyleCLIP
 from pipeline.downloads import fetch
 from pipeline.errors import UserError
+from pipeline.photos import Photo, open_photo
 from webapp import turns
 from webapp.gpu import CALLS, RUNS
-from webapp.queues import visitor_now
+from webapp.places import Places
+from webapp.queues import caller_now, visitor_now
 from webapp.turns import Run, Turns
 
 TOGETHER = frozenset({"direct", "map", "bridge", "imagine", "image"})  # short edits, drawn as one batch
@@ -42,14 +44,14 @@ class Lent:
         self.turns = Turns()
         self._seconds: dict[str, float] = {}
         """How long a step of each kind of run took, the last time."""
-        self._photos = threading.BoundedSemaphore(MOST_PHOTOS)
+        self._photos = Places(MOST_PHOTOS)
 
     def __getattr__(self, name: str) -> Any:
         if self._studio is None:
             raise UserError(CHANGED)
         attribute = getattr(self._studio, name)
         if name in PHOTOS:
-            return partial(self._call, attribute, lambda: self._photos)
+            return partial(self._call, attribute, self._place)
         if name in CALLS:
             return partial(self._call, attribute, self.turns.edit if name in TOGETHER else self.turns.alone)
         return partial(self._run, name) if name in RUNS else attribute
@@ -60,6 +62,14 @@ class Lent:
         if source is not None and not source.here():
             fetch(source)
         return self.__getattr__("map")(latent, mapper, *args, **kwargs)
+
+    def open(self, photo: Photo) -> Image.Image:
+        """The picture of a photo, as `pipeline.photos.open_photo` gives it."""
+        with self._place():
+            return open_photo(photo)
+
+    def _place(self) -> AbstractContextManager[None]:
+        return self._photos.place(caller_now())
 
     def _call(self, method: Any, turn: Any, *args: Any, **kwargs: Any) -> Any:
         with turn():

@@ -9,7 +9,6 @@ import gradio as gr
 
 from pipeline import Latent
 from pipeline.errors import UserError
-from pipeline.photos import open_photo
 from webapp.api.values import (
     PREVIEW,
     Endpoints,
@@ -125,5 +124,5 @@ class Faces(Endpoints):
             which: Which of the photo's faces, 0 for the largest.
         """
         photo_file, edited_file = uploaded(photo), uploaded(edited)
-        faces = self.studio.align(photo_file)
-        return png(self.studio.paste(photo_file, chosen(faces, which), open_photo(edited_file))), {"faces": len(faces)}
+        faces, picture = self.studio.align(photo_file), self.studio.open(edited_file)
+        return png(self.studio.paste(photo_file, chosen(faces, which), picture)), {"faces": len(faces)}

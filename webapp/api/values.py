@@ -15,7 +15,6 @@ from PIL import Image
 from pipeline import Edit, Face, Latent
 from pipeline.edits import Step
 from pipeline.errors import UserError
-from pipeline.photos import open_photo
 from webapp import uploads
 from webapp.brought import read_latent
 from webapp.files import new_file
@@ -41,7 +40,7 @@ class Endpoints:
         """The face that is meant, and how many there are."""
         file = uploaded(photo)
         if flag("aligned", aligned):
-            return open_photo(file), 1
+            return self.studio.open(file), 1
         faces = self.studio.align(file)
         return chosen(faces, which), len(faces)
 

@@ -13,6 +13,7 @@ from webapp.panels import mappers
 from webapp.panels.mappers import Mappers
 from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.panels.training import Training
+from webapp.request_limits import address_of
 from webapp.session import Session
 from webapp.stage import Lent
 
@@ -75,7 +76,7 @@ def connect(
         """Go on with the visit that the browser has the secret of, or begin one."""
         kept = visits.find(secret, model) if isinstance(secret, str) else None
         session = kept or visits.begin(first)
-        session.page, session.address = request.session_hash, request.client.host if request.client else ""
+        session.page, session.address = request.session_hash, address_of(request)
         values = opened(session) if kept else [gr.skip()] * len(outputs)
         return session, session.secret, bool(secret) and kept is None, *values
 
