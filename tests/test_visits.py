@@ -112,6 +112,20 @@ def test_empty_sessions_cost_nothing_and_push_out_no_work(app, page, monkeypatch
     assert nobodys.blocks_config is app.default_config and not nobodys.state_data and not nobodys.config_values
 
 
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="this system has no such clock")
+def test_the_hour_goes_on_while_the_machine_sleeps_as_that_of_files_does(monkeypatch):
+    """Else a visit would go on whose pictures were cleared away."""
+    clock, pages = time.clock_gettime, visits.Pages()
+    with gr.Blocks() as blocks:
+        pages.set_blocks(blocks)
+    pages["page"].state_data[0] = "anything"
+    pages.forget(tidy.AN_HOUR, tidy.EVERY)
+    assert "page" in pages
+    monkeypatch.setattr(time, "clock_gettime", lambda kind: clock(kind) + 4000 * (kind == time.CLOCK_BOOTTIME))
+    pages.forget(tidy.AN_HOUR, tidy.EVERY)
+    assert "page" not in pages
+
+
 def test_who_opens_many_pages_pushes_out_none_but_their_own(monkeypatch):
     monkeypatch.setattr(visits, "MOST_EMPTY", 20)
     with gr.Blocks() as blocks:

@@ -97,6 +97,11 @@ class Page(SessionState):
         """The same."""
 
 
+def seconds() -> float:
+    """Seconds by a clock that nobody sets, and that goes on while the machine sleeps, as the age of files does."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 def _with_pictures(address: str) -> int:
     held = [reference() for reference in _visits.valuerefs()]  # `values()` fails while another thread begins a visit
     return sum(session.address == address and not session.example for session in held if session)
@@ -108,7 +113,7 @@ class Pages(StateHolder):
     def __init__(self) -> None:
         super().__init__()
         self.used: dict[str, float] = {}
-        """By a clock that nobody sets, in seconds."""
+        """By `seconds`."""
 
     def __getitem__(self, page: str) -> Page:
         with self.lock:
@@ -116,7 +121,7 @@ class Pages(StateHolder):
                 self._make_room()
                 self.session_data[page] = Page(self.blocks, page)
             self.session_data.move_to_end(page)
-            self.used[page] = time.monotonic()
+            self.used[page] = seconds()
             return self.session_data[page]
 
     def _make_room(self) -> None:
@@ -137,7 +142,7 @@ class Pages(StateHolder):
     def forget(self, age: float, age_of_empty: float) -> None:
         """Drop the pages that have been unused for `age` seconds, and those without a visit after `age_of_empty`."""
         with self.lock:
-            now = time.monotonic()
+            now = seconds()
             for page, state in list(self.session_data.items()):
                 if now - self.used[page] > (age if state.state_data else age_of_empty):
                     self._drop(page)
