@@ -15,6 +15,7 @@ import math
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from webapp import process
 
@@ -96,13 +97,20 @@ def serve(options: argparse.Namespace) -> None:
         os.environ[GENERATOR], options.model = options.generator, "custom"
     few_arenas()
     process.more_files()
-    make_private(Path(os.environ["GRADIO_TEMP_DIR"]))
+    folder = Path(os.environ["GRADIO_TEMP_DIR"])
+    make_private(folder)
+    with process.in_use(folder) as alone:
+        process.serve_until_stopped(launched(options), folder, alone)
+
+
+def launched(options: argparse.Namespace) -> Any:
+    """The page, which visitors can open."""
     studio = StyleCLIP.from_pretrained(options.model)
     # The menu changes the model for everybody: not where strangers share the page.
-    alone = not options.share and "SPACE_ID" not in os.environ
+    changes = not options.share and "SPACE_ID" not in os.environ
     # A GPU that is lent for each call is not lent for minutes.
     training = 0 if os.environ.get("SPACES_ZERO_GPU") == "true" else options.training
-    page = build(on_gpu(studio), StyleCLIP.from_pretrained if alone else None, training)
+    page = build(on_gpu(studio), StyleCLIP.from_pretrained if changes else None, training)
     if options.auth:
         hide_endpoints_before_login()
     # Only the public link is made elsewhere; the rest of the launch asks nobody but this machine.
@@ -115,7 +123,7 @@ def serve(options: argparse.Namespace) -> None:
             prevent_thread_lock=True,
             **LAUNCH,
         )
-    process.serve_until_stopped(page, Path(os.environ["GRADIO_TEMP_DIR"]))
+    return page
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
 import httpx
@@ -168,7 +169,7 @@ def test_the_app_starts_behind_proxies_with_closed_streams_and_a_taken_port(tmp_
         assert ended.returncode == 1 and log.read_text().startswith("There is no model “ghosts”")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_stopped_app_tells_its_visitors_clears_their_files_and_goes(tmp_path, raw, number):
     with running(tmp_path) as (app, url):
         asked = raw.post(f"{url}gradio_api/call/v2/generate", json={"prompt": "smiling face", "steps": 500})
@@ -194,6 +195,36 @@ def test_a_stopped_app_tells_its_visitors_clears_their_files_and_goes(tmp_path, 
     assert sum("The studio is being stopped" in line for line in told) == 2
     assert "Traceback" not in said and "terminate called" not in said
     assert not [path for path in (tmp_path / "files").rglob("*") if path.is_file()]
+
+
+def test_a_studio_that_starts_while_another_clears_waits_for_it(tmp_path, monkeypatch):
+    """So that none of its files go, and the other one does not count as the last."""
+    fcntl = pytest.importorskip("fcntl")
+    other = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    monkeypatch.setattr(process.time, "sleep", lambda _: fcntl.flock(other, fcntl.LOCK_UN))
+    with process.in_use(tmp_path) as alone:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        assert not alone()
+        os.close(other)
+        assert alone()
+
+
+def test_the_folder_is_held_before_the_first_file_is_written(tmp_path, monkeypatch):
+    import app
+
+    seen = []
+
+    def launched(options):
+        with process.in_use(tmp_path) as alone:
+            seen.append(alone())
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(app, "launched", launched)
+    with pytest.raises(KeyboardInterrupt):
+        app.serve(SimpleNamespace(generator=None))
+    assert seen == [False]
 
 
 def request(client="127.0.0.1", **headers):
@@ -223,6 +254,10 @@ def httpx_request(scope):
         (False, "127.0.0.1", {"host": "studio.example.org"}),
         (False, "127.0.0.1", {"host": "localhost.example.org"}),
         (False, "127.0.0.1", {}),
+        (True, "127.0.0.1", {"host": "127.0.0.1:7860", "origin": "http://127.0.0.1:7860"}),
+        (True, "::1", {"host": "[::1]:7860", "origin": "http://[::1]:7860"}),
+        (False, "127.0.0.1", {"host": "127.0.0.1:7860", "origin": "https://studio.example.org"}),  # nginx as it comes
+        (False, "127.0.0.1", {"host": "127.0.0.1:7860", "origin": "null"}),
     ],
 )
 def test_only_a_browser_on_this_machine_counts_as_here(here, client, headers):

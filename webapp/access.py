@@ -6,6 +6,7 @@ import ipaddress
 from typing import Any
 
 import gradio as gr
+import httpx
 from gradio import routes
 
 from pipeline.errors import UserError
@@ -21,13 +22,17 @@ FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-pr
 def is_here(request: gr.Request) -> bool:
     """Whether a request comes from a browser on this machine, and not through a proxy or a tunnel on it.
 
-    The name in the address must be this machine's too: a proxy that adds no header of its own is asked for another
-    one, and so is a page elsewhere whose name was made to lead here.
+    The name in the address must be this machine's too: a page elsewhere whose name was made to lead here has another
+    one. So must the page's own origin, which a browser tells: nginx, unless told otherwise, passes it on, adds no
+    header and asks for 127.0.0.1.
     """
     headers, host = request.headers, request.client.host if request.client else ""
     asked = headers.get("host", "").rsplit("@")[-1]
     name = asked[1:].partition("]")[0] if asked.startswith("[") else asked.partition(":")[0]
-    return not any(header in headers for header in FORWARDED) and _is_loopback(host) and _is_loopback(name)
+    names = [host, name]
+    if "origin" in headers:
+        names.append(httpx.URL(headers["origin"]).host)
+    return not any(header in headers for header in FORWARDED) and all(map(_is_loopback, names))
 
 
 def _is_loopback(name: str) -> bool:

@@ -13,7 +13,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -153,17 +153,34 @@ def more_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
+def _share(lock: int) -> None:
+    """Take a lock that others may have too. One that ends and clears the folder has it alone for a moment.
+
+    Raises OSError where somebody has it alone for longer.
+    """
+    import fcntl
+
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(0.05)
+
+
 @contextlib.contextmanager
-def in_use(folder: Path) -> Iterator[Any]:
+def in_use(folder: Path) -> Iterator[Callable[[], bool]]:
     """Hold a folder that several studios of one account may share; gives a function that says whether this is the only
-    one left."""
+    one left. To be called before a studio writes there: another one that ends clears what nobody holds."""
     with contextlib.ExitStack() as stack:
         try:
             import fcntl  # not on Windows
 
             lock = os.open(folder, os.O_RDONLY)
             stack.callback(os.close, lock)
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            _share(lock)
         except (ImportError, OSError):
             yield lambda: False
             return
@@ -182,21 +199,25 @@ def _stopped(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def serve_until_stopped(page: Any, folder: Path) -> None:
-    """Serve a page that was launched until Ctrl-C or SIGTERM, and then end the process in a few seconds: jobs stop at
-    their next step, visitors are told so, their files go."""
-    with in_use(folder) as alone:
-        before = signal.signal(signal.SIGTERM, _stopped)
-        try:
-            while page.is_running:
-                time.sleep(0.1)
-        except KeyboardInterrupt:
-            _end(page, folder, alone)
-        finally:
-            signal.signal(signal.SIGTERM, before)
+def serve_until_stopped(page: Any, folder: Path, alone: Callable[[], bool]) -> None:
+    """Serve a page that was launched until Ctrl-C, SIGTERM or the end of its terminal. Then end the process in a few
+    seconds: jobs stop at their next step, visitors are told so, and their files go if `alone()`, see `in_use`."""
+    numbers = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        for number in numbers:
+            if before[number] != signal.SIG_IGN:  # nohup lets a program outlive its terminal
+                signal.signal(number, _stopped)
+        while page.is_running:
+            time.sleep(0.1)
+    except KeyboardInterrupt:
+        _end(page, folder, alone)
+    finally:
+        for number in numbers:
+            signal.signal(number, before[number])
 
 
-def _end(page: Any, folder: Path, alone: Any) -> None:
+def _end(page: Any, folder: Path, alone: Callable[[], bool]) -> None:
     from gradio.tunneling import CURRENT_TUNNELS
 
     from webapp.tidy import clear
