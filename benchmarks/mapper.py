@@ -35,7 +35,7 @@ from pipeline.training.mapper import GAIN, STRENGTH, MapperTraining, Recipe
 
 WIDTH, HEIGHT, MARGIN = 460, 320, 48
 COLOURS = {"Adam 1.5": "#c0392b", "Ranger 0.5, as published": "#2c3e50", "Ranger 0.5, gradients lifted": "#2980b9"}
-FACE_GFLOP = 3 * 90.7 + 2 * 8.7 + 3 * 12.6  # source, edit and gradient: generator at 256 px, CLIP, identity network
+FACE_GFLOP = 3 * 150.8 + 2 * 8.7 + 3 * 12.6  # source, edit and gradient: generator at 1024 px, CLIP, identity network
 
 
 class Ranger:

@@ -4,8 +4,10 @@ Networks are known by one of their tensors. What stands before its name is the p
 "g_ema.", "state_dict.decoder.", "params_ema.module.". What can't be used is named.
 """
 
+import argparse
 import re
 from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -73,14 +75,23 @@ def find_network(kind: str, content: Any) -> State:
     A "generator" comes with `latent_avg`, (D,) or (L, D), where the file has it. Raises Unusable where there is none.
     """
     tensors = dict(_tensors(content))
+    if kind == "directions" and len(tensors) == 1:  # the matrix alone, whatever it is called
+        tensors = {"relevance": next(iter(tensors.values()))}
+    options = _options(content) if kind == "encoder" else {}
+    if (encoder := options.get("encoder_type", "Encoder4Editing")) not in ENCODERS:
+        raise Unusable(f"it is an encoder of the kind {encoder}, and this studio reads e4e and pSp")
     if kind == "generator":
-        return _generator(tensors)
-    known_by, names = KNOWN_BY[kind]
-    prefix = _prefix(tensors, known_by)
-    if prefix is None:
-        raise Unusable(what_is(tensors))
-    state = _under(tensors, prefix, names)
-    return _encoder(state, content, tensors) if kind == "encoder" else state
+        state = _generator(tensors)
+    else:
+        known_by, names = KNOWN_BY[kind]
+        if (prefix := _prefix(tensors, known_by)) is None:
+            raise Unusable(what_is(tensors))
+        state = _under(tensors, prefix, names)
+    state = _encoder(state, options, tensors) if kind == "encoder" else state
+    for name, value in state.items() if kind != "clip" else ():  # OpenAI's archives hold masks of -inf
+        if not value.isfinite().all():
+            raise Unusable(f"{name} holds numbers that are none")
+    return state
 
 
 def what_is(names: Mapping[str, Any]) -> str:
@@ -113,28 +124,38 @@ def _generator(tensors: State) -> State:
         raise Unusable(str(error)) from error
 
 
-def _encoder(state: State, content: Any, tensors: State) -> State:
-    """An encoder's tensors, and what else its options say: `absolute_rows` of a pSp encoder, whose rows don't count
-    from row 0; `start` (L, D), what the rows are added to, where that isn't the generator's mean latent."""
-    options = content.get("opts") if isinstance(content, Mapping) else None
-    options = options.state if isinstance(options, Record) and options.state else options or {}
-    options = options if isinstance(options, Mapping) else vars(options)
-    kind = options.get("encoder_type", "Encoder4Editing")
-    if kind not in ENCODERS:
-        raise Unusable(f"it is an encoder of the kind {kind}, and this studio reads e4e and pSp")
+def _encoder(state: State, options: Mapping[str, Any], tensors: State) -> State:
+    """An encoder's tensors, and what its file says beside them: `absolute_rows` of a pSp encoder, whose rows don't
+    count from row 0; `start` (L, D), what the rows are added to, where that isn't the generator's mean latent."""
     if options.get("learn_in_w"):
         raise Unusable("it is an encoder that was trained in W (learn_in_w), and this studio edits in W+")
     if (channels := state["input_layer.0.weight"].shape[1]) != 3:
         raise Unusable(f"it is an encoder for pictures of {channels} channels, and photos have 3")
-    rows = {k.split(".")[1] for k in state if k.startswith("styles.")}
-    shape = len(rows), len(state["styles.0.linear.bias"])
-    if ENCODERS[kind] == "pSp":
+    rows = len({k.split(".")[1] for k in state if k.startswith("styles.")})
+    shape = rows, len(state["styles.0.linear.bias"])
+    if ENCODERS[options.get("encoder_type", "Encoder4Editing")] == "pSp":
         state["absolute_rows"] = torch.tensor(True)
-        if "latent_avg" in tensors:
-            state["start"] = tensors["latent_avg"].float().reshape(-1, shape[1]).expand(shape)
     if not options.get("start_from_latent_avg", True):
         state["start"] = torch.zeros(shape)
+    elif means := [value for name, value in tensors.items() if name.split(".")[-1] in AVERAGES]:
+        mean = means[0].float().reshape(-1, shape[1])  # the one that it was trained with
+        if len(mean) != 1 and len(mean) < rows:
+            raise Unusable(f"its mean latent has {len(mean)} rows, and it finds {rows}")
+        state["start"] = mean[:rows].expand(shape)
     return state
+
+
+def _options(content: Any, depth: int = 5) -> Mapping[str, Any]:
+    """The options that an encoder was trained with, wherever they lie in a file; none where it has none."""
+    if isinstance(content, Record) and isinstance(content.state, Mapping):
+        content = content.state
+    if isinstance(content, argparse.Namespace | SimpleNamespace):
+        content = vars(content)
+    if not isinstance(content, Mapping) or not depth:
+        return {}
+    if not content.keys().isdisjoint(("encoder_type", "learn_in_w", "start_from_latent_avg")):
+        return content
+    return next(filter(None, (_options(child, depth - 1) for child in content.values())), {})
 
 
 def _prefix(tensors: State, known_by: str) -> str | None:

@@ -28,6 +28,8 @@ LIMITS: dict[str, tuple[float, float | None]] = {
     "channels": (1, None),
     "steps": (1, None),
     "preview": (8, None),
+    "side": (1, None),
+    "turn": (0, 3),
     "seed": (-(2**63), 2**63 - 1),
     "clip": (0, 1000),
     "rate": (0, 100),
@@ -36,7 +38,7 @@ LIMITS: dict[str, tuple[float, float | None]] = {
     "every": (1, None),
     "patience": (1, None),
 }
-WHOLE = {"channels", "steps", "preview", "seed", "batch", "every", "patience"}
+WHOLE = {"channels", "steps", "preview", "side", "turn", "seed", "batch", "every", "patience"}
 LARGEST = 1e5  # no value of a face's latent is near this; far above it the networks' numbers overflow
 
 
@@ -67,8 +69,8 @@ def number(name: str, value: Any, *usual: float | None) -> Any:
 
 
 def one_of(name: str, value: Any, choices: Collection[Any]) -> Any:
-    """One of the choices."""
-    if value not in choices:
+    """One of the choices, which are all of one type."""
+    if type(value) not in map(type, choices) or value not in choices:
         raise UserError(f"`{name}` is one of {', '.join(map(str, choices))}, not {value}.")
     return value
 
@@ -78,7 +80,7 @@ def resolution_of(value: Any, generator: StyleGenerator) -> int | None:
     if value is None:
         return None
     sizes = sorted({layer.resolution for layer in generator.style_layers})
-    return int(one_of("resolution", of_type("resolution", value, Integral, "a whole number"), sizes))
+    return one_of("resolution", int(of_type("resolution", value, Integral, "a whole number")), sizes)
 
 
 def latent_of(name: str, latent: Any, generator: StyleGenerator) -> Latent:
@@ -109,7 +111,7 @@ def device_of(device: Any) -> torch.device:
     of_type("device", device, (str, torch.device, type(None)), "a device of PyTorch or its name")
     try:
         made = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(1, device=made)
+        torch.zeros(1, device=made).item()  # which "meta", a device without memory, can't
     except (RuntimeError, AssertionError):  # the second of a PyTorch without CUDA
         raise UserError(f"`device` is one of this machine's, such as cpu, not {device}.") from None
     return made

@@ -141,9 +141,8 @@ def fetch(source: Source, progress: Progress | None = None) -> Path:
     if path := source.here():
         return path
     if source.path:
-        raise UserError(
-            f"The file {source.path} is missing; put it there, or name another place for it in models.toml."
-        )
+        wrong = "is a folder; name the file in it" if source.path.is_dir() else "is missing; put it there"
+        raise UserError(f"The file {source.path} {wrong}, or name another place for it in models.toml.")
     try:
         source._kept().parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{source._kept()}.lock"):

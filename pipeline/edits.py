@@ -216,9 +216,10 @@ def follow(studio: StyleCLIP, recipe: Recipe, latent: Latent | None, anywhere: b
     """
     if recipe.model != studio.family.name:
         raise UserError(f"This recipe was made with the model “{recipe.model}”; start the studio with that model.")
-    if latent is not None:
-        latent_of("latent", latent, studio.family.generator)
-    if latent is None or not (recipe.from_mean or anywhere or latent.digest() == recipe.source):
+    if latent is None:
+        raise UserError("This recipe is applied to a face; please give the latent that was saved with it as well.")
+    latent_of("latent", latent, studio.family.generator)
+    if not (recipe.from_mean or anywhere or latent.digest() == recipe.source):
         raise UserError("This recipe was made from another face; please load the latent that was saved with it.")
     parameters = recipe.parameters
     if "steps" in parameters:

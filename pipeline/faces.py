@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dlib
@@ -12,7 +13,9 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from .errors import UserError
+from .weights import known_flaw
 
+LANDMARKS = 68  # points, as iBUG orders them
 MOST_FACES = 12  # of a photo, the largest and surest; a crop takes up to half a second
 DETECTION_SIDE = 800  # larger photos are searched for faces at this size; dlib finds faces of 80 px and more
 LANDMARK_BOX = 256  # landmarks are read off a face whose box is scaled to this width
@@ -71,6 +74,22 @@ class FaceFinder:
         self.predictor = predictor
         self.detector = dlib.get_frontal_face_detector()
         self.lock = threading.Lock()  # dlib's detector keeps state while it scans
+
+    @classmethod
+    def from_file(cls, path: Path, name: str) -> "FaceFinder":
+        """With dlib's landmark model of a file. Raises UserError, which calls the file `name`, for any other file."""
+        try:
+            predictor = dlib.shape_predictor(str(path))
+        except RuntimeError:
+            flaw = known_flaw(path) or "it is cut off, or another kind of model than dlib's shape predictors"
+            raise UserError(f"The file {name} can't be read as a landmark model: {flaw}.") from None
+        points = predictor(np.zeros((64, 64, 3), np.uint8), dlib.rectangle(8, 8, 56, 56)).num_parts
+        if points != LANDMARKS:
+            raise UserError(
+                f"The file {name} finds {points} points of a face, and this studio needs a landmark model of "
+                f"{LANDMARKS}; please name shape_predictor_68_face_landmarks.dat, or one like it."
+            )
+        return cls(predictor)
 
     def find(self, photo: Image.Image, size: int) -> list[Face]:
         """Faces of an RGB photo, aligned to `size` px, the largest and surest first, at most `MOST_FACES`.

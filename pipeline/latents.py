@@ -1,6 +1,7 @@
 """What is edited: a code in W+ and, after edits in StyleSpace, a step in S; and the generator's tuning for one face."""
 
 import hashlib
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -113,6 +114,10 @@ class Latent:
         Its tuning is that of both; where only one is tuned, its share of that. Raises UserError where the two are of
         different models, or tuned differently.
         """
+        if not isinstance(other, Latent):
+            raise TypeError(f"`other` is a latent, not {type(other).__name__}.")
+        if not math.isfinite(share):
+            raise UserError(f"`share` is a number, 0 for this latent and 1 for the other, not {share}.")
         steps = [[s.shape for s in latent.style_step] for latent in (self, other) if latent.style_step]
         if self.w_plus.shape != other.w_plus.shape or any(shapes != steps[0] for shapes in steps):
             raise UserError("These two latents were made with different models; please take two of the same model.")
@@ -154,7 +159,12 @@ class Latent:
         tensors = {"w_plus": self.w_plus}
         tensors |= {f"style_step.{i}": s for i, s in enumerate(self.style_step or ())}
         tensors |= {f"tuning.{name}": t for name, t in (self.tuning.tensors() if self.tuning else {}).items()}
-        save_file({k: v.contiguous() for k, v in tensors.items()}, path)
+        if not isinstance(path, str | Path):
+            raise TypeError(f"`path` is a path, not {type(path).__name__}.")
+        try:
+            save_file({k: v.contiguous() for k, v in tensors.items()}, path)
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"No latent can be saved at {path} ({error}); please choose another place.") from error
 
     @classmethod
     def load(cls, file: str | Path | BinaryIO) -> "Latent":
@@ -162,10 +172,11 @@ class Latent:
         where there is none."""
         if isinstance(file, str | Path) and not os.path.isfile(file):  # noqa: PTH113  # false for what can be no path
             raise UserError(f"There is no latent at {file}; please check the path.")
-        if not isinstance(file, str | Path) and not hasattr(file, "read"):
-            raise TypeError(f"`file` is a path or an open file, not {type(file).__name__}.")
+        content = file.read() if hasattr(file, "read") else None
+        if not isinstance(file, str | Path) and not isinstance(content, bytes):
+            raise TypeError(f"`file` is a path or a file that is open in binary, not {type(file).__name__}.")
         try:
-            tensors = load_file(file) if isinstance(file, str | Path) else load(file.read())
+            tensors = load_file(file) if content is None else load(content)
             if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
                 raise ValueError("not float32")
             w_plus = tensors.pop("w_plus")

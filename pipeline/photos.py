@@ -26,9 +26,11 @@ PLAIN_SCANS = 200_000_000  # pixels times scans of a JPEG: a progressive one of 
 PLAIN_PROFILE = 4096  # bytes of a colour profile, and of any other note: those of cameras and screens are smaller
 PLAIN_BYTES = 64 * 2**20
 UNREADABLE = "This file could not be read as a picture; please choose a JPEG or PNG file."
+NOT_HEIC = "This is a photo in HEIC, which this studio can't read; please save it as JPEG, and choose that file."
 TOO_SLOW = "This picture takes too long to read; please save it as an ordinary JPEG or PNG file and use that."
 # How files of `decode.FORMATS` begin; AVIF with the length of its first box.
 KNOWN = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II", b"MM", b"\0\0\0")
+HEIC = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypheim", b"ftypheis")  # after the first four bytes
 # How the program ends when its time is over.
 ENDED = [-number for name in ("SIGKILL", "SIGXCPU") if (number := getattr(signal, name, None))]
 
@@ -53,10 +55,14 @@ def opened(photo: Photo) -> Image.Image:
     try:
         if isinstance(photo, Image.Image):
             decode.check_size(*photo.size)
+            photo.load()
             return photo if decode.is_plain(photo) and not photo.info else _converted(photo)
         with Path(photo).open("rb") if isinstance(photo, str | Path) else nullcontext(photo) as file:
             file.seek(0)
-            if not file.read(12).startswith(KNOWN):
+            start = file.read(12)
+            if start[4:].startswith(HEIC):
+                raise UserError(NOT_HEIC)
+            if not start.startswith(KNOWN):
                 raise UserError(UNREADABLE)
             file.seek(0)
             plain = is_plain(file)

@@ -143,6 +143,8 @@ def read_registry(registry: str | Path = REGISTRY, own: Mapping[str, str | Path]
     `own` are a user's own files, kind -> path, which replace those of the family "custom"; STYLECLIP_GENERATOR names
     its generator too. Raises UserError for a registry that cannot be read, which names the file, and what in it.
     """
+    if not isinstance(registry, (str, os.PathLike)):
+        raise TypeError(f"`registry` is the path of a models file, not {type(registry).__name__}.")
     paths = [Path(registry)]
     if overlay := os.environ.get(OVERLAY):
         paths.append(Path(overlay))

@@ -29,7 +29,7 @@ from .optimization import towards_text
 from .pasting import paste
 from .photos import Photo, opened
 from .registry import REGISTRY
-from .text import Texts, check_goal, check_pair, check_prompt
+from .text import Texts, check_goal, check_pair
 from .vocabulary import unknown_note
 from .zoo import Family, family_row, load_family
 
@@ -102,7 +102,7 @@ class StyleCLIP:
 
     def view(self, photo: Photo, side: int, turn: int = 0) -> Image.Image:
         """A photo as `align` and `paste` see it, at most `side` pixels a side. `turn` is that of its faces."""
-        photo = opened(photo)
+        photo, side, turn = opened(photo), number("side", side), number("turn", turn)
         photo = photo.resize([max(1, round(s * min(1, side / max(photo.size)))) for s in photo.size], reducing_gap=2)
         return turned(photo, turn)
 
@@ -346,10 +346,10 @@ class StyleCLIP:
 
         Raises UserError for texts that are empty or too long, and where the model has no alignment.
         """
-        mean, notes = self._mean(), (*check_prompt(text("prompt", prompt), in_templates=True), *self._unknown(prompt))
-        strength = number("strength", strength, self.family.defaults.bridge_strength)
-        neutral = self.family.defaults.neutral if neutral is None else text("neutral", neutral)
-        check_prompt(neutral, in_templates=True)
+        mean, usual = self._mean(), self.family.defaults
+        neutral = usual.neutral if neutral is None else text("neutral", neutral)
+        notes = (*check_pair(text("prompt", prompt), neutral), *self._unknown(prompt))
+        strength = number("strength", strength, usual.bridge_strength)
         edited = bridged(self.family, self.texts, mean, prompt, neutral, strength)
         recipe = new_recipe(self.family, "imagine", mean, {"prompt": prompt, "neutral": neutral, "strength": strength})
         return Edit(self.image(edited), edited, recipe, notes)

@@ -15,6 +15,7 @@ import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,17 @@ from .openvino_ir import is_wheel, read_mobile_generator
 from .unpickling import RefusedPickle, read_archive, read_network_pickle, read_torchscript
 
 State = dict[str, Tensor]
-FORMAT = "4"  # of the slim copies: another number remakes them all
+FORMAT = "5"  # of the slim copies: another number remakes them all
 MOST_NAMES = 2**20  # bytes of the pickle beside the tensors; a whole training state has a tenth of it
-WEB_PAGE = (b"<!doctype", b"<html", b"<?xml")
+WEB_PAGE = (b"<!doctype", b"<html", b"<?xml", b"<error", b'{"error')
+PACKED = {  # how packed files begin
+    b"PK\3\4": "ZIP",
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"7z\xbc\xaf\x27\x1c": "7-Zip",
+    b"Rar!": "RAR",
+}
 NOT_ALLOWED = re.compile(r"GLOBAL (\S+) (?:was not an allowed|whose module)")
 LEGACY = bytes.fromhex("8a0a6cfc9c46f9206aa850")  # the number with which PyTorch's files from before 1.6 begin
 CUT = re.compile("central directory|truncated|out of input|EOF|incomplete|greater than file size", re.IGNORECASE)
@@ -43,8 +52,9 @@ RUNS = {
     "torch",
     "numpy",
 }  # as Python 2 called them; and what has functions for files
-ARRAYS = re.compile(r"numpy\.(_?core\.\w+\.)?(_reconstruct|scalar|dtype|ndarray|_frombuffer)")
-PLAIN = {"pathlib", "datetime", "enum", "uuid"}  # of the standard library, what options are made of
+# What options and logs are made of, of modules that also have what runs code.
+HARMLESS = re.compile(r"numpy\.(_?core\.\w+\.)?(_reconstruct|scalar|dtype|ndarray|_frombuffer)|types\.SimpleNamespace")
+PLAIN = {"pathlib", "datetime", "enum", "uuid", "collections", "typing", "decimal", "fractions"}  # and such modules
 
 log = logging.getLogger(__name__)
 
@@ -85,16 +95,28 @@ def _unreadable(name: str, reason: str) -> UserError:
     return UserError(f"The file {name} can't be read as weights: {reason}.")
 
 
-def _what_is_wrong(path: Path, error: Exception) -> str:
-    """Why a file could not be read. Only what is cut off, or no weights at all, is to be fetched anew."""
+def known_flaw(path: Path) -> str:
+    """What keeps a file from being what it is called, whatever that is, with what to do about it; "" if it can be it.
+
+    It is empty, a web page, a pointer of Git LFS, or packed.
+    """
     with path.open("rb") as file:
-        start = file.read(200)
+        start = file.read(512)
     if not start:
         return "it is empty; please delete it and fetch it anew"
     if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(WEB_PAGE):
         return "it is a web page, which a server sent in its place; please delete it and fetch it anew"
     if start.startswith(b"version https://git-lfs"):
         return "it is a pointer of Git LFS and not the file itself; please fetch that with git lfs pull"
+    packed = next((name for magic, name in PACKED.items() if start.startswith(magic)), "")
+    packed = "tar" if start[257:262] == b"ustar" else packed
+    return packed and f"it is packed ({packed}); please unpack it, and use what is in it"
+
+
+def _what_is_wrong(path: Path, error: Exception) -> str:
+    """Why a file could not be read. Only what is cut off, or no weights at all, is to be fetched anew."""
+    if flaw := known_flaw(path):
+        return flaw
     if CUT.search(str(error)) or isinstance(error, EOFError):
         return "it is cut off; please delete it and fetch it anew"
     return "it is in no format that this studio knows (safetensors, PyTorch, NumPy, NVIDIA's pickles)"
@@ -104,7 +126,7 @@ def _refused(name: str, named: str, path: Path) -> UserError:
     """What a file says that names a class or function which is not looked up; `named` is "" where it did worse."""
     top = named.split(".")[0]
     known = top in RUNS or top in sys.stdlib_module_names - PLAIN
-    harmless = (top == "torch" and _pickles_modules(path)) or ARRAYS.fullmatch(named)
+    harmless = (top == "torch" and _pickles_modules(path)) or HARMLESS.fullmatch(named)
     if "." not in named or (known and not harmless):
         return UserError(
             f"The file {name} tries to run code, which no file of weights needs, so it was not opened; please get it "
@@ -212,7 +234,7 @@ def _load(path: Path) -> Any:
         _check_packing(path)
         if torch._C.PyTorchFileReader(str(path)).has_record("constants.pkl"):
             return read_torchscript(path)
-    with torch.serialization.safe_globals([argparse.Namespace]):
+    with torch.serialization.safe_globals([argparse.Namespace, SimpleNamespace]):
         try:
             if path.suffix == ".safetensors":  # as which PyTorch would read it, whatever it is
                 with path.open("rb") as file:

@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import dlib
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -39,7 +37,6 @@ from .registry import REGISTRY, Defaults, Row, read_registry
 from .weights import State, kind_of_file, metadata, read_slim, read_weights, remembered
 
 T = TypeVar("T")
-LANDMARKS = 68  # points, as iBUG orders them
 log = logging.getLogger(__name__)
 _SHOWN = {False: "", True: "-clip-normalized"}  # how CLIP sees pictures -> part of a file's name
 _NARROWED = {"encoder": nn.Module.bfloat16, "clip": narrow_clip}  # kind -> what makes it compute in bfloat16
@@ -93,7 +90,9 @@ class Family:
         """A mapper by name, downloaded when it is not here. Raises UserError when this family has none of that name."""
         mappers = self.row.mappers
         if name not in mappers:
-            raise UserError(f"There is no mapper “{name}”; there are: {', '.join(mappers) or 'none'}.")
+            known = f"There is no mapper “{name}”; there are: {', '.join(mappers) or 'none'}."
+            is_path = name.endswith((".pt", ".pth", ".safetensors"))
+            raise UserError(known + (" A file of your own is given as a pathlib.Path." if is_path else ""))
         with self._lock:
             if name not in self._loaded:
                 source = mappers[name][1]
@@ -114,7 +113,7 @@ class Family:
         Raises UserError for any other file, for a mapper of another model, and when the file is gone.
         """
         if not path.is_file():
-            raise UserError(f"The mapper {path.name} is no longer kept; please load it again.")
+            raise UserError(f"There is no mapper {path.name}, or it is no longer kept; please load it again.")
         try:
             if kind_of_file(path) not in ("safetensors", "zip"):  # a pickle of 20 MB could keep the server for minutes
                 raise UserError("It is neither safetensors nor a file of PyTorch from 1.6 on.")
@@ -150,7 +149,7 @@ def mapper_title(text: str) -> str:
 
 
 def available_models(registry: Path | str = REGISTRY) -> list[str]:
-    """The names that `StyleCLIP.from_pretrained` knows."""
+    """The names that `StyleCLIP.from_pretrained` knows. Raises UserError for a registry that can't be read."""
     return list(read_registry(registry))
 
 
@@ -199,14 +198,7 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
     if "landmarks" in files:
         path = fetch(files["landmarks"])
         _checked(files["landmarks"], path)
-        predictor = _built(dlib.shape_predictor, str(path), files["landmarks"])
-        points = predictor(np.zeros((64, 64, 3), np.uint8), dlib.rectangle(8, 8, 56, 56)).num_parts
-        if points != LANDMARKS:
-            raise UserError(
-                f"The file {files['landmarks'].name} finds {points} points of a face, and this studio needs a landmark "
-                f"model of {LANDMARKS}; please name shape_predictor_68_face_landmarks.dat, or one like it."
-            )
-        finder = FaceFinder(predictor)
+        finder = FaceFinder.from_file(path, files["landmarks"].name)
     clip = network("clip", build_clip)
     directions = _directions(row, generator, average, clip)
     alignment = _alignment(row, generator, clip, device)
@@ -319,12 +311,13 @@ def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.M
         return None
     state = {k: v.float() for k, v in _read("directions", source).items()}
     channels, width = sum(layer.channels for layer in generator.style_layers), clip.text_projection.shape[1]
-    if state["relevance"].ndim != 2 or len(state["relevance"]) > channels or state["relevance"].shape[1] != width:
+    size, std = state["relevance"].shape, state.get("style_std", torch.empty(channels))
+    if len(size) != 2 or not 0 < size[0] <= channels or size[1] != width or std.shape != (channels,):
         if source.path == own:  # the row has had another generator or CLIP since: the directions are estimated
             return None
         raise UserError(
             f"The file {source.name} was not measured with this generator and CLIP: its size is "
-            f"{tuple(state['relevance'].shape)}, which should be at most {channels} × {width}."
+            f"{tuple(size)}, which should be at most {channels} × {width}, and of its deviations {channels}."
         )
     if "style_std" not in state:  # published matrices come without: seconds, once for a generator
         path = fetch(row.files["generator"])

@@ -81,6 +81,11 @@ def test_only_the_levels_asked_for_move(demo, faces):
             rows(*levels)
 
 
+def test_a_text_that_says_what_the_mean_face_is_moves_nothing_and_says_so(demo):
+    with pytest.raises(UserError, match="are the same; please say what should change"):
+        demo.imagine(demo.family.defaults.neutral)
+
+
 def test_a_text_alone_makes_a_picture(demo):
     edit = demo.imagine("a face with purple hair")
     assert found(edit.image)["hair_colour"] == "purple"

@@ -79,3 +79,12 @@ def test_an_edit_keeps_what_was_edited_before(demo, faces, rival):
 def test_texts_that_clip_cannot_tell_apart_are_refused(rival):
     with pytest.raises(UserError):
         rival.prepare("face", "face")
+
+
+def test_stylespace_counts_in_the_deviations_of_all_faces(demo, pairs):
+    """As the pairs are, not in those of truncated codes, which are 0.7 times as large."""
+    rival = RIVALS["stylespace"](demo.family, pairs, demo.texts)
+    with torch.inference_mode():
+        styles = torch.cat(demo.family.generator.styles(pairs.w), 1)
+    shift, spread = rival.deviations(styles)
+    assert shift.abs().median() < 0.1 and 0.95 < spread[rival.movable].median() < 1.05

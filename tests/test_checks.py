@@ -10,6 +10,8 @@ from PIL import Image
 
 from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
+from pipeline.training.judges import Judges
+from pipeline.training.mapper import Recipe, train
 from tests.programs import posted, uploaded
 from webapp.panels.takehome import edits_of
 
@@ -240,3 +242,64 @@ def test_a_recipe_of_a_windows_editor_is_read():
 def test_a_picture_beside_an_aligned_one_says_what_to_do(studio):
     with pytest.raises(UserError, match="align"):
         studio.invert(Image.new("RGB", (300, 200)))
+
+
+def test_a_picture_of_a_photo_takes_a_size_and_quarter_turns(studio, photo):
+    for wrong in ({"side": 0}, {"side": -5}, {"side": 100, "turn": 4}, {"side": 100, "turn": -1}):
+        with pytest.raises(UserError, match=rf"`{[*wrong][-1]}` is a whole number"):
+            studio.view(photo, **wrong)
+    for wrong in ({"side": "100"}, {"side": 100, "turn": None}):
+        with pytest.raises(TypeError, match=rf"`{[*wrong][-1]}` is a whole number"):
+            studio.view(photo, **wrong)
+
+
+def test_a_latent_that_cannot_be_kept_says_where(latent, tmp_path):
+    for place in (tmp_path, tmp_path / "no folder" / "face.safetensors"):
+        with pytest.raises(UserError, match="No latent can be saved at .*choose another place"):
+            latent.save(place)
+    with pytest.raises(TypeError, match="`path` is a path, not NoneType"):
+        latent.save(None)
+    with pytest.raises(TypeError, match="`file` is a path or a file that is open in binary, not StringIO"):
+        Latent.load(io.StringIO("a text"))
+
+
+def test_between_two_latents_there_is_a_number(latent):
+    with pytest.raises(TypeError, match="`other` is a latent, not NoneType"):
+        latent.towards(None, 0.5)
+    for share in (NAN, INF):
+        with pytest.raises(UserError, match="`share` is a number"):
+            latent.towards(latent, share)
+
+
+def test_a_choice_of_another_type_is_no_choice(studio, latent):
+    for space in (np.array(["w", "s"]), ["w"], 1):
+        with pytest.raises(UserError, match=r"`space` is one of w, w\+, s, not"):
+            studio.optimize(latent, "a man", space=space)
+
+
+def test_a_recipe_without_its_latent_asks_for_it(studio, latent):
+    recipe = studio.direct(latent, *PAIR).recipe
+    for anywhere in (False, True):
+        with pytest.raises(UserError, match="applied to a face; please give the latent"):
+            studio.repeat(recipe, anywhere=anywhere)
+
+
+def test_the_path_of_a_mapper_as_a_text_is_explained(studio, latent):
+    with pytest.raises(UserError, match=r"no mapper “hat\.safetensors”.* pathlib\.Path"):
+        studio.map(latent, "hat.safetensors")
+
+
+def test_places_that_are_no_files_are_named(studio, seeded_registry, tmp_path):
+    with pytest.raises(TypeError, match="`registry` is the path of a models file, not NoneType"):
+        StyleCLIP.from_pretrained("demo", registry=None)
+    clip = seeded_registry.parent / "clip.safetensors"
+    with pytest.raises(UserError, match="is a folder; name the file in it"):
+        StyleCLIP.from_pretrained("custom", device="cpu", files={"generator": tmp_path, "clip": clip})
+    with pytest.raises(UserError, match="`device` is one of this machine's"):
+        StyleCLIP.from_pretrained("demo", device="meta")
+
+
+def test_a_training_needs_faces(studio):
+    none = torch.zeros(0, *studio.family.latent_avg.shape)
+    with pytest.raises(UserError, match="These latents"):
+        next(train(Judges.of(studio.family), studio.texts, Recipe("a hat"), none))

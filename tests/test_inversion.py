@@ -215,3 +215,31 @@ def test_an_encoder_that_cannot_be_used_is_named(with_encoder):
 
     with pytest.raises(UserError, match=r"encoder\.pt is for another generator: it finds 9 rows .* 10 of 32"):
         with_encoder({"encoder_type": "Encoder4Editing"}, fewer_rows)
+
+
+def test_an_encoder_adds_the_mean_latent_that_it_was_trained_with(studio, with_encoder, face):
+    """That of its own file, where the generator comes from another one."""
+    offsets = studio.invert(face).w_plus - studio.family.latent_avg
+    other = torch.randn(studio.family.latent_avg.shape)
+    for mean in (other, other[:1].expand_as(other), torch.cat([other, other])):
+        own = with_encoder({"encoder_type": "Encoder4Editing"}, latent_avg=mean).invert(face).w_plus
+        torch.testing.assert_close(own, mean[: len(other)] + offsets)
+    torch.testing.assert_close(with_encoder({}, latent_avg=other[0]).invert(face).w_plus, other[0] + offsets)
+    with pytest.raises(UserError, match=r"encoder\.pt .*mean latent has 4 rows, and it finds 10"):
+        with_encoder({}, latent_avg=other[:4])
+
+
+@pytest.mark.parametrize("place", ["config", "hyper_parameters"])
+def test_what_an_encoder_says_of_itself_is_found_wherever_it_stands(studio, with_encoder, face, place):
+    absolute = with_encoder({"encoder_type": "GradualStyleEncoder"}).invert(face).w_plus
+    told = {place: {"model": {"encoder_type": "GradualStyleEncoder"}}}
+    assert torch.equal(with_encoder(None, **told).invert(face).w_plus, absolute)
+
+
+def test_the_kind_of_an_encoder_is_told_where_its_layers_are_others(with_encoder):
+    def one_code(state):
+        return {name: value for name, value in state.items() if not name.startswith("styles.")}
+
+    for kind in ("BackboneEncoderUsingLastLayerIntoW", "SingleStyleCodeEncoder"):
+        with pytest.raises(UserError, match=rf"encoder\.pt .*an encoder of the kind {kind}, .* e4e and pSp"):
+            with_encoder({"encoder_type": kind}, one_code)

@@ -76,7 +76,7 @@ def test_a_stylespace_mapper_at_1024_px_is_no_larger_than_an_upload_may_be():
 
 
 def test_a_file_that_was_cleared_away_is_said_to_be_gone(studio, tmp_path):
-    with pytest.raises(UserError, match=r"hat\.safetensors is no longer kept; please load it again"):
+    with pytest.raises(UserError, match=r"no mapper hat\.safetensors, or it is no longer kept; please load it again"):
         studio.map(studio.sample(0), tmp_path / "hat.safetensors")
 
 

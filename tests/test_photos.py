@@ -152,6 +152,12 @@ def test_the_largest_photo_that_is_allowed(studio, drawn_faces):
     np.testing.assert_allclose(face.quad.mean(0), (5000, 4000), atol=300)
 
 
+def closed():
+    picture = Image.new("RGB", (90, 90))
+    picture.close()
+    return picture
+
+
 @pytest.mark.parametrize(
     ("picture", "sentence"),
     [
@@ -164,9 +170,11 @@ def test_the_largest_photo_that_is_allowed(studio, drawn_faces):
         (io.BytesIO(b"This is a text file named photo.jpg"), "could not be read"),
         (io.BytesIO(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n%%EndComments\n"), "could not be read"),
         (io.BytesIO(b""), "could not be read"),
+        (io.BytesIO(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"), "HEIC.*save it as JPEG"),
+        (closed(), "could not be read"),
         ("no such file.jpg", "is no file"),
     ],
-    ids=["no face", "one pixel", "too wide", "too many", "bomb", "text", "a program", "empty", "missing"],
+    ids="no-face one-pixel too-wide too-many bomb text a-program empty heic closed missing".split(),
 )
 def test_what_cannot_be_used_is_said_in_a_sentence(studio, picture, sentence):
     with pytest.raises(UserError, match=sentence) as error:

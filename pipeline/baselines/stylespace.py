@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pipeline.directions import style_statistics
+from pipeline.directions import TRUNCATION, style_statistics
 from pipeline.latents import Latent
 from pipeline.text import Texts
 from pipeline.training.pairs import Pairs
@@ -25,7 +25,8 @@ class StyleSpace(Rival[Tensor]):
 
     def __init__(self, family: Family, pairs: Pairs, texts: Texts) -> None:
         super().__init__(family, pairs, texts)
-        self.mean, self.std = style_statistics(family.generator, SAMPLES, average=family.latent_avg)
+        self.mean, truncated_std = style_statistics(family.generator, SAMPLES, average=family.latent_avg)
+        self.std = truncated_std / TRUNCATION  # of all faces, as the pairs are: S is affine in W
         layers = family.generator.style_layers
         outside = torch.cat([torch.full((layer.channels,), not layer.is_to_rgb) for layer in layers])
         directions = family.directions

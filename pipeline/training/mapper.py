@@ -167,7 +167,8 @@ class MapperTraining:
             self.held = sample_codes(generator, HELD_OUT, recipe.jitter, torch.Generator().manual_seed(~recipe.seed))
         else:
             of_type("codes", codes, Tensor, "a tensor (M, L, D)")
-            if codes.shape[1:] != (generator.num_rows, generator.style_dim) or not codes.isfinite().all():
+            size = (generator.num_rows, generator.style_dim)
+            if not len(codes) or codes.shape[1:] != size or not codes.isfinite().all():
                 raise UserError("These latents were made with another model; please name some of this one.")
             held = min(HELD_OUT, len(codes) // 5)
             self.codes = codes[:-held] if held else codes
