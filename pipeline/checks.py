@@ -55,7 +55,7 @@ def text(name: str, value: Any) -> str:
 
 
 def number(name: str, value: Any, *usual: float | None) -> Any:
-    """A number within its limits, as Python's own where it is NumPy's; where it is None, what is `usual`, if given."""
+    """A number within its `LIMITS`, as an int or a float of Python. `usual` stands in for None, where it is given."""
     if value is None and usual:
         return usual[0]
     whole = name in WHOLE

@@ -56,7 +56,7 @@ def _mean_latent(average: Tensor, size: int, style_dim: int) -> Tensor:
 
 
 def blocks(size: int) -> list[tuple[int, int | None, str, str]]:
-    """For the styled convolutions from low to high: resolution, index among both of its block, our name, number."""
+    """The styled convolutions from low to high: (resolution, 0 or 1 in its block or None at 4 × 4, name, noise)."""
     rows = [(4, None, "conv1", "noise_0")]
     resolution, index = 8, 0
     while resolution <= size:

@@ -109,8 +109,8 @@ class StyleCLIP:
     def invert(self, face: Face | Image.Image, through: str = "encoder") -> Latent:
         """The code in W+ of a face, or of a picture that is aligned already (e4e).
 
-        `through` "clip" it is a face that looks like what CLIP understood of the picture. Raises UserError for a
-        picture of another shape, and where the model has no encoder, or no alignment.
+        With `through` "clip" the code is of a face that looks like what CLIP saw in the picture. Raises UserError for
+        a picture of another shape, and where the model has no encoder, or no alignment.
         """
         image = aligned(face)
         if one_of("through", through, ("encoder", "clip")) == "clip":
@@ -232,7 +232,7 @@ class StyleCLIP:
         return self._run("generate", self._mean(), run_parameters(self.family.defaults, prompt, numbers), preview)
 
     def _run(self, method: str, source: Latent, parameters: dict[str, Any], preview: int | None) -> Iterator[Step]:
-        notes = check_goal(parameters["prompt"], parameters.get("neutral", "")) + self._unknown(parameters["prompt"])
+        notes = check_goal(parameters["prompt"], parameters.get("neutral", "")) + self._word_notes(parameters["prompt"])
         recipe, preview = new_recipe(self.family, method, source, parameters), number("preview", preview, None)
         begin = partial(towards_text, self.family, self.texts, source, parameters)
         return steps_of(begin, recipe, self._picture, preview, tuple(notes))
@@ -279,7 +279,7 @@ class StyleCLIP:
         UserError for texts that are empty, too long or the same, and for a β that keeps no channel.
         """
         self._check(latent)
-        notes = self._about(target, neutral) + ([self.directions_note] if self.directions_note else [])
+        notes = self._pair_notes(target, neutral) + ([self.directions_note] if self.directions_note else [])
         strength = number("strength", strength, self.family.defaults.strength)
         if threshold is not None and channels is not None:
             raise UserError("Please give either `threshold` (β) or `channels`, not both.")
@@ -299,7 +299,7 @@ class StyleCLIP:
 
     def threshold(self, target: str, neutral: str, channels: int | None = None) -> float:
         """The β that keeps `channels` channels, or the family's default number, for a pair of texts."""
-        self._about(target, neutral)
+        self._pair_notes(target, neutral)
         channels = number("channels", channels, self.family.defaults.channels)
         return self._directions().threshold(self.texts.direction(target, neutral).cpu(), channels)
 
@@ -335,7 +335,7 @@ class StyleCLIP:
         are empty, too long or the same, and where the model has no alignment.
         """
         self._check(latent)
-        notes, levels = tuple(self._about(target, neutral)), check_levels(levels)
+        notes, levels = tuple(self._pair_notes(target, neutral)), check_levels(levels)
         strength = number("strength", strength, self.family.defaults.bridge_strength)
         edited = bridged(self.family, self.texts, latent, target, neutral, strength, levels)
         parameters = {"target": target, "neutral": neutral, "strength": strength, "levels": levels}
@@ -348,7 +348,7 @@ class StyleCLIP:
         """
         mean, usual = self._mean(), self.family.defaults
         neutral = usual.neutral if neutral is None else text("neutral", neutral)
-        notes = (*check_pair(text("prompt", prompt), neutral), *self._unknown(prompt))
+        notes = (*check_pair(text("prompt", prompt), neutral), *self._word_notes(prompt))
         strength = number("strength", strength, usual.bridge_strength)
         edited = bridged(self.family, self.texts, mean, prompt, neutral, strength)
         recipe = new_recipe(self.family, "imagine", mean, {"prompt": prompt, "neutral": neutral, "strength": strength})
@@ -389,10 +389,10 @@ class StyleCLIP:
     def _check(self, latent: Latent) -> Latent:
         return latent_of("latent", latent, self.family.generator)
 
-    def _about(self, target: str, neutral: str) -> list[str]:
+    def _pair_notes(self, target: str, neutral: str) -> list[str]:
         """Notes about a pair of texts. Raises UserError when nothing lies between them."""
-        return check_pair(text("target", target), text("neutral", neutral)) + self._unknown(target, neutral)
+        return check_pair(text("target", target), text("neutral", neutral)) + self._word_notes(target, neutral)
 
-    def _unknown(self, *texts: str) -> list[str]:
+    def _word_notes(self, *texts: str) -> list[str]:
         """A note that names the words which this model's CLIP was never taught, where its words are known."""
         return [note] if (note := unknown_note(self.vocabulary, " ".join(texts))) else []

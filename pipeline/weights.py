@@ -1,7 +1,7 @@
 """Published files of weights, read safely and reduced to what is needed; and the slim copies kept of that.
 
-Everything comes out under the names of the published PyTorch checkpoints. What a file is, its first bytes tell, not its
-name. Nothing in it is executed: files of PyTorch are loaded with `weights_only`, other pickles by `unpickling`.
+All tensors get the names of the published PyTorch checkpoints. The first bytes of a file tell what it is, its name does
+not. Nothing in it is executed: files of PyTorch are loaded with `weights_only`, other pickles by `unpickling`.
 """
 
 import argparse
@@ -45,16 +45,12 @@ PACKED = {  # how packed files begin
 NOT_ALLOWED = re.compile(r"GLOBAL (\S+) (?:was not an allowed|whose module)")
 LEGACY = bytes.fromhex("8a0a6cfc9c46f9206aa850")  # the number with which PyTorch's files from before 1.6 begin
 CUT = re.compile("central directory|truncated|out of input|EOF|incomplete|greater than file size", re.IGNORECASE)
-RUNS = {
-    "__builtin__",
-    "commands",
-    "copy_reg",
-    "torch",
-    "numpy",
-}  # as Python 2 called them; and what has functions for files
-# What options and logs are made of, of modules that also have what runs code.
+# Modules that a pickle names to run code, beside the standard library: those of Python 2, and two that write files.
+RUNS = {"__builtin__", "commands", "copy_reg", "torch", "numpy"}
+# Classes of such modules that only hold data.
 HARMLESS = re.compile(r"numpy\.(_?core\.\w+\.)?(_reconstruct|scalar|dtype|ndarray|_frombuffer)|types\.SimpleNamespace")
-PLAIN = {"pathlib", "datetime", "enum", "uuid", "collections", "typing", "decimal", "fractions"}  # and such modules
+# Modules of the standard library that only hold data: options and logs are made of them.
+PLAIN = {"pathlib", "datetime", "enum", "uuid", "collections", "typing", "decimal", "fractions"}
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +119,8 @@ def _what_is_wrong(path: Path, error: Exception) -> str:
 
 
 def _refused(name: str, named: str, path: Path) -> UserError:
-    """What a file says that names a class or function which is not looked up; `named` is "" where it did worse."""
+    """The sentence about a file whose pickle names a class or function that is not looked up, `named`; "" where the
+    pickle tried to change the reader itself."""
     top = named.split(".")[0]
     known = top in RUNS or top in sys.stdlib_module_names - PLAIN
     harmless = (top == "torch" and _pickles_modules(path)) or HARMLESS.fullmatch(named)

@@ -213,12 +213,12 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
         alignment=alignment,
         faces=finder,
         device=device,
-        digests=_edited_with(row, directions is not None, alignment is not None),
+        digests=_weight_digests(row, directions is not None, alignment is not None),
     )
 
 
-def _edited_with(row: Row, measured: bool, aligned: bool) -> dict[str, str]:
-    """`Family.digests`."""
+def _weight_digests(row: Row, measured: bool, aligned: bool) -> dict[str, str]:
+    """`Family.digests` of the files that edits depend on."""
     sources = {kind: row.files[kind] for kind in ("generator", "clip", "identity") if kind in row.files}
     if measured:
         sources["directions"] = row.files.get("directions") or Source(path=relevance_path(row))
@@ -274,20 +274,20 @@ def _copy_views(network: nn.Module) -> None:
                 parameter.data = parameter.data.clone()
 
 
-def measured_as(row: Row) -> dict[str, Any]:
-    """What relevance and deviations depend on besides the family's networks, as metadata of the file with them."""
-    return {"truncation": TRUNCATION} | trained_as(row)
+def relevance_settings(row: Row) -> dict[str, Any]:
+    """What relevance and deviations depend on besides the family's networks: the metadata of their file."""
+    return {"truncation": TRUNCATION} | alignment_settings(row)
 
 
-def trained_as(row: Row) -> dict[str, Any]:
-    """The same of an alignment."""
+def alignment_settings(row: Row) -> dict[str, Any]:
+    """What an alignment depends on besides the family's networks: the metadata of its file."""
     return {"clip_normalize": row.clip_normalize_directions}
 
 
 def relevance_path(row: Row) -> Path:
     """Where a relevance matrix that was measured on this machine is kept, for a family that comes without.
 
-    The name holds the settings, see `measured_as`, so that one from before they changed is not taken for this one."""
+    The name holds the `relevance_settings`, so that a matrix with other settings is not taken for this one."""
     return _own_path("relevance", row, f"-psi{TRUNCATION}{_SHOWN[row.clip_normalize_directions]}")
 
 
@@ -327,11 +327,11 @@ def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.M
             f"{path.stem}-statistics", stamp, lambda: {"style_std": style_statistics(generator, average=average)[1]}
         )
     else:
-        _warn_if_made_otherwise(row, source, measured_as(row), "relevance")
+        _warn_of_other_settings(row, source, relevance_settings(row), "relevance")
     return Directions(state["relevance"], state["style_std"], generator.style_layers)
 
 
-def _warn_if_made_otherwise(row: Row, source: Source, settings: dict[str, Any], command: str) -> None:
+def _warn_of_other_settings(row: Row, source: Source, settings: dict[str, Any], command: str) -> None:
     """Log in which of its settings, as its metadata tells them, a file differs from those of today.
 
     Files from before metadata were written have the settings of that time.
@@ -362,7 +362,7 @@ def _alignment(row: Row, generator: StyleGenerator, clip: nn.Module, device: tor
         if source.path == own:  # the row has had another generator or CLIP since
             return None
         raise UserError(f"The file {source.name} was not trained with this generator and CLIP: the sizes differ.")
-    _warn_if_made_otherwise(row, source, trained_as(row), "alignment")
+    _warn_of_other_settings(row, source, alignment_settings(row), "alignment")
     return network.to(device)
 
 

@@ -28,7 +28,7 @@ from pipeline.training.command import GO_ON, family_and_file, family_parser, own
 from pipeline.training.judges import load_judges
 from pipeline.training.pairs import Pairs, sample_pairs
 from pipeline.training.partial import write
-from pipeline.zoo import alignment_path, trained_as
+from pipeline.zoo import alignment_path, alignment_settings
 
 PAIRS, STEPS, BATCH, WIDTH = 20_000, 300, 256, 64
 RATE, WARM_UP = 1e-3, 50
@@ -249,7 +249,9 @@ def alignment_command(arguments: list[str] | None = None) -> Path:
     neutral = Texts(judges.clip).averaged(row.defaults.neutral)
     learned = align(judges.generator, pairs, neutral, options.steps, progress=trained)
     write(
-        {name: value.half().contiguous() for name, value in learned.network.state_dict().items()}, path, trained_as(row)
+        {name: value.half().contiguous() for name, value in learned.network.state_dict().items()},
+        path,
+        alignment_settings(row),
     )
     kept.unlink()
     print(

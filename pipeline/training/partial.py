@@ -20,7 +20,8 @@ def write(state: dict[str, Tensor], path: Path, settings: dict[str, Any] | None 
     """A safetensors file that is there whole or not at all; its metadata tell the `settings` that it was made with."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(path.name + ".fresh")
-    save_file(state, fresh, settings and {"settings": json.dumps(settings)})  # of several entries the order is random
+    metadata = settings and {"settings": json.dumps(settings)}  # one entry: safetensors writes several in random order
+    save_file(state, fresh, metadata)
     fresh.replace(path)
 
 

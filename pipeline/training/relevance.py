@@ -34,7 +34,7 @@ from pipeline.networks.stylegan2 import Generator
 from pipeline.training.command import GO_ON, family_and_file, family_parser, own_device, run
 from pipeline.training.judges import load_judges
 from pipeline.training.partial import Partial, kept_files, write
-from pipeline.zoo import measured_as, relevance_path
+from pipeline.zoo import relevance_path, relevance_settings
 
 Embed = Callable[[Tensor], Tensor]
 Prefix = dict[int, tuple[Tensor, Tensor | None]]
@@ -268,7 +268,7 @@ def relevance_command(arguments: list[str] | None = None) -> Path:
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"Stopped at {share:.1%}; {GO_ON}.") from None
     if rank == 0:  # the others have ended too: they gave their rows
-        write({"relevance": relevance.half(), "style_mean": mean, "style_std": std}, path, measured_as(row))
+        write({"relevance": relevance.half(), "style_mean": mean, "style_std": std}, path, relevance_settings(row))
         for file in kept_files(kept):
             file.unlink()
         print(f"wrote {path}: {len(relevance)} channels, {options.codes} codes, {time.monotonic() - begin:.0f} s")
