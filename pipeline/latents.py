@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from .errors import UserError
@@ -172,11 +172,11 @@ class Latent:
         where there is none."""
         if isinstance(file, str | Path) and not os.path.isfile(file):  # noqa: PTH113  # false for what can be no path
             raise UserError(f"There is no latent at {file}; please check the path.")
-        content = file.read() if hasattr(file, "read") else None
-        if not isinstance(file, str | Path) and not isinstance(content, bytes):
-            raise TypeError(f"`file` is a path or a file that is open in binary, not {type(file).__name__}.")
+        if not isinstance(file, str | Path) and not hasattr(file, "read"):
+            raise TypeError(f"`file` is a path or an open file, not {type(file).__name__}.")
         try:
-            tensors = load_file(file) if content is None else load(content)
+            content = file.read() if hasattr(file, "read") else Path(file).read_bytes()
+            tensors = load(content.encode() if isinstance(content, str) else content)
             if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
                 raise ValueError("not float32")
             w_plus = tensors.pop("w_plus")

@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -72,6 +72,7 @@ class StyleCLIP:
         UserError for an unknown name, and for a file that cannot be had or read.
         """
         row = family_row(text("name", name), registry, None if files is None else files_of(files))
+        of_type("progress", progress, (Callable, type(None)), "a function of a name, bytes and all bytes")
         of_type("dtype", dtype, (torch.dtype, type(None)), "a dtype of PyTorch")
         dtype = one_of("dtype", dtype or torch.float32, (torch.float32, torch.bfloat16))
         return cls(load_family(row, device_of(device), dtype, progress))

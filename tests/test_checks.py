@@ -259,8 +259,11 @@ def test_a_latent_that_cannot_be_kept_says_where(latent, tmp_path):
             latent.save(place)
     with pytest.raises(TypeError, match="`path` is a path, not NoneType"):
         latent.save(None)
-    with pytest.raises(TypeError, match="`file` is a path or a file that is open in binary, not StringIO"):
-        Latent.load(io.StringIO("a text"))
+    gone = io.BytesIO()
+    gone.close()
+    for file in (io.StringIO("a text"), gone):
+        with pytest.raises(UserError, match="holds no latent"):
+            Latent.load(file)
 
 
 def test_between_two_latents_there_is_a_number(latent):
@@ -292,6 +295,8 @@ def test_the_path_of_a_mapper_as_a_text_is_explained(studio, latent):
 def test_places_that_are_no_files_are_named(studio, seeded_registry, tmp_path):
     with pytest.raises(TypeError, match="`registry` is the path of a models file, not NoneType"):
         StyleCLIP.from_pretrained("demo", registry=None)
+    with pytest.raises(TypeError, match="`progress` is a function"):
+        StyleCLIP.from_pretrained("demo", progress=5)
     clip = seeded_registry.parent / "clip.safetensors"
     with pytest.raises(UserError, match="is a folder; name the file in it"):
         StyleCLIP.from_pretrained("custom", device="cpu", files={"generator": tmp_path, "clip": clip})

@@ -66,6 +66,7 @@ class Encoder(nn.Module):
         `start` may be among the tensors."""
         state = part(state, "encoder.")
         absolute_rows, start = "absolute_rows" in state, state.get("start")
+        start = None if start is None else start.clone()  # a view would keep the mapped file
         state = {k: v for k, v in state.items() if k not in ("absolute_rows", "start")}
         shape = body_arguments(state)
         num_rows = 1 + max(int(m[1]) for k in state if (m := re.match(r"styles\.(\d+)\.", k)))
