@@ -14,6 +14,7 @@ from gradio.utils import get_upload_folder
 
 from pipeline.errors import UserError
 from tests.programs import as_file, uploaded
+from tests.visits import Visit
 from webapp import uploads
 from webapp.files import new_file
 from webapp.page import LAUNCH, build
@@ -55,7 +56,6 @@ def attacks(page, raw, tmp_path_factory):
     with other.open("rb") as held:
         yield {
             "absolute": str(outside),
-            "example": str(EXAMPLES[0]),
             "password": "/etc/passwd",
             "relative": "../../../../../../../../etc/passwd",
             "out and in": f"{other.parent.parent}/../{root.name}/{other.parent.name}/{other.name}",
@@ -138,7 +138,8 @@ def test_the_harness_reaches_the_files_that_events_take(page, raw):
     (number, *_), *others = [e for e in events(page) if e[1] == "take"]
     assert not others
     own = uploaded(raw, page.local_url, PHOTO)
-    assert "face.png" in str(called(raw, page, number, [own, None], "own"))
+    Visit(page, "own").leave()
+    assert "'The photo'" in str(called(raw, page, number, [own, None], "own"))
     taking = {name for number, name, _, outer in events(page) if any(takes_files(page, number, p) for p in outer)}
     assert {"take", "bring", "align", "invert", "direct", "paste", "interpolate"} <= taking
 
