@@ -5,8 +5,10 @@ Networks are known by one of their tensors. What stands before its name is the p
 """
 
 import argparse
+import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -151,6 +153,9 @@ def _options(content: Any, depth: int = 5) -> Mapping[str, Any]:
         content = content.state
     if isinstance(content, argparse.Namespace | SimpleNamespace):
         content = vars(content)
+    if isinstance(content, str):
+        with suppress(ValueError, RecursionError):
+            content = json.loads(content)
     if not isinstance(content, Mapping) or not depth:
         return {}
     if not content.keys().isdisjoint(("encoder_type", "learn_in_w", "start_from_latent_avg")):

@@ -11,6 +11,7 @@ from .errors import UserError
 from .latents import truncated
 from .networks.generator import StyleGenerator, StyleLayer
 
+ROUNDING = 0.01  # of the unit length of a relevance matrix's rows, which may be kept in half precision
 SUGGESTED_CHANNELS = 20  # what the paper's authors keep for faces
 TRUNCATION = 0.7  # ψ of the codes whose S has the mean and deviation that α counts in (the reference's GetCode.py)
 
@@ -67,7 +68,9 @@ class Directions(StyleDirections):
 
     def __init__(self, relevance: Tensor, style_std: Tensor, layers: Sequence[StyleLayer]) -> None:
         super().__init__(style_std, layers)
-        self.relevance = relevance
+        lengths = relevance.norm(dim=1)
+        other = ((lengths - 1).abs() > ROUNDING) & (lengths > 0)  # β is a cosine, so rows have unit length
+        self.relevance = torch.nn.functional.normalize(relevance) if other.any() else relevance
 
     def scores(self, text_direction: Tensor) -> Tensor:
         return self.relevance @ text_direction

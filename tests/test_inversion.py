@@ -234,6 +234,8 @@ def test_what_an_encoder_says_of_itself_is_found_wherever_it_stands(studio, with
     absolute = with_encoder({"encoder_type": "GradualStyleEncoder"}).invert(face).w_plus
     told = {place: {"model": {"encoder_type": "GradualStyleEncoder"}}}
     assert torch.equal(with_encoder(None, **told).invert(face).w_plus, absolute)
+    written = with_encoder('{"encoder_type": "GradualStyleEncoder"}').invert(face).w_plus
+    assert torch.equal(written, absolute)
 
 
 def test_the_kind_of_an_encoder_is_told_where_its_layers_are_others(with_encoder):

@@ -133,3 +133,12 @@ def test_options_beside_the_tensors_are_no_attack(state, tmp_path):
     torch.save({"g_ema": state("generator"), "logs": collections.defaultdict(list)}, path)
     with pytest.raises(UserError, match=r"theirs\.pt .*class collections\.defaultdict; please save its state_dict"):
         read_weights("generator", path)
+
+
+def test_rows_of_another_length_give_the_same_cosines(custom, state):
+    relevance = state("directions")["relevance"].numpy()
+    found = [
+        custom(directions=("fs3.npy", npy(scale * relevance))).threshold("an old face", "a face", 5)
+        for scale in (1, 7, 0.4)
+    ]
+    assert found == pytest.approx([found[0]] * 3, abs=1e-6) and found[0] < 1
