@@ -70,6 +70,23 @@ def test_a_visitor_has_one_place_in_the_line(shared):
     assert ended["success"], ended["output"]
 
 
+def test_one_address_with_many_visitors_leaves_the_line_open_for_others():
+    line, told = turns.Turns(), {}
+    with contextlib.ExitStack() as running, contextlib.ExitStack() as others:
+        running.enter_context(line.in_line("crowd 0", "10.0.0.1"))
+        for number in range(1, 6):
+            told[f"crowd {number}"] = others.enter_context(line.in_line(f"crowd {number}", "10.0.0.1"))
+        for name, address in (("second", "10.0.0.2"), ("again", "10.0.0.2"), ("third", "10.0.0.3")):
+            told[name] = others.enter_context(line.in_line(name, address))
+        order = ["second", "third", "crowd 1", "again", "crowd 2", "crowd 3", "crowd 4", "crowd 5"]
+        assert [job.owner for job in line._line[1:]] == order
+        assert told["second"]() == 1 and told["third"]() == 2
+        running.close()
+        assert told["second"]() == 0
+        others.enter_context(line.in_line("late", "10.0.0.4"))  # behind the round that began before
+        assert [job.owner for job in line._line[:4]] == ["second", "third", "late", "crowd 1"]
+
+
 def test_what_nobody_listens_to_never_starts_and_is_bounded(shared):
     page, _ = shared
     queue = page._queue

@@ -62,16 +62,13 @@ def _visitor(request: Request, session: str) -> str | None:
     return None if request.headers.get("x-gradio-user") == "mcp" else session
 
 
-def visitor_now() -> str | None:
-    """Whose event is being handled by this thread; None where that is nobody's."""
-    request = LocalContext.request.get(None)
-    return _visitor(request, request.session_hash) if request and request.session_hash else None
-
-
 def caller_now() -> tuple[str, str | None]:
-    """The address and the visitor of the event that is being handled by this thread."""
+    """The address and the visitor of the event that is being handled by this thread; the latter None where it is
+    nobody's."""
     request = LocalContext.request.get(None)
-    return address_of(request) if request else "", visitor_now()
+    if not request:
+        return "", None
+    return address_of(request), _visitor(request, request.session_hash) if request.session_hash else None
 
 
 class _Messages(asyncio.Queue):

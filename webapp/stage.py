@@ -22,7 +22,7 @@ from pipeline.photos import Photo, open_photo
 from webapp import turns
 from webapp.gpu import CALLS, RUNS
 from webapp.places import Places
-from webapp.queues import caller_now, visitor_now
+from webapp.queues import caller_now
 from webapp.turns import Run, Turns
 
 TOGETHER = frozenset({"direct", "map", "bridge", "imagine", "image"})  # short edits, drawn as one batch
@@ -84,7 +84,8 @@ class Lent:
                 raise UserError(CHANGED)
             return self._timed(name, getattr(self._studio, name)(*args, **kwargs))
 
-        return Run(self.turns, start, visitor_now())
+        address, visitor = caller_now()
+        return Run(self.turns, start, visitor, address)
 
     def _timed(self, name: str, steps: Iterator[Any]) -> Iterator[Any]:
         """The steps of a run, each timed but for the first, which prepares the others."""

@@ -7,6 +7,7 @@ import time
 import weakref
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import UserError
@@ -36,6 +37,17 @@ def is_stopping() -> bool:
     return _stopping.is_set()
 
 
+@dataclass(eq=False)
+class _Job:
+    """A long job in the line."""
+
+    owner: Hashable
+    """The visitor; None where that is nobody's."""
+    address: Hashable
+    round: int
+    """In each round, every address has one job."""
+
+
 class Turns:
     """Lets one compute at a time. Short edits that wait at the same time then compute together.
 
@@ -54,8 +66,7 @@ class Turns:
         self._wanting: list[object] = []  # who wait to be alone, as they came
         self._left = 0  # how many of them go before the next short edits
         self._round = 0
-        self._line: list[object] = []  # long jobs, the one that runs first
-        self._owners: list[Hashable] = []  # the visitors whose jobs these are
+        self._line: list[_Job] = []  # the one that runs first
         _all.add(self)
 
     def _wait_until(self, due: Callable[[], bool]) -> None:
@@ -131,17 +142,18 @@ class Turns:
             self._changed.notify_all()
 
     @contextmanager
-    def in_line(self, owner: Hashable = None) -> Iterator[Callable[[], int]]:
+    def in_line(self, owner: Hashable = None, address: Hashable = None) -> Iterator[Callable[[], int]]:
         """A place in the line of long jobs; gives a function that waits a moment and says how many are before.
 
+        Addresses alternate: behind those of the current round, one that has no job in line yet comes next.
         Raises UserError where `owner`, a visitor, has a place already; None has as many as it likes.
         """
-        ticket = object()
         with self._changed:
-            if owner is not None and owner in self._owners:
+            if owner is not None and any(other.owner == owner for other in self._line):
                 raise UserError(TWICE)
-            self._line.append(ticket)
-            self._owners.append(owner)
+            now = self._line[0].round if self._line else 0
+            ticket = _Job(owner, address, max([now, *(o.round + 1 for o in self._line if o.address == address)]))
+            self._line.insert(sum(other.round <= ticket.round for other in self._line), ticket)
 
         def before() -> int:
             with self._moved:
@@ -154,8 +166,7 @@ class Turns:
             yield before
         finally:
             with self._changed:
-                place = self._line.index(ticket)
-                del self._line[place], self._owners[place]
+                self._line.remove(ticket)
                 self._changed.notify_all()
                 self._moved.notify_all()
 
@@ -172,11 +183,14 @@ class Run:
     """A long job that yields its steps, each in a turn of its own, once those before it in line are done.
 
     `start` begins it. Iterate over `places` first to hear how many are before it; iterating over the job itself waits
-    in silence. Leaving either iteration leaves the line. `owner` is the visitor, who has one place in the line.
+    in silence. Leaving either iteration leaves the line. `owner` is the visitor, who has one place in the line, and
+    `address` where they come from.
     """
 
-    def __init__(self, turns: Turns, start: Callable[[], Iterator[Any]], owner: Hashable = None) -> None:
-        self._turns, self._start, self._owner = turns, start, owner
+    def __init__(
+        self, turns: Turns, start: Callable[[], Iterator[Any]], owner: Hashable = None, address: Hashable = None
+    ) -> None:
+        self._turns, self._start, self._owner, self._address = turns, start, owner, address
         self._iteration = self._steps()
         self._begun = False
         self.computed = 0.0
@@ -212,7 +226,7 @@ class Run:
         self._iteration.close()
 
     def _steps(self) -> Iterator[Any]:
-        with self._turns.in_line(self._owner) as before:
+        with self._turns.in_line(self._owner, self._address) as before:
             while place := before():
                 yield place
             yield 0
