@@ -5,6 +5,7 @@ import sys
 import pytest
 from huggingface_hub import constants
 
+from pipeline.registry import read_registry
 from pipeline.zoo import main
 
 
@@ -27,3 +28,10 @@ def test_families_are_listed_where_nothing_can_be_kept(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["zoo", "list"])
     main()
     assert "MB to download" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["ffhq", "cars", "horses", "churches", "afhq-dog", "afhq-cat", "afhq-wild", "custom"])
+def test_clip_is_shown_pictures_of_published_families_as_the_reference_does(name):
+    """Its own mean and deviation for relevance, [-1, 1] as it is for the losses."""
+    row = read_registry()[name]
+    assert row.clip_normalize_directions and not row.clip_normalize
