@@ -200,7 +200,7 @@ WRONG = {
     "no mapper “wings”": lambda studio, latent: studio.map(latent, "wings"),
     "another model": lambda studio, latent: studio.image(Latent(latent.w_plus[:, :2])),
     "a few words": lambda studio, latent: studio.optimize(latent, " "),
-    "at least one step": lambda studio, latent: studio.generate("a red face", steps=0),
+    "at least 1": lambda studio, latent: studio.generate("a red face", steps=0),
     "another face": lambda studio, latent: studio.repeat(studio.map(latent, "levels").recipe, studio.sample(2)),
 }
 

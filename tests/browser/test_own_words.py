@@ -82,7 +82,7 @@ def test_edits_go_before_a_training_which_can_be_cancelled(panel, url, chromium,
     changes(panel, lambda: press(panel, "Optimize"))
     expect(panel.locator("#training-progress")).to_contain_text("waiting for others", timeout=SLOW)
     press(panel, "Stop")
-    expect(panel.locator("#training-progress")).to_contain_text(re.compile("Step .* left$"), timeout=SLOW)
+    expect(panel.locator("#training-progress")).to_contain_text(re.compile("Step .* left"), timeout=SLOW)
     open_tab(panel, "Mappers")
 
     waiting = chromium.new_page()  # someone else, who changes their mind while they stand in line
