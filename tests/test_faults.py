@@ -261,8 +261,7 @@ def crowded(tunings=1):
     """A visit at 1024 px that has everything, each edit adjusted once."""
     session, picture, words = Session(), Image.new("RGB", (8, 8)), "a person with purple hair" * 20
     found = Found("photo.jpg", str(new_file("face.png")), torch.rand(68, 2).numpy(), torch.rand(4, 2).numpy())
-    session.add_photo([found] * 10)
-    session.start_from(code(step=False), picture, "Photo", "", found)
+    session.start_from(code(step=False), picture, "Photo", "", found, [found] * 10)
     for _ in range(tunings):
         session.add(tuned(session.here.latent), picture, "Tuned", "")
     for number in range(MOST_SHOTS):

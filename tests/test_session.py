@@ -50,6 +50,37 @@ def test_an_edit_of_a_face_that_is_gone_is_left_out(studio, session):
     assert [shot.title for shot in session.shots] == ["Face 1"]
 
 
+def test_a_photo_is_inverted_while_another_is_chosen_and_knows_its_faces(studio, session, drawn_faces, tmp_path):
+    def photo_of(count):
+        return [Found.of(str(tmp_path / "photo.png"), studio.align(drawn_faces[0][0])[0]) for _ in range(count)]
+
+    class Slow:
+        """A studio whose visitor chooses an example while their photo is inverted."""
+
+        def __getattr__(self, name):
+            return getattr(studio, name)
+
+        def invert(self, face):
+            photo.start(studio, session, photo_of(1))
+            return studio.invert(face)
+
+    photo.start(Slow(), session, photo_of(2))
+    assert photo.note(session).count("2 faces found.") == 1 and len(session.faces) == 2
+
+
+def test_edits_of_a_face_that_the_visitor_let_go_meanwhile_are_left_out(studio, session):
+    face = session.here
+    another_face(studio, session)
+    with pytest.raises(UserError, match="meanwhile"):
+        session.resume(face)
+    assert session.here.title == "Face 1"
+    keep(session, *edited(studio, session))
+    face = session.here.origin
+    session.delete()
+    session.resume(face)
+    assert session.here is face
+
+
 def test_an_edit_goes_behind_the_picture_that_it_was_made_from(studio, session):
     keep(session, *edited(studio, session))
     late = edited(studio, session, "old face")

@@ -3,18 +3,21 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import gradio as gr
 import httpx
 import pytest
 
-from tests.programs import served
+from benchmarks.sessions import Page
+from tests.programs import served, uploaded
 from webapp import access, process
 
 ROOT = Path(__file__).parents[1]
@@ -169,9 +172,36 @@ def test_the_app_starts_behind_proxies_with_closed_streams_and_a_taken_port(tmp_
         assert ended.returncode == 1 and log.read_text().startswith("There is no model “ghosts”")
 
 
+@contextmanager
+def half_upload(url):
+    """An upload of which half has come; the connection stays open. Gives once the server has written it."""
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname, address.port)) as sent:
+        head = b"--x\r\nContent-Disposition: form-data; name=files; filename=photo.png\r\n\r\n"
+        lines = f"POST /gradio_api/upload HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: 8000000\r\n"
+        lines += "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+        sent.sendall(lines.encode() + head + bytes(4_000_000))
+        yield
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_stopped_app_tells_its_visitors_clears_their_files_and_goes(tmp_path, raw, number):
-    with running(tmp_path) as (app, url):
+    files, elsewhere = tmp_path / "files", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    def left(folder):
+        return [path for path in folder.rglob("*") if path.is_file()]
+
+    with running(tmp_path, TMPDIR=str(elsewhere)) as (app, url), half_upload(url):
+        visit = Page(url)
+        visit.call(visit.loaded(), "a-visit")
+        before = len(left(files))
+        visit.call(visit.event("random", "click"), "a-visit")
+        assert len(left(files)) > before
+        photo = uploaded(raw, url, b"a photo")["path"]
+        assert Path(photo) in left(files)
+        while not any(path.stat().st_size > 1_000_000 for path in left(tmp_path)):  # the half upload
+            assert app.poll() is None, app.stdout.read()
         asked = raw.post(f"{url}gradio_api/call/v2/generate", json={"prompt": "smiling face", "steps": 500})
         waits = raw.post(f"{url}gradio_api/call/v2/generate", json={"prompt": "smiling face", "steps": 500})
         told = []
@@ -185,7 +215,7 @@ def test_a_stopped_app_tells_its_visitors_clears_their_files_and_goes(tmp_path, 
         listening = [threading.Thread(target=listen, args=(a.json()["event_id"],)) for a in (asked, waits)]
         for thread in listening:
             thread.start()
-        while not list((tmp_path / "files").rglob("preview.jpg")):
+        while not list(files.rglob("preview.jpg")):
             assert app.poll() is None, app.stdout.read()
         app.send_signal(number)
         said = app.communicate(timeout=30)[0]
@@ -194,7 +224,7 @@ def test_a_stopped_app_tells_its_visitors_clears_their_files_and_goes(tmp_path, 
     assert app.returncode == 0
     assert sum("The studio is being stopped" in line for line in told) == 2
     assert "Traceback" not in said and "terminate called" not in said
-    assert not [path for path in (tmp_path / "files").rglob("*") if path.is_file()]
+    assert not left(files) and not left(elsewhere)
 
 
 def test_a_studio_that_starts_while_another_clears_waits_for_it(tmp_path, monkeypatch):

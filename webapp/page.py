@@ -13,8 +13,7 @@ import gradio as gr
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
-from webapp import api, queues, renewal, visits
-from webapp.fields import keep_what_is_typed
+from webapp import api, opening, queues, renewal, visits
 from webapp.limits import MAPPER_BYTES
 from webapp.panels import (
     alignment,
@@ -65,8 +64,7 @@ def first_session(studio: StyleCLIP, known: Presets) -> Session:
     if photo.EXAMPLES and photo.finds_faces(studio):
         example = str(photo.EXAMPLES[0])
         found = Found.of(example, studio.align(example)[0], drawn=True)
-        session.add_photo([found])
-        photo.start(studio, session, found, photo.first_line(studio, found))
+        photo.start(studio, session, [found], said=photo.first_line(studio, found))
     else:
         latent = studio.sample(seed=1, truncation=photo.TRUNCATION)
         title, line = f"Random {photo.thing(studio)}", photo.first_line(studio)
@@ -187,18 +185,13 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
         training.connect(training_panel, mappers_panel, result_panel, studio, training_minutes, state)
         directions.connect(directions_panel, result_panel, studio, known.pairs, state, JOB)
         alignment.connect(alignment_panel, result_panel, studio, known.pairs, state, JOB)
-        came = visit.connect(visit_panel, page, mappers_panel, training_panel, result_panel, studio, session, state)
-        link.connect(
-            came,
-            filled_in,
-            result_panel,
-            studio,
-            state,
-            JOB,
+        came = visit.connect(
+            visit_panel, page, filled_in, mappers_panel, training_panel, result_panel, studio, session, state
         )
+        link.connect(came, filled_in, result_panel, studio, state, JOB)
         if switch:
             models.connect(models_panel, studio.family.row, switch, state)
             page.load(None, None, None, js=models.WATCH)
         page.load(None, None, None, js=renewal.WATCH)
-        keep_what_is_typed(page)
+        opening.let_events_wait(page, state)
     return page

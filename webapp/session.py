@@ -21,6 +21,7 @@ MOST_SHOTS = 30  # on the strip; the oldest edits leave it first
 MOST_BYTES = 4 * 2**20  # of latents: those of 30 shots at 1024 px and a tuning; what else is held is small
 THUMB = 160  # pixels of a picture on the strip
 LONGEST_TITLE = 80
+CHOSEN = "Another picture was chosen meanwhile, so this edit was left out."
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,15 +218,17 @@ class Session:
             raise UserError("Choose a face first.")
         return self.at
 
-    def add_photo(self, faces: list[Found]) -> None:
-        """Know the faces of another photo, with each of which the visitor can start."""
-        begun = [shot.found for shot in self.shots]
-        self.photos = [*(known for known in self.photos if any(face in begun for face in known)), faces]
-
     def start_from(
-        self, latent: Latent, picture: Image.Image, title: str, said: str, found: Found | None = None
+        self,
+        latent: Latent,
+        picture: Image.Image,
+        title: str,
+        said: str,
+        found: Found | None = None,
+        faces: list[Found] | None = None,
     ) -> None:
-        """Take another face. Those before stay on the strip if anything was made of them."""
+        """Take another face. Those before stay on the strip if anything was made of them. `faces` are all in the photo
+        that it came from, with each of which the visitor can start."""
         here = self.at
         if self.example:
             self.shots, self.back, self.forth, self.at = [], [], [], None
@@ -234,6 +237,9 @@ class Session:
             self.at = None
         self.compared, self.frames = None, []
         self.add(latent, picture, title, said, found=found)
+        begun = [shot.found for shot in self.shots]
+        others = [known for known in self.photos if known is not faces and any(face in begun for face in known)]
+        self.photos = [*others, faces] if faces else others
 
     def add(
         self,
@@ -336,7 +342,7 @@ class Session:
         if shot is None and self.optimized and self.optimized[0] is source:
             shot = self.optimized[1]  # a slider changed it while the optimization waited or ran
         if shot is None or shot.origin.key not in [face.key for face in self.shots]:
-            raise UserError("Another picture was chosen meanwhile, so this edit was left out.")
+            raise UserError(CHOSEN)
         return shot, False
 
     def rename(self, name: str) -> None:
@@ -429,6 +435,12 @@ class Session:
             self.back = [*self.back, self.at][-MOST_SHOTS:]
         self.forth = []
         self.at = shot
+
+    def resume(self, face: Shot) -> None:
+        """Show the face again that edits were made of meanwhile. Raises UserError where the visitor let it go."""
+        if face not in (self.here.origin, *self.shots):
+            raise UserError(CHOSEN)
+        self.go(face)
 
     def undo(self) -> None:
         """Back to what was shown before."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
 
-from pipeline import Edit, Latent, StyleCLIP
+from pipeline import Edit, Latent
 from pipeline.edits import FROM_WORDS
-from webapp import links
+from pipeline.errors import UserError
 from webapp.arrival import bytes_of, megabytes
 from webapp.guard import guard
 from webapp.links import LONG, Asked, edits_of
@@ -16,13 +17,9 @@ from webapp.panels.directions import kept_note, most_channels
 from webapp.panels.form import TABS, Form
 from webapp.panels.mappers import CHOOSE, not_here
 from webapp.panels.optimization import NO_FACE, THIS_FACE, as_html, linked_note
-from webapp.panels.result import Result, keep, mean, settle, shown
+from webapp.panels.result import Result, keep, mean, shown
 from webapp.session import Session
-
-
-def query_of(session: Session) -> tuple[str, str]:
-    """The end of an address that holds the edits of the picture that is shown, and what it leaves out."""
-    return links.query_of(session.here.recipes)
+from webapp.stage import Lent
 
 
 def on_strip(session: Session, asked: list[Asked]) -> bool:
@@ -36,23 +33,52 @@ def on_strip(session: Session, asked: list[Asked]) -> bool:
     return any(all(made(recipe, *edit) for recipe, edit in zip(end, asked, strict=True)) for end in ends)
 
 
+def fields(form: Form) -> dict[str, dict[str, gr.components.Component]]:
+    """For each method the fields that a link fills in, by their names in it."""
+    known = form.fields
+    known["direct"]["channels"] = form.directions.channels
+    return known
+
+
+def fills(form: Form) -> list[gr.blocks.Block]:
+    """What `filled` gives values to."""
+    named = [field for values in fields(form).values() for field in values.values()]
+    return list(dict.fromkeys([form.tabs, form.optimization.start, form.optimization.note, *named]))
+
+
+def filled(form: Form, studio: Lent, session: Session, query: Mapping[str, str]) -> dict[gr.blocks.Block, Any]:
+    """The fields of the last edit that the page's address names. One that takes long waits there for the visitor to
+    start it."""
+    try:
+        asked = edits_of(query)
+    except UserError:  # which `connect` tells the visitor
+        return {}
+    if not asked:
+        return {}
+    method, values = asked[-1]
+    known = fields(form)[method]
+    drawn = {known[name]: value for name, value in values.items() if name in known}
+    drawn[form.tabs] = gr.Tabs(selected=TABS[method])
+    if method in LONG:
+        session.linked = values
+        drawn[form.optimization.start] = NO_FACE if method == "generate" else THIS_FACE
+        drawn[form.optimization.note] = as_html(linked_note(studio, values))
+    return drawn
+
+
 def connect(
     came: gr.events.Dependency,
     form: Form,
     result: Result,
-    studio: StyleCLIP,
+    studio: Lent,
     state: gr.State,
     job: dict[str, Any],
 ) -> None:
-    """Once the visit has come, do the edits that the page's address names, and fill in the fields of the last; one that
-    takes long waits there for the visitor to start it. A page that is loaded again has the address that it had, so
-    edits that are on the strip are not done again."""
-    tabs, directions, optimization = form.tabs, form.directions, form.optimization
-    fields = form.fields
-    fields["direct"]["channels"] = directions.channels
-    named = [field for values in fields.values() for field in values.values()]
-    others = [tabs, directions.kept, optimization.start, optimization.note]
-    outputs = list(dict.fromkeys([*others, *named, *result.picture]))
+    """Once the visit has come, do the edits that the page's address names. A page that is loaded again has the address
+    that it had, so edits that are on the strip are not done again."""
+    directions = form.directions
+    drawn = [*result.picture, *result.follows()]
+    outputs = [directions.channels, directions.kept, directions.threshold, *drawn]
 
     def done(latent: Latent, method: str, values: dict[str, Any]) -> Edit:
         share = values.get("share", 1.0)
@@ -76,7 +102,7 @@ def connect(
                 made.append((source, done(source, method, values)))
                 latent = made[-1][1].latent
         if made:
-            session.go(origin)
+            session.resume(origin)
         for source, edit in made:
             keep(session, source, edit)
         method, values = asked[-1]
@@ -88,12 +114,7 @@ def connect(
                 names = ("target", "neutral", "channels")
                 beta = studio.threshold(**{name: values[name] for name in names if name in values})
                 kept[directions.threshold] = beta
-        if method in LONG:
-            session.linked = values
-            kept[optimization.start] = NO_FACE if method == "generate" else THIS_FACE
-            kept[optimization.note] = as_html(linked_note(studio, values))
-        filled = {fields[method][name]: value for name, value in values.items() if name in fields[method]}
-        pictures = dict(zip(result.picture, shown(session), strict=True))
-        return {tabs: gr.Tabs(selected=TABS[method])} | filled | kept | pictures
+        return dict(zip(drawn, [*shown(session), *result.redrawn(session)], strict=True)) | kept
 
-    settle(result, came.success(arrive, state, outputs, api_visibility="private", **job), state)
+    # Not `settle`: without a link nothing is drawn, which would replace what the visitor has done by then.
+    came.success(arrive, state, outputs, api_visibility="private", **job)

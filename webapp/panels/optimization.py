@@ -236,12 +236,12 @@ def connect(
         unknown, skip = unknown_note(studio.vocabulary, words), gr.skip()
         fewer = fewer_note(asked, steps)
         note = as_html(unknown, fewer)
-        yield skip, skip, plot(curves, steps), progress(0, steps), gr.Button(interactive=True), skip, note
+        yield skip, skip, skip, plot(curves, steps), progress(0, steps), gr.Button(interactive=True), skip, note
         with closing(run):
             for place in run.places(lambda: session.stop):
                 if session.stop:
                     raise UserError("Stopped; the picture is as it was.")
-                yield skip, skip, skip, in_line(place), skip, skip, skip
+                yield *[skip] * len(result.picture), in_line(place), skip, skip, skip
             began = shown_at = time.monotonic()
             session.frames = []
             for step in run:
@@ -258,7 +258,7 @@ def connect(
                     bar = progress(step.index, steps, (now - began) / step.index * (steps - step.index))
                     film = gr.update(value=_film(session), selected_index=None) if new else skip
                     picture = (before, on_screen(step.image)) if session.at is here else skip
-                    yield picture, skip, plot(curves, steps), bar, skip, film, skip
+                    yield picture, skip, skip, plot(curves, steps), bar, skip, film, skip
         if here not in session.shots:
             session.frames = []
             ended = as_html("", "Another face was chosen meanwhile, so this optimization ended.")
@@ -293,7 +293,7 @@ def connect(
             picture = studio.image(frame.latent)
             session.go(shot)
             keep(session, source, Edit(picture, frame.latent, frame.recipe))
-        return *shown(session)[:2], gr.skip(), *drawn(session)  # the losses are still those of this way
+        return *shown(session)[:-1], gr.skip(), *drawn(session)  # the losses are still those of this way
 
     def stop(session: Session) -> None:
         session.stop = True

@@ -99,12 +99,11 @@ def first_line(studio: StyleCLIP, found: Found | None = None) -> str:
     return f"{start} Of a photo, the middle is used: this model looks for no face in it."
 
 
-def face_line(studio: StyleCLIP, session: Session, found: Found, latent: Latent) -> str:
-    """How many faces were found, and how close the inversion of one is."""
+def face_line(studio: StyleCLIP, faces: list[Found], found: Found, latent: Latent) -> str:
+    """How many faces were found in a photo, and how close the inversion of one is."""
     if studio.family.faces is None:
         return "No face is looked for with this model: the middle of the photo is used."
-    count = len(next((faces for faces in session.photos if found in faces), [found]))
-    told = "One face found." if count == 1 else f"{count} faces found."
+    told = "One face found." if len(faces) == 1 else f"{len(faces)} faces found."
     return f"{told} {likeness.line(studio, found, latent)}".rstrip()
 
 
@@ -172,12 +171,13 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
     return Photo(photo, working, examples, random, faces, crop, inversion, line, closer)
 
 
-def start(studio: StyleCLIP, session: Session, found: Found, said: str | None = None) -> None:
+def start(studio: StyleCLIP, session: Session, faces: list[Found], number: int = 0, said: str | None = None) -> None:
     """Make one of the faces in the visitor's photo the one that is edited; `said` under it is how near the inversion
     is, unless told otherwise."""
+    found = faces[number]
     latent = studio.invert(found.face())
-    line = face_line(studio, session, found, latent) if said is None else said
-    session.start_from(latent, studio.image(latent), "The photo", line, found)
+    line = face_line(studio, faces, found, latent) if said is None else said
+    session.start_from(latent, studio.image(latent), "The photo", line, found, faces)
 
 
 def label(origin: Shot) -> str:
@@ -221,8 +221,7 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
         copied = turn or not browsers_show(photo.getvalue())
         seen = on_screen(studio.view(photo, SHOWN, turn)) if copied else path
         faces = [Found.of(path, face, seen, drawn) for face in found]
-        session.add_photo(faces)
-        start(studio, session, faces[0])
+        start(studio, session, faces)
         return shown(session)
 
     @guard
@@ -232,8 +231,9 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
 
     @guard
     def choose_face(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
-        if event.index < len(session.faces):
-            start(studio, session, session.faces[event.index])
+        faces = session.faces
+        if event.index < len(faces):
+            start(studio, session, faces, event.index)
         return shown(session)
 
     @guard

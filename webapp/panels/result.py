@@ -12,6 +12,7 @@ from pipeline import Edit, Latent, StyleCLIP
 from pipeline.alignment import LEVELS
 from pipeline.edits import FROM_WORDS
 from pipeline.errors import UserError
+from webapp import links
 from webapp.session import Session
 
 SILENT: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
@@ -34,6 +35,8 @@ class Result:
 
     slider: gr.ImageSlider
     words: gr.Textbox
+    link: gr.Textbox
+    """The end of an address that holds the edits of this picture, or nothing; in the next line what it leaves out."""
     losses: gr.HTML
     followers: list[tuple[Callable[[Session], Any], list[gr.components.Component]]] = field(default_factory=list)
     """Functions that draw anew what else shows the strip, and the components that they give values to."""
@@ -43,14 +46,27 @@ class Result:
     @property
     def picture(self) -> list[gr.components.Component]:
         """What every edit gives anew; `shown` makes the values."""
-        return [self.slider, self.words, self.losses]
+        return [self.slider, self.words, self.link, self.losses]
+
+    def follows(self, fills: bool = False) -> list[gr.components.Component]:
+        """What else shows the strip, and with `fills` the form; `redrawn` makes the values."""
+        return [component for _, drawn in self._parts(fills) for component in drawn]
+
+    def redrawn(self, session: Session, fills: bool = False) -> list[Any]:
+        """The values of `follows`."""
+        return [value for draw, _ in self._parts(fills) for value in draw(session)]
+
+    def _parts(self, fills: bool) -> list[tuple[Callable[[Session], Any], list[gr.components.Component]]]:
+        return [*self.followers, *(self.form if fills else [])]
 
 
-def shown(session: Session, losses: str = "") -> tuple[tuple[str, str], str, str]:
-    """The values of `Result.picture`: before and after, what was done in words, and a plot of the losses or ""."""
+def shown(session: Session, losses: str = "") -> tuple[tuple[str, str], str, str, str]:
+    """The values of `Result.picture`: before and after, what was done in words, its link, and a plot of the losses or
+    "". The link comes with the picture, so that "Copy link" never copies the one of the picture before."""
     here = session.here
     words = "\n".join(filter(None, [here.title, here.details]))
-    return (session.before.picture, here.picture), words, losses
+    link = "\n".join(links.query_of(here.recipes))
+    return (session.before.picture, here.picture), words, link, losses
 
 
 def mean(studio: StyleCLIP) -> Latent:
@@ -116,8 +132,9 @@ def layout(session: Session, pictures: gr.ImageSlider) -> Result:
         max_lines=6,
         elem_id="edit-words",
     )
+    link = gr.Textbox(shown(session)[2], label="link", visible=False)
     losses = gr.HTML(label="losses", render=False, elem_id="losses")  # the page puts it beside the strip
-    return Result(pictures, line, losses)
+    return Result(pictures, line, link, losses)
 
 
 def forget(note: gr.HTML, *texts: gr.Textbox) -> None:
@@ -129,13 +146,11 @@ def forget(note: gr.HTML, *texts: gr.Textbox) -> None:
 def settle(result: Result, event: gr.events.Dependency, state: gr.State, fills: bool = False) -> None:
     """Draw the strip and what belongs to it anew after `event`; the newest of several counts. With `fills` the fields
     and notes of the methods follow too: after events that choose another picture."""
-    followers = [*result.followers, *(result.form if fills else [])]
-
-    outputs = [component for _, components in followers for component in components]
+    outputs = result.follows(fills)
 
     def drawn(session: Session) -> list[Any]:
         try:
-            return [value for draw, _ in followers for value in draw(session)]
+            return result.redrawn(session, fills)
         except UserError:  # the model was changed after the event: the page is about to load anew
             return [gr.skip() for _ in outputs]
 

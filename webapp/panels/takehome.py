@@ -15,12 +15,11 @@ import gradio as gr
 from pipeline import Edit, Latent
 from pipeline.edits import FROM_WORDS, Recipe
 from pipeline.errors import UserError
-from webapp import animation, limits, uploads
+from webapp import animation, limits, links, uploads
 from webapp.arrival import arriving
 from webapp.brought import LATENT_BYTES, TOO_LARGE, read_latent
 from webapp.files import file_name, new_file
 from webapp.guard import guard
-from webapp.panels.link import query_of
 from webapp.panels.mappers import not_here
 from webapp.panels.result import SILENT, Result, keep, mean, settle, shown
 from webapp.queues import EDIT, LONG, PHOTO, SERIES
@@ -48,7 +47,9 @@ SAVE = """(file) => {
   link.click();
 }"""
 # The address bar takes the link in any case; a clipboard is there on safe connections only.
-LINK = """async (query, leftOut) => {
+LINK = """async (link) => {
+  const [query, leftOut] = link.split("\\n");
+  if (!query) return `<p class="note" role="status">No link can hold this picture.</p>`;
   history.replaceState(null, "", location.pathname + "?" + query);
   const copied = navigator.clipboard?.writeText(location.href).then(() => "The link is copied.") ?? Promise.reject();
   const told = await copied.catch(() => "The address bar has the link now; please copy it from there.");
@@ -63,15 +64,13 @@ class TakeHome:
     buttons: dict[str, gr.Button]
     saved: gr.DownloadButton
     link: gr.Button
-    query: gr.Textbox
-    left_out: gr.Textbox
     recipe: gr.UploadButton
     note: gr.HTML
 
     @property
     def all(self) -> list[gr.components.Component]:
         """What follows every edit; `drawn` makes the values."""
-        return [self.query, self.left_out, self.link, self.buttons["photo"], self.note]
+        return [self.link, self.buttons["photo"], self.note]
 
 
 def layout() -> TakeHome:
@@ -95,9 +94,7 @@ def layout() -> TakeHome:
         elem_id="take-home-note",
     )
     saved = gr.DownloadButton("saved", visible=False)
-    query = gr.Textbox(label="link", visible=False)
-    left_out = gr.Textbox(label="left out of the link", visible=False)
-    return TakeHome(buttons, saved, link, query, left_out, recipe, note)
+    return TakeHome(buttons, saved, link, recipe, note)
 
 
 def _note(sentence: str) -> str:
@@ -136,9 +133,9 @@ def name_of(recipe: dict[str, Any]) -> str:
 
 def drawn(session: Session) -> tuple[Any, ...]:
     """The values of `TakeHome.all`."""
-    query, left_out = query_of(session)
+    query, _ = links.query_of(session.here.recipes)
     photo = session.here.origin.found is not None
-    return query, left_out, gr.update(visible=bool(query)), gr.update(visible=photo), HINT
+    return gr.update(visible=bool(query)), gr.update(visible=photo), HINT
 
 
 def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State) -> None:
@@ -206,7 +203,7 @@ def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State) -> N
                     yield _note(f"Edit {number} of {len(recipes)}: {edit}"), *[gr.skip()] * len(result.picture)
             made.append((source, edit, name_of(recipe)))
             latent = edit.latent
-        session.go(origin)
+        session.resume(origin)
         for source, edit, name in made:
             keep(session, source, edit, name)
         yield "", *shown(session)
@@ -242,7 +239,7 @@ def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State) -> N
         group = groups.get(kind, EDIT)
         saved = button.click(saver(kind), state, [panel.note, panel.saved], api_visibility="private", **group)
         saved.success(None, panel.saved, None, js=SAVE)
-    panel.link.click(None, [panel.query, panel.left_out], panel.note, js=LINK)
+    panel.link.click(None, result.link, panel.note, js=LINK)
     outputs = [panel.note, *result.picture]
     brought = panel.recipe.upload(bring, [panel.recipe, state], outputs, api_visibility="private", **LONG)
     brought.failure(lambda: HINT, None, panel.note, **SILENT)

@@ -124,7 +124,7 @@ def connect(
     def run(words: str, strength: float, session: Session) -> Iterator[tuple[Any, ...]]:
         """Train a mapper for these words, and apply it to this visitor's face. Sends the progress and a preview while
         it runs."""
-        nothing = [gr.skip()] * 7
+        nothing = [gr.skip()] * len(offered)
         yield gr.skip(), bar("Waiting for the edits that are running"), gr.skip(), gr.skip(), *nothing
         recipe = Recipe(words, clip=studio.family.defaults.mapper_clip)
         steps = train(Judges.of(studio.family), studio.texts, recipe)

@@ -7,9 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from webapp import renewal, visits
+from webapp import opening, renewal, visits
 from webapp.guard import guard
-from webapp.panels import mappers
+from webapp.panels import link, mappers
+from webapp.panels.form import Form
 from webapp.panels.mappers import Mappers
 from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.panels.training import Training
@@ -50,6 +51,7 @@ def layout() -> Visit:
 def connect(
     panel: Visit,
     page: gr.Blocks,
+    form: Form,
     chosen: Mappers,
     training: Training,
     result: Result,
@@ -58,7 +60,10 @@ def connect(
     state: gr.State,
 ) -> gr.events.Dependency:
     """Say what the buttons do. `first` is what a new visit shows. Gives the event that begins a visit or goes on with
-    one; whatever else a page does when it opens comes after it."""
+    one; whatever else a page does when it opens comes after it.
+
+    The one answer of this event holds all that a visit shows, and only then the page opens: what came later would
+    replace what the visitor has done by then."""
     model = studio.family.name
     outputs = [chosen.gallery, training.download, *result.picture]
 
@@ -72,13 +77,17 @@ def connect(
         )
 
     @guard
-    def come(secret: str | None, request: gr.Request) -> tuple[Any, ...]:
+    def come(secret: str | None, request: gr.Request) -> dict[gr.blocks.Block, Any]:
         """Go on with the visit that the browser has the secret of, or begin one."""
         kept = visits.find(secret, model) if isinstance(secret, str) else None
         session = kept or visits.begin(first)
         session.page, session.address = request.session_hash, address_of(request)
-        values = opened(session) if kept else [gr.skip()] * len(outputs)
-        return session, session.secret, bool(secret) and kept is None, *values
+        over = bool(secret) and kept is None
+        values = {state: session, panel.secret: session.secret, panel.over: over}
+        if kept:
+            values |= zip(outputs, opened(session), strict=True)
+            values |= zip(result.follows(), result.redrawn(session), strict=True)
+        return values | link.filled(form, studio, session, request.query_params)
 
     @guard
     def start_over(sure: bool, session: Session) -> Any:
@@ -95,9 +104,13 @@ def connect(
     def still_here(session: Session) -> None:
         session.touch()
 
-    came = page.load(come, panel.secret, [state, panel.secret, panel.over, *outputs], js=renewal.SECRET, **SILENT)
+    everything = [state, panel.secret, panel.over, *outputs, *result.follows(), *link.fills(form)]
+    came = page.load(come, panel.secret, list(dict.fromkeys(everything)), js=renewal.SECRET, **SILENT)
     came.success(None, [panel.secret, panel.over], None, js=renewal.KEEP)
-    settle(result, came, state)
+    late = list(opening.drawn_late(page))
+    drawn = came.success(None, None, late, js=f"() => Array({len(late)}).fill({{__type__: 'update', visible: true}})")
+    drawn.then(None, None, None, js=opening.OPEN)
+    came.failure(None, None, None, js=opening.OPEN)  # every part then tells the visitor to load the page again
     started = panel.start_over.click(start_over, [panel.sure, state], outputs, js=ASK, **SILENT)
     deleted = panel.delete.click(delete, state, result.picture, **SILENT)
     for event in (started, deleted):
