@@ -161,6 +161,7 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
                             history_panel = history.layout(session)
                             takehome_panel = takehome.layout()
                             visit_panel = visit.layout()
+                            follow = link.layout()
                     with gr.Row(elem_id="history"):
                         with gr.Column(scale=0, min_width=64):
                             history_panel.undo.render()
@@ -188,7 +189,7 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
         came = visit.connect(
             visit_panel, page, filled_in, mappers_panel, training_panel, result_panel, studio, session, state
         )
-        link.connect(came, filled_in, result_panel, studio, state, JOB)
+        link.connect(follow, came, filled_in, result_panel, studio, state, JOB)
         if switch:
             models.connect(models_panel, studio.family.row, switch, state)
             page.load(None, None, None, js=models.WATCH)

@@ -17,9 +17,14 @@ from webapp.panels.directions import kept_note, most_channels
 from webapp.panels.form import TABS, Form
 from webapp.panels.mappers import CHOOSE, not_here
 from webapp.panels.optimization import NO_FACE, THIS_FACE, as_html, linked_note
-from webapp.panels.result import Result, keep, mean, shown
+from webapp.panels.result import Result, keep, mean, settle, shown
 from webapp.session import Session
 from webapp.stage import Lent
+
+# A page without a link asks for nothing more when it opens, and what the visitor does by then is not drawn over.
+PRESS = """() => {
+  if (new URLSearchParams(location.search).has("method")) document.querySelector("#follow-link").click();
+}"""
 
 
 def on_strip(session: Session, asked: list[Asked]) -> bool:
@@ -66,7 +71,13 @@ def filled(form: Form, studio: Lent, session: Session, query: Mapping[str, str])
     return drawn
 
 
+def layout() -> gr.Button:
+    """Draw the button that `PRESS` presses; style.css hides it."""
+    return gr.Button("Follow the link", elem_id="follow-link")
+
+
 def connect(
+    follow: gr.Button,
     came: gr.events.Dependency,
     form: Form,
     result: Result,
@@ -77,8 +88,7 @@ def connect(
     """Once the visit has come, do the edits that the page's address names. A page that is loaded again has the address
     that it had, so edits that are on the strip are not done again."""
     directions = form.directions
-    drawn = [*result.picture, *result.follows()]
-    outputs = [directions.channels, directions.kept, directions.threshold, *drawn]
+    outputs = [directions.channels, directions.kept, directions.threshold, *result.picture]
 
     def done(latent: Latent, method: str, values: dict[str, Any]) -> Edit:
         share = values.get("share", 1.0)
@@ -114,7 +124,7 @@ def connect(
                 names = ("target", "neutral", "channels")
                 beta = studio.threshold(**{name: values[name] for name in names if name in values})
                 kept[directions.threshold] = beta
-        return dict(zip(drawn, [*shown(session), *result.redrawn(session)], strict=True)) | kept
+        return dict(zip(result.picture, shown(session), strict=True)) | kept
 
-    # Not `settle`: without a link nothing is drawn, which would replace what the visitor has done by then.
-    came.success(arrive, state, outputs, api_visibility="private", **job)
+    came.success(None, None, None, js=PRESS)
+    settle(result, follow.click(arrive, state, outputs, api_visibility="private", **job), state)
