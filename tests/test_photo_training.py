@@ -2,13 +2,15 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from pipeline.errors import UserError
 from pipeline.networks.w_encoder import WEncoder
-from pipeline.training.photo import encoder, face_labels, samples
+from pipeline.training.photo import encoder, face_labels, labels, samples
 from pipeline.training.photo.face_labels import EXPRESSIONS, label, table
 
 
@@ -62,7 +64,7 @@ def test_labels_become_a_table_and_go_on_where_they_stopped(folder, monkeypatch)
 
     monkeypatch.setattr(face_labels, "face_labels", answers)
     label(folder)
-    rows = face_labels.np.load(folder / "face_labels.npz")
+    rows = np.load(folder / "face_labels.npz")
     assert len(asked) == 7  # the line that was cut off is made again
     assert rows["age"].tolist() == [20, 0, 40, 40, 40, 40, 40, 40]
     assert rows["found"].tolist() == [True, False, *[True] * 6]
@@ -105,3 +107,60 @@ def test_the_encoder_s_sizes_are_read_off_its_state(tmp_path):
     with pytest.raises(ValueError, match="expected images"):
         again(x[..., :32, :32])
     assert again(x).shape == (1, 1, 10) and torch.allclose(again(x), network(x))
+
+
+@pytest.fixture
+def labelled(tmp_path, monkeypatch):
+    """600 codes whose first number tells the hat, and the largest of the next three the hair; labels of 300 of them,
+    some of them unsure, and what face-api says of all but the last."""
+    w = torch.randn(600, 8, generator=torch.Generator().manual_seed(0)) @ torch.diag(torch.arange(1.0, 9)) + 2
+    psi = torch.full((600,), 0.75)
+    save_file({"w": w, "psi": psi, "latent_avg": w.mean(0)}, tmp_path / "codes.safetensors")
+    hats = ["yes" if x > 3 else "no" for x in w[:, 0]]
+    hair = [("short", "medium", "long")[i] for i in (w[:, 1:4] / torch.tensor([2.0, 3, 4])).argmax(1)]
+    asked = ["unsure" if i % 7 == 0 else hat for i, hat in enumerate(hats)]
+    lines = [f"{i},0.75,{asked[i]},{hair[i]},yes,{'other' if i < 2 else 'hidden'}" for i in range(300)]
+    (tmp_path / "eye.csv").write_text("\n".join(["seed,psi,hat,hair,always,never", *lines]) + "\n")
+    monkeypatch.setattr(labels, "EYE_LABELS", tmp_path / "eye.csv")
+    age, found = (30 + 2 * w[:, 5]).numpy(), np.arange(600) < 599
+    expressions = np.full((600, 7), 0.05, np.float32)
+    expressions[np.arange(600), np.where(w[:, 6] > 2, 1, 0)] = 0.7 + 0.25 * (np.arange(600) % 2)
+    sexes = {"female": np.where(w[:, 7] > 2, 0.9, 0.1).astype(np.float32)}
+    np.savez(tmp_path / "face_labels.npz", age=age, found=found, expressions=expressions, **sexes)
+    return tmp_path, w, hats, hair, age
+
+
+def test_probes_spread_labels_to_all_samples(labelled, capsys):
+    folder, w, hats, hair, age = labelled
+    labels.spread(folder)
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in capsys.readouterr().out.splitlines()[2:]]
+    table = {row[0]: row[1:] for row in rows}
+    # Columns of a single value, or of too few answers, are left out, and answers that tell nothing.
+    assert list(table) == ["hat", "hair", "face_api_sex", "face_api_expression", "face_api_age"]
+    assert [int(table[name][0]) for name in table] == [257, 300, 599, 300, 599]
+    assert all(float(table[name][1]) > 0.9 for name in table if name != "face_api_age")
+    with np.load(folder / "labels.npz") as file:
+        told = {name: file[name] for name in file.files}
+    for name, truth in (("hat", hats), ("hair", hair)):
+        assert np.allclose(told[name].sum(1), 1, atol=1e-5)
+        assert (told[f"{name}.values"][told[name].argmax(1)] == truth)[300:].mean() > 0.9
+        logits = w.numpy() @ told[f"{name}.weight"].T + told[f"{name}.bias"]
+        assert np.allclose(torch.from_numpy(logits).softmax(1), told[name], atol=1e-3)
+    assert np.corrcoef(told["face_api_age"], age)[0, 1] > 0.99
+
+
+def test_a_label_that_has_nothing_to_do_with_w_is_told_by_chance(labelled, capsys):
+    folder = labelled[0]
+    rng = np.random.default_rng(0)
+    lines = [f"{i},0.75,{rng.choice(['yes', 'no'])}" for i in range(300)]
+    (folder / "eye.csv").write_text("\n".join(["seed,psi,hat", *lines]) + "\n")
+    labels.spread(folder)
+    assert 0.38 < float(capsys.readouterr().out.splitlines()[2].split("|")[3]) < 0.62
+
+
+def test_labels_of_other_samples_are_refused(labelled):
+    folder = labelled[0]
+    for wrong, told in (("0,0.9,yes", "another ψ"), ("600,0.75,yes", "make the others")):
+        (folder / "eye.csv").write_text(f"seed,psi,hat\n{wrong}\n")
+        with pytest.raises(UserError, match=told):
+            labels.spread(folder)
