@@ -22,8 +22,11 @@ from pipeline.networks.clip import CLIP
 from pipeline.networks.e4e import Encoder
 from pipeline.networks.mapper import LevelsMapper, StyleSpaceMapper
 from pipeline.networks.stylegan2 import Generator
+from pipeline.networks.w_encoder import WEncoder
+from pipeline.openvino_ir import read_mobile_generator
 from pipeline.training.demo.attributes import attributes, sample_z
 from pipeline.training.demo.renderer import render
+from tests.wheels import STYLE_DIM, members, write_wheel
 
 # A shell that starts the tests in the background has them, and the commands they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -122,6 +125,31 @@ def train_landmarks(images: list[Image.Image], landmarks: np.ndarray, path: Path
 def studio(seeded_registry) -> StyleCLIP:
     """The library with the family "seeded", on the CPU."""
     return StyleCLIP.from_pretrained("seeded", device="cpu", registry=seeded_registry)
+
+
+@pytest.fixture(scope="session")
+def one_row_registry(seeded_registry, tmp_path_factory) -> Path:
+    """The registry of the family "one-row": a small MobileStyleGAN and an encoder into its W, of random weights, beside
+    the other networks of "seeded"."""
+    folder = tmp_path_factory.mktemp("one-row")
+    state = read_mobile_generator(write_wheel(folder, members()[0])[0])
+    save_file({k: v.contiguous() for k, v in state.items()}, folder / "generator.safetensors")
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        encoder = WEncoder((4, 6, 8), (1, 1), 3, STYLE_DIM).state_dict()
+    save_file({k: v.half() for k, v in encoder.items() if "tracked" not in k}, folder / "encoder.safetensors")
+    paths = {kind: folder / f"{kind}.safetensors" for kind in ("generator", "encoder")}
+    paths |= {kind: seeded_registry.parent / f"{kind}.safetensors" for kind in ("identity", "clip")}
+    rows = "\n".join(f'{kind} = {{ path = "{path}" }}' for kind, path in paths.items())
+    registry = folder / "models.toml"
+    registry.write_text(f'[families.one-row]\ntitle = "One row"\n[families.one-row.files]\n{rows}\n')
+    return registry
+
+
+@pytest.fixture(scope="session")
+def one_row_studio(one_row_registry) -> StyleCLIP:
+    """The library with the family "one-row", on the CPU."""
+    return StyleCLIP.from_pretrained("one-row", device="cpu", registry=one_row_registry)
 
 
 @pytest.fixture(scope="session")

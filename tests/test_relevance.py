@@ -236,3 +236,17 @@ def test_what_was_measured_under_other_settings_is_not_reused_silently(place, tm
         own.write('directions = { path = "named.safetensors" }\n')
     assert not caplog.messages and loaded() is not None
     assert "truncation 1.0 instead of 0.7" in caplog.text and "clip_normalize" not in caplog.text
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", ["studio", "one_row_studio"])
+def test_drawn_from_a_layer_on_a_picture_is_the_whole_one(family, request):
+    generator = request.getfixturevalue(family).family.generator
+    styles = generator.styles(generator.mapping(torch.randn(1, generator.style_dim)))
+    full, trace = generator.traced(styles)
+    assert torch.allclose(full, generator.synthesize(styles), atol=1e-5)
+    for p in range(len(styles)):
+        moved = [s.expand(2, -1) for s in styles]
+        moved[p] = moved[p] + torch.tensor([[1.0], [-1.0]])
+        found = generator.draw_from(p, moved, trace, generator.size)
+        assert torch.allclose(found, generator.synthesize(moved), atol=1e-4), generator.style_layers[p].name

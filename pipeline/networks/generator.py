@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 Factors = tuple[Tensor, Tensor]  # (out, r) and (r, in * k * k), whose product is a low-rank difference of a weight
 
+Trace = dict[int, tuple[Tensor | None, ...]]  # position in S -> the features that enter the layer
+
 
 class StyleLayer(NamedTuple):
     """One vector of StyleSpace: the layer that it modulates, where that layer works, and what feeds it."""
@@ -61,6 +63,18 @@ class StyleGenerator(nn.Module, ABC):
 
         `tuning`, layer name -> factors, is what is added to the weights of `tunable_weights` for this call.
         """
+
+    def traced(self, styles: Sequence[Tensor]) -> tuple[Tensor, Trace]:
+        """The image of one S, (1, C_i) each, and what `draw_from` needs to draw it again with changes."""
+        return self.synthesize(styles), {}
+
+    def draw_from(self, start: int, styles: Sequence[Tensor], trace: Trace, resolution: int) -> Tensor:
+        """`synthesize` of styles (N, C_i) that differ from the S of `traced` from layer `start` on only.
+
+        What comes before that layer need not be drawn again. This one draws it all the same, for generators whose last
+        layers take nearly all of the time.
+        """
+        return self.synthesize(styles, resolution)
 
     @abstractmethod
     def tunable_weights(self) -> dict[str, Tensor]:

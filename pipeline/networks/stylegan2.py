@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from .generator import Factors, StyleGenerator, StyleLayer
+from .generator import Factors, StyleGenerator, StyleLayer, Trace
 from .layers import EqualLinear, PixelNorm, load_frozen
 
 SQRT2 = math.sqrt(2)
@@ -305,4 +305,41 @@ class Generator(StyleGenerator):
                 noise, factors = getattr(self.noises, f"noise_{k + 1}"), tuning.get(f"convs.{k}")
                 x = self.convs[k](x, styles[3 * i + 2 + k % 2], noise, factors)
             rgb = self.to_rgbs[i](x, styles[3 * i + 4], rgb, tuning.get(f"to_rgbs.{i}"))
+        return rgb
+
+    def traced(self, styles: Sequence[Tensor]) -> tuple[Tensor, Trace]:
+        """See `StyleGenerator`. The features that enter a layer come with the running RGB."""
+        trace: Trace = {0: (self.input.input.to(self.compute_dtype or self.input.input.dtype), None)}
+        return self._draw(0, styles, trace, self.size, keep=True), trace
+
+    def draw_from(self, start: int, styles: Sequence[Tensor], trace: Trace, resolution: int) -> Tensor:
+        """See `StyleGenerator`."""
+        count = len(styles[0])
+        shared = {
+            p: tuple(None if t is None else t.expand(count, -1, -1, -1) for t in entered)
+            for p, entered in trace.items()
+        }
+        return self._draw(start, styles, shared, resolution)
+
+    def _draw(self, start: int, styles: Sequence[Tensor], trace: Trace, resolution: int, keep: bool = False) -> Tensor:
+        """The image from layer `start` on. With `keep` what enters the layers is written into `trace`.
+
+        A change that starts in a toRGB layer reaches no convolution: their results are taken from `trace`.
+        """
+        x, rgb = trace[start]
+        only_rgb = self.style_layers[start].is_to_rgb
+        convolutions = [p for p, layer in enumerate(self.style_layers) if not layer.is_to_rgb]
+        for p in range(start, len(styles)):
+            layer = self.style_layers[p]
+            if layer.resolution > resolution:
+                break
+            if keep:
+                trace[p] = (x, rgb)
+            module = self.get_submodule(layer.name)
+            if layer.is_to_rgb:
+                rgb = module(x, styles[p], rgb)
+            elif only_rgb:
+                x = trace[p + 1][0]
+            else:
+                x = module(x, styles[p], getattr(self.noises, f"noise_{convolutions.index(p)}"))
         return rgb

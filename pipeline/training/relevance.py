@@ -30,50 +30,20 @@ from pipeline.errors import UserError
 from pipeline.estimate import derivatives
 from pipeline.latents import truncated
 from pipeline.losses import clip_features
-from pipeline.networks.stylegan2 import Generator
+from pipeline.networks.generator import StyleGenerator
 from pipeline.training.command import GO_ON, family_and_file, family_parser, own_device, run
 from pipeline.training.judges import load_judges
 from pipeline.training.partial import Partial, kept_files, write
 from pipeline.zoo import relevance_path, relevance_settings
 
 Embed = Callable[[Tensor], Tensor]
-Prefix = dict[int, tuple[Tensor, Tensor | None]]
+Part = tuple[int, Tensor]  # a layer of S, and some of its channels
 REACHED = 1 - 1e-6  # of the spread of sampled faces' embeddings: the rest is CLIP's rounding
 PART = 128  # channels
 PROBES = 4  # random sums of pixels, whose derivatives tell how much a channel moves the picture
 
 
-def synthesize_from(
-    generator: Generator, styles: list[Tensor], prefix: Prefix, start: int, resolution: int, keep: bool = False
-) -> Tensor:
-    """The image (N, 3, R, R) of `styles`, computed from S layer `start` on. `prefix` holds what enters each layer.
-
-    With `keep` what enters the layers is written into `prefix`, of which entry `start` must be there. A change that
-    starts in a toRGB layer reaches no convolution: their results are taken from `prefix`.
-    """
-    x, rgb = prefix[start]
-    only_rgb = generator.style_layers[start].is_to_rgb
-    convolutions = [p for p, layer in enumerate(generator.style_layers) if not layer.is_to_rgb]
-    for p in range(start, len(styles)):
-        layer = generator.style_layers[p]
-        if layer.resolution > resolution:
-            break
-        if keep:
-            prefix[p] = (x, rgb)
-        module = generator.get_submodule(layer.name)
-        if layer.is_to_rgb:
-            rgb = module(x, styles[p], rgb)
-        elif only_rgb:
-            x = prefix[p + 1][0]
-        else:
-            x = module(x, styles[p], getattr(generator.noises, f"noise_{convolutions.index(p)}"))
-    return rgb
-
-
-Part = tuple[int, Tensor]
-
-
-def channel_parts(generator: Generator, to_rgb: bool) -> list[Part]:
+def channel_parts(generator: StyleGenerator, to_rgb: bool) -> list[Part]:
     """The channels of S in S order, a few at a time, which are measured and kept together: layer, and its channels."""
     return [
         (p, channels)
@@ -83,7 +53,7 @@ def channel_parts(generator: Generator, to_rgb: bool) -> list[Part]:
     ]
 
 
-def batches(generator: Generator, part: Part, batch: int) -> list[Part]:
+def batches(generator: StyleGenerator, part: Part, batch: int) -> list[Part]:
     """A part in pieces whose pictures are drawn together: `batch` of them up to 256 px, above as many as take the same
     memory."""
     p, channels = part
@@ -92,23 +62,21 @@ def batches(generator: Generator, part: Part, batch: int) -> list[Part]:
 
 
 def perturbed(
-    generator: Generator, w: Tensor, std: list[Tensor], sigmas: float, lowest: int, parts: Sequence[Part]
+    generator: StyleGenerator, w: Tensor, std: list[Tensor], sigmas: float, lowest: int, parts: Sequence[Part]
 ) -> Iterator[Tensor]:
     """For one code w (1, L, D): yields pictures (2 K, 3, R, R) with the K channels of each part down, then the same up.
 
-    Layers that work below `lowest` px are drawn at `lowest` px only: the running RGB, plus what the higher layers add
-    to the picture of the unmoved code.
+    Layers that work below `lowest` px are drawn at `lowest` px only, and what the unmoved code's picture has more when
+    it is drawn whole is added.
     """
     styles = generator.styles(w)
-    dtype = generator.compute_dtype or torch.float32
-    prefix: Prefix = {0: (generator.input.input.to(dtype), None)}
-    full = synthesize_from(generator, styles, prefix, 0, generator.size, keep=True)
+    full, trace = generator.traced(styles)
 
     @cache
     def rest(resolution: int) -> Tensor | float:
         if resolution == generator.size:
             return 0.0
-        return F.adaptive_avg_pool2d(full, resolution) - synthesize_from(generator, styles, prefix, 0, resolution)
+        return F.adaptive_avg_pool2d(full, resolution) - generator.draw_from(0, styles, trace, resolution)
 
     for p, channels in parts:
         resolution, n = max(generator.style_layers[p].resolution, lowest), 2 * len(channels)
@@ -116,11 +84,10 @@ def perturbed(
         moved[p] = moved[p].clone()
         step = (sigmas * std[p][channels]).to(w.device)
         moved[p][torch.arange(n), channels.repeat(2)] += torch.cat([-step, step])
-        shared = {q: tuple(None if t is None else t.expand(n, -1, -1, -1) for t in prefix[q]) for q in prefix}
-        yield synthesize_from(generator, moved, shared, p, resolution) + rest(resolution)
+        yield generator.draw_from(p, moved, trace, resolution) + rest(resolution)
 
 
-def embedding_basis(generator: Generator, embed: Embed, width: int, batch: int) -> Tensor:
+def embedding_basis(generator: StyleGenerator, embed: Embed, width: int, batch: int) -> Tensor:
     """Directions (K, E), E the `width`, in which embeddings of sampled faces differ: all, or as many as CLIP uses."""
     z = torch.randn(width, generator.style_dim, generator=torch.Generator().manual_seed(2))
     pictures = (generator(generator.mapping(part)) for part in z.to(generator.device).split(batch))
@@ -130,7 +97,7 @@ def embedding_basis(generator: Generator, embed: Embed, width: int, batch: int) 
     return basis[: int((spread < REACHED).sum()) + 1]
 
 
-def slopes(generator: Generator, embed: Embed, w: Tensor, std: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
+def slopes(generator: StyleGenerator, embed: Embed, w: Tensor, std: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
     """For one code w (1, L, D) and every channel of S: the direction (C_all, E) in which CLIP sees a small step move,
     and how far (C_all,) the picture moves."""
     seen = derivatives(generator, embed, w, basis)[:, 0].T @ basis
@@ -140,7 +107,7 @@ def slopes(generator: Generator, embed: Embed, w: Tensor, std: Tensor, basis: Te
 
 
 def measure_relevance(
-    generator: Generator,
+    generator: StyleGenerator,
     embed: Embed,
     std: Tensor,
     codes: int,
