@@ -25,6 +25,7 @@ OVERLAPPING = 10_000_000  # elements of a tensor that may share memory, as those
 # kind -> the name of one of its tensors, and those of all
 KNOWN_BY = {
     "encoder": (r"styles\.0\.linear\.weight", r"(input_layer|body|styles|latlayer\d)\..*"),
+    "w_encoder": (r"reduce\.weight", r"(stem|units|norm|reduce|linear)\..*"),
     "identity": (r"output_layer\.3\.weight", r"(input_layer|body|output_layer)\..*"),
     "clip": (r"text_projection", r".*"),
     "mapper": (
@@ -54,6 +55,7 @@ OTHERS = {
     r".*(StyleMod/|style_mod\.|\.adain\d?\.|progression\.\d).*": STYLEGAN1,
     r"conv1\.conv\.modulation\.weight|synthesis\.b4\.const|.*4x4/Const/const": "a StyleGAN2 generator",
     MOBILE: "a MobileStyleGAN generator",
+    KNOWN_BY["w_encoder"][0]: "an encoder into W",
     r"styles\.0\.linear\.weight": "an encoder, as e4e or pSp",
     r"output_layer\.3\.weight": "an identity network",
     r"text_projection": "a CLIP",
@@ -82,6 +84,8 @@ def find_network(kind: str, content: Any) -> State:
     options = _options(content) if kind == "encoder" else {}
     if (encoder := options.get("encoder_type", "Encoder4Editing")) not in ENCODERS:
         raise Unusable(f"it is an encoder of the kind {encoder}, and this studio reads e4e and pSp")
+    if kind == "encoder" and _prefix(tensors, KNOWN_BY[kind][0]) is None:
+        kind = "w_encoder"
     if kind == "generator":
         state = _generator(tensors)
     else:

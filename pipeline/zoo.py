@@ -30,9 +30,10 @@ from .networks.arcface import IRSE
 from .networks.clip import build_clip, narrow_clip
 from .networks.e4e import Encoder
 from .networks.generator import StyleGenerator
-from .networks.mapper import mapper_from_state_dict
+from .networks.mapper import StyleSpaceMapper, mapper_from_state_dict, only_in_style_space
 from .networks.mobilestylegan import MobileGenerator
 from .networks.stylegan2 import Generator
+from .networks.w_encoder import WEncoder
 from .registry import REGISTRY, Defaults, Row, read_registry
 from .weights import State, kind_of_file, metadata, read_slim, read_weights, remembered
 
@@ -55,7 +56,7 @@ class Family:
     generator: StyleGenerator
     latent_avg: Tensor  # (L, D)
     clip: nn.Module
-    encoder: Encoder | None
+    encoder: Encoder | WEncoder | None
     identity: IRSE | None
     directions: Directions | None
     alignment: Alignment | None
@@ -135,6 +136,8 @@ class Family:
 
     def _misfit(self, network: nn.Module) -> str:
         """What keeps a mapper from working with this generator, or ""; it is moved to the family's device."""
+        if only_in_style_space(self.generator.num_rows) and not isinstance(network, StyleSpaceMapper):
+            return "it works in W+, where faces of this model have a single row"
         try:
             tried = apply_mapper(network.to(self.device), self.generator, Latent(self.latent_avg[None].cpu()), 1.0)
         except (RuntimeError, ValueError):
@@ -206,7 +209,7 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
         row=row,
         generator=generator,
         latent_avg=average,
-        encoder=_fitting(network("encoder", Encoder.from_state_dict), generator, files),
+        encoder=_fitting(network("encoder", _encoder), generator, files),
         clip=clip,
         identity=network("identity", IRSE.from_state_dict),
         directions=directions,
@@ -251,15 +254,19 @@ def _generator(state: State) -> StyleGenerator:
     return (MobileGenerator if "to_image.weight" in state else Generator).from_state_dict(state)
 
 
-def _fitting(encoder: Encoder | None, generator: StyleGenerator, files: Mapping[str, Source]) -> Encoder | None:
-    """The encoder. Raises UserError when it tells too few rows of W+, or rows of another width."""
-    if encoder is not None and (
-        len(encoder.styles) < generator.num_rows or encoder.styles[0].linear.bias.numel() != generator.style_dim
-    ):
+def _encoder(state: State) -> Encoder | WEncoder:
+    """The encoder whose kind the keys of `state` tell."""
+    return (WEncoder if "reduce.weight" in state else Encoder).from_state_dict(state)
+
+
+def _fitting(
+    encoder: Encoder | WEncoder | None, generator: StyleGenerator, files: Mapping[str, Source]
+) -> Encoder | WEncoder | None:
+    """The encoder. Raises UserError when it finds too few rows of a latent, or rows of another width."""
+    if encoder is not None and (encoder.num_rows < generator.num_rows or encoder.style_dim != generator.style_dim):
         raise UserError(
-            f"The encoder {files['encoder'].name} is for another generator: it finds {len(encoder.styles)} rows of "
-            f"{encoder.styles[0].linear.bias.numel()} numbers, and this one has {generator.num_rows} of "
-            f"{generator.style_dim}."
+            f"The encoder {files['encoder'].name} is for another generator: it finds {encoder.num_rows} rows of "
+            f"{encoder.style_dim} numbers, and this one has {generator.num_rows} of {generator.style_dim}."
         )
     return encoder
 

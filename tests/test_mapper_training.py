@@ -25,8 +25,8 @@ from pipeline.training.mapper_runs import save_mapper, train_command
 
 PROMPT = "a person with purple hair"
 KINDS = {
-    "levels": (Recipe(PROMPT), LevelsMapper),
-    "no_fine": (Recipe(PROMPT, levels=("course", "medium")), LevelsMapper),
+    "levels": (Recipe(PROMPT, variant="levels"), LevelsMapper),
+    "no_fine": (Recipe(PROMPT, variant="levels", levels=("course", "medium")), LevelsMapper),
     "single": (Recipe(PROMPT, variant="single"), SingleMapper),
     "space": (Recipe(PROMPT, variant="stylespace"), StyleSpaceMapper),
 }

@@ -50,7 +50,7 @@ class Encoder(nn.Module):
         reduction: int = 16,
     ) -> None:
         super().__init__()
-        self.size = size
+        self.size, self.num_rows, self.style_dim = size, num_rows, style_dim
         self.input_layer = input_layer(widths[0])
         self.body = body(widths, depths, reduction)
         self.ends = tuple(sum(depths[: i + 1]) for i in (1, 2, 3))  # where the fine, medium and coarse maps are ready

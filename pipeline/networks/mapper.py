@@ -11,6 +11,12 @@ from .layers import EqualLinear, PixelNorm, load_frozen, part
 LEVELS = {"course": (0, 4), "medium": (4, 8), "fine": (8, None)}  # rows of W+; "course" is how published files spell it
 
 
+def only_in_style_space(num_rows: int) -> bool:
+    """Whether mappers work in StyleSpace only, for latents of so many rows: of a single row, the norm over the rows of
+    the other mappers leaves nothing but the signs."""
+    return num_rows == 1
+
+
 class Mapper(nn.Module):
     """PixelNorm and four linear layers. The norm runs over dimension 1: over the layers of (N, L, D), as published."""
 

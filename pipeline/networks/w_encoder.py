@@ -31,13 +31,16 @@ class Unit(nn.Module):
 class WEncoder(nn.Module):
     """An aligned face (N, 3, `size`, `size`) in [-1, 1] -> offsets (N, 1, D) from the mean latent."""
 
+    num_rows = 1
+    start: Tensor | None = None  # what the offsets are added to, as of `e4e.Encoder`: always the mean latent
+
     def __init__(
         self, widths: Sequence[int] = (40, 64, 128, 192), depths: Sequence[int] = (2, 3, 3), head: int = 48,
         style_dim: int = 512,
     ) -> None:  # fmt: skip
         """`widths`: of the stem, and of each stage of `depths` units; `head`: channels of the map that is flattened."""
         super().__init__()
-        self.size = GRID * 2 ** len(widths)
+        self.size, self.style_dim = GRID * 2 ** len(widths), style_dim
         self.stem = nn.Conv2d(3, widths[0], STEM, 2, STEM // 2, bias=False)
         stages = zip(widths, widths[1:], depths, strict=False)
         self.units = nn.Sequential(
@@ -62,4 +65,4 @@ class WEncoder(nn.Module):
         if x.shape[2:] != (self.size, self.size):
             raise ValueError(f"expected images (N, 3, {self.size}, {self.size}), got {tuple(x.shape)}")
         y = self.reduce(F.relu(self.norm(self.units(self.stem(x)))))
-        return self.linear(F.relu(y).flatten(1).float())[:, None]
+        return self.linear(F.relu(y).flatten(1))[:, None]

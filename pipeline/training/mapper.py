@@ -10,7 +10,7 @@ library's way in.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -22,7 +22,14 @@ from pipeline.errors import UserError
 from pipeline.losses import clip_features, identity_distance, identity_features, shifted
 from pipeline.networks.generator import StyleGenerator
 from pipeline.networks.layers import EqualLinear, part
-from pipeline.networks.mapper import LEVELS, LevelsMapper, SingleMapper, StyleSpaceMapper, mapper_from_state_dict
+from pipeline.networks.mapper import (
+    LEVELS,
+    LevelsMapper,
+    SingleMapper,
+    StyleSpaceMapper,
+    mapper_from_state_dict,
+    only_in_style_space,
+)
 from pipeline.optimization import Adam
 from pipeline.text import Texts, check_goal
 from pipeline.training.judges import Judges
@@ -42,14 +49,15 @@ class Recipe:
     `neutral`: what the prompt is compared with, which spares what it doesn't name, but may not begin a change that
     brings little at first, such as an open mouth, where λ_L2 is large; "" for the prompt alone, as in the paper.
     `variant`: "levels", a network for each of `levels`; "single", one for all rows of W+; "stylespace", one for each
-    vector of S but toRGB's. `resolution`: the losses see the picture itself when None; a lower one is the running RGB,
-    which is quicker, but rows that work above it move unjudged. `jitter`: deviation of the noise added to each row of
-    sampled codes, so that the mapper also knows codes whose rows differ, as an encoder's do. `every`: steps between
-    validations; training stops when `patience` of them in a row have found no lower loss.
+    vector of S but toRGB's; None for the first of them that the generator's latents allow. `resolution`: the losses see
+    the picture itself when None; a lower one is the running RGB, which is quicker, but rows that work above it move
+    unjudged. `jitter`: deviation of the noise added to each row of sampled codes, so that the mapper also knows codes
+    whose rows differ, as an encoder's do. `every`: steps between validations; training stops when `patience` of
+    them in a row have found no lower loss.
     """
 
     prompt: str
-    variant: str = "levels"
+    variant: str | None = None
     levels: tuple[str, ...] = tuple(LEVELS)
     clip: float = 1.0
     l2: float = 0.8
@@ -101,10 +109,18 @@ def sample_codes(generator: StyleGenerator, count: int, jitter: float, rng: torc
         return rows + jitter * w.std() * torch.randn(rows.shape, generator=rng).to(device)
 
 
+def usual_variant(generator: StyleGenerator) -> str:
+    """The first variant that the generator's latents allow."""
+    return "stylespace" if only_in_style_space(generator.num_rows) else VARIANTS[0]
+
+
 def new_mapper(generator: StyleGenerator, recipe: Recipe, rng: torch.Generator) -> nn.Module:
-    """An untrained mapper for a generator, on the CPU. Raises UserError for a variant or a level that there is not."""
+    """An untrained mapper for a generator, on the CPU. Raises UserError for a variant or a level that there is not, or
+    that the generator's latents don't allow."""
     if recipe.variant not in VARIANTS or not recipe.levels or not set(recipe.levels) <= set(LEVELS):
         raise UserError(f"A mapper is one of {', '.join(VARIANTS)}, and its levels are some of {', '.join(LEVELS)}.")
+    if only_in_style_space(generator.num_rows) and recipe.variant != "stylespace":
+        raise UserError("A face of this model is a single w, so its mappers work in StyleSpace; choose “stylespace”.")
     with torch.device("meta"):
         if recipe.variant == "stylespace":
             layers = enumerate(generator.style_layers)
@@ -145,6 +161,7 @@ class MapperTraining:
         check_goal(text("prompt", recipe.prompt), text("neutral", recipe.neutral))
         for name in NUMBERS:
             number(name, getattr(recipe, name))
+        recipe = replace(recipe, variant=recipe.variant or usual_variant(judges.generator))
         self.judges, self.recipe = judges, recipe
         self.text = texts.embedding(recipe.prompt).to(judges.device)
         self.neutral = texts.embedding(recipe.neutral).to(judges.device) if recipe.neutral else None

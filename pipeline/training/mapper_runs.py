@@ -202,7 +202,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     faces = parser.add_mutually_exclusive_group()
     faces.add_argument("--photos", type=Path, help="folder of photos to train on; default: sampled faces")
     faces.add_argument("--latents", type=Path, help="safetensors with `w_plus` (M, L, D), or .pt with such a tensor")
-    parser.add_argument("--variant", choices=VARIANTS, default="levels")
+    parser.add_argument("--variant", choices=VARIANTS, help="default: the first that the model allows")
     levels = parser.add_mutually_exclusive_group()
     spelt = {level.replace("course", "coarse"): level for level in LEVELS}
     levels.add_argument("--levels", nargs="+", choices=spelt, default=list(spelt))
@@ -276,7 +276,7 @@ def train_command(arguments: list[str] | None = None) -> Path:
     mapper, losses = work.finish()
     if work.writes:
         title = options.name.replace("_", " ").capitalize()
-        save_mapper(mapper, path, recipe, losses, title=title, dtype=options.dtype)
+        save_mapper(mapper, path, work.training.recipe, losses, title=title, dtype=options.dtype)
         work.checkpoint.unlink()
         print(f'wrote {path}; use it with studio.map(latent, Path("{path}")), or load it in the page (Your own words)')
     return path

@@ -153,7 +153,7 @@ def connect(
             raise UserError("The training was stopped; nothing of it is kept.")
         name, losses = mappers.own_name(studio, session, words), now.training.lowest or now.losses
         file = new_file(f"{file_name(name)}.safetensors")
-        save_mapper(now.mapper, file, recipe, losses, title=name)
+        save_mapper(now.mapper, file, now.training.recipe, losses, title=name)
         ended = f"Trained in {computed:.0f} s. It is in the gallery above; save it to use it another time."
         yield (
             gr.Button(visible=False),

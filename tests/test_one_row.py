@@ -1,0 +1,167 @@
+"""Families whose latent has a single row, w: the same classes, methods and commands as for W+."""
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from pipeline import StyleCLIP
+from pipeline.alignment import LEVELS
+from pipeline.directions import style_statistics, unit_change
+from pipeline.errors import UserError
+from pipeline.images import to_tensor
+from pipeline.losses import clip_features
+from pipeline.networks.mapper import LevelsMapper, StyleSpaceMapper
+from pipeline.networks.w_encoder import WEncoder
+from pipeline.training.alignment import alignment_command
+from pipeline.training.judges import Judges
+from pipeline.training.mapper import Recipe, train
+from pipeline.training.mapper_runs import save_mapper
+from pipeline.training.relevance import measure_relevance, relevance_command
+from pipeline.zoo import family_row, relevance_path
+
+
+@pytest.fixture
+def commands(one_row_registry, tmp_path, monkeypatch):
+    """Commands know the family, and write into a folder of this test."""
+    monkeypatch.setenv("STYLECLIP_MODELS", str(one_row_registry))
+    monkeypatch.setenv("HF_ASSETS_CACHE", str(tmp_path / "assets"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_ASSETS_CACHE", str(tmp_path / "assets"))
+
+
+@pytest.fixture(scope="module")
+def picture(drawn_faces) -> Image.Image:
+    return drawn_faces[0][0]
+
+
+def test_a_photo_is_inverted_through_an_encoder_into_w(one_row_studio, one_row_registry, picture):
+    family = one_row_studio.family
+    encoder = WEncoder.from_state_dict(load_file(one_row_registry.parent / "encoder.safetensors"))
+    latent = one_row_studio.invert(picture)
+    expected = family.latent_avg + encoder(to_tensor(picture, (64, 64)))[0]
+    assert latent.w_plus.shape == (1, 1, family.generator.style_dim)
+    torch.testing.assert_close(latent.w_plus[0], expected)
+    assert one_row_studio.image(latent).size == (64, 64)
+    with pytest.raises(UserError, match="square"):
+        one_row_studio.invert(picture.crop((0, 0, 200, 100)))
+
+
+def test_in_half_precision_the_encoder_finds_nearly_the_same(one_row_registry, one_row_studio, picture):
+    half = StyleCLIP.from_pretrained("one-row", device="cpu", dtype=torch.bfloat16, registry=one_row_registry)
+    found, exact = (studio.invert(picture).w_plus for studio in (half, one_row_studio))
+    assert torch.nn.functional.cosine_similarity(found, exact, dim=-1) > 0.999
+
+
+def test_an_encoder_into_w_is_for_generators_of_one_row(seeded_registry, one_row_registry):
+    encoder = one_row_registry.parent / "encoder.safetensors"
+    own = {"generator": seeded_registry.parent / "generator.safetensors", "encoder": encoder}
+    with pytest.raises(UserError, match="finds 1 rows of 12 numbers, and this one has 10 of 32"):
+        StyleCLIP.from_pretrained("custom", "cpu", files=own | {"clip": seeded_registry.parent / "clip.safetensors"})
+
+
+def test_an_encoder_that_lacks_a_part_is_named(one_row_registry, tmp_path):
+    folder = one_row_registry.parent
+    state = load_file(folder / "encoder.safetensors")
+    del state["stem.weight"]
+    save_file(state, tmp_path / "encoder.safetensors")
+    text = one_row_registry.read_text().replace(str(folder / "encoder"), str(tmp_path / "encoder"))
+    (tmp_path / "models.toml").write_text(text)
+    with pytest.raises(UserError, match="encoder.safetensors is not of the kind that this model needs"):
+        StyleCLIP.from_pretrained("one-row", "cpu", registry=tmp_path / "models.toml")
+
+
+# Relevance of channels
+
+
+@torch.no_grad()
+def plain_relevance(family, std: torch.Tensor, codes: int, to_rgb: bool) -> torch.Tensor:
+    """Section 6 as a plain loop: each channel of each code is moved down and up, and both pictures are drawn whole."""
+    generator, rng, changes = family.generator, torch.Generator().manual_seed(1), []
+    for _ in range(codes):
+        w = generator.mapping(torch.randn(1, generator.style_dim, generator=rng))
+        styles = generator.styles(family.latent_avg + 0.7 * (w - family.latent_avg))
+        rows, first = [], 0
+        for p, layer in enumerate(generator.style_layers):
+            for channel in range(layer.channels):
+                ends = []
+                for sigmas in (-5, 5):
+                    moved = [s.clone() for s in styles]
+                    moved[p][0, channel] += sigmas * std[first + channel]
+                    picture = generator.synthesize(moved).clamp(-1, 1)
+                    ends.append(clip_features(family.clip, picture, family.clip_normalize_directions))
+                rows.append(unit_change(*ends))
+            if layer.is_to_rgb and not to_rgb:
+                del rows[-layer.channels :]
+            first += layer.channels
+        changes.append(torch.cat(rows))
+    return torch.nn.functional.normalize(torch.stack(changes).mean(0), dim=-1)
+
+
+@pytest.mark.parametrize("to_rgb", [False, True])
+def test_relevance_is_that_of_a_plain_loop(one_row_studio, to_rgb):
+    family = one_row_studio.family
+    std = style_statistics(family.generator, 1_000, average=family.latent_avg)[1]
+    found = measure_relevance(
+        family.generator,
+        lambda pictures: clip_features(family.clip, pictures, family.clip_normalize_directions),
+        std,
+        codes=2,
+        to_rgb=to_rgb,
+        average=family.latent_avg,
+    )
+    expected = plain_relevance(family, std, 2, to_rgb)
+    assert found.shape == expected.shape
+    assert torch.cosine_similarity(found, expected).min() > 0.999
+
+
+def test_measured_relevance_edits(commands):
+    path = relevance_command(["--model", "one-row", "--codes", "1"])
+    assert path == relevance_path(family_row("one-row"))
+    studio = StyleCLIP.from_pretrained("one-row", "cpu")
+    assert studio.family.directions is not None
+    face = studio.sample(0)
+    edit = studio.direct(face, "an old face", "a face", strength=5.0, threshold=0.0)
+    assert edit.latent.w_plus.equal(face.w_plus) and any(step.any() for step in edit.latent.style_step)
+
+
+# Mappers: the norm over rows would leave only signs of a single row
+
+
+def test_a_mapper_works_in_style_space_unless_told_otherwise(one_row_studio, tmp_path):
+    recipe = Recipe("a red face", steps=2, batch=1, every=2)
+    *_, last = train(Judges.of(one_row_studio.family), one_row_studio.texts, recipe)
+    assert isinstance(last.mapper, StyleSpaceMapper)
+    assert last.training.recipe.variant == "stylespace"
+    save_mapper(last.mapper, tmp_path / "red.safetensors", last.training.recipe, last.losses, title="Red")
+    face = one_row_studio.sample(0)
+    edit = one_row_studio.map(face, tmp_path / "red.safetensors")
+    assert any(step.any() for step in edit.latent.style_step)
+
+
+def test_with_many_rows_it_has_a_network_for_each_level(studio):
+    training = next(train(Judges.of(studio.family), studio.texts, Recipe("a red face", steps=1, batch=1))).training
+    assert isinstance(training.network, LevelsMapper) and training.recipe.variant == "levels"
+
+
+@pytest.mark.parametrize("variant", ["levels", "single"])
+def test_mappers_of_w_plus_are_refused(variant, one_row_studio, tmp_path):
+    with pytest.raises(UserError, match="StyleSpace"):
+        next(train(Judges.of(one_row_studio.family), one_row_studio.texts, Recipe("a red face", variant=variant)))
+    mapper = LevelsMapper(one_row_studio.family.generator.style_dim)
+    save_mapper(mapper, tmp_path / "w.safetensors", Recipe("a red face", variant="levels"), {}, title="Red")
+    with pytest.raises(UserError, match="works in W\\+"):
+        one_row_studio.map(one_row_studio.sample(0), tmp_path / "w.safetensors")
+
+
+# CLIP's space and W
+
+
+def test_an_alignment_is_trained_and_edits(commands, picture):
+    alignment_command(["--model", "one-row", "--pairs", "40", "--steps", "3"])
+    studio = StyleCLIP.from_pretrained("one-row", "cpu")
+    face, width = studio.sample(0), studio.family.generator.style_dim
+    assert studio.invert(picture, through="clip").w_plus.shape == (1, 1, width)
+    steps = {level: studio.bridge(face, "an old face", "a face", levels=[level]).latent.style_step for level in LEVELS}
+    for level, moved in steps.items():
+        for layer, step in zip(studio.family.generator.style_layers, moved, strict=True):
+            assert bool(step.any()) == (layer.level == level)
