@@ -113,11 +113,11 @@ def test_the_encoder_s_sizes_are_read_off_its_state(tmp_path):
 def labelled(tmp_path, monkeypatch):
     """600 codes whose first number tells the hat, and the largest of the next three the hair; labels of 300 of them,
     some of them unsure, and what face-api says of all but the last."""
-    w = torch.randn(600, 8, generator=torch.Generator().manual_seed(0)) @ torch.diag(torch.arange(1.0, 9)) + 2
+    w = torch.randn(600, 8, generator=torch.Generator().manual_seed(0)) + 2
     psi = torch.full((600,), 0.75)
     save_file({"w": w, "psi": psi, "latent_avg": w.mean(0)}, tmp_path / "codes.safetensors")
-    hats = ["yes" if x > 3 else "no" for x in w[:, 0]]
-    hair = [("short", "medium", "long")[i] for i in (w[:, 1:4] / torch.tensor([2.0, 3, 4])).argmax(1)]
+    hats = ["yes" if x > 2 else "no" for x in w[:, 0]]
+    hair = [("short", "medium", "long")[i] for i in w[:, 1:4].argmax(1)]
     asked = ["unsure" if i % 7 == 0 else hat for i, hat in enumerate(hats)]
     lines = [f"{i},0.75,{asked[i]},{hair[i]},yes,{'other' if i < 2 else 'hidden'}" for i in range(300)]
     (tmp_path / "eye.csv").write_text("\n".join(["seed,psi,hat,hair,always,never", *lines]) + "\n")
@@ -137,8 +137,9 @@ def test_probes_spread_labels_to_all_samples(labelled, capsys):
     table = {row[0]: row[1:] for row in rows}
     # Columns of a single value, or of too few answers, are left out, and answers that tell nothing.
     assert list(table) == ["hat", "hair", "face_api_sex", "face_api_expression", "face_api_age"]
-    assert [int(table[name][0]) for name in table] == [257, 300, 599, 300, 599]
-    assert all(float(table[name][1]) > 0.9 for name in table if name != "face_api_age")
+    assert [int(table[name][0]) for name in table] == [257, 300, 599, 299, 599]
+    accuracies = {name: float(row[1]) for name, row in table.items() if row[1]}
+    assert len(accuracies) == 4 and min(accuracies.values()) > 0.85, accuracies
     with np.load(folder / "labels.npz") as file:
         told = {name: file[name] for name in file.files}
     for name, truth in (("hat", hats), ("hair", hair)):
