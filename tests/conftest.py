@@ -28,8 +28,9 @@ from pipeline.training.demo.attributes import attributes, sample_z
 from pipeline.training.demo.renderer import render
 from tests.wheels import STYLE_DIM, members, write_wheel
 
-# A shell that starts the tests in the background has them, and the commands they start, ignore Ctrl-C.
+# Tests that are started in the background, or by nohup, ignore these, and so would the commands that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 NARROW = {"widths": (8, 12, 16, 24), "depths": (1, 1, 2, 1), "reduction": 4}
 REGISTRY = """

@@ -226,7 +226,8 @@ def test_who_hangs_up_frees_the_line(url, raw, monkeypatch):
     with httpx.Client(timeout=60) as one, httpx.Client(timeout=60) as two:
         events = [c.post(f"{url}gradio_api/call/v2/generate", json=body).json()["event_id"] for c in (one, two)]
         with one.stream("GET", f"{url}gradio_api/call/generate/{events[0]}") as computing:
-            assert any("preview.jpg" in line for line in computing.iter_lines())
+            lines = computing.iter_lines()  # kept, because a stream whose lines are let go is closed
+            assert any("preview.jpg" in line for line in lines)
             with two.stream("GET", f"{url}gradio_api/call/generate/{events[1]}") as waiting:
                 assert any('"waiting": 1' in line for line in waiting.iter_lines())
     assert posted(raw, url, "generate", prompt="old face", steps=1)[0] == "complete"

@@ -41,9 +41,16 @@ SHOWN = 1200  # pixels a side of the copy of a photo that a browser would not sh
 TRUNCATION = 0.7  # a random face's psi: nearer to the mean face, and so to a plausible one
 
 
-def _unopened(upload: Any) -> str | None:
-    """The path of an upload; None where there is none."""
-    return upload.path if upload else None
+class UnopenedImage(gr.Image):
+    """Gives the path of an upload as it is, or None: StyleCLIP.align looks at a file before any decoder of Pillow's.
+
+    A class, because Gradio makes a component anew for a visitor to whom an event showed an update of it.
+    """
+
+    is_template = True  # for the browser it is an Image
+
+    def preprocess(self, payload: Any) -> str | None:
+        return payload.path if payload else None
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,7 @@ def face_line(studio: StyleCLIP, faces: list[Found], found: Found, latent: Laten
 def layout(studio: StyleCLIP, session: Session) -> Photo:
     """Draw the panel with the face that the session starts with."""
     reads, found = studio.family.encoder is not None, session.here.origin.found
-    photo = gr.Image(
+    photo = UnopenedImage(
         visible=reads,
         value=found and found.shown,
         label="Photo",
@@ -121,7 +128,6 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
         elem_id="photo",
         alt_text="The photo you chose",
     )
-    photo.preprocess = _unopened  # StyleCLIP.align looks at a file before any decoder of Pillow's does
     working = gr.HTML(label="progress", elem_id="working")
     faces = chooser(
         label="Faces in the photo",
@@ -192,7 +198,7 @@ def drawn(able: bool, session: Session) -> tuple[Any, ...]:
     origin = session.here.origin
     found, faces = origin.found, session.faces
     return (
-        found and found.shown,  # no update, for which Gradio would make the component anew, without `_unopened`
+        found and found.shown,
         gr.update(
             value=[(face.crop, f"Face {number} of {len(faces)}") for number, face in enumerate(faces, 1)],
             selected_index=faces.index(found) if found in faces else None,
