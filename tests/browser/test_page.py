@@ -89,6 +89,7 @@ def test_mistakes_are_answered_and_lose_nothing(visit, bad_photos):
     press(visit, "Remove Image")
     visit.locator("#photo input[type=file]").set_input_files(bad_photos["text"])
     expect(visit.locator(".toast-body")).to_contain_text("could not be read", timeout=SLOW)
+    expect(visit.locator("#working")).not_to_contain_text("Looking at the photo")
     press(visit, "Close")
     open_tab(visit, "Optimization")
     visit.locator("#prompt textarea").fill("   ")

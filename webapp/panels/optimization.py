@@ -318,7 +318,8 @@ def connect(
         api_visibility="private",
         **LONG,
     )
-    running.then(lambda: gr.Button(interactive=False), None, panel.stop, **SILENT)
+    for ended in (running.success, running.failure):  # `then` is not called after a failure
+        ended(lambda: gr.Button(interactive=False), None, panel.stop, **SILENT)
     running.failure(lambda steps: progress(0, int(steps)), panel.steps, panel.progress, **SILENT)
     settle(result, running, state)
     forget(panel.note, panel.words)

@@ -266,7 +266,8 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
         trigger(None, None, panel.working, js=f"() => `{bar(words)}`", **SILENT)
         group = job if handler is sample else PHOTO
         event = trigger(handler, inputs, result.picture, api_visibility="private", **group)
-        event.then(None, None, panel.working, js="() => ''", **SILENT)
+        for ended in (event.success, event.failure):  # `then` is not called after a failure
+            ended(None, None, panel.working, js="() => ''", **SILENT)
         event.failure(as_before, state, panel.follows, **SILENT)
         settle(result, event, state, fills=True)
     likeness.connect(panel.likeness, panel.inversion, result, studio, state)
