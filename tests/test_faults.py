@@ -28,7 +28,8 @@ from webapp import tidy, turns
 from webapp.files import new_file, on_screen
 from webapp.guard import guard
 from webapp.page import build
-from webapp.session import MOST_SHOTS, Found, Frame, Session
+from webapp.session import MOST_SHOTS, Session
+from webapp.shots import Found, Frame
 from webapp.turns import Run, Turns
 from webapp.visits import begin
 

@@ -8,7 +8,8 @@ from pipeline.errors import UserError
 from pipeline.registry import read_registry
 from webapp.panels import likeness, photo
 from webapp.panels.result import keep, mean
-from webapp.session import MOST_SHOTS, Found, Mixture, Session
+from webapp.session import MOST_SHOTS, Session
+from webapp.shots import Found, Mixture
 
 
 @pytest.fixture

@@ -32,7 +32,8 @@ from webapp.panels import (
     visit,
 )
 from webapp.presets import Presets, presets
-from webapp.session import Found, Session
+from webapp.session import Session
+from webapp.shots import Found
 from webapp.stage import Lent, replace
 from webapp.theme import CSS, theme
 from webapp.tidy import AN_HOUR

@@ -12,7 +12,8 @@ from pipeline.errors import UserError
 from webapp.guard import guard
 from webapp.panels.chooser import chooser
 from webapp.panels.result import SILENT, Result, settle, shown
-from webapp.session import LONGEST_TITLE, Session
+from webapp.session import Session
+from webapp.shots import LONGEST_TITLE
 
 STRONGEST = 200  # percent of an edit
 STRENGTH, SHARE = "Strength of this edit, %", "Share of the other one, %"

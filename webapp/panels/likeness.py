@@ -19,7 +19,8 @@ from webapp.guard import guard
 from webapp.lossplot import progress
 from webapp.panels.result import SILENT, Result, keep, settle, shown
 from webapp.queues import LONG
-from webapp.session import Found, Session, Shot
+from webapp.session import Session
+from webapp.shots import Found, Shot
 from webapp.stage import Lent
 
 REDRAW_EVERY = 0.25  # seconds between two pictures sent to the browser

@@ -14,7 +14,8 @@ from webapp.guard import guard
 from webapp.panels.chooser import chooser
 from webapp.panels.photo import EXAMPLES, finds_faces, thing
 from webapp.panels.result import SILENT, Result, settle, shown
-from webapp.session import Mixture, Session
+from webapp.session import Session
+from webapp.shots import Mixture
 
 
 @dataclass(frozen=True)

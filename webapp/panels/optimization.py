@@ -26,7 +26,8 @@ from webapp.panels.photo import thing
 from webapp.panels.result import SILENT, Result, forget, keep, mean, settle, shown
 from webapp.presets import Prompt, presets
 from webapp.queues import LONG
-from webapp.session import THUMB, Frame, Session, Shot
+from webapp.session import Session
+from webapp.shots import THUMB, Frame, Shot
 from webapp.stage import Lent
 from webapp.turns import LONGEST_RUN
 

@@ -23,7 +23,8 @@ from webapp.panels import likeness
 from webapp.panels.chooser import chooser
 from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.queues import PHOTO
-from webapp.session import Found, Session, Shot
+from webapp.session import Session
+from webapp.shots import Found, Shot
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.png"))
 EXAMPLE_NAMES = (

@@ -23,7 +23,8 @@ from webapp.guard import guard
 from webapp.panels.mappers import not_here
 from webapp.panels.result import SILENT, Result, keep, mean, settle, shown
 from webapp.queues import EDIT, LONG, PHOTO, SERIES
-from webapp.session import Session, one_line
+from webapp.session import Session
+from webapp.shots import one_line
 from webapp.stage import Lent
 from webapp.turns import LONGEST_RUN
 
