@@ -24,7 +24,7 @@ from benchmarks.cells import SHARE, Plan, Work, key
 from benchmarks.methods import METHODS, OURS
 from benchmarks.tables import Cells, Report
 from benchmarks.targets import PAIRS, Pair
-from pipeline.downloads import asset
+from pipeline.sources import asset
 
 BEGIN, END = "<!-- python -m benchmarks.edits writes from here", "to here -->"
 SHOWN = {"blonde hair", "bald", "beard", "glasses", "smiling", "surprised", "old", "red lipstick"}  # in the sheet

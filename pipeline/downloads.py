@@ -6,11 +6,9 @@ import errno
 import glob
 import hashlib
 import io
-import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,113 +21,19 @@ from filelock import FileLock
 from gdown.exceptions import DownloadError, FileURLRetrievalError
 from huggingface_hub import constants, errors
 from huggingface_hub.file_download import http_get, repo_folder_name
-from huggingface_hub.utils import build_hf_headers, tqdm, validate_repo_id
+from huggingface_hub.utils import build_hf_headers, tqdm
 
 from .errors import UserError
+from .sources import Source
 from .wheels import WheelError, download_wheel
 
 Progress = Callable[[str, int, int | None], None]
 """Hears a file's name, the bytes that are here, and how many it has (None where nobody says)."""
 
-LIBRARY = "styleclip-studio"
 TIMEOUT = 30.0  # seconds without a byte
 RETRIES = 5
-LONGEST_NAME = 200  # bytes of a file's name; file systems take 255, and a download adds to it
 RESERVE = 50 * 2**20  # bytes of the disk that a download leaves free
 ELSEWHERE = "or name another source for it in a models file (STYLECLIP_MODELS)"
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a file comes from: `path` on this machine, or `repo` on the Hub, `drive` (an id) or `url`, or `wheel`, a
-    package of the user's package index, in its `version`.
-
-    `file` is its path in the repository, or its name elsewhere. `size` in bytes, `sha256` and `git_blob` (the id that
-    git gives the content) are checked where known; `about` is a size to show where `size` is not known.
-    """
-
-    path: Path | None = None
-    repo: str | None = None
-    file: str = ""
-    revision: str | None = None
-    drive: str | None = None
-    url: str | None = None
-    wheel: str | None = None
-    version: str | None = None
-    size: int | None = None
-    about: int | None = None
-    sha256: str | None = None
-    git_blob: str | None = None
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any], folder: Path) -> "Source":
-        """From a row of the registry; its `path` counts from `folder`."""
-        if unknown := row.keys() - cls.__dataclass_fields__.keys() - {"title"}:
-            raise ValueError(f"a source has no “{min(unknown)}”")
-        row = {k: v for k, v in row.items() if k != "title"}
-        for key, value in row.items():
-            if key in ("size", "about"):
-                if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                    raise ValueError(f"the “{key}” of a source is a number of bytes")
-            elif not isinstance(value, str) or re.search("[\\x00-\\x1f]", value):
-                raise ValueError(f"the “{key}” of a source is a text on one line")
-            elif key in ("path", "file") and any(len(part.encode()) > LONGEST_NAME for part in Path(value).parts):
-                raise ValueError(f"the “{key}” of a source is too long for a name of a file")
-        if len(row.keys() & {"path", "repo", "drive", "url", "wheel"}) != 1:
-            raise ValueError("a source has one of path, repo, drive, url and wheel")
-        if "wheel" in row and not re.fullmatch(r"[\w.-]+==[\w.+!]+", f"{row['wheel']}=={row.get('version', '')}", re.A):
-            raise ValueError("a wheel has the name of its package and a version")
-        if "wheel" in row and not re.fullmatch("[0-9a-fA-F]{64}", row.get("sha256", "")):
-            raise ValueError("a wheel has its SHA-256, because any index may have one of that name")
-        if "path" not in row and not Path(row.get("file", "")).name:
-            raise ValueError("a source on the net has the name of its file")
-        if any(".." in Path(row.get(k, "")).parts or row.get(k, "").startswith("/") for k in ("file", "revision")):
-            raise ValueError("the file and revision of a source stay inside its repository")
-        if "repo" in row:
-            validate_repo_id(row["repo"])
-        path = row.pop("path", None)
-        return cls(path=folder / Path(path).expanduser() if path else None, **row)
-
-    @property
-    def name(self) -> str:
-        """What people know the file by."""
-        return self.path.name if self.path else Path(self.file).name
-
-    @property
-    def origin(self) -> str:
-        """Where it comes from, in words."""
-        if self.repo:
-            return f"{constants.ENDPOINT}/{self.repo}"
-        if self.wheel:
-            return f"the package index ({self.requirement})"
-        return str(self.path) if self.path else self.url or f"Google Drive ({self.drive})"
-
-    @property
-    def requirement(self) -> str:
-        """A wheel as pip knows it: NAME==VERSION."""
-        return f"{self.wheel}=={self.version}"
-
-    def here(self) -> Path | None:
-        """The file's place on this machine, or None when it must be fetched. Asks no network."""
-        if self.repo:
-            found = huggingface_hub.try_to_load_from_cache(self.repo, self.file, revision=self.revision)
-            return Path(found) if isinstance(found, str) else None
-        place = self.path or self._kept()
-        return place if os.path.isfile(place) else None  # noqa: PTH113  # a folder that is closed to us has none
-
-    def _address(self) -> str:
-        """What tells it from all other sources on the net."""
-        return self.drive or self.url or (self.requirement if self.wheel else f"{self.repo}/{self.file}")
-
-    def _kept(self) -> Path:
-        """Where a file that is not on the Hub is kept, in the Hub's own cache for such things."""
-        key = hashlib.sha256((self._address()).encode()).hexdigest()[:12]
-        return asset("downloads") / f"{key}-{self.name}"
-
-
-def asset(folder: str) -> Path:
-    """A folder of ours in the Hub's cache; whoever writes there makes it."""
-    return Path(constants.HF_ASSETS_CACHE) / LIBRARY / folder / "files"
 
 
 def fetch(source: Source, progress: Progress | None = None) -> Path:
@@ -144,11 +48,11 @@ def fetch(source: Source, progress: Progress | None = None) -> Path:
         wrong = "is a folder; name the file in it" if source.path.is_dir() else "is missing; put it there"
         raise UserError(f"The file {source.path} {wrong}, or name another place for it in models.toml.")
     try:
-        source._kept().parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{source._kept()}.lock"):
+        source.kept().parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{source.kept()}.lock"):
             if path := source.here():  # another process was fetching it
                 return path
-            _first(source._kept()).unlink(missing_ok=True)  # of a file that is gone: what comes now is the first
+            _first(source.kept()).unlink(missing_ok=True)  # of a file that is gone: what comes now is the first
             _check_space(source)
             get = _from_hub if source.repo else _from_index if source.wheel else _from_web
             path = get(source, progress)
@@ -283,7 +187,7 @@ def _fill_cache(source: Source, bar: type[tqdm] | None) -> None:
         raise errors.FileMetadataError("no checksum")
     blobs = _blobs(source)
     blobs.mkdir(parents=True, exist_ok=True)
-    whole, part = blobs / about.etag, blobs / f"{source._kept().name}.{about.etag}.part"
+    whole, part = blobs / about.etag, blobs / f"{source.kept().name}.{about.etag}.part"
     if whole.exists():
         return
     with part.open("ab") as file:
@@ -307,7 +211,7 @@ def _blobs(source: Source) -> Path:
 
 
 def _from_web(source: Source, progress: Progress | None) -> Path:
-    kept, begun = source._kept(), _begun(source)
+    kept, begun = source.kept(), _begun(source)
     options: dict[str, Any] = {"id": source.drive} if source.drive else {"url": source.url}
     if progress:
         options["progress"] = lambda done, total: progress(source.name, done, total)
@@ -343,7 +247,7 @@ def _from_web(source: Source, progress: Progress | None) -> Path:
 
 
 def _from_index(source: Source, progress: Progress | None) -> Path:
-    kept = source._kept()
+    kept = source.kept()
     with tqdm(total=source.size, unit="B", unit_scale=True, desc=source.name, disable=progress is not None) as bar:
 
         def hear(done: int) -> None:
@@ -389,12 +293,12 @@ def _bar(name: str, progress: Progress) -> type[tqdm]:
 
 def _folder(source: Source) -> Path:
     """Where a download goes."""
-    return _blobs(source) if source.repo else source._kept().parent
+    return _blobs(source) if source.repo else source.kept().parent
 
 
 def _begun(source: Source) -> list[Path]:
     """What earlier tries have left of a download."""
-    return list(_folder(source).glob(f"{glob.escape(source._kept().name)}*.part"))
+    return list(_folder(source).glob(f"{glob.escape(source.kept().name)}*.part"))
 
 
 def _check_space(source: Source) -> None:

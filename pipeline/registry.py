@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
-from .downloads import Source
 from .errors import UserError
+from .sources import Source
 
 REGISTRY = Path(__file__).parent.parent / "checkpoints" / "models.toml"
 OVERLAY = "STYLECLIP_MODELS"  # names a file of the same form, laid over the registry

@@ -25,9 +25,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .checkpoints import Unusable, find_network
-from .downloads import asset
 from .errors import UserError
 from .openvino_ir import is_wheel, read_mobile_generator
+from .sources import asset
 from .unpickling import RefusedPickle, read_archive, read_network_pickle, read_torchscript
 
 State = dict[str, Tensor]

@@ -5,26 +5,24 @@
 Only this module turns files into networks; `registry` knows which, `downloads` gets them, `weights` reads them.
 """
 
-import hashlib
 import json
-import logging
 import re
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from .directions import TRUNCATION, Directions, style_statistics
-from .downloads import Progress, Source, asset, digest, fetch, verify
+from .downloads import Progress, digest, fetch, verify
 from .errors import UserError
 from .faces import FaceFinder
 from .latents import Latent
 from .mapper import apply_mapper
+from .measured import alignment_path, alignment_settings, relevance_path, relevance_settings, warn_of_other_settings
 from .networks.alignment import Alignment
 from .networks.arcface import IRSE
 from .networks.clip import build_clip, narrow_clip
@@ -35,11 +33,10 @@ from .networks.mobilestylegan import MobileGenerator
 from .networks.stylegan2 import Generator
 from .networks.w_encoder import WEncoder
 from .registry import REGISTRY, Defaults, Row, read_registry
+from .sources import Source
 from .weights import State, kind_of_file, metadata, read_slim, read_weights, remembered
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
-_SHOWN = {False: "", True: "-clip-normalized"}  # how CLIP sees pictures -> part of a file's name
 _NARROWED = {"encoder": nn.Module.bfloat16, "clip": narrow_clip}  # kind -> what makes it compute in bfloat16
 
 
@@ -281,36 +278,6 @@ def _copy_views(network: nn.Module) -> None:
                 parameter.data = parameter.data.clone()
 
 
-def relevance_settings(row: Row) -> dict[str, Any]:
-    """What relevance and deviations depend on besides the family's networks: the metadata of their file."""
-    return {"truncation": TRUNCATION} | alignment_settings(row)
-
-
-def alignment_settings(row: Row) -> dict[str, Any]:
-    """What an alignment depends on besides the family's networks: the metadata of its file."""
-    return {"clip_normalize": row.clip_normalize_directions}
-
-
-def relevance_path(row: Row) -> Path:
-    """Where a relevance matrix that was measured on this machine is kept, for a family that comes without.
-
-    The name holds the `relevance_settings`, so that a matrix with other settings is not taken for this one."""
-    return _own_path("relevance", row, f"-psi{TRUNCATION}{_SHOWN[row.clip_normalize_directions]}")
-
-
-def alignment_path(row: Row) -> Path:
-    """Where an alignment that was trained on this machine is kept, for a family that comes without."""
-    return _own_path("alignment", row, _SHOWN[row.clip_normalize_directions])
-
-
-def _own_path(folder: str, row: Row, settings: str) -> Path:
-    name, generator = row.name, row.files.get("generator")
-    if generator and generator.path and generator.path.is_file():  # a user's own: the next one has the same name
-        with generator.path.open("rb") as file:
-            name += f"-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
-    return asset(folder) / f"{name}{settings}.safetensors"
-
-
 def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.Module) -> Directions | None:
     own = relevance_path(row)
     source = row.files.get("directions") or (Source(path=own) if own.is_file() else None)
@@ -334,28 +301,8 @@ def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.M
             f"{path.stem}-statistics", stamp, lambda: {"style_std": style_statistics(generator, average=average)[1]}
         )
     else:
-        _warn_of_other_settings(row, source, relevance_settings(row), "relevance")
+        warn_of_other_settings(row, source, relevance_settings(row), "relevance")
     return Directions(state["relevance"], state["style_std"], generator.style_layers)
-
-
-def _warn_of_other_settings(row: Row, source: Source, settings: dict[str, Any], command: str) -> None:
-    """Log in which of its settings, as its metadata tells them, a file differs from those of today.
-
-    Files from before metadata were written have the settings of that time.
-    """
-    path = fetch(source)
-    if kind_of_file(path) != "safetensors":
-        return
-    theirs = {"truncation": 1.0, "clip_normalize": False}
-    with suppress(ValueError, TypeError):
-        theirs |= json.loads(metadata(path).get("settings", "{}"))
-    others = [f"{name} {theirs[name]} instead of {value}" for name, value in settings.items() if theirs[name] != value]
-    if others:
-        log.warning(
-            "%s was made otherwise than the model “%s” does it now (%s), so edits come out weaker or stronger; "
-            "make it again with python -m pipeline.training.%s --model %s --output FILE",
-            *(source.name, row.name, ", ".join(others), command, row.name),
-        )
 
 
 def _alignment(row: Row, generator: StyleGenerator, clip: nn.Module, device: torch.device) -> Alignment | None:
@@ -369,7 +316,7 @@ def _alignment(row: Row, generator: StyleGenerator, clip: nn.Module, device: tor
         if source.path == own:  # the row has had another generator or CLIP since
             return None
         raise UserError(f"The file {source.name} was not trained with this generator and CLIP: the sizes differ.")
-    _warn_of_other_settings(row, source, alignment_settings(row), "alignment")
+    warn_of_other_settings(row, source, alignment_settings(row), "alignment")
     return network.to(device)
 
 

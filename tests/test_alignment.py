@@ -13,12 +13,13 @@ from torch import Tensor
 
 from pipeline import Latent, StyleCLIP, UserError
 from pipeline.alignment import bridge_step
+from pipeline.measured import alignment_path
 from pipeline.networks.alignment import Alignment
 from pipeline.networks.stylegan2 import Generator
 from pipeline.training.alignment import alignment_command
 from pipeline.training.demo.attributes import CATEGORIES
 from pipeline.training.demo.reader import Reader, read
-from pipeline.zoo import alignment_path, family_row, load_family
+from pipeline.zoo import family_row, load_family
 
 FIRST_SEED = 3_000_000  # faces that neither training nor the choice of the defaults saw
 EDITS = {

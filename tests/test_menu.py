@@ -5,9 +5,9 @@ import threading
 import gradio as gr
 import pytest
 
-from pipeline.downloads import Source
 from pipeline.errors import UserError
 from pipeline.registry import Row
+from pipeline.sources import Source
 from webapp import arrival
 from webapp.arrival import arriving, megabytes
 from webapp.page import build, first_session

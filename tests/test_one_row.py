@@ -11,6 +11,7 @@ from pipeline.directions import style_statistics, unit_change
 from pipeline.errors import UserError
 from pipeline.images import to_tensor
 from pipeline.losses import clip_features
+from pipeline.measured import relevance_path
 from pipeline.networks.mapper import LevelsMapper, StyleSpaceMapper
 from pipeline.networks.w_encoder import WEncoder
 from pipeline.training.alignment import alignment_command
@@ -18,7 +19,7 @@ from pipeline.training.judges import Judges
 from pipeline.training.mapper import Recipe, train
 from pipeline.training.mapper_runs import save_mapper
 from pipeline.training.relevance import measure_relevance, relevance_command
-from pipeline.zoo import family_row, relevance_path
+from pipeline.zoo import family_row
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from PIL import Image
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
+from pipeline.measured import relevance_path
 from pipeline.registry import REGISTRY, read_registry
-from pipeline.zoo import family_row, main, relevance_path
+from pipeline.zoo import family_row, main
 from tests.conftest import train_landmarks
 from tests.hub import Hub
 from tests.published import write_family

@@ -17,10 +17,11 @@ from pipeline.directions import style_statistics
 from pipeline.errors import UserError
 from pipeline.estimate import GradientDirections
 from pipeline.losses import clip_features, clip_preprocess
+from pipeline.measured import relevance_path
 from pipeline.training.judges import Judges, load_judges
 from pipeline.training.pairs import sample_pairs
 from pipeline.training.relevance import measure_relevance, relevance_command
-from pipeline.zoo import family_row, load_family, relevance_path
+from pipeline.zoo import family_row, load_family
 
 ARGUMENTS = ["--model", "tiny", "--codes", "3", "--batch", "8"]
 

@@ -11,9 +11,10 @@ import torch
 from huggingface_hub import constants
 
 from pipeline import StyleCLIP, downloads
-from pipeline.downloads import Source, fetch
+from pipeline.downloads import fetch
 from pipeline.errors import UserError
 from pipeline.registry import read_registry
+from pipeline.sources import Source
 from pipeline.weights import read_slim, read_weights
 from tests.wheels import CHANNELS, FILE, ir, members, write_wheel
 
@@ -41,7 +42,7 @@ def source(index) -> Source:
 
 def left(source: Source) -> list[str]:
     """What is in the folder of downloads but locks."""
-    return [path.name for path in source._kept().parent.iterdir() if path.suffix != ".lock"]
+    return [path.name for path in source.kept().parent.iterdir() if path.suffix != ".lock"]
 
 
 def test_a_wheel_is_fetched_once_and_never_installed(source, index):

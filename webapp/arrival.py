@@ -6,8 +6,9 @@ import html
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from pipeline.downloads import Source, fetch
+from pipeline.downloads import fetch
 from pipeline.errors import UserError
+from pipeline.sources import Source
 from webapp.turns import STOPPING, is_stopping
 
 REDRAW_EVERY = 0.25  # seconds

@@ -19,16 +19,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.downloads import asset
+from pipeline.measured import alignment_path, alignment_settings
 from pipeline.networks.alignment import Alignment
 from pipeline.networks.generator import StyleGenerator
 from pipeline.optimization import Adam
+from pipeline.sources import asset
 from pipeline.text import Texts
 from pipeline.training.command import GO_ON, family_and_file, family_parser, own_device, run
 from pipeline.training.judges import load_judges
 from pipeline.training.pairs import Pairs, sample_pairs
 from pipeline.training.partial import write
-from pipeline.zoo import alignment_path, alignment_settings
 
 PAIRS, STEPS, BATCH, WIDTH = 20_000, 300, 256, 64
 RATE, WARM_UP = 1e-3, 50

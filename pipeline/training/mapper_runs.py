@@ -20,11 +20,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pipeline.downloads import asset, fetch
+from pipeline.downloads import fetch
 from pipeline.errors import UserError
 from pipeline.images import to_pil
 from pipeline.networks.mapper import LEVELS
 from pipeline.registry import GENERATOR, Row
+from pipeline.sources import asset
 from pipeline.styleclip import StyleCLIP
 from pipeline.text import Texts, check_goal
 from pipeline.training.command import GO_ON, own_device, run

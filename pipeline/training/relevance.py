@@ -25,16 +25,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.directions import TRUNCATION, mean_codes, style_statistics, unit_change
-from pipeline.downloads import asset
 from pipeline.errors import UserError
 from pipeline.estimate import derivatives
 from pipeline.latents import truncated
 from pipeline.losses import clip_features
+from pipeline.measured import relevance_path, relevance_settings
 from pipeline.networks.generator import StyleGenerator
+from pipeline.sources import asset
 from pipeline.training.command import GO_ON, family_and_file, family_parser, own_device, run
 from pipeline.training.judges import load_judges
 from pipeline.training.partial import Partial, kept_files, write
-from pipeline.zoo import relevance_path, relevance_settings
 
 Embed = Callable[[Tensor], Tensor]
 Part = tuple[int, Tensor]  # a layer of S, and some of its channels

@@ -11,8 +11,8 @@ import gradio as gr
 from PIL import Image, ImageOps
 
 from pipeline import StyleCLIP
-from pipeline.downloads import Source
 from pipeline.errors import UserError
+from pipeline.sources import Source
 from pipeline.zoo import mapper_title
 from webapp.arrival import arriving, bytes_of, megabytes
 from webapp.files import on_screen
