@@ -11,13 +11,8 @@ checkout of this repository, to compare with.
 import argparse
 import contextlib
 import json
-import os
 import secrets
 import signal
-import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,18 +21,19 @@ from typing import Any
 
 import httpx
 
-HERE = Path(__file__).parents[1]
+from benchmarks.server import HERE, Server, serving
+
 VISITORS, JOINS, BODIES, BODY = 60, 500, 60, 20 * 2**20
 MOVES = [-4.0, -2.0, 1.0, 3.0, 5.0, 7.0]
 PATIENCE = 30.0  # seconds after which a move counts as never answered
 
 
 class App:
-    """The app as a process of its own."""
+    """The page of a server."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, files: Path) -> None:
-        self.process, self.url, self.files = process, f"{url}/gradio_api", files
-        self.config = httpx.get(f"{url}/config").json()
+    def __init__(self, server: Server) -> None:
+        self.server, self.url = server, f"{server.url}/gradio_api"
+        self.config = httpx.get(f"{server.url}/config").json()
 
     def event(self, element: str, kind: str) -> int:
         """The number of the event of an element of the page."""
@@ -48,36 +44,6 @@ class App:
         """The numbers of the events that the page sends, without the queue, as it opens, with one value."""
         those = [d for d in self.config["dependencies"] if d["queue"] is False and len(d["inputs"]) == 1]
         return [d["id"] for d in those if any(kind == "load" for _, kind in d["targets"]) and d["backend_fn"]]
-
-    def megabytes(self) -> float:
-        """Memory that is its own."""
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
-
-
-@contextlib.contextmanager
-def serving(checkout: Path) -> Iterator[App]:
-    """The app, ready for its first visitor."""
-    with socket.socket() as free, tempfile.TemporaryDirectory() as folder:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
-        files = Path(folder) / "files"
-        environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(files)}
-        with (Path(folder) / "log").open("w+b") as log:
-            process = subprocess.Popen(
-                [sys.executable, "app.py"], cwd=checkout, env=environment, stdout=log, stderr=log
-            )
-            try:
-                while process.poll() is None:
-                    with contextlib.suppress(httpx.HTTPError):
-                        httpx.get(f"http://127.0.0.1:{port}/config")
-                        break
-                    time.sleep(0.2)
-                yield App(process, f"http://127.0.0.1:{port}", files)
-            finally:
-                process.kill()
-                process.wait()
 
 
 class Visitor:
@@ -176,17 +142,18 @@ def send_bodies(app: App) -> str:
 
 def attacked(checkout: Path, name: str, attack: Callable[[App], str]) -> None:
     """Print the row of one attack, against an app that has just started."""
-    with serving(checkout) as app:
+    with serving(checkout=checkout) as server:
+        app = App(server)
         alone = moved(app, 3)
-        before = app.megabytes()
+        before = server.megabytes()
         told: list[str] = []
         attacker = threading.Thread(target=lambda: told.append(attack(app)), daemon=True)
         attacker.start()
         times = moved(app, 20)
         attacker.join(120)
-        peak = app.megabytes()
+        peak = server.megabytes()
         time.sleep(70)
-        after = app.megabytes()
+        after = server.megabytes()
         waited = f"{sorted(times)[len(times) // 2]:.2f} | {max(times):.2f}"
         held = f"{before:.0f} | {peak:.0f} | {after:.0f} ({after / before - 1:+.0%})"
         print(f"| {name} | {''.join(told)} | {min(alone):.2f} | {waited} | {len(times)} | {held} |", flush=True)
@@ -194,7 +161,8 @@ def attacked(checkout: Path, name: str, attack: Callable[[App], str]) -> None:
 
 def stopped(checkout: Path, number: signal.Signals) -> None:
     """Print how an app ends in the middle of a run that a visitor watches."""
-    with serving(checkout) as app:
+    with serving(checkout=checkout) as server:
+        app = App(server)
         visitor = Visitor(app)
         visitor.optimize()
         heard: list[dict[str, Any]] = []
@@ -207,12 +175,12 @@ def stopped(checkout: Path, number: signal.Signals) -> None:
         watching.start()
         time.sleep(5)
         began = time.perf_counter()
-        app.process.send_signal(number)
-        code = app.process.wait(60)
+        server.process.send_signal(number)
+        code = server.process.wait(60)
         took = time.perf_counter() - began
         watching.join(5)
         said = next((m["output"].get("error") for m in heard if m.get("output") and not m.get("success", True)), None)
-        left = sum(path.is_file() for path in app.files.rglob("*"))
+        left = server.files()
         print(f"| {number.name} | {took:.1f} s | {code} | {said or 'nothing'} | {left} |", flush=True)
 
 

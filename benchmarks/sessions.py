@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.visitors import Server, serving
+from benchmarks.server import Server, serving
 
 AT_ONCE = 8  # requests that the client keeps open
 SETTLE = 70.0  # seconds, after which the server has cleared up once

@@ -14,20 +14,18 @@ import argparse
 import collections
 import contextlib
 import hashlib
-import os
 import random
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from gradio_client import Client, handle_file
+
+from benchmarks.server import serving
 
 FACES = sorted((Path(__file__).parents[1] / "webapp" / "examples").glob("*.png"))[:2]
 SEEDS = (1, 2)
@@ -40,49 +38,6 @@ THINKS = (0.2, 1.5)  # seconds between two actions
 WEIGHTS = {"photo": 2, "sample": 2, "slider": 4, "map": 2, "optimize": 1}  # how often which action
 EVERY = 3.0  # seconds between two actions at low load
 STAYS = 10  # actions, after which the next visitor comes at low load
-
-
-class Server:
-    """The app as a process of its own."""
-
-    def __init__(self, process: subprocess.Popen[bytes], url: str, cache: Path) -> None:
-        self.process, self.url, self.cache = process, url, cache
-
-    def megabytes(self) -> float:
-        """Memory that is its own: weights that are mapped from files come and go as the system likes."""
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
-
-    def counts(self) -> tuple[int, int, int]:
-        """Open files, threads, files in the cache."""
-        proc = Path(f"/proc/{self.process.pid}")
-        files = sum(path.is_file() for path in self.cache.rglob("*"))
-        return len(list((proc / "fd").iterdir())), len(list((proc / "task").iterdir())), files
-
-
-@contextlib.contextmanager
-def serving(model: str) -> Iterator[Server]:
-    """The app, ready for its first visitor."""
-    with socket.socket() as free, tempfile.TemporaryDirectory() as folder:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
-        cache, log = Path(folder) / "cache", Path(folder) / "log"
-        environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(cache)}
-        with log.open("wb") as said:
-            command = [sys.executable, "app.py", "--model", model]
-            process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
-        try:
-            while process.poll() is None:
-                with socket.socket() as door:
-                    if door.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.1)
-            yield Server(process, f"http://127.0.0.1:{port}", cache)
-        finally:
-            process.terminate()
-            process.wait()
-            print("\n".join(line for line in log.read_text().splitlines() if " ERROR " in line), file=sys.stderr)
 
 
 class Visitor:

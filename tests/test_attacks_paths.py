@@ -14,10 +14,9 @@ from gradio.utils import get_upload_folder
 
 from pipeline.errors import UserError
 from tests.programs import as_file, uploaded
-from tests.visits import Visit
+from tests.visits import Visit, open_page
 from webapp import uploads
 from webapp.files import new_file
-from webapp.page import LAUNCH, build
 from webapp.panels.photo import EXAMPLES
 
 PHOTO = EXAMPLES[0].read_bytes()
@@ -29,10 +28,8 @@ def page(studio, tmp_path_factory):
     """The whole page, served, with an upload folder of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        page = build(studio)
-        page.queue().launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
-        yield page
-        page.close(verbose=False)
+        with open_page(studio) as page:
+            yield page
 
 
 @pytest.fixture(scope="module")

@@ -24,10 +24,10 @@ from pipeline import Latent, StyleCLIP
 from pipeline.latents import Tuning
 from pipeline.networks.stylegan2 import Generator
 from tests.programs import posted, served, uploaded
+from tests.visits import open_page
 from webapp import tidy, turns
 from webapp.files import new_file, on_screen
 from webapp.guard import guard
-from webapp.page import build
 from webapp.session import MOST_SHOTS, Session
 from webapp.shots import Found, Frame
 from webapp.turns import Run, Turns
@@ -302,10 +302,8 @@ def page(studio, monkeypatch, tmp_path):
     """A whole page being served, with files of its own, whose age is what `os.utime` says."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     monkeypatch.setattr(tidy, "_idle", lambda path: time.time() - path.lstat().st_mtime)
-    page = build(studio)
-    page.queue().launch(prevent_thread_lock=True, quiet=True)
-    yield page
-    page.close(verbose=False)
+    with open_page(studio) as page:
+        yield page
 
 
 def test_what_visitors_left_an_hour_ago_is_gone_and_nothing_else(page, raw):

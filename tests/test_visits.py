@@ -16,8 +16,8 @@ from PIL import Image
 from benchmarks.sessions import Page
 from pipeline import StyleCLIP
 from tests.programs import uploaded
+from tests.visits import open_page
 from webapp import stage, tidy, visits
-from webapp.page import LAUNCH, build
 from webapp.panels import training
 from webapp.panels.mappers import Mappers
 from webapp.session import Session
@@ -26,10 +26,8 @@ from webapp.stage import Lent
 
 @pytest.fixture(scope="module")
 def app(studio):
-    page = build(studio).queue()
-    page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
-    yield page
-    page.close(verbose=False)
+    with open_page(studio) as page:
+        yield page
 
 
 @pytest.fixture
@@ -249,13 +247,11 @@ def test_after_a_hurried_hour_no_file_of_a_visitor_is_left(studio, monkeypatch, 
     folder = tmp_path / "styleclip-studio-test"
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(folder))
     monkeypatch.setattr(tidy, "_idle", lambda path: time.time() - path.lstat().st_mtime)
-    served = build(studio).queue()
-    served.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
 
     def files():
         return {path for path in folder.rglob("*") if path.is_file()}
 
-    try:
+    with open_page(studio) as served:
         everybodys, page = files(), Page(served.local_url)
         working(page)
         uploaded(page.client, served.local_url, b"a photo")
@@ -268,5 +264,3 @@ def test_after_a_hurried_hour_no_file_of_a_visitor_is_left(studio, monkeypatch, 
             os.utime(path, (time.time() - 4000,) * 2)
         tidy.tidy(served.app, tidy.AN_HOUR)
         assert files() == everybodys and not pages.session_data
-    finally:
-        served.close(verbose=False)

@@ -15,16 +15,23 @@ from webapp.stage import Lent
 
 
 @contextmanager
+def open_page(studio: StyleCLIP, *load: Any, **options: Any) -> Iterator[gr.Blocks]:
+    """The whole page, served on a free port; its address is `local_url`. The arguments are those of `page.build`."""
+    built = page.build(studio, *load, **options)
+    built.queue().launch(prevent_thread_lock=True, quiet=True, **page.LAUNCH)
+    try:
+        yield built
+    finally:
+        built.close(verbose=False)
+
+
+@contextmanager
 def visited(studio: StyleCLIP, monkeypatch, **options: Any) -> Iterator[tuple[gr.Blocks, Lent]]:
     """The whole page of a studio, served, and what lends it the studio."""
     lent = []
     monkeypatch.setattr(page, "Lent", lambda studio: lent.append(Lent(studio)) or lent[-1])
-    built = page.build(studio, **options)
-    built.queue().launch(prevent_thread_lock=True, quiet=True, **page.LAUNCH)
-    try:
+    with open_page(studio, **options) as built:
         yield built, lent[0]
-    finally:
-        built.close(verbose=False)
 
 
 def event_of(built: gr.Blocks, name: str) -> int:

@@ -7,7 +7,7 @@ from playwright.sync_api import sync_playwright
 
 from pipeline import StyleCLIP
 from pipeline.zoo import REGISTRY
-from webapp.page import LAUNCH, build
+from tests.visits import open_page
 
 
 @pytest.fixture(scope="session")
@@ -20,10 +20,8 @@ def shown_studio(request):
 
 @pytest.fixture(scope="session")
 def served_page(shown_studio):
-    page = build(shown_studio).queue()
-    page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
-    yield page
-    page.close(verbose=False)
+    with open_page(shown_studio) as page:
+        yield page
 
 
 @pytest.fixture(scope="session")

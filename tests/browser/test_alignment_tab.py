@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from tests.browser.test_history import bring, taken_home, words
 from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
-from webapp.page import LAUNCH, build
+from tests.visits import open_page
 from webapp.panels.photo import EXAMPLES
 
 
@@ -130,12 +130,10 @@ def test_what_is_wrong_is_said_beside_the_buttons(visit):  # noqa: F811
 
 
 def test_a_model_without_alignment_says_how_to_get_one(chromium, studio):
-    page = build(studio, training_minutes=0).queue()
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
-    guest = chromium.new_page()
-    guest.goto(url, timeout=SLOW)
-    open_tab(guest, "Text to face")
-    expect(guest.locator("#no-alignment code")).to_have_text("python -m pipeline.training.alignment --model seeded")
-    expect(guest.locator("#apply-bridge")).to_be_hidden()
-    guest.close()
-    page.close(verbose=False)
+    with open_page(studio, training_minutes=0) as page:
+        guest = chromium.new_page()
+        guest.goto(page.local_url, timeout=SLOW)
+        open_tab(guest, "Text to face")
+        expect(guest.locator("#no-alignment code")).to_have_text("python -m pipeline.training.alignment --model seeded")
+        expect(guest.locator("#apply-bridge")).to_be_hidden()
+        guest.close()

@@ -14,8 +14,8 @@ from pipeline import StyleCLIP
 from pipeline.registry import OVERLAY
 from tests.browser.test_page import SLOW, after, changes, open_tab, press
 from tests.hub import Hub
+from tests.visits import open_page
 from webapp import api, arrival
-from webapp.page import LAUNCH, build
 
 FAMILIES = """
 [families.pictures]
@@ -64,10 +64,8 @@ def served(setting):
         generators.append(weakref.ref(studio.family.generator))
         return studio
 
-    page = build(load("seeded"), load).queue()
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
-    yield url, generators
-    page.close(verbose=False)
+    with open_page(load("seeded"), load) as page:
+        yield page.local_url, generators
 
 
 @pytest.fixture

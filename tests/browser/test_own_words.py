@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 
 from pipeline.training.mapper import Recipe
 from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
+from tests.visits import open_page
 from webapp.panels import training
 
 TINY = partial(Recipe, steps=4, batch=1, every=2)
@@ -105,17 +106,13 @@ def test_edits_go_before_a_training_which_can_be_cancelled(panel, url, chromium,
 
 
 def test_a_training_ends_when_its_minutes_are_over_or_may_not_begin(shown_studio, chromium):
-    from webapp.page import LAUNCH, build
-
-    page = build(shown_studio, training_minutes=0).queue()
-    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
-    visit = chromium.new_page()  # noqa: F811
-    visit.goto(address, timeout=SLOW)
-    open_training(visit)
-    expect(visit.locator("#load-mapper")).to_be_visible()
-    expect(visit.locator("#train, #train-words")).to_have_count(0)
-    visit.close()
-    page.close(verbose=False)
+    with open_page(shown_studio, training_minutes=0) as page:
+        visit = chromium.new_page()  # noqa: F811
+        visit.goto(page.local_url, timeout=SLOW)
+        open_training(visit)
+        expect(visit.locator("#load-mapper")).to_be_visible()
+        expect(visit.locator("#train, #train-words")).to_have_count(0)
+        visit.close()
 
 
 def test_a_mapper_in_the_form_of_its_authors_is_loaded(panel, shown_studio, tmp_path):
