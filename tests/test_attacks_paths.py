@@ -17,6 +17,7 @@ from tests.programs import as_file, uploaded
 from tests.visits import Visit, open_page
 from webapp import uploads
 from webapp.files import new_file
+from webapp.page import build
 from webapp.panels.photo import EXAMPLES
 
 PHOTO = EXAMPLES[0].read_bytes()
@@ -28,7 +29,7 @@ def page(studio, tmp_path_factory):
     """The whole page, served, with an upload folder of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        with open_page(studio) as page:
+        with open_page(build(studio)) as page:
             yield page
 
 

@@ -28,6 +28,7 @@ from tests.visits import open_page
 from webapp import tidy, turns
 from webapp.files import new_file, on_screen
 from webapp.guard import guard
+from webapp.page import build
 from webapp.session import MOST_SHOTS, Session
 from webapp.shots import Found, Frame
 from webapp.turns import Run, Turns
@@ -302,7 +303,7 @@ def page(studio, monkeypatch, tmp_path):
     """A whole page being served, with files of its own, whose age is what `os.utime` says."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     monkeypatch.setattr(tidy, "_idle", lambda path: time.time() - path.lstat().st_mtime)
-    with open_page(studio) as page:
+    with open_page(build(studio)) as page:
         yield page
 
 

@@ -18,6 +18,7 @@ from pipeline import StyleCLIP
 from tests.programs import uploaded
 from tests.visits import open_page
 from webapp import stage, tidy, visits
+from webapp.page import build
 from webapp.panels import training
 from webapp.panels.mappers import Mappers
 from webapp.session import Session
@@ -26,7 +27,7 @@ from webapp.stage import Lent
 
 @pytest.fixture(scope="module")
 def app(studio):
-    with open_page(studio) as page:
+    with open_page(build(studio)) as page:
         yield page
 
 
@@ -251,7 +252,7 @@ def test_after_a_hurried_hour_no_file_of_a_visitor_is_left(studio, monkeypatch, 
     def files():
         return {path for path in folder.rglob("*") if path.is_file()}
 
-    with open_page(studio) as served:
+    with open_page(build(studio)) as served:
         everybodys, page = files(), Page(served.local_url)
         working(page)
         uploaded(page.client, served.local_url, b"a photo")

@@ -15,9 +15,8 @@ from webapp.stage import Lent
 
 
 @contextmanager
-def open_page(studio: StyleCLIP, *load: Any, **options: Any) -> Iterator[gr.Blocks]:
-    """The whole page, served on a free port; its address is `local_url`. The arguments are those of `page.build`."""
-    built = page.build(studio, *load, **options)
+def open_page(built: gr.Blocks) -> Iterator[gr.Blocks]:
+    """A page, served on a free port until the end of the block; its address is `local_url`."""
     built.queue().launch(prevent_thread_lock=True, quiet=True, **page.LAUNCH)
     try:
         yield built
@@ -30,7 +29,7 @@ def visited(studio: StyleCLIP, monkeypatch, **options: Any) -> Iterator[tuple[gr
     """The whole page of a studio, served, and what lends it the studio."""
     lent = []
     monkeypatch.setattr(page, "Lent", lambda studio: lent.append(Lent(studio)) or lent[-1])
-    with open_page(studio, **options) as built:
+    with open_page(page.build(studio, **options)) as built:
         yield built, lent[0]
 
 

@@ -8,6 +8,7 @@ from playwright.sync_api import sync_playwright
 from pipeline import StyleCLIP
 from pipeline.zoo import REGISTRY
 from tests.visits import open_page
+from webapp.page import build
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +21,7 @@ def shown_studio(request):
 
 @pytest.fixture(scope="session")
 def served_page(shown_studio):
-    with open_page(shown_studio) as page:
+    with open_page(build(shown_studio)) as page:
         yield page
 
 

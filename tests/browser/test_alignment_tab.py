@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 from tests.browser.test_history import bring, taken_home, words
 from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
 from tests.visits import open_page
+from webapp.page import build
 from webapp.panels.photo import EXAMPLES
 
 
@@ -130,7 +131,7 @@ def test_what_is_wrong_is_said_beside_the_buttons(visit):  # noqa: F811
 
 
 def test_a_model_without_alignment_says_how_to_get_one(chromium, studio):
-    with open_page(studio, training_minutes=0) as page:
+    with open_page(build(studio, training_minutes=0)) as page:
         guest = chromium.new_page()
         guest.goto(page.local_url, timeout=SLOW)
         open_tab(guest, "Text to face")

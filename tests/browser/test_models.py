@@ -16,6 +16,7 @@ from tests.browser.test_page import SLOW, after, changes, open_tab, press
 from tests.hub import Hub
 from tests.visits import open_page
 from webapp import api, arrival
+from webapp.page import build
 
 FAMILIES = """
 [families.pictures]
@@ -64,7 +65,7 @@ def served(setting):
         generators.append(weakref.ref(studio.family.generator))
         return studio
 
-    with open_page(load("seeded"), load) as page:
+    with open_page(build(load("seeded"), load)) as page:
         yield page.local_url, generators
 
 

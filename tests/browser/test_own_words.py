@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 from pipeline.training.mapper import Recipe
 from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
 from tests.visits import open_page
+from webapp.page import build
 from webapp.panels import training
 
 TINY = partial(Recipe, steps=4, batch=1, every=2)
@@ -106,7 +107,7 @@ def test_edits_go_before_a_training_which_can_be_cancelled(panel, url, chromium,
 
 
 def test_a_training_ends_when_its_minutes_are_over_or_may_not_begin(shown_studio, chromium):
-    with open_page(shown_studio, training_minutes=0) as page:
+    with open_page(build(shown_studio, training_minutes=0)) as page:
         visit = chromium.new_page()  # noqa: F811
         visit.goto(page.local_url, timeout=SLOW)
         open_training(visit)
