@@ -5,7 +5,7 @@ import random
 import pytest
 
 from pipeline.registry import Defaults, read_registry
-from pipeline.training.demo.captions import caption
+from pipeline.training.demo.captions import CAPTIONS
 from pipeline.vocabulary import unknown_note, unknown_words
 from webapp.presets import Prompt, presets
 
@@ -33,7 +33,7 @@ def test_the_presets_are_those_of_figure_3():
 
 def test_every_word_that_the_captions_use_is_known(vocabulary):
     draw = random.Random(0)
-    unknown = {word for _ in range(5_000) for word in unknown_words(vocabulary, caption(draw)[0])}
+    unknown = {word for _ in range(5_000) for word in unknown_words(vocabulary, CAPTIONS.caption(draw)[0])}
     assert not unknown
 
 

@@ -81,7 +81,7 @@ def clip_rows(data: Dataset) -> list[tuple[str, str]]:
     index = torch.arange(data.train, len(data.z))
     images = torch.cat([data.batch(part, 128) for part in index.split(100)])
     truth = {name: value[data.train :] for name, value in data.labels.items()}
-    shares = clip.zero_shot(clip.load(), images, truth)
+    shares = clip.zero_shot_here(images, truth)
     means = {category: sum(values.values()) / len(values) for category, values in shares.items()}
     rows = [("mean of the categories", f"{sum(means.values()) / len(means):.3f}")]
     for category, values in shares.items():
