@@ -2,12 +2,13 @@
 
     python -m pipeline.training.photo.labels [--folder DIR]
 
-The labels are those of `eye_labels.csv`, which people gave, and those of face-api where `face_labels.npz` is in the
-folder. An attribute with values is fitted by logistic regression, an age in years by ridge regression. Prints how well
-each attribute is told in cross-validation, and writes `labels.npz` for all samples. For an attribute `NAME` it holds
-`NAME` (N, K), the probabilities of the K values, `NAME.values` (K,), and the probe: `NAME.weight` (K, D) and
-`NAME.bias` (K,), whose softmax over w @ weight.T + bias is the probabilities. An age is (N,) in years, and has a probe
-of one row.
+The labels are those of `eye_labels.csv`, which were given by eye to the first 1,488 samples and to 1,470 others in
+which probes expected something rare, and those of face-api where `face_labels.npz` is in the folder. An attribute with
+values is fitted by logistic regression, an age in years by ridge regression. Prints how well each attribute is told in
+cross-validation, which also says how sharp the probabilities are to be, and writes `labels.npz` for all samples. For an
+attribute `NAME` it holds `NAME` (N, K), the probabilities of the K values, `NAME.values` (K,), and the probe:
+`NAME.weight` (K, D) and `NAME.bias` (K,), whose softmax over w @ weight.T + bias is the probabilities. An age is (N,)
+in years, and has a probe of one row.
 """
 
 import argparse
@@ -146,6 +147,13 @@ def cross_validated(prober: Prober, w: Tensor, attribute: Attribute) -> Tensor:
     return logits
 
 
+def sharpness(logits: Tensor, y: Tensor) -> float:
+    """The factor on cross-validated logits (M, K) with which the answers y (M,) are likeliest: the penalty makes the
+    probes' probabilities too even."""
+    factors = torch.logspace(-1, 2, 121)
+    return min(factors.tolist(), key=lambda factor: F.cross_entropy(factor * logits, y).item())
+
+
 def recalls(logits: Tensor, y: Tensor) -> Tensor:
     """The share (K,) of each value's samples that are told to have it, when all values are equally likely before."""
     shares = y.bincount(minlength=logits.shape[1]) / len(y)
@@ -174,9 +182,12 @@ def spread(folder: Path) -> None:
     prober, written = Prober(w), {}
     print("| attribute | labels | balanced accuracy | labels and recall of each value |\n|---|---|---|---|")
     for attribute in attributes:
-        print(line(attribute, cross_validated(prober, w, attribute)), flush=True)
+        found = cross_validated(prober, w, attribute)
+        print(line(attribute, found), flush=True)
         name, rows, y, values = attribute
         probe = prober.fit(rows, y, len(values))
+        if values:
+            probe = Probe(*(sharpness(found, y) * part for part in probe))
         logits = probe.logits(w)
         written[name] = (logits.softmax(1) if values else logits[:, 0]).numpy()
         written |= {f"{name}.values": np.array(values)} if values else {}

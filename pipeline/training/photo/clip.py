@@ -1,0 +1,203 @@
+"""Train the photo family's CLIP on sampled faces, whose attributes the probes of `labels` tell.
+
+    python -m pipeline.training.photo.clip [--folder DIR] [--minutes N]
+
+Where people labelled a face, their answer counts; else the probes' probabilities, and of the expression what face-api
+saw. Every 24th sample is held out; the table of zero-shot accuracies is of those and of the answers of people alone,
+but for the expression. Goes on where it stopped, and takes in samples that were made meanwhile; writes
+`clip.safetensors`.
+"""
+
+import argparse
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pipeline.images import to_tensor
+from pipeline.losses import clip_pool
+from pipeline.networks.clip import build_clip
+from pipeline.training.clip import Faces, Fit, Space, augment, table, train, zero_shot
+from pipeline.training.command import run
+from pipeline.training.demo.augment import photograph
+from pipeline.training.demo.reader import to_bytes
+from pipeline.training.photo.captions import CAPTIONS, CATEGORIES, PROMPTS
+from pipeline.training.photo.encoder import HELD_OUT
+from pipeline.training.photo.face_labels import EXPRESSIONS
+from pipeline.training.photo.labels import EYE_LABELS
+from pipeline.training.photo.samples import FOLDER, SIZE, picture_path
+
+RESOLUTION, WIDTH, MINUTES = 128, 16, 120
+YEARS = {"child": 8.0, "young": 24.0, "adult": 47.0, "old": 70.0}  # typical of the ages that people tell apart
+OLD = (38.0, 62.0)  # years between which a face goes from young to old
+WEIGHT = {"earrings": 2.0, "moustache": 2.0, "eyewear": 2.0}  # of the categories' errors, where they are hard to see
+
+
+class Rule(NamedTuple):
+    """How a category follows from an attribute that people label: of each answer, how much of each value."""
+
+    attribute: str
+    shares: dict[str, tuple[float, ...]]
+
+
+def _either(*no: str, **partly: float) -> dict[str, tuple[float, float]]:
+    """Shares of the values no and yes: none for the answers `no`, so much for the others."""
+    return dict.fromkeys(no, (1.0, 0.0)) | {answer: (1 - share, share) for answer, share in partly.items()}
+
+
+RULES = {
+    "hair_colour": Rule(
+        "hair_color",
+        {
+            name: tuple(float(name == own) for own in ("black", "brown", "red", "blond", "grey"))
+            for name in ("black", "brown", "red", "blond", "grey")
+        }
+        | {"other": (0.2,) * 5},
+    ),
+    "hairstyle": Rule("bald", {"yes": (1.0, 0.0), "receding": (0.4, 0.6), "no": (0.0, 1.0)}),
+    "hair_texture": Rule("hair_curl", _either("straight", wavy=0.45, curly=1.0)),
+    "hair_length": Rule("hair_length", _either("none", "short", medium=0.6, long=1.0)),
+    "fringe": Rule("bangs", _either("no", yes=1.0)),
+    "skin": Rule("skin", {"light": (1.0, 0, 0), "tan": (0, 1.0, 0), "brown": (0, 0.2, 0.8), "dark": (0, 0, 1.0)}),
+    "gender": Rule("sex", _either("female", male=1.0)),
+    "age": Rule("age", {}),
+    "beard": Rule("beard", _either("no", stubble=0.45, full=1.0)),
+    "moustache": Rule("moustache", _either("no", yes=1.0)),
+    "eyewear": Rule("glasses", {"no": (1.0, 0, 0), "eyeglasses": (0, 1.0, 0), "sunglasses": (0, 0, 1.0)}),
+    "lips": Rule("lipstick", _either("no", yes=1.0)),
+    "makeup": Rule("makeup", _either("no", yes=1.0)),
+    "earrings": Rule("earrings", _either("no", yes=1.0)),
+    "hat": Rule("hat", _either("no", yes=1.0)),
+}
+# face-api's expressions -> ours, in the order of CATEGORIES["expression"]
+EXPRESSION = {"sad": 0, "neutral": 1, "happy": 2, "surprised": 3, "fearful": 3, "angry": 4, "disgusted": 4}
+HIDDEN_BY_HAT = ("hair_colour", "hairstyle", "hair_texture", "fringe")
+
+
+class Told(NamedTuple):
+    """What is told of N samples in one attribute: probabilities (N, V) of `values`, and whether people said so (N,)."""
+
+    values: list[str]
+    probabilities: Tensor
+    by_people: Tensor
+
+
+def told(folder: Path, count: int) -> dict[str, Told]:
+    """Attribute -> what is told of samples 0 ... `count` - 1, by people where they did, else by the probes."""
+    with np.load(folder / "labels.npz") as file:
+        probes = {name: file[name] for name in file.files}
+    with EYE_LABELS.open(newline="") as file:
+        faces = list(csv.DictReader(file))
+    found = {}
+    for name in (key.removesuffix(".values") for key in probes if key.endswith(".values")):
+        values, p = probes[f"{name}.values"].tolist(), torch.from_numpy(probes[name]).clone()
+        by_people = torch.zeros(count, dtype=torch.bool)
+        for face in faces:
+            if face.get(name) in values:
+                seed = int(face["seed"])
+                p[seed] = F.one_hot(torch.tensor(values.index(face[name])), len(values)).float()
+                by_people[seed] = True
+        found[name] = Told(values, p, by_people)
+    return found
+
+
+def shown(folder: Path, count: int) -> Faces:
+    """What samples 0 ... `count` - 1 show. `truth` is clear only where people labelled; of the expression, where
+    face-api is sure."""
+    attributes, shares, truth = told(folder, count), {}, {}
+    for category, values in CATEGORIES.items():
+        if category == "expression":
+            share, sure = expressions(folder, attributes["smile"])
+        else:
+            rule = RULES[category]
+            known, p, sure = attributes[rule.attribute]
+            if category == "age":
+                years = p @ torch.tensor([YEARS[value] for value in known])
+                old = ((years - OLD[0]) / (OLD[1] - OLD[0])).clamp(0, 1)
+                share = torch.stack([1 - old, old], 1)
+            else:
+                blank = (0.0,) * len(values)
+                share = p @ torch.tensor([rule.shares.get(value, blank) for value in known])
+        shares[category] = share
+        best, index = share.max(1)
+        truth[category] = torch.where(sure & (best > 0.8), index, -1)
+    bare = 1 - shares["hat"][:, 1:]
+    for category in HIDDEN_BY_HAT:
+        shares[category] = shares[category] * bare
+    return Faces(shares, torch.zeros(count, 0), truth)
+
+
+def expressions(folder: Path, smile: Told) -> tuple[Tensor, Tensor]:
+    """Shares (N, 5) of the expressions, and where they are sure (N,): face-api's, or from the smile where it has not
+    looked."""
+    yes, slight = (smile.probabilities[:, smile.values.index(value)] for value in ("yes", "slight"))
+    smiling = yes + 0.4 * slight
+    share = torch.stack([torch.zeros_like(yes), 1 - smiling, smiling, *torch.zeros(2, len(yes))], 1)
+    sure = torch.zeros(len(yes), dtype=torch.bool)
+    if (judged := folder / "face_labels.npz").is_file():
+        with np.load(judged) as file:
+            found, seen = torch.from_numpy(file["found"]), torch.from_numpy(file["expressions"])
+        ours = torch.zeros(len(seen), 5)
+        for name, column in zip(EXPRESSIONS, seen.T, strict=True):
+            ours[:, EXPRESSION[name]] += column
+        rows = found.nonzero()[:, 0]
+        share[rows], sure[rows] = ours[rows], ours[rows].max(1).values > 0.9
+    return share, sure
+
+
+def pictures(folder: Path, seeds: Tensor) -> Tensor:
+    """The samples `seeds`, uint8 (N, 3, RESOLUTION, RESOLUTION); kept, so that each is opened once."""
+    kept = folder / f"clip-{RESOLUTION}.u8"
+    count = int(seeds.max()) + 1
+    shape = (3, RESOLUTION, RESOLUTION)
+    old = np.fromfile(kept, np.uint8).reshape(-1, *shape) if kept.exists() else np.zeros((0, *shape), np.uint8)
+    images = np.zeros((max(count, len(old)), *shape), np.uint8)
+    images[: len(old)] = old
+    for seed in seeds.tolist():
+        if not images[seed].any():
+            with Image.open(picture_path(folder, seed)) as picture:
+                images[seed] = to_bytes(clip_pool(to_tensor(picture, (SIZE, SIZE)), RESOLUTION))[0]
+    images.tofile(kept)
+    return torch.from_numpy(images)
+
+
+def disturbed(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Pictures as generators and cameras might give them; a third of them as photographs."""
+    third = len(images) // 3
+    images = augment(images, rng)
+    return torch.cat([photograph(images[:third], rng, strength=0.4), images[third:]])
+
+
+def learn(folder: Path, minutes: float) -> None:
+    """Train until `minutes` in all are spent, on one core; write the model and print its accuracies."""
+    torch.set_num_threads(1)
+    seeds = torch.tensor(sorted(int(path.stem) for path in (folder / "images").glob("*.jpg")))
+    images = pictures(folder, seeds)
+    faces = shown(folder, len(load_file(folder / "codes.safetensors")["w"]))
+    held = seeds % HELD_OUT == HELD_OUT - 1
+    space = Space(CAPTIONS, (), faces)
+    fit = Fit(CAPTIONS, space, images, space.faces(faces), seeds[~held], WIDTH, WEIGHT, disturbed)
+    train(fit, folder / "clip.pt", minutes)
+    fit.export(folder / "clip.safetensors")
+    model = build_clip(load_file(folder / "clip.safetensors"))
+    shares = zero_shot(model, CAPTIONS, PROMPTS, images[seeds[held]].float() / 127.5 - 1, faces.of(seeds[held]).truth)
+    print(table(shares), flush=True)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="in all, of one core (%(default)s)")
+    options = parser.parse_args()
+    run(lambda: learn(options.folder, options.minutes))
+
+
+if __name__ == "__main__":
+    main()
