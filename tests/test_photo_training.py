@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from pipeline.errors import UserError
 from pipeline.networks.w_encoder import WEncoder
 from pipeline.training.photo import encoder, face_labels, labels, samples
-from pipeline.training.photo.face_labels import EXPRESSIONS, label, table
+from pipeline.training.photo.face_labels import EXPRESSIONS, label
 
 
 @pytest.fixture
@@ -45,7 +45,6 @@ def test_samples_go_on_where_they_stopped(folder):
 
 def answer(age: float) -> dict:
     return {
-        "score": 0.9,
         "age": age,
         "female": 0.25,
         "expressions": {name: float(name == "happy") for name in reversed(EXPRESSIONS)},
@@ -60,17 +59,16 @@ def test_labels_become_a_table_and_go_on_where_they_stopped(folder, monkeypatch)
 
     def answers(pictures):
         asked.extend(picture.size for picture in pictures)
-        return iter([None] + [answer(40)] * (len(asked) - 1))
+        return iter([answer(40)] * len(asked))
 
     monkeypatch.setattr(face_labels, "face_labels", answers)
     label(folder)
     rows = np.load(folder / "face_labels.npz")
     assert len(asked) == 7  # the line that was cut off is made again
-    assert rows["age"].tolist() == [20, 0, 40, 40, 40, 40, 40, 40]
-    assert rows["found"].tolist() == [True, False, *[True] * 6]
+    assert rows["age"].tolist() == [20, *[40] * 7]
     assert rows["expressions"].argmax(1)[0] == EXPRESSIONS.index("happy")
     assert rows["landmarks"].shape == (8, 68, 2)
-    assert table([None])["descriptor"].shape == (1, 128)
+    assert rows["descriptor"].shape == (8, 128)
 
 
 def test_the_encoder_learns_goes_on_and_is_written_for_the_mean_latent(folder, monkeypatch):
@@ -112,7 +110,7 @@ def test_the_encoder_s_sizes_are_read_off_its_state(tmp_path):
 @pytest.fixture
 def labelled(tmp_path, monkeypatch):
     """600 codes whose first number tells the hat, and the largest of the next three the hair; labels of 300 of them,
-    some of them unsure, and what face-api says of all but the last."""
+    some of them unsure, and what face-api says of all."""
     w = torch.randn(600, 8, generator=torch.Generator().manual_seed(0)) + 2
     psi = torch.full((600,), 0.75)
     save_file({"w": w, "psi": psi, "latent_avg": w.mean(0)}, tmp_path / "codes.safetensors")
@@ -122,11 +120,11 @@ def labelled(tmp_path, monkeypatch):
     lines = [f"{i},0.75,{asked[i]},{hair[i]},yes,{'other' if i < 2 else 'hidden'}" for i in range(300)]
     (tmp_path / "eye.csv").write_text("\n".join(["seed,psi,hat,hair,always,never", *lines]) + "\n")
     monkeypatch.setattr(labels, "EYE_LABELS", tmp_path / "eye.csv")
-    age, found = (30 + 2 * w[:, 5]).numpy(), np.arange(600) < 599
+    age = (30 + 2 * w[:, 5]).numpy()
     expressions = np.full((600, 7), 0.05, np.float32)
     expressions[np.arange(600), np.where(w[:, 6] > 2, 1, 0)] = 0.7 + 0.25 * (np.arange(600) % 2)
     sexes = {"female": np.where(w[:, 7] > 2, 0.9, 0.1).astype(np.float32)}
-    np.savez(tmp_path / "face_labels.npz", age=age, found=found, expressions=expressions, **sexes)
+    np.savez(tmp_path / "face_labels.npz", age=age, expressions=expressions, **sexes)
     return tmp_path, w, hats, hair, age
 
 
@@ -137,7 +135,7 @@ def test_probes_spread_labels_to_all_samples(labelled, capsys):
     table = {row[0]: row[1:] for row in rows}
     # Columns of a single value, or of too few answers, are left out, and answers that tell nothing.
     assert list(table) == ["hat", "hair", "face_api_sex", "face_api_expression", "face_api_age"]
-    assert [int(table[name][0]) for name in table] == [257, 300, 599, 299, 599]
+    assert [int(table[name][0]) for name in table] == [257, 300, 600, 300, 600]
     accuracies = {name: float(row[1]) for name, row in table.items() if row[1]}
     assert len(accuracies) == 4 and min(accuracies.values()) > 0.85, accuracies
     with np.load(folder / "labels.npz") as file:

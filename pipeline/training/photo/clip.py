@@ -113,7 +113,8 @@ def shown(folder: Path, count: int) -> Faces:
     attributes, shares, truth = told(folder, count), {}, {}
     for category, values in CATEGORIES.items():
         if category == "expression":
-            share, sure = expressions(folder, attributes["smile"])
+            share = expressions(folder)
+            sure = share.max(1).values > 0.9
         else:
             rule = RULES[category]
             known, p, sure = attributes[rule.attribute]
@@ -133,22 +134,14 @@ def shown(folder: Path, count: int) -> Faces:
     return Faces(shares, torch.zeros(count, 0), truth)
 
 
-def expressions(folder: Path, smile: Told) -> tuple[Tensor, Tensor]:
-    """Shares (N, 5) of the expressions, and where they are sure (N,): face-api's, or from the smile where it has not
-    looked."""
-    yes, slight = (smile.probabilities[:, smile.values.index(value)] for value in ("yes", "slight"))
-    smiling = yes + 0.4 * slight
-    share = torch.stack([torch.zeros_like(yes), 1 - smiling, smiling, *torch.zeros(2, len(yes))], 1)
-    sure = torch.zeros(len(yes), dtype=torch.bool)
-    if (judged := folder / "face_labels.npz").is_file():
-        with np.load(judged) as file:
-            found, seen = torch.from_numpy(file["found"]), torch.from_numpy(file["expressions"])
-        ours = torch.zeros(len(seen), 5)
-        for name, column in zip(EXPRESSIONS, seen.T, strict=True):
-            ours[:, EXPRESSION[name]] += column
-        rows = found.nonzero()[:, 0]
-        share[rows], sure[rows] = ours[rows], ours[rows].max(1).values > 0.9
-    return share, sure
+def expressions(folder: Path) -> Tensor:
+    """Shares (N, 5) of the expressions, as face-api saw them."""
+    with np.load(folder / "face_labels.npz") as file:
+        seen = torch.from_numpy(file["expressions"])
+    shares = torch.zeros(len(seen), len(CATEGORIES["expression"]))
+    for name, column in zip(EXPRESSIONS, seen.T, strict=True):
+        shares[:, EXPRESSION[name]] += column
+    return shares
 
 
 def pictures(folder: Path, seeds: Tensor) -> Tensor:

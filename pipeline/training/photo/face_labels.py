@@ -3,9 +3,9 @@
     python -m pipeline.training.photo.face_labels [--folder DIR]
 
 Needs node 20 and npm, which fetch the pinned packages of `faceapi/package.json` once. Goes on where it stopped; the
-answers end up in `face_labels.npz`, one row for each seed: `found` (N,), `score` (N,), `age` (N,) in years, `female`
-(N,) the probability of a woman, `expressions` (N, 7) in the order of `EXPRESSIONS`, `landmarks` (N, 68, 2) in pixels of
-the 256 px picture, `descriptor` (N, 128). Rows of pictures without a face are zeros.
+answers end up in `face_labels.npz`, one row for each seed: `age` (N,) in years, `female` (N,) the probability of a
+woman, `expressions` (N, 7) in the order of `EXPRESSIONS`, `landmarks` (N, 68, 2) in pixels of the 256 px picture,
+`descriptor` (N, 128).
 """
 
 import argparse
@@ -37,8 +37,8 @@ def install() -> None:
         subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=TOOL, check=True)
 
 
-def face_labels(pictures: Iterable[Image.Image]) -> Iterator[dict[str, Any] | None]:
-    """What face-api answers for square pictures of `SIZE` px, in order; None where it finds no face."""
+def face_labels(pictures: Iterable[Image.Image]) -> Iterator[dict[str, Any]]:
+    """What face-api answers for aligned pictures of `SIZE` px, in order."""
     command = ["node", "label.js", str(SIZE)]
     with subprocess.Popen(command, cwd=TOOL, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         sender = threading.Thread(target=_send, args=(pictures, process.stdin), daemon=True)
@@ -56,17 +56,11 @@ def _send(pictures: Iterable[Image.Image], pipe: IO[bytes]) -> None:
             pipe.flush()
 
 
-def table(answers: list[dict[str, Any] | None]) -> dict[str, np.ndarray]:
+def table(answers: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     """Answers of `face_labels` as arrays, as the module's text has them."""
-    shapes = {"score": (), "age": (), "female": (), "landmarks": (68, 2), "descriptor": (128,)}
-    rows = {name: np.zeros((len(answers), *shape), np.float32) for name, shape in shapes.items()}
-    rows["expressions"] = np.zeros((len(answers), len(EXPRESSIONS)), np.float32)
-    for i, answer in enumerate(answers):
-        if answer:
-            for name in shapes:
-                rows[name][i] = answer[name]
-            rows["expressions"][i] = [answer["expressions"][name] for name in EXPRESSIONS]
-    return rows | {"found": np.array([answer is not None for answer in answers])}
+    columns = {name: [answer[name] for answer in answers] for name in ("age", "female", "landmarks", "descriptor")}
+    columns["expressions"] = [[answer["expressions"][name] for name in EXPRESSIONS] for answer in answers]
+    return {name: np.array(column, np.float32) for name, column in columns.items()}
 
 
 def label(folder: Path) -> None:

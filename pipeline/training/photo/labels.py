@@ -83,10 +83,10 @@ def eye_labels(path: Path, psi: Tensor) -> list[Attribute]:
 
 
 def face_api_labels(path: Path) -> list[Attribute]:
-    """Sex, expression and age as face-api tells them, of the samples where it found a face."""
+    """Sex, expression and age as face-api tells them."""
     with np.load(path) as file:
-        rows = torch.from_numpy(file["found"]).nonzero()[:, 0]
-        female, expressions, age = (torch.from_numpy(file[name])[rows] for name in ("female", "expressions", "age"))
+        female, expressions, age = (torch.from_numpy(file[name]) for name in ("female", "expressions", "age"))
+    rows = torch.arange(len(age))
     sure, best = expressions.max(1)
     expression = [EXPRESSIONS[i] if p >= SURE else "unsure" for p, i in zip(sure.tolist(), best.tolist(), strict=True)]
     sex = ["female" if p >= SURE else "male" if p <= 1 - SURE else "unsure" for p in female.tolist()]
