@@ -47,6 +47,9 @@ WEIGHTS = {
     "bridge": ("generator", "clip", "alignment"),
     "imagine": ("generator", "clip", "alignment"),
 }
+# Methods that show CLIP pictures, and the setting of the family that says how. Estimated directions do so too; what was
+# measured or trained is told by the digest of its file.
+SHOWN = dict.fromkeys(("optimize", "generate", "refine", "tune"), "clip_normalize")
 ONE_OF = {"channels", "threshold"}  # a direction was made with one or the other
 LARGEST = 1e9  # no number of a recipe is larger
 
@@ -96,6 +99,8 @@ class Recipe:
     """A recipe that was read again: `taken` is the step it is of, `share` the share of the edit that was kept.
 
     `weights` tell the files that it was made with, kind -> start of the SHA-256; None in older recipes.
+    `clip_normalize` is how CLIP was shown the pictures, as the family's row has it; None in older recipes too, and
+    where the edit doesn't depend on it.
     """
 
     method: str
@@ -105,16 +110,20 @@ class Recipe:
     taken: int
     share: float | None
     weights: dict[str, str] | None
+    clip_normalize: bool | None
 
     def noted(self, edit: Edit) -> Edit:
-        """The edit that following it has made, with a note where the weights are not those that it was made with."""
-        note, weights = "", edit.recipe["weights"]
+        """The edit that following it has made, with notes where weights or settings are not those of the recipe."""
+        notes, weights, shown = [], edit.recipe["weights"], edit.recipe.get("clip_normalize")
         if self.weights is None:
-            note = "This recipe doesn't say which weights it was made with, so the edit may come out different."
+            notes.append("This recipe doesn't say which weights it was made with")
         elif self.weights != weights:
             kinds = sorted(k for k in self.weights.keys() | weights if self.weights.get(k) != weights.get(k))
-            note = f"This recipe was made with other weights ({', '.join(kinds)}), so the edit may come out different."
-        return replace(edit, notes=(*edit.notes, note)) if note else edit
+            notes.append(f"This recipe was made with other weights ({', '.join(kinds)})")
+        if None not in (self.clip_normalize, shown) and self.clip_normalize != shown:
+            told = {True: "true", False: "false"}
+            notes.append(f"This recipe was made where the model's clip_normalize was {told[self.clip_normalize]}")
+        return replace(edit, notes=(*edit.notes, *(f"{note}, so the edit may come out different." for note in notes)))
 
     @property
     def from_mean(self) -> bool:
@@ -127,7 +136,7 @@ class Recipe:
         try:
             method, model, source = (recipe[name] for name in ("method", "model", "source"))
             parameters, taken, share = recipe["parameters"], recipe.get("taken", 1), recipe.get("share")
-            weights = recipe.get("weights")
+            weights, shown = recipe.get("weights"), recipe.get("clip_normalize")
         except (KeyError, TypeError, AttributeError):
             raise _no_recipe() from None
         if not (isinstance(parameters, dict) and isinstance(method, str) and isinstance(model, str)):
@@ -151,10 +160,11 @@ class Recipe:
             and 1 <= taken <= max(1, parameters.get("steps", 1))
             and (share is None or _is(share, float))
             and (weights is None or (isinstance(weights, dict) and all(_is(value, str) for value in weights.values())))
+            and isinstance(shown, bool | None)
         )
         if not right:
             raise _no_recipe()
-        return cls(method, model, source, parameters, taken, share, weights)
+        return cls(method, model, source, parameters, taken, share, weights, shown)
 
 
 def _is(value: Any, kind: type) -> bool:
@@ -187,7 +197,10 @@ def new_recipe(family: Family, method: str, source: Latent, parameters: dict[str
     if method == "map" and "file" not in parameters:
         weights["mapper"] = family.mapper_digest(parameters["mapper"])
     recipe = {"method": method, "model": family.name, "source": source.digest(), "parameters": parameters}
-    return recipe | {"weights": weights}
+    estimated = weights.get("directions") == "estimated"
+    setting = "clip_normalize_directions" if estimated else SHOWN.get(method)
+    shown = {"clip_normalize": getattr(family, setting)} if setting else {}
+    return recipe | {"weights": weights} | shown
 
 
 def steps_of(

@@ -155,6 +155,26 @@ def test_recipes_tell_the_weights_and_a_note_where_they_differ(studio, latent, s
                 studio.repeat(edit.recipe | {"weights": odd}, latent)
 
 
+def test_recipes_tell_how_clip_was_shown_pictures_and_a_note_where_it_is_shown_otherwise(studio, latent):
+    def with_row(**changed):
+        family = replace(studio.family, row=studio.family.row.model_copy(update=changed))
+        return StyleCLIP(replace(family, directions=None, digests=family.digests | {"directions": "estimated"}))
+
+    here = with_row(clip_normalize=False, clip_normalize_directions=True)
+    elsewhere = with_row(clip_normalize=True, clip_normalize_directions=False)
+    optimized, directed = list(here.optimize(latent, "a hat", steps=1))[-1].edit, here.direct(latent, *PAIR, channels=5)
+    for edit, shown, word in ((optimized, False, "false"), (directed, True, "true")):
+        assert edit.recipe["clip_normalize"] is shown and here.repeat(edit.recipe, latent).notes == edit.notes
+        note = f"This recipe was made where the model's clip_normalize was {word}, so the edit may come out different."
+        assert elsewhere.repeat(edit.recipe, latent).notes == (*edit.notes, note)
+        older = {name: value for name, value in edit.recipe.items() if name != "clip_normalize"}
+        again = elsewhere.repeat(older, latent)
+        assert again.notes == edit.notes and again.recipe["clip_normalize"] is not shown
+        with pytest.raises(UserError, match="no recipe"):
+            here.repeat(edit.recipe | {"clip_normalize": 1}, latent)
+    assert "clip_normalize" not in studio.direct(latent, *PAIR, channels=5).recipe  # depends on the measured file alone
+
+
 def test_a_recipe_of_a_face_from_words_does_not_lean_on_defaults(aligned_studio):
     row = aligned_studio.family.row
     usual = row.defaults.model_copy(update={"space": "s", "noise": 0.5, "lr": 0.3, "neutral": "a hat", "steps": 2})
