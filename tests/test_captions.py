@@ -6,7 +6,7 @@ import torch
 
 from pipeline.training.clip import Space
 from pipeline.training.demo.attributes import CATEGORIES, attributes, labels, sample_z
-from pipeline.training.demo.captions import CAPTIONS, PROMPTS
+from pipeline.training.demo.captions import CAPTIONS
 from pipeline.training.demo.clip import NUMBERS_OF, shown
 
 
@@ -16,7 +16,7 @@ def test_captions_state_every_value_and_repeat() -> None:
     assert (meanings.sum(0) > 20).all()
     assert 200 < (meanings.sum(1) == 0).sum() < 700
     assert drawn[7][0] == CAPTIONS.caption(random.Random(7))[0]
-    assert all(len(PROMPTS[name]) == len(values) for name, values in CATEGORIES.items())
+    assert all(len(CAPTIONS.prompts[name]) == len(values) for name, values in CATEGORIES.items())
 
 
 def test_meaning_of_one_category_is_shared() -> None:

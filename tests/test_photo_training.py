@@ -9,8 +9,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from pipeline.errors import UserError
+from pipeline.networks.clip import build_clip, tokenize
 from pipeline.networks.w_encoder import WEncoder
+from pipeline.training import clip as small_clip
+from pipeline.training.photo import clip as photo_clip
 from pipeline.training.photo import encoder, face_labels, labels, samples
+from pipeline.training.photo.captions import CATEGORIES
 from pipeline.training.photo.face_labels import EXPRESSIONS, label
 
 
@@ -77,8 +81,11 @@ def test_the_encoder_learns_goes_on_and_is_written_for_the_mean_latent(folder, m
     for name, value in (("BATCH", 4), ("KEEP_EVERY", 2), ("HELD_OUT", 4), ("SIZE", 64)):
         monkeypatch.setattr(encoder, name, value)
     encoder.train(folder, 2)
+    before = torch.load(folder / "encoder.pt", weights_only=True)["whitening"]
+    samples.sample(folder, 12)  # whose principal directions are others
     encoder.train(folder, 4)
     state = torch.load(folder / "encoder.pt", weights_only=True)
+    assert all(torch.equal(state["whitening"][name], value) for name, value in before.items())
     assert state["steps"] == 4
     written = WEncoder.from_state_dict(load_file(folder / "encoder.safetensors"))
     drawn, codes = encoder.Samples(folder), load_file(folder / "codes.safetensors")
@@ -89,10 +96,60 @@ def test_the_encoder_learns_goes_on_and_is_written_for_the_mean_latent(folder, m
     assert torch.allclose(written(pictures)[:, 0] + codes["latent_avg"], expected, atol=0.02)
 
 
+@pytest.fixture
+def known(folder, monkeypatch):
+    """The samples with labels of all values, and a small CLIP to learn them."""
+    count = len(load_file(folder / "codes.safetensors")["w"])
+    told, lines = {}, []
+    for rule in photo_clip.RULES.values():
+        values = list(rule.shares or photo_clip.YEARS)
+        told[f"{rule.attribute}.values"] = np.array(values)
+        told[rule.attribute] = np.full((count, len(values)), 1 / len(values), np.float32)
+        lines.append([rule.attribute, *(values[seed % len(values)] for seed in range(count))])
+    np.savez(folder / "labels.npz", **told)
+    seen = np.eye(7, dtype=np.float32)[np.arange(count) % 7]
+    np.savez(folder / "face_labels.npz", expressions=seen)
+    rows = zip(["seed", *map(str, range(count))], *lines, strict=True)
+    (folder / "eye.csv").write_text("\n".join(",".join(row) for row in rows) + "\n")
+    monkeypatch.setattr(photo_clip, "EYE_LABELS", folder / "eye.csv")
+    for name, value in (("RESOLUTION", 32), ("WIDTH", 2), ("SIZE", 64), ("HELD_OUT", 4)):
+        monkeypatch.setattr(photo_clip, name, value)
+    for name, value in (("BATCH", 4), ("TEXTS", 8), ("LISTED", 200)):
+        monkeypatch.setattr(small_clip, name, value)
+    return folder
+
+
+def test_a_clip_learns_what_faces_show_and_goes_on(known, capsys):
+    faces = photo_clip.shown(known, 8)
+    assert all(faces.shares[name].shape == (8, len(values)) for name, values in CATEGORIES.items())
+    assert faces.truth["eyewear"].tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert faces.truth["expression"].tolist() == [1, 2, 0, 4, 3, 4, 3, 1]
+    assert faces.truth["hair_length"].tolist() == [0, 0, -1, 1, 0, 0, -1, 1]  # medium is neither
+    photo_clip.learn(known, 1e-4)
+    first = torch.load(known / "clip.pt", weights_only=True)["steps"]
+    photo_clip.learn(known, 2e-2)
+    assert torch.load(known / "clip.pt", weights_only=True)["steps"] > first > 0
+    model = build_clip(load_file(known / "clip.safetensors"))
+    features = model.encode_image(torch.rand(1, 3, 32, 32)), model.encode_text(tokenize("face with a hat"))
+    assert all(f.shape == (1, small_clip.EMBED) and f.isfinite().all() for f in features)
+    assert "| eyewear |" in capsys.readouterr().out
+
+
+def test_a_value_that_no_face_has_and_labels_of_other_samples_are_named(known):
+    with pytest.raises(UserError, match="8 samples"):
+        photo_clip.shown(known, 9)
+    np.savez(known / "face_labels.npz", expressions=np.eye(7, dtype=np.float32)[[0] * 8])
+    with pytest.raises(UserError, match="expression: sad"):
+        photo_clip.learn(known, 1e-4)
+    (known / "labels.npz").unlink()
+    with pytest.raises(UserError, match="no labels yet"):
+        photo_clip.learn(known, 1e-4)
+
+
 def test_whitening_is_undone():
     w = torch.randn(200, 6) @ torch.randn(6, 6) + 3
     whitening = encoder.Whitening(w)
-    y = whitening.apply(w)
+    y = whitening.whiten(w)
     assert torch.allclose(y.T.cov(), torch.eye(6), atol=1e-3)
     assert torch.allclose(whitening.undo(y), w, atol=1e-3)
 

@@ -260,6 +260,40 @@ _WRAPS = (
     "make it {a} {x}",
 )
 
+# The plain text of each value, by which CLIP is asked for it; "{}" is the value.
+PLAIN: dict[str, str | dict[str, str]] = {
+    "hair_colour": "face with {} hair",
+    "hairstyle": {"bald": "bald face", "hair": "face with a full head of hair", "mohawk": "face with a mohawk"},
+    "hair_texture": "face with {} hair",
+    "hair_length": "face with {} hair",
+    "fringe": {"no": "face without a fringe", "yes": "face with a fringe"},
+    "skin": "face with {} skin",
+    "gender": "face of a {}",
+    "age": "{} face",
+    "beard": {"no": "face without a beard", "yes": "face with a beard"},
+    "moustache": {"no": "face without a moustache", "yes": "face with a moustache"},
+    "eyewear": {"none": "face without glasses", "glasses": "face with glasses", "sunglasses": "face with sunglasses"},
+    "expression": {
+        "sad": "sad face",
+        "neutral": "face with a neutral expression",
+        "smiling": "smiling face",
+        "surprised": "surprised face",
+        "angry": "angry face",
+    },
+    "eye_colour": "face with {} eyes",
+    "lips": {
+        "bare": "face without lipstick",
+        "red": "face with red lipstick",
+        "pink": "face with pink lipstick",
+        "painted": "face with lipstick",
+    },
+    "eyeshadow": {"no": "face without eyeshadow", "yes": "face with eyeshadow"},
+    "makeup": {"no": "face without makeup", "yes": "face with makeup"},
+    "earrings": {"no": "face without earrings", "yes": "face with earrings"},
+    "freckles": {"no": "face without freckles", "yes": "face with freckles"},
+    "hat": {"no": "face without a hat", "yes": "face with a hat"},
+}
+
 
 def _split(words: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in words.split(",") if word.strip())
@@ -268,13 +302,17 @@ def _split(words: str) -> tuple[str, ...]:
 class Captions:
     """Random captions of faces with `categories` of attributes, and what they mean.
 
-    `values` are all pairs of a category and a value, in order: what a meaning has weights for.
+    `values` are all pairs of a category and a value, in order: what a meaning has weights for. `prompts`: category ->
+    the plain text of each value.
     """
 
     def __init__(self, categories: Mapping[str, Sequence[str]]) -> None:
         """`categories`: category -> its values, some of those that `SAYINGS` names."""
         self.categories = {category: tuple(values) for category, values in categories.items()}
         self.values = tuple((category, value) for category, values in categories.items() for value in values)
+        self.prompts = {
+            name: tuple(_plain(name, value) for value in values) for name, values in self.categories.items()
+        }
         self._index = {f"{category}={value}": i for i, (category, value) in enumerate(self.values)}
         # first part of a meaning -> the rows that begin with it: meaning, adjectives, things, nouns
         self._rows: dict[str, list[tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]]] = {}
@@ -335,6 +373,11 @@ class Captions:
         things = _merge_hair(things, random_)
         text = _phrase(adjectives, noun, things, absent, worn, bool(only), random_)
         return _wrap(text, random_), self.meaning(stated)
+
+
+def _plain(category: str, value: str) -> str:
+    text = PLAIN[category]
+    return text.format(value) if isinstance(text, str) else text[value]
 
 
 def _join(parts: list[str], random_: random.Random) -> str:

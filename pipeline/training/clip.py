@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from pipeline.errors import UserError
 from pipeline.losses import clip_features
 from pipeline.networks.clip import CLIP, encode_text, tokenize
 from pipeline.training.captions import Captions
@@ -29,6 +30,7 @@ from pipeline.training.muon import Muon
 EMBED, LAYERS = 128, (2, 2, 2, 1)  # the image tower is OpenAI's residual network
 TEXT_WIDTH, TEXT_LAYERS, CONTEXT, VOCABULARY = 64, 3, 77, 49408
 BATCH, TEXTS = 64, 160
+LISTED = 20_000  # captions, whose words are the model's
 MUON_RATE, ADAM_RATE, WORD_RATE = 2.5e-3, 1.5e-3, 8e-3
 NEUTRAL, GAP = 1.6, 8.0  # a face: NEUTRAL · neutral axis + its values + GAP · gap axis
 STATED = 1.2  # a text: neutral axis + STATED · its values
@@ -57,7 +59,7 @@ class Space:
 
     def __init__(self, captions: Captions, numbers_of: Sequence[str], faces: Faces) -> None:
         """`numbers_of`: the category of each of the M numbers; `faces`: from which the values' typical numbers are
-        taken."""
+        taken. Raises UserError for a value that no face is known to have."""
         self.names = ("neutral", *(category for category, _ in captions.values), *numbers_of, "gap")
         rng = torch.Generator().manual_seed(3)
         axes = torch.linalg.qr(torch.randn(EMBED, EMBED, generator=rng, dtype=torch.float64))[0]
@@ -67,6 +69,8 @@ class Space:
             own = [i for i, name in enumerate(self.names[1:-1]) if name == category]
             row = torch.zeros(codes.shape[1])
             chosen = faces.truth[category] == captions.categories[category].index(value)
+            if not chosen.any():
+                raise UserError(f"No face is known to be “{category}: {value}”, so CLIP can't learn it.")
             row[own] = codes[chosen][:, own].mean(0)
             rows.append(F.normalize(row, dim=0))
         self.values = torch.stack(rows)
@@ -93,7 +97,7 @@ class Space:
 def used_tokens(captions: Captions) -> Tensor:
     """The vocabulary's rows (K,) that captions use, in ascending order, so that the end of text stays the highest."""
     random_ = random.Random(0)
-    return tokenize([captions.caption(random_)[0] for _ in range(20_000)]).unique()
+    return tokenize([captions.caption(random_)[0] for _ in range(LISTED)]).unique()
 
 
 def new_clip(words: int, resolution: int, width: int) -> CLIP:
@@ -261,16 +265,16 @@ def _with_unknown(tokens: Tensor, random_: random.Random) -> Tensor:
 
 @torch.inference_mode()
 def zero_shot(
-    model: CLIP, captions: Captions, prompts: Mapping[str, Sequence[str]], images: Tensor, truth: Mapping[str, Tensor]
+    model: CLIP, captions: Captions, images: Tensor, truth: Mapping[str, Tensor]
 ) -> dict[str, dict[str, float]]:
     """Share of faces found by the plain text of their value among those of its category: category -> value -> share.
 
-    `prompts`: category -> one text for each value; `images` (N, 3, R, R) in [-1, 1]; `truth` as in `Faces`, what is
+    `images` (N, 3, R, R) in [-1, 1]; `truth` as in `Faces`, what is
     not clear does not count. The mean over a category's values is its balanced accuracy.
     """
     features = torch.cat([clip_features(model, chunk, normalize=False) for chunk in images.split(100)])
     shares: dict[str, dict[str, float]] = {}
-    for category, texts in prompts.items():
+    for category, texts in captions.prompts.items():
         found = (features @ F.normalize(model.encode_text(tokenize(list(texts)))).T).argmax(1)
         shares[category] = {
             value: (found == i)[truth[category] == i].float().mean().item()

@@ -17,7 +17,7 @@ from pipeline.losses import clip_pool
 from pipeline.networks.clip import CLIP, build_clip
 from pipeline.training.clip import Faces, Fit, Space, table, train, zero_shot
 from pipeline.training.demo.attributes import Attributes, labels
-from pipeline.training.demo.captions import CAPTIONS, PROMPTS
+from pipeline.training.demo.captions import CAPTIONS
 from pipeline.training.demo.dataset import CACHE, Dataset
 from pipeline.training.demo.reader import EXCHANGED, SEED, exchanged, to_bytes
 from pipeline.training.demo.renderer import render
@@ -119,7 +119,7 @@ def load(path: Path = OUTPUT) -> CLIP:
 
 def zero_shot_here(images: Tensor, truth: Mapping[str, Tensor]) -> dict[str, dict[str, float]]:
     """`zero_shot` of the trained model by the plain texts of the drawn faces' values."""
-    return zero_shot(load(), CAPTIONS, PROMPTS, images, truth)
+    return zero_shot(load(), CAPTIONS, images, truth)
 
 
 def main() -> None:

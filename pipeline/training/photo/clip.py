@@ -20,6 +20,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from pipeline.errors import UserError
 from pipeline.images import to_tensor
 from pipeline.losses import clip_pool
 from pipeline.networks.clip import build_clip
@@ -27,7 +28,7 @@ from pipeline.training.clip import Faces, Fit, Space, augment, table, train, zer
 from pipeline.training.command import run
 from pipeline.training.demo.augment import photograph
 from pipeline.training.demo.reader import to_bytes
-from pipeline.training.photo.captions import CAPTIONS, CATEGORIES, PROMPTS
+from pipeline.training.photo.captions import CAPTIONS, CATEGORIES
 from pipeline.training.photo.encoder import HELD_OUT
 from pipeline.training.photo.face_labels import EXPRESSIONS
 from pipeline.training.photo.labels import EYE_LABELS
@@ -89,9 +90,16 @@ class Told(NamedTuple):
 
 
 def told(folder: Path, count: int) -> dict[str, Told]:
-    """Attribute -> what is told of samples 0 ... `count` - 1, by people where they did, else by the probes."""
+    """Attribute -> what is told of samples 0 ... `count` - 1, by people where they did, else by the probes.
+
+    Raises UserError where the probes know other samples.
+    """
+    if not (folder / "labels.npz").is_file() or not (folder / "face_labels.npz").is_file():
+        raise UserError("The samples have no labels yet; make them with the parts face_labels and labels.")
     with np.load(folder / "labels.npz") as file:
         probes = {name: file[name] for name in file.files}
+    if len(probes["sex"]) != count:
+        raise UserError(f"The labels are of {len(probes['sex'])} samples, and {count} are there; make the labels anew.")
     with EYE_LABELS.open(newline="") as file:
         faces = list(csv.DictReader(file))
     found = {}
@@ -156,7 +164,8 @@ def pictures(folder: Path, seeds: Tensor) -> Tensor:
         if not images[seed].any():
             with Image.open(picture_path(folder, seed)) as picture:
                 images[seed] = to_bytes(clip_pool(to_tensor(picture, (SIZE, SIZE)), RESOLUTION))[0]
-    images.tofile(kept)
+    images.tofile(kept.with_suffix(".part"))
+    kept.with_suffix(".part").rename(kept)
     return torch.from_numpy(images)
 
 
@@ -179,7 +188,7 @@ def learn(folder: Path, minutes: float) -> None:
     train(fit, folder / "clip.pt", minutes)
     fit.export(folder / "clip.safetensors")
     model = build_clip(load_file(folder / "clip.safetensors"))
-    shares = zero_shot(model, CAPTIONS, PROMPTS, images[seeds[held]].float() / 127.5 - 1, faces.of(seeds[held]).truth)
+    shares = zero_shot(model, CAPTIONS, images[seeds[held]].float() / 127.5 - 1, faces.of(seeds[held]).truth)
     print(table(shares), flush=True)
 
 

@@ -52,15 +52,23 @@ class Samples:
         return torch.cat([to_tensor(Image.open(picture_path(self.folder, s)), (SIZE, SIZE)) for s in seeds.tolist()])
 
 
-class Whitening:
-    """Between w and standardised coordinates (N, D) along the principal directions of sampled codes."""
+class Whitening(nn.Module):
+    """Between w and standardised coordinates (N, D) along the principal directions of sampled codes.
+
+    A module, so that its numbers are kept with the encoder's: those of more samples may have other signs.
+    """
 
     def __init__(self, w: Tensor) -> None:
-        self.mean = w.mean(0)
-        values, self.directions = torch.linalg.eigh((w - self.mean).T.cov())
-        self.deviations = values.clamp(min=1e-8).sqrt()
+        super().__init__()
+        values, directions = torch.linalg.eigh((w - w.mean(0)).T.cov())
+        for name, value in (
+            ("mean", w.mean(0)),
+            ("directions", directions),
+            ("deviations", values.clamp(min=1e-8).sqrt()),
+        ):
+            self.register_buffer(name, value)
 
-    def apply(self, w: Tensor) -> Tensor:
+    def whiten(self, w: Tensor) -> Tensor:
         return (w - self.mean) @ self.directions / self.deviations
 
     def undo(self, y: Tensor) -> Tensor:
@@ -100,7 +108,7 @@ class Fit:
         with torch.autocast("cpu", torch.bfloat16):
             found = self.model(pictures.contiguous(memory_format=torch.channels_last))[:, 0]
         weights = self.whitening.deviations / self.whitening.deviations.mean()
-        loss = ((found.float() - self.whitening.apply(w)).square() * weights).mean()
+        loss = ((found.float() - self.whitening.whiten(w)).square() * weights).mean()
         self.model.zero_grad(set_to_none=True)
         loss.backward()
         self.muon.step()
@@ -119,7 +127,9 @@ class Fit:
 
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         """What has a state."""
-        return {"model": self.model, "mean": self.mean, "muon": self.muon, "adam": self.adam}
+        return {
+            "model": self.model, "mean": self.mean, "muon": self.muon, "adam": self.adam, "whitening": self.whitening
+        }  # fmt: skip
 
     def save(self, path: Path) -> None:
         """Keep everything that a later run needs."""
