@@ -19,7 +19,7 @@ from PIL import Image, ImageCms
 
 MIN_SIDE, MAX_SIDE = 32, 16_384  # of a photo, in pixels
 MAX_PIXELS = 52_000_000  # a picture takes four bytes a pixel, and two of them are there while it is decoded
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # Pillow reads stranger ones, some with other programs
+FORMATS = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF")  # Pillow reads stranger ones, some with other programs
 STRIP = 2**20  # pixels that are converted at a time
 MOST_BYTES = 450 * 2**20  # of the program's memory
 MOST_SECONDS = 6  # of its computing

@@ -25,7 +25,8 @@ PLAIN_PIXELS = 25_000_000  # up to here a plain file is decoded in this process,
 PLAIN_SCANS = 200_000_000  # pixels times scans of a JPEG: a progressive one of 16 megapixels has some ten scans
 PLAIN_PROFILE = 4096  # bytes of a colour profile, and of any other note: those of cameras and screens are smaller
 PLAIN_BYTES = 64 * 2**20
-UNREADABLE = "This file could not be read as a picture; please choose a JPEG or PNG file."
+_FORMATS = f"{', '.join(decode.FORMATS[:-1])} or {decode.FORMATS[-1]}"
+UNREADABLE = f"This file could not be read as a picture; please choose a {_FORMATS} file."
 NOT_HEIC = "This is a photo in HEIC, which this studio can't read; please save it as JPEG, and choose that file."
 TOO_SLOW = "This picture takes too long to read; please save it as an ordinary JPEG or PNG file and use that."
 # How files of `decode.FORMATS` begin; AVIF with the length of its first box.

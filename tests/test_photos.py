@@ -11,6 +11,7 @@ from PIL import Image, features
 from pipeline.decode import FORMATS, MAX_PIXELS
 from pipeline.errors import UserError
 from pipeline.photos import open_photo
+from webapp.api.faces import Faces
 
 SKY = (90, 120, 150)  # around the face in `photo`
 
@@ -180,6 +181,12 @@ def test_what_cannot_be_used_is_said_in_a_sentence(studio, picture, sentence):
     with pytest.raises(UserError, match=sentence) as error:
         studio.align(picture)
     assert str(error.value).endswith(".")
+
+
+def test_the_formats_that_are_opened_are_named_where_a_file_is_refused_and_in_the_endpoints():
+    with pytest.raises(UserError) as error:
+        open_photo(io.BytesIO(b"A face, in words only."))
+    assert [name for name in FORMATS if name not in str(error.value) or name not in Faces.align.__doc__] == []
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
