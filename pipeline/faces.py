@@ -135,10 +135,13 @@ class FaceFinder:
 
     def _boxes(self, small: Image.Image, upsample: int, scale: float) -> tuple[list[NDArray[np.float64]], float]:
         """Boxes (left, top, right, bottom) in a photo that was scaled to `small`, the largest first, but doubtful ones
-        later; and the highest score."""
+        later, and small doubtful ones beside a sure face not at all; and the highest score."""
         with self.lock:
             boxes, scores, _ = self.detector.run(np.asarray(small), upsample, 0.0)
         order = sorted(range(len(boxes)), key=lambda i: boxes[i].width() * min(scores[i], SURE), reverse=True)
+        if order and scores[order[0]] >= SURE:  # a doubtful one half as wide is a badge, a print or a pattern
+            least = boxes[order[0]].width() / 2
+            order = [i for i in order if scores[i] >= SURE or boxes[i].width() > least]
         places = [
             np.array([b.left(), b.top(), b.right() + 1, b.bottom() + 1]) / scale for b in (boxes[i] for i in order)
         ]
