@@ -71,6 +71,8 @@ class _Family(_Strict):
     crop_rows: int | None = Field(None, ge=1)
     likeness: Literal["photographs", "drawings"] | None = None
     """The kind of pictures on which the identity network was shown to tell people apart; None where nobody looked."""
+    pictures: Literal["photographs", "drawings"] | None = None
+    """What the faces are that the generator makes; None where there are none, or nobody said."""
     vocabulary: str = ""
     """All words that the family's CLIP was taught, in lower case; "" where nobody could list them."""
     defaults: Defaults = Defaults()

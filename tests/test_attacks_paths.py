@@ -137,7 +137,7 @@ def test_the_harness_reaches_the_files_that_events_take(page, raw):
     assert not others
     own = uploaded(raw, page.local_url, PHOTO)
     Visit(page, "own").leave()
-    assert "'The photo'" in str(called(raw, page, number, [own, None], "own"))
+    assert "'photo'" in str(called(raw, page, number, [own, None], "own"))
     taking = {name for number, name, _, outer in events(page) if any(takes_files(page, number, p) for p in outer)}
     assert {"take", "bring", "align", "invert", "direct", "paste", "interpolate"} <= taking
 

@@ -77,9 +77,61 @@ def test_edits_of_a_face_that_the_visitor_let_go_meanwhile_are_left_out(studio, 
     assert session.here.title == "Face 1"
     keep(session, *edited(studio, session))
     face = session.here.origin
+    session.go(face)
     session.delete()
+    keep(session, *edited(studio, session, "old face"))  # of an edit whose face was deleted
     session.resume(face)
-    assert session.here is face
+    keep(session, *edited(studio, session, "angry face"))
+    assert session.here.origin is face and face in session.shots
+
+
+def test_undo_brings_deleted_pictures_back_to_their_places(studio, session):
+    for target in ("smiling face", "old face"):
+        keep(session, *edited(studio, session, target))
+    strip = list(session.shots)
+    session.go(strip[0])
+    session.delete()
+    session.delete()
+    assert session.shots == [strip[2]]
+    for _ in range(2):
+        session.undo()
+    assert session.shots == strip and session.here is strip[0] and not session.gone
+    session.redo()
+    assert session.shots == strip
+
+
+def test_deleted_pictures_are_the_first_to_make_room(studio, session):
+    for number in range(MOST_SHOTS - 2):
+        keep(session, *edited(studio, session, f"face number {number}"))
+    for _ in range(3):
+        session.delete()
+    strip = list(session.shots)
+    for number in range(3):
+        keep(session, *edited(studio, session, f"another face, number {number}"))
+    assert session.shots[: len(strip)] == strip and len(session.gone) == 1
+    assert all(shot in session.shots or shot in session.gone for shot in session.back)
+
+
+def test_faces_from_photos_are_called_by_their_files(studio, session, drawn_faces):
+    def taken(path, count=1, number=0, drawn=False):
+        found = [Found.of(path, studio.align(drawn_faces[0][0])[0], drawn=drawn) for _ in range(count)]
+        photo.start(studio, session, found, number)
+        keep(session, *edited(studio, session, f"face {len(session.shots)}"))
+        return session.here.origin.title
+
+    assert taken("/tmp/secret/holiday in\u202e\nRome.jpg") == "holiday in Rome"
+    assert taken("/tmp/another/holiday in Rome.png") == "holiday in Rome (2)"
+    assert taken("two.jpg", count=2, number=1) == "two, face 2"
+    assert taken("/tmp/secret/" + "x" * 300) == "x" * photo.LONGEST_NAME
+    assert taken(str(photo.EXAMPLES[2]), drawn=True) == "Example 3"
+
+
+def test_who_brings_a_photo_to_drawn_faces_is_told(studio, monkeypatch):
+    assert photo.drawing_line(studio) == ""
+    drawings = SimpleNamespace(family=SimpleNamespace(row=read_registry()["demo"]))
+    line = photo.drawing_line(drawings)
+    assert "drawn faces only" in line and f"“{read_registry()['ffhq'].title}”" in line
+    assert "Photographed faces”" not in line  # which reads no photos
 
 
 def test_an_edit_goes_behind_the_picture_that_it_was_made_from(studio, session):

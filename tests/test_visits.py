@@ -195,7 +195,10 @@ def test_starting_over_and_deleting(app, page):
     assert "only picture" in refusal(page, "delete-shot", visit)
     state.add(state.here.latent, Image.new("RGB", (8, 8)), "Another", "")
     page.call(page.event("delete-shot", "click"), visit)
-    assert page.pictures(visit) == 1 and not state.back
+    assert page.pictures(visit) == 1
+    page.call(page.event("undo", "click"), visit)
+    assert page.pictures(visit) == 2
+    page.call(page.event("delete-shot", "click"), visit)
     over = page.event("start-over", "click")
     page.call(over, visit, [False, None])
     assert page.pictures(visit) == 1

@@ -23,13 +23,24 @@ WAIT = """async (...values) => {
     await new Promise((go) => addEventListener("opened", go, {once: true}));
   return values;
 }"""
+# An edit waits too for the face that was chosen before it, which is still looked for; panels/photo.py counts those.
+WAIT_FOR_FACE = f"""async (...values) => {{
+  await ({WAIT})();
+  while (window.choosing) await new Promise((go) => addEventListener("chosen", go, {{once: true}}));
+  return values;
+}}"""
 
 
 def let_events_wait(page: gr.Blocks, state: gr.State) -> None:
-    """Let the events that need the visit start only when the page is open. Call it last, inside the page's context."""
+    """Let the events that need the visit start only when the page is open, and those that compute, when the face is
+    there. Call it last, inside the page's context."""
     for event in page.fns.values():
+        if not event.fn or state not in event.inputs or event.js is not None:
+            continue
         by_the_visitor = any(name != "load" for target, name in event.targets if target is not None)
-        if by_the_visitor and event.fn and state in event.inputs and event.js is None:
+        if event.queue:
+            event.js = WAIT_FOR_FACE
+        elif by_the_visitor:
             event.js = WAIT
 
 

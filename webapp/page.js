@@ -82,7 +82,26 @@
     [...fields].find((field) => field.checkVisibility())?.focus();
   };
 
-  const tend = () => [nameThumbnails, namePair, orderTabs, nameDivider].forEach((part) => part());
+  // Where the connection is lost, Gradio starts no event any more that could tell that what ran has ended. It loads the
+  // page again once the server answers.
+  const tellLoss = () => {
+    const told = [...document.querySelectorAll(".toast-message-text")].map((message) => message.textContent);
+    if (window.renewing || !told.some((text) => text.includes("Connection to the server was lost"))) return;
+    window.renewing = true;  // so that nobody is asked before that
+    const lost = "The connection is lost, so this has ended.", stop = document.querySelector("#stop:not(:disabled)");
+    for (const bar of document.querySelectorAll("progress")) {
+      if (bar.position === 1 || (bar.closest("#progress") && !stop)) continue;
+      bar.value = 0;
+      bar.nextElementSibling.textContent = lost;
+    }
+    if (!stop) return;
+    const words = document.querySelector("#edit-words textarea");
+    words.value = words.value.replace(/\nOptimizing.*/, `\n${lost}`);
+    document.querySelector("#optimize").textContent = "Optimize";
+    stop.disabled = true;
+  };
+
+  const tend = () => [nameThumbnails, namePair, orderTabs, nameDivider, tellLoss].forEach((part) => part());
   let due = false;
   new MutationObserver(() => {
     if (due) return;

@@ -4,13 +4,14 @@ there, warns before what is not kept is left, and says why it has started anew."
 from __future__ import annotations
 
 import html
+import secrets
 
 import gradio as gr
 
 SENTENCES = {
     "model": "The page has started anew with <b>{title}</b>: faces and latents belong to the model that made them.",
     "hour": "The page has started anew: pictures are kept for an hour after the last edit, which was over.",
-    "restart": "The studio was started again meanwhile, so the page has started anew.",
+    "restart": "The server was started anew, so your pictures are gone, and the page begins with its example.",
 }
 
 # A tab has a storage of its own, which outlives reloading and Back. A duplicated tab begins with a copy of it.
@@ -28,12 +29,11 @@ WATCH = """() => {
   };
   const nothing = {getItem() {}, setItem() {}, removeItem() {}};
   const stored = (() => { try { return sessionStorage; } catch { return nothing; } })();
-  const id = String(window.gradio_config.app_id), before = stored.getItem("app");
-  const why = stored.getItem("renewed") ?? (before && before !== id ? "restart" : "hour");
-  stored.removeItem("renewed");
-  stored.setItem("app", id);
+  const model = String(window.gradio_config.app_id), [server, before] = (stored.getItem("seen") ?? "").split(" ");
+  const why = server && server !== "SERVER" ? "restart" : before && before !== model ? "model" : "hour";
+  stored.setItem("seen", `SERVER ${model}`);
   window.began = (over) => note(over ? why : "");
-  window.renew = (why) => { stored.setItem("renewed", why); window.renewing = true; location.reload(); };
+  window.renew = () => { window.renewing = true; location.reload(); };
   let told = Date.now();
   const used = () => {
     if (Date.now() - told < 5 * 60 * 1000) return;
@@ -46,7 +46,7 @@ WATCH = """() => {
     const strip = document.querySelectorAll("#strip button").length > 2;
     if (!window.renewing && (runs || (window.unkept && strip))) event.preventDefault();
   });
-}"""
+}""".replace("SERVER", secrets.token_hex(8))  # by which a page knows the server that it was opened at
 
 
 def layout(title: str) -> None:

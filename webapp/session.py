@@ -58,8 +58,12 @@ class Session:
     back: list[Shot] = field(default_factory=list)
     forth: list[Shot] = field(default_factory=list)
     """Where Undo and Redo lead, the nearest last."""
+    gone: dict[Shot, int] = field(default_factory=dict)
+    """Deleted pictures, which Undo brings back, and their places on the strip."""
     linked: dict[str, Any] = field(default_factory=dict)
     """The parameters of a run that a link has filled in; those without a field count as long as its words stand."""
+    run: dict[str, Any] | None = None
+    """The method and the fields of an optimization that runs, or did when its page was left."""
     frames: list[Frame] = field(default_factory=list)
     """Moments of the newest optimization."""
     mappers: dict[str, Path] = field(default_factory=dict)
@@ -68,6 +72,8 @@ class Session:
     """Files of their pictures in the gallery."""
     mixing: bool = False
     """Whether the visitor looks at what the picture can be mixed with."""
+    choice: int = 0
+    """Counts the faces and mixtures that were asked for: of several that are made at a time the newest is shown."""
     optimized: tuple[Latent, Shot] | None = None
     """What the newest optimization began with, and a copy of its picture on the strip as it was then."""
     stop: bool = False
@@ -116,7 +122,7 @@ class Session:
             self.at = None
         self.compared, self.frames = None, []
         self.add(latent, picture, title, said, found=found)
-        begun = [shot.found for shot in self.shots]
+        begun = [shot.found for shot in (*self.shots, *self.gone)]
         others = [known for known in self.photos if known is not faces and any(face in begun for face in known)]
         self.photos = [*others, faces] if faces else others
 
@@ -220,7 +226,7 @@ class Session:
         shot = next((shot for shot in [here, *self.shots] if source is shot.latent), None)
         if shot is None and self.optimized and self.optimized[0] is source:
             shot = self.optimized[1]  # a slider changed it while the optimization waited or ran
-        if shot is None or shot.origin.key not in [face.key for face in self.shots]:
+        if shot is None or {shot.key, shot.origin.key}.isdisjoint(other.key for other in self.shots):
             raise UserError(CHOSEN)
         return shot, False
 
@@ -247,7 +253,7 @@ class Session:
 
     def touch(self) -> None:
         """Make the files young again: those of a visitor who is still here are not to be cleared away."""
-        paths = [path for shot in self.shots for path in (shot.picture, shot.thumb)]
+        paths = [path for shot in (*self.shots, *self.gone) for path in (shot.picture, shot.thumb)]
         found = [face for faces in self.photos for face in faces]
         paths += [path for face in found for path in (face.crop, face.photo, face.shown)]
         paths += [frame.picture for frame in self.frames]
@@ -263,9 +269,12 @@ class Session:
         self._make_room()
 
     def _make_room(self) -> None:
-        """Let the oldest pictures go while there are too many, but never the current one and its face: edits first;
-        where it is their size, those of another tuning, which is as large as forty edits."""
-        while (large := self._bytes() > MOST_BYTES) or len(self.shots) > MOST_SHOTS:
+        """Let the oldest pictures go while there are too many, but never the current one and its face: deleted ones
+        first, then edits; where it is their size, those of another tuning, which is as large as forty edits."""
+        while (large := self._bytes() > MOST_BYTES) or len(self.shots) + len(self.gone) > MOST_SHOTS:
+            if self.gone:
+                self._forget(next(iter(self.gone)))
+                continue
             others = [shot for shot in self.shots if shot not in (self.at, self.at.root)]
             if not others:
                 break
@@ -275,14 +284,16 @@ class Session:
 
     def _bytes(self) -> int:
         """What the latents take, each tensor once."""
-        shots = [*self.shots, *(shot.root for shot in self.shots if shot.root)]
+        shots = [*self.shots, *self.gone]
+        shots += [shot.root for shot in shots if shot.root]
         latents = [latent for shot in shots for latent in (shot.latent, shot.source, *(shot.line or ())) if latent]
         tensors = [t for latent in latents for t in (latent.w_plus, *(latent.style_step or ()))]
         tensors += [t for latent in latents if latent.tuning for pair in latent.tuning.factors.values() for t in pair]
         return sum({id(t): t.nbytes for t in tensors}.values())
 
     def _forget(self, shot: Shot) -> None:
-        self.shots.remove(shot)
+        self.shots = [other for other in self.shots if other is not shot]
+        self.gone.pop(shot, None)
         self.back, self.forth = ([s for s in way if s is not shot] for way in (self.back, self.forth))
         if self.compared is shot:
             self.compared = None
@@ -293,20 +304,26 @@ class Session:
     def start_over(self, fresh: Session) -> None:
         """Become a fresh visit, of the same visitor in the same page; what is running for the old one ends."""
         stop = dict.fromkeys(("stop", "stop_likeness", "cancel", "cancel_training"), True)
-        mine = {name: getattr(self, name) for name in ("secret", "page", "address")}
+        mine = {name: getattr(self, name) for name in ("secret", "page", "address")} | {"choice": self.choose()}
         vars(self).update(vars(fresh) | stop | mine)
 
     def delete(self) -> None:
-        """Take the current picture off the strip and show its neighbour. Raises UserError where it is the only one."""
+        """Take the current picture off the strip and show its neighbour; Undo brings it back. Raises UserError where it
+        is the only one."""
         others = [shot for shot in self.shots if shot is not self.here]
         if not others:
             raise UserError("This is the only picture; choose another face, or start over.")
         gone = self.here
         place = self.shots.index(gone) if gone in self.shots else 0
-        if gone in self.shots:
-            self._forget(gone)
-        self.example, self.at = False, others[max(0, place - 1)]
-        self.back, self.forth = ([s for s in way if s is not self.at] for way in (self.back, self.forth))
+        self._forget(gone)
+        self.example, self.at, self.forth = False, others[max(0, place - 1)], []
+        self.back = [*(shot for shot in self.back if shot is not self.at), gone]
+        self.gone[gone] = place
+
+    def choose(self) -> int:
+        """The number of a new choice, which counts as long as `choice` is this number."""
+        self.choice += 1
+        return self.choice
 
     def go(self, shot: Shot) -> None:
         """Show a picture of the strip."""
@@ -317,15 +334,27 @@ class Session:
 
     def resume(self, face: Shot) -> None:
         """Show the face again that edits were made of meanwhile. Raises UserError where the visitor let it go."""
-        if face not in (self.here.origin, *self.shots):
+        if not self.holds(face):
             raise UserError(CHOSEN)
+        if face not in self.shots:  # it was deleted, and an edit of it was not
+            self.gone.pop(face, None)
+            self.shots.insert(0, face)
         self.go(face)
 
+    def holds(self, face: Shot) -> bool:
+        """Whether the visitor still has a face, or looks at an edit of it."""
+        return face in (self.here.origin, *self.shots)
+
     def undo(self) -> None:
-        """Back to what was shown before."""
-        if self.back:
+        """Back to what was shown before; a picture that was deleted since is on the strip again."""
+        if not self.back:
+            return
+        shot = self.back.pop()
+        if shot in self.gone:
+            self.shots.insert(self.gone.pop(shot), shot)
+        else:
             self.forth.append(self.here)
-            self.at = self.back.pop()
+        self.at = shot
 
     def redo(self) -> None:
         """Forward again."""

@@ -24,7 +24,7 @@ from webapp.session import Session
 MOST_EMPTY = 1000  # pages that hold nothing of a visitor
 MOST_OF_ONE_ADDRESS = 200  # visits with pictures of their own
 OVER = (
-    "This visit is over: the server keeps pictures for an hour after the last sign of their visitor. "
+    "This visit is over: the server was started anew, or had no sign of you for an hour. "
     "Please reload the page to begin anew."
 )
 ELSEWHERE = "This visit goes on in another tab, which was opened from this one. Please reload the page to take it back."

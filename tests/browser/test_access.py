@@ -123,7 +123,7 @@ def test_a_visit_with_the_keyboard_alone(opened):
     to("#undo")
     changes(page, lambda: page.keyboard.press("Enter"))
     to("#strip")
-    expect(focused).to_have_accessible_name("The photo")
+    expect(focused).to_have_accessible_name("2")
     to("#strip", most=1)
     changes(page, lambda: page.keyboard.press("Enter"))
 

@@ -148,3 +148,14 @@ def test_a_grid_stays_within_its_limits(around):
         assert all(-10 <= strength <= 10 and 1 <= channels <= 320 for strength, channels in drawn.cells)
         drawn = drawn.finer(*around)
     assert drawn.level == grid.FINEST
+
+
+def test_a_face_that_stacked_edits_pulled_apart_is_said_to_be_lost(visit):  # noqa: F811
+    field(visit, "alpha").fill("10")
+    for text in ("asdf jkl", "kwyjibo", "xyzzy qwerty", "glorp"):
+        visit.locator("#target textarea").fill(text)
+        changes(visit, lambda: press(visit, "Apply"))
+    expect(visit.locator("#kept")).to_contain_text("The face is lost", timeout=SLOW)
+    expect(words(visit)).to_have_value(re.compile("The face is lost"))
+    changes(visit, lambda: visit.locator("#share input[type=range]").press("Home"))
+    expect(words(visit)).not_to_have_value(re.compile("The face is lost"))

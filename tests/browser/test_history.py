@@ -91,6 +91,7 @@ def test_edits_build_on_each_other(visit, pair, tmp_path, shown_studio):  # noqa
     expect(visit.locator("#shot-name textarea, #shot-name input").first).to_have_value("glasses")
     files = {name: taken_home(visit, name, tmp_path) for name in ("PNG", "JPEG", "GIF", "MP4", "Latent", "Recipe")}
     files["Photo"] = taken_home(visit, "In the photo", tmp_path)
+    assert len({path.name for path in files.values()}) == len(files)
     assert all(b"Secret" not in path.read_bytes() for path in files.values())
     with Image.open(files["Photo"]) as photo:
         assert photo.size == (700, 400) and not photo.getexif()

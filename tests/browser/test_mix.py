@@ -30,10 +30,10 @@ def test_two_faces_of_a_photo(visit, pair, tmp_path, shown_studio):  # noqa: F81
     open_mix(visit)
     expect(others(visit)).to_have_count(1 + len(EXAMPLES))  # its other face
     changes(visit, others(visit).first.click)
-    expect(words(visit)).to_have_value("The photo + Face 2\n50% “The photo”, 50% “Face 2”")
+    expect(words(visit)).to_have_value("pair, face 1 + Face 2\n50% “pair, face 1”, 50% “Face 2”")
     expect(visit.locator("#strip button")).to_have_count(2)
     expect(visit.locator("#inversion")).to_contain_text("Mixture")
-    expect(visit.locator("#photo-note")).to_have_text("A mixture of “The photo” and “Face 2”.")
+    expect(visit.locator("#photo-note")).to_have_text("A mixture of “pair, face 1” and “Face 2”.")
 
     # Of the other one all, and none; the loop shows the whole way all the same.
     one, other = (shown_studio.image(shown_studio.invert(face)) for face in shown_studio.align(pair))
@@ -42,7 +42,7 @@ def test_two_faces_of_a_photo(visit, pair, tmp_path, shown_studio):  # noqa: F81
         changes(visit, lambda key=key: share.press(key))
         with Image.open(taken_home(visit, "PNG", tmp_path)) as drawn:
             assert np.abs(pixels(drawn) - pixels(face)).max() <= 1  # of 255
-    expect(words(visit)).to_have_value(re.compile("100% “The photo”, 0% “Face 2”$"))
+    expect(words(visit)).to_have_value(re.compile("100% “pair, face 1”, 0% “Face 2”$"))
     expect(visit.locator("#strip button")).to_have_count(2)
     with Image.open(taken_home(visit, "GIF", tmp_path)) as loop:
         first, middle = pixels(loop), loop.seek(loop.n_frames // 2) or pixels(loop)

@@ -110,7 +110,7 @@ def test_a_link_replaces_no_words_that_were_typed_while_its_edit_is_made(guest, 
 
 
 def test_a_photo_that_comes_while_the_edit_of_a_link_is_made_is_kept(guest, url, held, two_faces):
-    go = held(link, "on_strip")
+    go = held(Session, "resume")
     guest.goto(url + LINK)
     send(guest, two_faces)
     expect(guest.locator("#photo-note")).to_contain_text("2 faces found", timeout=SLOW)

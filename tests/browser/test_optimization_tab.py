@@ -1,7 +1,11 @@
 """The tab Optimization: suggestions with their weights, words that the model knows, the filmstrip, and its limits."""
 
+import contextlib
 import re
+import socket
+import socketserver
 import threading
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect
@@ -142,3 +146,96 @@ def test_a_studio_that_is_stopped_says_so_to_who_waits_for_a_run(panel, monkeypa
     monkeypatch.setattr(turns, "_stopping", threading.Event())
     turns.stop_all()
     expect(panel.locator(".toast-body", has_text="The studio is being stopped")).to_be_visible(timeout=SLOW)
+    expect(panel.locator("#progress")).to_contain_text("No optimization runs.")
+    expect(panel.locator("#stop")).to_be_disabled()
+    expect(panel.locator("#optimize")).to_be_enabled()
+
+
+def run_on(page, words="an old face with a beard"):
+    """Begin a run that does not end by itself, and wait for its first picture."""
+    page.locator("#steps input[type=number]").fill("300")
+    prompt(page).fill(words)
+    changes(page, lambda: press(page, "Optimize"))
+
+
+def test_what_runs_is_seen_to_run(panel):
+    run_on(panel)
+    expect(words(panel)).to_have_value(re.compile(r"^an old face with a beard\nOptimizing: step \d+ of 300$"))
+    expect(panel.locator("#optimize")).to_have_text("Optimizing")
+    expect(panel.locator("#optimize")).to_be_disabled()
+    press(panel, "Stop")
+    expect(words(panel)).to_have_value(re.compile(r"^an old face with a beard\n\d+ steps"), timeout=SLOW)
+    expect(panel.locator("#optimize")).to_have_text("Optimize")
+    expect(panel.locator("#optimize")).to_be_enabled()
+
+
+def test_a_page_that_is_loaded_again_tells_that_its_run_has_ended_and_keeps_the_form(panel):
+    run_on(panel)
+    expect(moments(panel)).not_to_have_count(0, timeout=SLOW)
+    panel.once("dialog", lambda dialog: dialog.accept())
+    panel.reload()
+    expect(panel.get_by_role("tab", name="Optimization", selected=True)).to_be_visible(timeout=SLOW)
+    expect(prompt(panel)).to_have_value("an old face with a beard")
+    expect(panel.locator("#steps input[type=number]")).to_have_value("300")
+    expect(panel.locator("#optimization-note")).to_contain_text("loaded again, which ended this run")
+    expect(panel.locator("#strip button")).to_have_count(2)
+    expect(panel.locator("#optimize")).to_be_enabled()
+    changes(panel, lambda: moments(panel).first.click())
+    expect(words(panel)).to_have_value(re.compile(r"^an old face with a beard\n\d+ steps"))
+
+    # Without a run, the form is that of the picture.
+    changes(panel, lambda: press(panel, "Undo"))
+    expect(panel.get_by_role("tab", name="Global directions", selected=True)).to_be_visible()
+    panel.locator("#target textarea").fill("surprised face")
+    changes(panel, lambda: press(panel, "Apply"))
+    panel.reload()
+    expect(panel.locator("#target textarea")).to_have_value("surprised face", timeout=SLOW)
+
+
+class Wire(socketserver.BaseRequestHandler):
+    """A connection to the server, through a port of its own."""
+
+    def handle(self):
+        self.server.ends.append(self.request)
+        with socket.create_connection(("127.0.0.1", self.server.to)) as there:
+            self.server.ends.append(there)
+            threading.Thread(target=self.pass_on, args=(there, self.request), daemon=True).start()
+            self.pass_on(self.request, there)
+
+    def pass_on(self, one, other):
+        with contextlib.suppress(OSError):
+            while data := one.recv(2**16):
+                other.sendall(data)
+            other.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def wire(url):
+    """A port that leads to the page; `cut` ends what is connected through it, and takes no more."""
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Wire)
+    server.daemon_threads, server.ends, server.to = True, [], urlsplit(url).port
+
+    def cut():
+        server.shutdown()
+        server.server_close()
+        for end in server.ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    server.cut = cut
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    cut()
+
+
+def test_a_run_is_not_shown_to_go_on_without_a_server(chromium, wire):
+    page = chromium.new_page()
+    page.set_default_timeout(SLOW)
+    page.goto(f"http://127.0.0.1:{wire.server_address[1]}")
+    open_tab(page, "Optimization")
+    run_on(page)
+    wire.cut()
+    expect(page.locator("#progress")).to_have_text("The connection is lost, so this has ended.", timeout=SLOW)
+    expect(words(page)).to_have_value(re.compile("The connection is lost"))
+    expect(page.locator("#optimize")).to_have_text("Optimize")
+    page.close()

@@ -51,8 +51,10 @@ def test_a_visit(visit):
     expect(visit.locator("#photo-note")).to_contain_text("An example, edited already")
     expect(visit.locator("#strip button")).to_have_count(2)
     changes(visit, lambda: visit.locator("#examples button").nth(1).click())
-    expect(visit.locator("#edit-words textarea")).to_have_value("The photo")
+    expect(visit.locator("#edit-words textarea")).to_have_value("Example 2")
     changes(visit, lambda: visit.locator("#photo input[type=file]").set_input_files(EXAMPLES[-1]))
+    expect(visit.locator("#edit-words textarea")).to_have_value(EXAMPLES[-1].stem)
+    expect(visit.locator("#photo-note")).to_contain_text("drawn faces only")
     changes(visit, lambda: press(visit, "Random face"))
     expect(visit.locator("#photo-note")).to_contain_text("Random face")
 

@@ -100,6 +100,10 @@ def test_a_step_is_deleted_and_the_visit_started_over(visit):  # noqa: F811
     expect(pictures(visit)).to_have_count(2)
     changes(visit, lambda: press(visit, "Delete this picture"))
     expect(pictures(visit)).to_have_count(1)
+    expect(visit.locator("#take-home-note")).to_contain_text("“Undo” brings it back")
+    changes(visit, lambda: press(visit, "Undo"))
+    expect(pictures(visit)).to_have_count(2)
+    changes(visit, lambda: press(visit, "Delete this picture"))
     visit.once("dialog", lambda dialog: dialog.dismiss())
     press(visit, "Start over")
     visit.once("dialog", lambda dialog: dialog.accept())
@@ -109,6 +113,16 @@ def test_a_step_is_deleted_and_the_visit_started_over(visit):  # noqa: F811
     visit.reload()
     expect(pictures(visit)).to_have_count(2, timeout=SLOW)
     expect(visit.locator("#photo-note")).to_contain_text("An example, edited already")
+
+
+def test_after_a_restart_of_the_server_the_page_says_so(visit):  # noqa: F811
+    visit.evaluate("""() => {
+        sessionStorage.setItem("visit", "of another server");
+        sessionStorage.setItem("seen", "another " + sessionStorage.getItem("seen").split(" ")[1]);
+    }""")
+    visit.reload()
+    expect(visit.locator("#renewal")).to_contain_text("The server was started anew", timeout=SLOW)
+    expect(visit.locator("#renewal p:visible")).to_have_count(1)
 
 
 def test_where_nothing_can_be_stored_the_visitor_is_asked_before_leaving(chromium, url):

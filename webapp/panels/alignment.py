@@ -138,7 +138,7 @@ def connect(
     )
     suggested = pair.connect(panel.texts, pairs)
     asked = [
-        event(apply, fields, outputs, **private)
+        event(apply, fields, outputs, trigger_mode="always_last", **private)
         for event in (suggested.then, *(text.submit for text in texts), panel.run.click)
     ]
     imagined = panel.imagine.click(imagine, [panel.texts.target, panel.strength, state], outputs, **private)

@@ -187,11 +187,14 @@ def connect(
     counted = panel.channels.input(keep_channels, [*texts, panel.channels, state], [*edited, panel.threshold], **newest)
     suggested = pair.connect(panel.texts, pairs)
     asked = [
-        event(apply, [*texts, *numbers, state], [*edited, *numbers], **private)
+        event(apply, [*texts, *numbers, state], [*edited, *numbers], **newest)
         for event in (suggested.then, panel.texts.target.submit, panel.texts.neutral.submit, panel.run.click)
     ]
     helped = panel.offer.click(use_helpful, [*texts, state], [*edited, *numbers], **private)
-    chosen = panel.grid.gallery.select(choose, [panel.grid.state, state], chosen_outputs, **newest)
+    # Not the newest alone: for the second of two clicks, Gradio would send the first again.
+    chosen = panel.grid.gallery.select(
+        choose, [panel.grid.state, state], chosen_outputs, trigger_mode="multiple", **private
+    )
     for event in (moved, counted, *asked, helped, chosen):
         settle(result, event, state)
     forget(panel.kept, panel.texts.target, panel.texts.neutral)

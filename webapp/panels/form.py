@@ -11,7 +11,7 @@ from pipeline import StyleCLIP
 from webapp.panels.alignment import Alignment
 from webapp.panels.directions import Directions, kept_note, most_channels
 from webapp.panels.mappers import Mappers
-from webapp.panels.optimization import NO_FACE, THIS_FACE, Optimization
+from webapp.panels.optimization import NO_FACE, THIS_FACE, Optimization, broken_off
 from webapp.session import Session
 
 TABS = {
@@ -97,3 +97,16 @@ def drawn(form: Form, studio: StyleCLIP, session: Session) -> list[Any]:
         if method in ("optimize", "generate"):
             values[form.optimization.start] = NO_FACE if method == "generate" else THIS_FACE
     return [values.get(component, gr.skip()) for component in form.all]
+
+
+def left_behind(form: Form, session: Session) -> dict[gr.blocks.Block, Any]:
+    """The fields of an optimization that the loading of the page has ended, and what is said of it; nothing where none
+    ran. Tells it once, and lets the run end."""
+    if session.run is None:
+        return {}
+    run, note = session.run, broken_off(session)
+    session.run, session.stop = None, True
+    fields = form.fields["optimize"] | {"start": form.optimization.start}
+    values = run | {"start": NO_FACE if run["method"] == "generate" else THIS_FACE}
+    filled = {field: values[name] for name, field in fields.items()}
+    return filled | {form.tabs: gr.Tabs(selected=TABS["optimize"]), form.optimization.note: note}

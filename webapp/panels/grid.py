@@ -17,7 +17,7 @@ from webapp.arrival import bar
 from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.panels.chooser import chooser
-from webapp.panels.result import SILENT
+from webapp.panels.result import SILENT, set_to
 from webapp.queues import SERIES
 from webapp.session import Session
 
@@ -198,6 +198,8 @@ def connect(
     drawn = [fields.state, fields.box, fields.gallery, fields.note, fields.finer, notes]
     opened = show.click(open_, around[:2], [fields.box, notes], **SILENT)
     opened.then(None, None, None, js=SCROLL)
-    opened.then(first, [*around, state], drawn, trigger_mode="always_last", **private)
-    fields.finer.click(next_, [*around[2:], fields.state, state], drawn, **private)
+    begun = opened.then(first, [*around, state], drawn, trigger_mode="always_last", **private)
+    refined = fields.finer.click(next_, [*around[2:], fields.state, state], drawn, **private)
+    for event in (begun, refined):
+        event.failure(None, None, fields.note, js=set_to(""), **SILENT)
     fields.close.click(lambda: gr.update(visible=False), None, fields.box, **SILENT)

@@ -7,13 +7,13 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from webapp.guard import guard
 from webapp.panels.chooser import chooser
 from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.session import Session
 from webapp.shots import LONGEST_TITLE
+from webapp.stage import LOST, Lent
 
 STRONGEST = 200  # percent of an edit
 STRENGTH, SHARE = "Strength of this edit, %", "Share of the other one, %"
@@ -99,7 +99,7 @@ def layout(session: Session) -> History:
     return History(strip, undo, redo, name, compared, share, key)
 
 
-def connect(panel: History, result: Result, studio: StyleCLIP, state: gr.State, job: dict[str, Any]) -> None:
+def connect(panel: History, result: Result, studio: Lent, state: gr.State, job: dict[str, Any]) -> None:
     """Say what the panel's fields do. `job` holds the queue settings of everything that computes."""
 
     @guard
@@ -139,10 +139,13 @@ def connect(panel: History, result: Result, studio: StyleCLIP, state: gr.State, 
         start, end = shot.line
         latent = start.towards(end, percent / 100)
         session.redraw(shot, percent / 100, latent, studio.image(latent))
+        told = [line for line in shot.details.splitlines() if line != LOST]
+        shot.details = "\n".join(filter(None, [*told, studio.lost(latent)]))
         return shown(session)
 
     for trigger, handler in ((panel.strip.select, choose), (panel.undo.click, undo), (panel.redo.click, redo)):
-        settle(result, trigger(handler, state, result.picture, **SILENT), state, fills=True)
+        pressed = trigger(handler, state, result.picture, trigger_mode="multiple", **SILENT)
+        settle(result, pressed, state, fills=True)
     for trigger, handler, inputs in (
         (panel.name.submit, rename, [panel.name, state]),
         (panel.name.blur, rename, [panel.name, state]),

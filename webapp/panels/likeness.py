@@ -17,7 +17,7 @@ from webapp.arrival import bar, in_line
 from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.lossplot import progress
-from webapp.panels.result import SILENT, Result, keep, settle, shown
+from webapp.panels.result import SILENT, Result, keep, set_to, settle, shown
 from webapp.queues import LONG
 from webapp.session import Session
 from webapp.shots import Found, Shot
@@ -114,14 +114,14 @@ def connect(
                 began = drawn = time.monotonic()
                 for step in steps:
                     now = time.monotonic()
-                    if session.stop_likeness or origin not in session.shots or steps.is_over_time:
+                    if session.stop_likeness or not session.holds(origin) or steps.is_over_time:
                         break
                     if now - drawn > REDRAW_EVERY:
                         drawn = now
                         left = (now - began) / step.index * (step.total - step.index)
                         picture = on_screen(step.image) if session.here.origin is origin else gr.skip()
                         yield gr.skip(), progress(step.index, step.total, left), picture, *nothing
-            if origin not in session.shots:
+            if not session.holds(origin):
                 raise UserError("Another face was chosen meanwhile, so this ended.")
             said = line(studio, origin.found, step.latent) or f"{title}; please compare it with the photo."
             edited = session.here
@@ -139,11 +139,7 @@ def connect(
     for button, method, title in ((panel.refine, "refine", "Refined face"), (panel.tune, "tune", "Tuned face")):
         outputs = [panel.stop, panel.progress, inversion, *result.picture]
         ran = button.click(come_closer(method, title), state, outputs, api_visibility="private", **LONG)
-        ran.failure(
-            lambda session: (gr.Button(visible=False), "", session.here.origin.picture),
-            state,
-            [panel.stop, panel.progress, inversion],
-            **SILENT,
-        )
+        ran.failure(None, None, [panel.stop, panel.progress], js=set_to(gr.update(visible=False), ""), **SILENT)
+        ran.failure(lambda session: session.here.origin.picture, state, inversion, **SILENT)
         settle(result, ran, state, fills=True)
     panel.stop.click(stop, state, None, **SILENT)

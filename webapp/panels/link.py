@@ -52,13 +52,13 @@ def fills(form: Form) -> list[gr.blocks.Block]:
 
 
 def filled(form: Form, studio: Lent, session: Session, query: Mapping[str, str]) -> dict[gr.blocks.Block, Any]:
-    """The fields of the last edit that the page's address names. One that takes long waits there for the visitor to
-    start it."""
+    """The fields of the last edit that the page's address names, but for one that is on the strip already. One that
+    takes long waits there for the visitor to start it."""
     try:
         asked = edits_of(query)
     except UserError:  # which `connect` tells the visitor
         return {}
-    if not asked:
+    if not asked or on_strip(session, asked):
         return {}
     method, values = asked[-1]
     known = fields(form)[method]

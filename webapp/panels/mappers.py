@@ -19,7 +19,7 @@ from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.panels.bounded import bounded
 from webapp.panels.chooser import chooser
-from webapp.panels.result import SILENT, Result, keep, settle, shown
+from webapp.panels.result import SILENT, Result, keep, set_to, settle, shown
 from webapp.queues import MAPPER_DOWNLOAD
 from webapp.session import Session
 
@@ -139,12 +139,19 @@ def connect(panel: Mappers, result: Result, studio: StyleCLIP, state: gr.State, 
         yield "", gallery(studio, panel, session)
 
     fields = [panel.name, panel.strength, state]
-    chosen = panel.gallery.select(choose, state, panel.name, **SILENT)
+    chosen = panel.gallery.select(choose, state, panel.name, trigger_mode="multiple", **SILENT)
     arrived = chosen.success(
-        download, [panel.name, state], [panel.progress, panel.gallery], api_visibility="private", **MAPPER_DOWNLOAD
+        download,
+        [panel.name, state],
+        [panel.progress, panel.gallery],
+        api_visibility="private",
+        trigger_mode="always_last",
+        **MAPPER_DOWNLOAD,
     )
-    arrived.failure(lambda: "", None, panel.progress, **SILENT)
-    applied = arrived.success(apply, fields, result.picture, api_visibility="private", **job)
+    arrived.failure(None, None, panel.progress, js=set_to(""), **SILENT)
+    applied = arrived.success(
+        apply, fields, result.picture, api_visibility="private", trigger_mode="always_last", **job
+    )
     moved = panel.strength.input(
         apply, fields, result.picture, api_visibility="private", trigger_mode="always_last", **job
     )

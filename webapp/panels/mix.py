@@ -100,13 +100,15 @@ def connect(
 
     @guard
     def choose(event: gr.SelectData, keys: str, session: Session) -> tuple[Any, ...]:
-        here, key = session.here, keys.split()[event.index]
+        choice, here, key = session.choose(), session.here, keys.split()[event.index]
         other = next((other for other in others(studio, session) if other.key == key), None)
         if other is None:
             raise UserError("This picture can't be mixed any more; please choose another one.")
         mixture = Mixture(here.latent, other.latent(), (here.title, other.name))
         latent = mixture.one.towards(mixture.other, mixture.share)
         picture = studio.image(latent)
+        if session.choice != choice:
+            return shown(session)
         if session.here is not here:
             raise UserError("Another picture was chosen meanwhile, so the mixture was left out.")
         session.mix(mixture, latent, picture)
@@ -121,5 +123,7 @@ def connect(
 
     panel.fold.expand(look, state, panel.all, **SILENT)
     panel.fold.collapse(leave, state, None, **SILENT)
-    chosen = panel.others.select(choose, [panel.keys, state], result.picture, api_visibility="private", **job)
+    chosen = panel.others.select(
+        choose, [panel.keys, state], result.picture, trigger_mode="multiple", api_visibility="private", **job
+    )
     settle(result, chosen, state)

@@ -14,7 +14,7 @@ from pipeline.registry import Row, read_registry
 from webapp.access import ELSEWHERE, is_here, only_here
 from webapp.arrival import arriving, bar, bytes_of, megabytes
 from webapp.guard import guard
-from webapp.panels.result import SILENT
+from webapp.panels.result import SILENT, set_to
 from webapp.queues import DOWNLOAD, LONG
 from webapp.session import Session
 
@@ -24,10 +24,10 @@ WATCH = """() => {
   setInterval(async () => {
     if (document.hidden) return;
     const answer = await fetch(`${root}${api_prefix}/app_id`).catch(() => null);
-    if (answer?.ok && (await answer.json()).app_id !== app_id) window.renew("model");
+    if (answer?.ok && (await answer.json()).app_id !== app_id) window.renew();
   }, 2000);
 }"""
-RENEW = "() => window.renew('model')"
+RENEW = "() => window.renew()"
 
 
 @dataclass(frozen=True)
@@ -181,4 +181,5 @@ def connect(panel: Models, current: Row, switch: Callable[[str], None], state: g
     switched = arrived.success(change, panel.choice, None, api_visibility="private", **LONG)
     switched.success(None, None, None, js=RENEW)
     for event in (arrived, switched):
+        event.failure(None, None, panel.progress, js=set_to(""), **SILENT)
         event.failure(again, [panel.choice, panel.agree], shown, **SILENT)

@@ -16,14 +16,14 @@ from pipeline import Edit, Latent
 from pipeline.edits import Step
 from pipeline.errors import UserError
 from pipeline.vocabulary import unknown_note
-from webapp.arrival import in_line
+from webapp.arrival import bar, in_line
 from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.lossplot import plot, progress
 from webapp.panels.bounded import bounded
 from webapp.panels.chooser import chooser
 from webapp.panels.photo import thing
-from webapp.panels.result import SILENT, Result, forget, keep, mean, settle, shown
+from webapp.panels.result import SILENT, Result, forget, keep, mean, set_to, settle, shown
 from webapp.presets import Prompt, presets
 from webapp.queues import LONG
 from webapp.session import Session
@@ -31,6 +31,8 @@ from webapp.shots import THUMB, Frame, Shot
 from webapp.stage import Lent
 from webapp.turns import LONGEST_RUN
 
+OPTIMIZE, RUNNING = "Optimize", "Optimizing"
+FAILED, IDLE = "The optimization has ended early.", bar("No optimization runs.", 0.0)
 THIS_FACE, NO_FACE = "This face", "The words alone"
 REDRAW_EVERY = 0.15  # seconds between two pictures sent to the browser
 PREVIEW = 512  # pixels of these pictures, at most
@@ -154,9 +156,9 @@ def layout(studio: Lent, prompts: tuple[Prompt, ...]) -> Optimization:
     with gr.Row(elem_classes="actions"):
         this = (f"This {face}", THIS_FACE)
         start = gr.Radio([this, NO_FACE], value=THIS_FACE, label="Start from", elem_id="start-from")
-        run = gr.Button("Optimize", variant="primary", elem_id="optimize")
+        run = gr.Button(OPTIMIZE, variant="primary", elem_id="optimize")
         stop = gr.Button("Stop", interactive=False, elem_id="stop")
-        bar = gr.HTML(progress(0, steps), label="progress", elem_id="progress")
+        far = gr.HTML(progress(0, steps), label="progress", elem_id="progress")
     with gr.Column(elem_id="way"):
         gr.HTML(f'<p class="note">{HINT}</p>')
         film = chooser(
@@ -166,7 +168,7 @@ def layout(studio: Lent, prompts: tuple[Prompt, ...]) -> Optimization:
             elem_id="film",
             captioned=True,
         )
-    return Optimization(words, suggestions, start, slider, l2, identity, run, stop, bar, groups, note, film)
+    return Optimization(words, suggestions, start, slider, l2, identity, run, stop, far, groups, note, film)
 
 
 def beginning(session: Session, recipe: dict[str, Any]) -> tuple[Shot, Latent]:
@@ -179,6 +181,14 @@ def beginning(session: Session, recipe: dict[str, Any]) -> tuple[Shot, Latent]:
             if latent is not None and latent.digest() == recipe["source"]:
                 return shot, latent
     raise UserError("The picture that this optimization began with has left the strip; please run it again.")
+
+
+def broken_off(session: Session) -> str:
+    """What a visitor is told who loaded the page again while an optimization ran."""
+    words = session.run["prompt"]
+    begun = session.frames and session.frames[-1].recipe["parameters"]["prompt"] == words
+    moments = "Choose one of its moments below to go on from it." if begun else ""
+    return as_html("The page was loaded again, which ended this run.", moments)
 
 
 def fewer_note(asked: int, steps: int) -> str:
@@ -212,10 +222,22 @@ def connect(
     @guard
     def optimize(
         words: str, start: str, steps: int, l2: float, identity: float, session: Session
-    ) -> Iterator[tuple[Any, ...]]:
+    ) -> Iterator[dict[gr.blocks.Block, Any]]:
         """Change this visitor's face until it fits the words; "The words alone" starts from the average face instead.
         Sends the picture, the progress and the losses while it runs."""
-        asked, session.stop, here = int(steps), False, session.here
+        method = "generate" if start == NO_FACE else "optimize"
+        session.run = {"method": method, "prompt": words, "steps": int(steps), "l2": l2, "identity": identity}
+        try:
+            yield from optimized(words, start, steps, l2, identity, session)
+        except Exception:
+            session.run = None
+            raise
+        session.run = None  # but not when the page was left, which closes this generator
+
+    def optimized(
+        words: str, start: str, steps: int, l2: float, identity: float, session: Session
+    ) -> Iterator[dict[gr.blocks.Block, Any]]:
+        asked, session.stop, here, page = int(steps), False, session.here, session.page
         steps = studio.fitting("generate" if start == NO_FACE else "optimize", asked)
         if start == NO_FACE:
             extra = {name: value for name, value in linked(session, words).items() if name != "neutral"}
@@ -234,36 +256,48 @@ def connect(
             if knows_people:
                 weights["λ ID"] = ("identity", identity)
         curves: dict[str, list[float]] = {name: [] for name in weights}
-        unknown, skip = unknown_note(studio.vocabulary, words), gr.skip()
-        fewer = fewer_note(asked, steps)
-        note = as_html(unknown, fewer)
-        yield skip, skip, skip, plot(curves, steps), progress(0, steps), gr.Button(interactive=True), skip, note
+        unknown, fewer = unknown_note(studio.vocabulary, words), fewer_note(asked, steps)
+        yield {
+            result.words: f"{words}\n{RUNNING}",
+            result.losses: plot(curves, steps),
+            panel.progress: progress(0, steps),
+            panel.stop: gr.Button(interactive=True),
+            panel.run: gr.Button(RUNNING, interactive=False),
+            panel.note: as_html(unknown, fewer),
+        }
         with closing(run):
             for place in run.places(lambda: session.stop):
                 if session.stop:
                     raise UserError("Stopped; the picture is as it was.")
-                yield *[skip] * len(result.picture), in_line(place), skip, skip, skip
+                yield {panel.progress: in_line(place)}
             began = shown_at = time.monotonic()
             session.frames = []
             for step in run:
                 for name, (term, weight) in weights.items():
                     curves[name].append(weight * step.losses.get(term, 0.0))
                 now = time.monotonic()
-                over = session.stop or run.is_over_time or here not in session.shots
+                over = session.stop or run.is_over_time or here not in session.shots or session.page != page
                 if new := over or is_moment(step):
                     session.frames.append(frame_of(step))
                 if over:
                     break
                 if new or now - shown_at > REDRAW_EVERY:
                     shown_at = now
-                    bar = progress(step.index, steps, (now - began) / step.index * (steps - step.index))
-                    film = gr.update(value=_film(session), selected_index=None) if new else skip
-                    picture = (before, on_screen(step.image)) if session.at is here else skip
-                    yield picture, skip, skip, plot(curves, steps), bar, skip, film, skip
+                    far = progress(step.index, steps, (now - began) / step.index * (steps - step.index))
+                    drawn_now = {panel.progress: far, result.losses: plot(curves, steps)}
+                    if new:
+                        drawn_now[panel.film] = gr.update(value=_film(session), selected_index=None)
+                    if session.at is here:
+                        drawn_now[result.slider] = before, on_screen(step.image)
+                        drawn_now[result.words] = f"{words}\n{RUNNING}: step {step.index} of {steps}"
+                    yield drawn_now
+        if session.page != page:  # it was loaded again, or goes on in another tab; there the visitor is told
+            yield {panel.progress: IDLE, result.words: FAILED}
+            return
         if here not in session.shots:
             session.frames = []
             ended = as_html("", "Another face was chosen meanwhile, so this optimization ended.")
-            yield *shown(session), progress(0, steps), skip, *drawn(session), ended
+            yield all_of(session, "", progress(0, steps), ended)
             return
         if start == NO_FACE:
             session.add(average, studio.image(average), "The average face", "The average face.")
@@ -277,7 +311,13 @@ def connect(
         late = step.index < steps and not session.stop
         ended = f"Others wait, so this run ended after {MINUTES} of computing, at step {step.index} of {steps}."
         told = as_html(unknown, fewer, ended if late else "")
-        yield *shown(session, plot(curves, steps)), progress(step.index, steps), skip, *drawn(session), told
+        yield all_of(session, plot(curves, steps), progress(step.index, steps), told)
+
+    def all_of(session: Session, losses: str, far: str, note: str) -> dict[gr.blocks.Block, Any]:
+        """What the page shows after a run."""
+        (film,) = drawn(session)
+        pictures = dict(zip(result.picture, shown(session, losses), strict=True))
+        return pictures | {panel.progress: far, panel.film: film, panel.note: note}
 
     @guard
     def take(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
@@ -315,18 +355,22 @@ def connect(
         [panel.run.click, panel.words.submit],
         optimize,
         [panel.words, panel.start, panel.steps, panel.l2, panel.identity, state],
-        [*result.picture, panel.progress, panel.stop, panel.film, panel.note],
+        [*result.picture, panel.progress, panel.stop, panel.run, panel.film, panel.note],
         api_visibility="private",
         **LONG,
     )
+    idle = set_to(gr.update(interactive=False), gr.update(value=OPTIMIZE, interactive=True))
     for ended in (running.success, running.failure):  # `then` is not called after a failure
-        ended(lambda: gr.Button(interactive=False), None, panel.stop, **SILENT)
-    running.failure(lambda steps: progress(0, int(steps)), panel.steps, panel.progress, **SILENT)
+        ended(None, None, [panel.stop, panel.run], js=idle, **SILENT)
+    running.failure(None, None, [panel.progress, result.words], js=set_to(IDLE, FAILED), **SILENT)
+    running.failure(shown, state, result.picture, **SILENT)
     settle(result, running, state)
     forget(panel.note, panel.words)
     panel.stop.click(stop, state, None, **SILENT)
     panel.film.select(stop, state, None, **SILENT)  # who chooses a moment while it runs has seen enough
-    taken = panel.film.select(take, state, [*result.picture, panel.film], api_visibility="private", **job)
+    taken = panel.film.select(
+        take, state, [*result.picture, panel.film], trigger_mode="multiple", api_visibility="private", **job
+    )
     settle(result, taken, state)
     suggested = [panel.words, panel.l2, panel.identity, panel.note]
     panel.suggestions.click(suggest, panel.suggestions, suggested, **SILENT)

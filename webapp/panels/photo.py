@@ -6,6 +6,7 @@ import html
 import secrets
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,19 @@ import gradio as gr
 from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
 from pipeline.photos import browsers_show
+from pipeline.registry import read_registry
 from webapp import uploads
 from webapp.arrival import bar
 from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.limits import MAX_BYTES
+from webapp.opening import WAIT
 from webapp.panels import likeness
 from webapp.panels.chooser import chooser
 from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.queues import PHOTO
 from webapp.session import Session
-from webapp.shots import Found, Shot
+from webapp.shots import Found, Shot, one_line
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.png"))
 EXAMPLE_NAMES = (
@@ -39,6 +42,16 @@ EXAMPLE_NAMES = (
 )
 TOO_LARGE = f"This file is too large; please choose one of at most {MAX_BYTES // 2**20} MB."
 SHOWN = 1200  # pixels a side of the copy of a photo that a browser would not show as it is
+PUT_AWAY = "The photo is put away; its face stays in use until you choose another one."
+# Said by the browser itself, at once, because finding a face in a large photo takes seconds; and until the last of
+# several faces that were chosen is there.
+BEGIN = "() => {{ window.choosing = (window.choosing ?? 0) + 1; return `{bar}`; }}"
+END = """() => {
+  if (--window.choosing) return;
+  dispatchEvent(new Event("chosen"));
+  return "";
+}"""
+LONGEST_NAME = 40  # characters of a file's name, which faces from it are called by
 TRUNCATION = 0.7  # a random face's psi: nearer to the mean face, and so to a plausible one
 
 
@@ -94,7 +107,8 @@ def note(session: Session) -> str:
     origin = session.here.origin
     several = len(session.faces) > 1 and not origin.mixture
     choice = " Choose another one above." if several else ""
-    return f'<p class="note" role="status">{html.escape(origin.said)}{choice}</p>'
+    away = "" if origin.found is None or origin.found.shown else f" {PUT_AWAY}"
+    return f'<p class="note" role="status">{html.escape(origin.said)}{away}{choice}</p>'
 
 
 def first_line(studio: StyleCLIP, found: Found | None = None) -> str:
@@ -112,7 +126,31 @@ def face_line(studio: StyleCLIP, faces: list[Found], found: Found, latent: Laten
     if studio.family.faces is None:
         return "No face is looked for with this model: the middle of the photo is used."
     told = "One face found." if len(faces) == 1 else f"{len(faces)} faces found."
-    return f"{told} {likeness.line(studio, found, latent)}".rstrip()
+    drawing = "" if found.drawn else drawing_line(studio)
+    return " ".join(filter(None, [told, drawing, likeness.line(studio, found, latent)]))
+
+
+def drawing_line(studio: StyleCLIP) -> str:
+    """What a visitor with a photo is told where the model knows drawn faces only; "" elsewhere."""
+    if studio.family.row.pictures != "drawings":
+        return ""
+    told = "This model knows drawn faces only, so this is a drawing of its kind, not the person."
+    rows = [row for row in read_registry().values() if row.pictures == "photographs"]
+    able = [f"“{row.title}”" for row in rows if {"encoder", "landmarks"} <= row.files.keys()]
+    return f"{told} For photographs there is the model {' or '.join(able)}." if able else told
+
+
+def name_of(session: Session, faces: list[Found], number: int) -> str:
+    """What a face from a photo is called: by the photo's file, or the number of the example; with a number behind it
+    where a face from another photo on the strip is called so."""
+    found = faces[number]
+    name = one_line("".join(c if c.isprintable() else " " for c in Path(found.photo).stem))[:LONGEST_NAME].rstrip()
+    if found.drawn:
+        name = f"Example {EXAMPLES.index(Path(found.photo)) + 1}"
+    face = f", face {number + 1}" if len(faces) > 1 else ""
+    taken = {shot.title for shot in session.shots if shot.found and shot.found.photo != found.photo}
+    names = chain([name or "Photo"], (f"{name or 'Photo'} ({again})" for again in count(2)))
+    return next(name + face for name in names if name + face not in taken)
 
 
 def layout(studio: StyleCLIP, session: Session) -> Photo:
@@ -178,13 +216,24 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
     return Photo(photo, working, examples, random, faces, crop, inversion, line, closer)
 
 
-def start(studio: StyleCLIP, session: Session, faces: list[Found], number: int = 0, said: str | None = None) -> None:
+def start(
+    studio: StyleCLIP,
+    session: Session,
+    faces: list[Found],
+    number: int = 0,
+    said: str | None = None,
+    choice: int | None = None,
+) -> None:
     """Make one of the faces in the visitor's photo the one that is edited; `said` under it is how near the inversion
-    is, unless told otherwise."""
+    is, unless told otherwise. Not when the visitor has chosen another one since `choice`."""
+    if choice not in (None, session.choice):
+        return
     found = faces[number]
     latent = studio.invert(found.face())
     line = face_line(studio, faces, found, latent) if said is None else said
-    session.start_from(latent, studio.image(latent), "The photo", line, found, faces)
+    picture = studio.image(latent)
+    if choice in (None, session.choice):
+        session.start_from(latent, picture, name_of(session, faces, number), line, found, faces)
 
 
 def label(origin: Shot) -> str:
@@ -199,7 +248,7 @@ def drawn(able: bool, session: Session) -> tuple[Any, ...]:
     origin = session.here.origin
     found, faces = origin.found, session.faces
     return (
-        found and found.shown,
+        found and (found.shown or None),
         gr.update(
             value=[(face.crop, f"Face {number} of {len(faces)}") for number, face in enumerate(faces, 1)],
             selected_index=faces.index(found) if found in faces else None,
@@ -223,12 +272,13 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
         return find(photo, BytesIO(uploads.read(photo, MAX_BYTES, TOO_LARGE)), session)
 
     def find(path: str, photo: BytesIO, session: Session, drawn: bool = False) -> tuple[Any, ...]:
+        choice = session.choose()
         found = studio.align(photo)
         turn = found[0].turn
         copied = turn or not browsers_show(photo.getvalue())
         seen = on_screen(studio.view(photo, SHOWN, turn)) if copied else path
         faces = [Found.of(path, face, seen, drawn) for face in found]
-        start(studio, session, faces)
+        start(studio, session, faces, choice=choice)
         return shown(session)
 
     @guard
@@ -240,17 +290,24 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
     def choose_face(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
         faces = session.faces
         if event.index < len(faces):
-            start(studio, session, faces, event.index)
+            start(studio, session, faces, event.index, choice=session.choose())
         return shown(session)
 
     @guard
     def sample(session: Session) -> tuple[Any, ...]:
         """Make up a face that belongs to nobody."""
-        seed = secrets.randbelow(10**6)
+        choice, seed = session.choose(), secrets.randbelow(10**6)
         latent = studio.sample(seed, TRUNCATION)
-        title = f"Random {thing(studio)} {seed}"
-        session.start_from(latent, studio.image(latent), title, f"{title}.")
+        title, picture = f"Random {thing(studio)} {seed}", studio.image(latent)
+        if session.choice == choice:
+            session.start_from(latent, picture, title, f"{title}.")
         return shown(session)
+
+    def put_away(session: Session) -> str:
+        """The photo's × takes the photo off the page, and nothing else."""
+        for face in session.faces:
+            face.shown = ""
+        return note(session)
 
     def as_before(session: Session) -> tuple[Any, ...]:
         """After a file that was no photo of a face, the one before stands in its place."""
@@ -262,13 +319,14 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
         (panel.faces.select, choose_face, state),
         (panel.random.click, sample, state),
     ):
-        # Said by the browser itself, at once: finding a face in a large photo takes seconds.
         words = f"Making up a {thing(studio)}" if handler is sample else "Looking at the photo"
-        trigger(None, None, panel.working, js=f"() => `{bar(words)}`", **SILENT)
-        group = job if handler is sample else PHOTO
-        event = trigger(handler, inputs, result.picture, api_visibility="private", **group)
+        every: dict[str, Any] = {"trigger_mode": "multiple"}  # the click that is left out would be the last
+        trigger(None, None, panel.working, js=BEGIN.format(bar=bar(words)), **SILENT, **every)
+        group = every | (job if handler is sample else PHOTO)
+        event = trigger(handler, inputs, result.picture, js=WAIT, api_visibility="private", **group)
         for ended in (event.success, event.failure):  # `then` is not called after a failure
-            ended(None, None, panel.working, js="() => ''", **SILENT)
+            ended(None, None, panel.working, js=END, **SILENT, **every)
         event.failure(as_before, state, panel.follows, **SILENT)
         settle(result, event, state, fills=True)
+    panel.photo.clear(put_away, state, panel.note, **SILENT)
     likeness.connect(panel.likeness, panel.inversion, result, studio, state)

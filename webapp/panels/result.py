@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -135,6 +136,11 @@ def layout(session: Session, pictures: gr.ImageSlider) -> Result:
     link = gr.Textbox(shown(session)[2], label="link", visible=False)
     losses = gr.HTML(label="losses", render=False, elem_id="losses")  # the page puts it beside the strip
     return Result(pictures, line, link, losses)
+
+
+def set_to(*values: Any) -> str:
+    """A function for the browser that gives components these values, also where the server doesn't answer any more."""
+    return f"() => {json.dumps(values)}"
 
 
 def forget(note: gr.HTML, *texts: gr.Textbox) -> None:

@@ -21,7 +21,7 @@ from webapp.brought import LATENT_BYTES, TOO_LARGE, read_latent
 from webapp.files import file_name, new_file
 from webapp.guard import guard
 from webapp.panels.mappers import not_here
-from webapp.panels.result import SILENT, Result, keep, mean, settle, shown
+from webapp.panels.result import SILENT, Result, keep, mean, set_to, settle, shown
 from webapp.queues import EDIT, LONG, PHOTO, SERIES
 from webapp.session import Session
 from webapp.shots import one_line
@@ -39,6 +39,7 @@ KINDS = {
 }
 MAX_RECIPE = 200_000  # bytes
 HINT = '<p class="note">Drag the line to compare. The next edit builds on this picture.</p>'
+DELETED = '<p class="note" role="status">The picture is deleted; “Undo” brings it back.</p>'
 MOST_EDITS = 20  # of a recipe
 
 # Each answer is saved by its own address: a later one may be on its way already.
@@ -136,7 +137,8 @@ def drawn(session: Session) -> tuple[Any, ...]:
     """The values of `TakeHome.all`."""
     query, _ = links.query_of(session.here.recipes)
     photo = session.here.origin.found is not None
-    return gr.update(visible=bool(query)), gr.update(visible=photo), HINT
+    deleted = bool(session.back) and session.back[-1] in session.gone
+    return gr.update(visible=bool(query)), gr.update(visible=photo), DELETED if deleted else HINT
 
 
 def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State) -> None:
@@ -144,7 +146,8 @@ def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State) -> N
 
     def write(kind: str, session: Session) -> Iterator[tuple[str, str | None]]:
         here = session.here
-        path = new_file(f"{file_name(here.title)}.{'png' if kind == 'photo' else kind}")
+        ending = "-in-the-photo.png" if kind == "photo" else f".{kind}"
+        path = new_file(file_name(here.title) + ending)
         match kind:
             case "png":
                 studio.image(here.latent).save(path)
@@ -240,8 +243,9 @@ def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State) -> N
         group = groups.get(kind, EDIT)
         saved = button.click(saver(kind), state, [panel.note, panel.saved], api_visibility="private", **group)
         saved.success(None, panel.saved, None, js=SAVE)
+        saved.failure(None, None, panel.note, js=set_to(HINT), **SILENT)
     panel.link.click(None, result.link, panel.note, js=LINK)
     outputs = [panel.note, *result.picture]
     brought = panel.recipe.upload(bring, [panel.recipe, state], outputs, api_visibility="private", **LONG)
-    brought.failure(lambda: HINT, None, panel.note, **SILENT)
+    brought.failure(None, None, panel.note, js=set_to(HINT), **SILENT)
     settle(result, brought, state, fills=True)

@@ -24,7 +24,7 @@ from webapp.arrival import bar
 from webapp.files import file_name, new_file, on_screen
 from webapp.guard import guard
 from webapp.panels import mappers
-from webapp.panels.result import SILENT, Result, keep, settle, shown
+from webapp.panels.result import SILENT, Result, keep, set_to, settle, shown
 from webapp.queues import EDIT, TRAINING
 from webapp.session import Session
 from webapp.stage import Lent
@@ -186,7 +186,8 @@ def connect(
         api_visibility="private",
         **TRAINING,
     )
-    trained.failure(lambda: (gr.Button(visible=False), "", gr.Button(interactive=True)), None, restored, **SILENT)
+    untrained = set_to(gr.update(visible=False), "", gr.update(interactive=True))
+    trained.failure(None, None, restored, js=untrained, **SILENT)
     panel.cancel.click(cancel, state, panel.cancel, **SILENT)
     loaded = panel.upload.upload(
         load, [panel.upload, chosen.strength, state], offered, api_visibility="private", **EDIT

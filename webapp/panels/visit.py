@@ -10,7 +10,7 @@ import gradio as gr
 from webapp import opening, renewal, visits
 from webapp.guard import guard
 from webapp.panels import link, mappers
-from webapp.panels.form import Form
+from webapp.panels.form import Form, left_behind
 from webapp.panels.mappers import Mappers
 from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.panels.training import Training
@@ -86,8 +86,8 @@ def connect(
         values = {state: session, panel.secret: session.secret, panel.over: over}
         if kept:
             values |= zip(outputs, opened(session), strict=True)
-            values |= zip(result.follows(), result.redrawn(session), strict=True)
-        return values | link.filled(form, studio, session, request.query_params)
+            values |= zip(result.follows(fills=True), result.redrawn(session, fills=True), strict=True)
+        return values | link.filled(form, studio, session, request.query_params) | left_behind(form, session)
 
     @guard
     def start_over(sure: bool, session: Session) -> Any:
@@ -104,7 +104,7 @@ def connect(
     def still_here(session: Session) -> None:
         session.touch()
 
-    everything = [state, panel.secret, panel.over, *outputs, *result.follows(), *link.fills(form)]
+    everything = [state, panel.secret, panel.over, *outputs, *result.follows(fills=True), *link.fills(form)]
     came = page.load(come, panel.secret, list(dict.fromkeys(everything)), js=renewal.SECRET, **SILENT)
     came.success(None, [panel.secret, panel.over], None, js=renewal.KEEP)
     late = list(opening.drawn_late(page))
