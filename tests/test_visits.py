@@ -7,6 +7,7 @@ import secrets
 import sys
 import threading
 import time
+from functools import partial
 
 import gradio as gr
 import pytest
@@ -16,11 +17,14 @@ from PIL import Image
 from benchmarks.sessions import Page
 from pipeline import StyleCLIP
 from tests.programs import uploaded
-from tests.visits import open_page
+from tests.visits import Visit, event_of, open_page
 from webapp import stage, tidy, visits
+from webapp.guard import STARTED_OVER
 from webapp.page import build
 from webapp.panels import training
 from webapp.panels.mappers import Mappers
+from webapp.panels.optimization import NO_FACE
+from webapp.panels.photo import EXAMPLES
 from webapp.session import Session
 from webapp.stage import Lent
 
@@ -190,7 +194,7 @@ def test_one_address_begins_no_more_visits_with_pictures_than_its_share(page, mo
 
 
 def test_starting_over_and_deleting(app, page):
-    visit, _ = working(page)
+    visit, secret = working(page)
     state = next(iter(app.app.state_holder[visit].state_data.values()))
     assert "only picture" in refusal(page, "delete-shot", visit)
     state.add(state.here.latent, Image.new("RGB", (8, 8)), "Another", "")
@@ -203,7 +207,64 @@ def test_starting_over_and_deleting(app, page):
     page.call(over, visit, [False, None])
     assert page.pictures(visit) == 1
     page.call(over, visit, [True, None])
-    assert page.pictures(visit) == 2 and state.stop and state.example  # the example and its edit
+    assert page.pictures(visit) == 2 and app.app.state_holder[visit].session.example  # the example and its edit
+    assert page.pictures(come(page, secret)[0]) == 2
+
+
+def test_starting_over_ends_what_runs_and_nothing_of_it_comes_back(studio, app, page, monkeypatch):
+    """An optimization of the example, an edit of it, a photo: each is being made while the visitor starts over."""
+
+    def held(name):
+        """Let this method of the studio wait, each time before it ends."""
+        method, begun, go_on = getattr(StyleCLIP, name), threading.Event(), threading.Event()
+
+        def waiting(*args, **kwargs):
+            answer = method(*args, **kwargs)
+            begun.set()
+            assert go_on.wait(60)
+            return answer
+
+        monkeypatch.setattr(StyleCLIP, name, waiting)
+        return begun, go_on
+
+    start = partial(page.call, page.event("start-over", "click"))
+    for name, handler, data in (
+        ("optimize", "optimize", lambda: ["a face with a hat", "This face", 300, 0.01, 0.01]),
+        ("optimize", "optimize", lambda: ["a face with a hat", NO_FACE, 300, 0.01, 0.01]),
+        ("direct", "move", lambda: ["old face", "face", 2.0, 20, 0.1]),
+        ("align", "take", lambda: [uploaded(page.client, app.local_url, EXAMPLES[0].read_bytes())]),
+    ):
+        visitor = Visit(app, f"over-{secrets.token_hex(4)}")
+        first = app.app.state_holder[visitor.session].session
+        if handler == "optimize":
+            assert visitor.join(event_of(app, handler), *data()).is_success
+            visitor.listen()
+            visitor.hear("process_generating", 4)
+            start(visitor.session, [True, None])
+        else:
+            begun, go_on = held(name)
+            assert visitor.join(event_of(app, handler), *data()).is_success
+            visitor.listen()
+            assert begun.wait(60)
+            start(visitor.session, [True, None])
+            go_on.set()
+            monkeypatch.undo()
+        told = visitor.hear("process_completed")
+        assert not told["success"] and told["output"]["error"] == STARTED_OVER, (handler, told)
+        fresh = app.app.state_holder[visitor.session].session
+        assert (
+            fresh is not first
+            and fresh.example
+            and [shot.key for shot in fresh.shots] == [shot.key for shot in visits.begin(everybodys(app)).shots]
+        )
+        assert fresh.here.title == everybodys(app).here.title and not fresh.frames and fresh.secret == first.secret
+        assert page.call(page.event("random", "click"), visitor.session) and page.pictures(visitor.session) == 1
+        visitor.leave()
+
+
+def everybodys(app):
+    """The visit that all visits begin with."""
+    return next(b.value for b in app.blocks.values() if isinstance(b, gr.State) and isinstance(b.value, Session))
 
 
 def test_a_mapper_whose_visitor_chose_another_face_at_its_end_is_in_the_gallery(studio, tmp_path):

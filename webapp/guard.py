@@ -12,14 +12,16 @@ import re
 import secrets
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import gradio as gr
 import torch
 
 from pipeline.errors import UserError
+from webapp.session import Session
 
+STARTED_OVER = "You started over, so this has ended."
 NO_SPACE = re.compile(r"\(os error (28|122)\)")  # how safetensors tells ENOSPC and EDQUOT
 NO_MEMORY = re.compile("out of memory|can't allocate memory|cannot allocate memory|ALLOC_FAILED", re.IGNORECASE)
 
@@ -27,7 +29,8 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def _told_plainly() -> Iterator[None]:
+def told_plainly() -> Iterator[None]:
+    """What `guard` does with exceptions, for a handler that ends the visit itself."""
     try:
         yield
     except UserError as error:
@@ -70,20 +73,30 @@ def _free(error: BaseException | None) -> None:
 def guard(handler: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap an event handler: a `UserError` becomes its sentence, anything else a numbered line in the log.
 
-    The page keeps everything it shows, because Gradio leaves the outputs of a failed event alone. Works for plain
-    handlers and for generators.
+    The page keeps everything it shows, because Gradio leaves the outputs of a failed event alone. What was made of a
+    visit that its visitor has ended meanwhile is not shown either. Works for plain handlers and for generators.
     """
     if inspect.isgeneratorfunction(handler):
 
         @functools.wraps(handler)
         def guarded(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            with _told_plainly():
-                yield from handler(*args, **kwargs)
+            with told_plainly(), closing(handler(*args, **kwargs)) as values:
+                for value in values:
+                    _check_ended(args)
+                    yield value
     else:
 
         @functools.wraps(handler)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            with _told_plainly():
-                return handler(*args, **kwargs)
+            with told_plainly():
+                value = handler(*args, **kwargs)
+                _check_ended(args)
+                return value
 
     return guarded
+
+
+def _check_ended(args: tuple[Any, ...]) -> None:
+    """Raises UserError where a visitor has started over meanwhile: the page shows the new visit, and goes on so."""
+    if any(isinstance(value, Session) and value.ended for value in args):
+        raise UserError(STARTED_OVER)

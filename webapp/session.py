@@ -84,6 +84,8 @@ class Session:
     """Set by the Cancel button of a download, read while it runs."""
     cancel_training: bool = False
     """The same of a training."""
+    ended: bool = False
+    """Whether the visitor has started over: `webapp.guard` drops what a handler still makes of this session."""
 
     @property
     def faces(self) -> list[Found]:
@@ -300,12 +302,6 @@ class Session:
         for other in self.shots:
             if other.beside is shot:
                 other.beside = None
-
-    def start_over(self, fresh: Session) -> None:
-        """Become a fresh visit, of the same visitor in the same page; what is running for the old one ends."""
-        stop = dict.fromkeys(("stop", "stop_likeness", "cancel", "cancel_training"), True)
-        mine = {name: getattr(self, name) for name in ("secret", "page", "address")} | {"choice": self.choose()}
-        vars(self).update(vars(fresh) | stop | mine)
 
     def delete(self) -> None:
         """Take the current picture off the strip and show its neighbour; Undo brings it back. Raises UserError where it

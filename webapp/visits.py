@@ -42,6 +42,19 @@ def begin(first: Session) -> Session:
     return session
 
 
+def start_over(session: Session, first: Session) -> Session:
+    """A new visit in place of `session`, of the same visitor in the same page. What still runs for the old one ends;
+    a training that waits for its turn ends when it begins."""
+    fresh = begin(first)
+    del _visits[fresh.secret]
+    fresh.secret, fresh.page, fresh.address = session.secret, session.page, session.address
+    _visits[fresh.secret] = fresh
+    for visit in (session, fresh):
+        visit.stop = visit.stop_likeness = visit.cancel = visit.cancel_training = True
+    session.ended = True
+    return fresh
+
+
 def find(secret: str, model: str) -> Session | None:
     """The visit with this secret, if the server still holds it and it was made with this model."""
     session = _visits.get(secret)

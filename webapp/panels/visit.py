@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from webapp import opening, renewal, visits
-from webapp.guard import guard
+from webapp.guard import guard, told_plainly
 from webapp.panels import link, mappers
 from webapp.panels.form import Form, left_behind
 from webapp.panels.mappers import Mappers
@@ -89,12 +89,12 @@ def connect(
             values |= zip(result.follows(fills=True), result.redrawn(session, fills=True), strict=True)
         return values | link.filled(form, studio, session, request.query_params) | left_behind(form, session)
 
-    @guard
     def start_over(sure: bool, session: Session) -> Any:
         if not sure:
-            return [gr.skip()] * len(outputs)
-        session.start_over(visits.begin(first))
-        return opened(session)
+            return [gr.skip()] * (1 + len(outputs))
+        with told_plainly():
+            fresh = visits.start_over(session, first)
+            return fresh, *opened(fresh)
 
     @guard
     def delete(session: Session) -> tuple[Any, ...]:
@@ -111,7 +111,7 @@ def connect(
     drawn = came.success(None, None, late, js=f"() => Array({len(late)}).fill({{__type__: 'update', visible: true}})")
     drawn.then(None, None, None, js=opening.OPEN)
     came.failure(None, None, None, js=opening.OPEN)  # every part then tells the visitor to load the page again
-    started = panel.start_over.click(start_over, [panel.sure, state], outputs, js=ASK, **SILENT)
+    started = panel.start_over.click(start_over, [panel.sure, state], [state, *outputs], js=ASK, **SILENT)
     deleted = panel.delete.click(delete, state, result.picture, **SILENT)
     for event in (started, deleted):
         settle(result, event, state, fills=True)
