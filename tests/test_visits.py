@@ -1,6 +1,7 @@
 """Visits, over HTTP as a browser asks: they last, belong to one page and one browser, and their end is told."""
 
 import datetime
+import html
 import json
 import os
 import secrets
@@ -260,6 +261,23 @@ def test_starting_over_ends_what_runs_and_nothing_of_it_comes_back(studio, app, 
         assert fresh.here.title == everybodys(app).here.title and not fresh.frames and fresh.secret == first.secret
         assert page.call(page.event("random", "click"), visitor.session) and page.pictures(visitor.session) == 1
         visitor.leave()
+
+
+@pytest.mark.parametrize(("gallery", "keys"), [("examples", []), ("mappers", []), ("others", ["abc"])])
+def test_a_picture_that_cannot_be_chosen_any_more_is_told(app, page, gallery, keys):
+    visitor, event = Visit(app, f"choose-{secrets.token_hex(4)}"), page.event(gallery, "select")
+    for index in (1000, -1, "1", None):
+        body = {"fn_index": event["id"], "data": [*keys, None], "session_hash": visitor.session}
+        body["event_data"] = {"index": index, "value": "a picture"}
+        if event["queue"] is False:
+            told = visitor.client.post(f"{visitor.url}/run/predict", json=body).json()["error"]
+        else:
+            visitor.client.post(f"{visitor.url}/queue/join", json=body).raise_for_status()
+            visitor.messages.clear()
+            visitor.listen()
+            told = visitor.hear("process_completed")["output"]["error"]
+        assert html.unescape(told) == "This picture can't be chosen any more; please choose another one."
+    visitor.leave()
 
 
 def everybodys(app):

@@ -18,7 +18,7 @@ from webapp.arrival import arriving, bytes_of, megabytes
 from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.panels.bounded import bounded
-from webapp.panels.chooser import chooser
+from webapp.panels.chooser import chooser, pressed
 from webapp.panels.result import SILENT, Result, keep, set_to, settle, shown
 from webapp.queues import MAPPER_DOWNLOAD
 from webapp.session import Session
@@ -125,7 +125,7 @@ def connect(panel: Mappers, result: Result, studio: StyleCLIP, state: gr.State, 
 
     @guard
     def choose(event: gr.SelectData, session: Session) -> str:
-        return [*studio.mappers(), *session.mappers][event.index]
+        return pressed([*studio.mappers(), *session.mappers], event)
 
     @guard
     def download(name: str, session: Session) -> Iterator[tuple[Any, Any]]:

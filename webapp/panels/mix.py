@@ -11,7 +11,7 @@ import gradio as gr
 from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
 from webapp.guard import guard
-from webapp.panels.chooser import chooser
+from webapp.panels.chooser import chooser, pressed
 from webapp.panels.photo import EXAMPLES, finds_faces, thing
 from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.session import Session
@@ -100,7 +100,7 @@ def connect(
 
     @guard
     def choose(event: gr.SelectData, keys: str, session: Session) -> tuple[Any, ...]:
-        choice, here, key = session.choose(), session.here, keys.split()[event.index]
+        choice, here, key = session.choose(), session.here, pressed(keys.split(), event)
         other = next((other for other in others(studio, session) if other.key == key), None)
         if other is None:
             raise UserError("This picture can't be mixed any more; please choose another one.")

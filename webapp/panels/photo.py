@@ -23,7 +23,7 @@ from webapp.guard import guard
 from webapp.limits import MAX_BYTES
 from webapp.opening import WAIT
 from webapp.panels import likeness
-from webapp.panels.chooser import chooser
+from webapp.panels.chooser import chooser, pressed
 from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.queues import PHOTO
 from webapp.session import Session
@@ -283,7 +283,7 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
 
     @guard
     def choose_example(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
-        path = EXAMPLES[event.index]
+        path = pressed(EXAMPLES, event)
         return find(str(path), BytesIO(path.read_bytes()), session, drawn=True)
 
     @guard
