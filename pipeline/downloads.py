@@ -28,7 +28,7 @@ from .sources import Source
 from .wheels import WheelError, download_wheel
 
 Progress = Callable[[str, int, int | None], None]
-"""Hears a file's name, the bytes that are here, and how many it has (None where nobody says)."""
+"""Called with a file's name, the bytes that are here, and the bytes that it has (None where that is not known)."""
 
 TIMEOUT = 30.0  # seconds without a byte
 RETRIES = 5

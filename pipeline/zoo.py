@@ -166,7 +166,7 @@ def family_row(name: str, registry: Path | str = REGISTRY, own: Mapping[str, str
 def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Progress | None = None) -> Family:
     """The models of a family on a device; in `dtype`, float32 or bfloat16, compute generator, encoder and CLIP.
 
-    Fetches what is not here; `progress` hears of it. Raises UserError when a file cannot be had or read.
+    Fetches what is not here; `progress` is called on the way. Raises UserError when a file cannot be had or read.
     """
     files = row.files
     if "generator" not in files:

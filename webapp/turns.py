@@ -51,8 +51,8 @@ class _Job:
 class Turns:
     """Lets one compute at a time. Short edits that wait at the same time then compute together.
 
-    It goes round: first the short edits that wait, then whoever else waits, one after the other as they came, each one
-    turn; a long job has one for each of its steps.
+    First come the short edits that wait, then all others that wait, one after the other as they came, with one turn
+    each; then the short edits again. A long job takes a turn for each of its steps.
     """
 
     def __init__(self) -> None:

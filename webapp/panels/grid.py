@@ -90,7 +90,7 @@ def hint(grid: Grid, source: Latent) -> str:
 
 
 def problem(sentence: str) -> str:
-    """What a visitor can mend, as HTML."""
+    """What is wrong with the texts, as HTML."""
     return f'<p class="note notice" role="alert">{html.escape(sentence)}</p>'
 
 
@@ -154,7 +154,7 @@ def connect(
     """Say what the grid's buttons do; choosing a picture is the panel's.
 
     `around` are the fields of the target, the neutral text, α, and the channels kept, which may be up to `most`. What
-    a visitor can mend goes into `notes`.
+    is wrong with the texts goes into `notes`.
     """
 
     def draw(wanted: Grid, session: Session) -> Iterator[tuple[Any, ...]]:
