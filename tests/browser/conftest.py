@@ -34,6 +34,16 @@ def url(served_page):
 def chromium():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        new_page = browser.new_page
+
+        def listening(**options):
+            """A page that hears of file choosers from the start: where a test begins to listen just before it presses a
+            button, the chooser may open before Chromium knows that it is asked for."""
+            page = new_page(**options)
+            page.on("filechooser", lambda chooser: None)
+            return page
+
+        browser.new_page = listening
         yield browser
         browser.close()
 
