@@ -347,3 +347,17 @@ def test_after_a_hurried_hour_no_file_of_a_visitor_is_left(studio, monkeypatch, 
             os.utime(path, (time.time() - 4000,) * 2)
         tidy.tidy(served.app, tidy.AN_HOUR)
         assert files() == everybodys and not pages.session_data
+
+
+def test_why_a_run_ended_is_told_though_notes_follow_the_new_face_after_it(app, page):
+    visitor = Visit(app, f"ended-{secrets.token_hex(4)}")
+    run, other = event_of(app, "optimize"), event_of(app, "sample")
+    assert visitor.join(run, "a face with a hat", "This face", 300, 0.01, 0.01).is_success
+    visitor.listen()
+    visitor.hear("process_generating", 4)
+    assert visitor.join(other).is_success
+    visitor.hear("process_completed", 2)
+    note = page.ids["optimization-note"]
+    follows = next(e for e in page.events if note in e["outputs"] and page.ids["strip"] in e["outputs"])
+    notes = [page.call(follows, visitor.session)[follows["outputs"].index(note)] for _ in range(2)]
+    assert "Another face was chosen" in notes[0] and notes[1] == ""

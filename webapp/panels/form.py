@@ -11,7 +11,7 @@ from pipeline import StyleCLIP
 from webapp.panels.alignment import Alignment
 from webapp.panels.directions import Directions, kept_note, most_channels
 from webapp.panels.mappers import Mappers
-from webapp.panels.optimization import NO_FACE, THIS_FACE, Optimization, broken_off
+from webapp.panels.optimization import NO_FACE, THIS_FACE, Optimization, as_html, broken_off
 from webapp.session import Session
 
 TABS = {
@@ -80,6 +80,8 @@ def drawn(form: Form, studio: StyleCLIP, session: Session) -> list[Any]:
     stands in them for the next edit, and notes on another picture go."""
     here = session.here
     values: dict[Any, Any] = dict.fromkeys(form.notes, "") | {form.directions.offer: gr.update(visible=False)}
+    if session.ended:
+        values[form.optimization.note], session.ended = as_html(session.ended), ""
     if here.recipes:
         recipe = here.recipes[-1]
         method, parameters = recipe["method"], recipe["parameters"]

@@ -238,6 +238,7 @@ def connect(
         words: str, start: str, steps: int, l2: float, identity: float, session: Session
     ) -> Iterator[dict[gr.blocks.Block, Any]]:
         asked, session.stop, here, page = int(steps), False, session.here, session.page
+        session.ended = ""
         steps = studio.fitting("generate" if start == NO_FACE else "optimize", asked)
         if start == NO_FACE:
             extra = {name: value for name, value in linked(session, words).items() if name != "neutral"}
@@ -296,8 +297,9 @@ def connect(
             return
         if here not in session.shots:
             session.frames = []
-            ended = as_html("", "Another face was chosen meanwhile, so this optimization ended.")
-            yield all_of(session, "", progress(0, steps), ended)
+            # Notes follow the face that was chosen, which may come after this.
+            session.ended = "Another face was chosen meanwhile, so this optimization ended."
+            yield all_of(session, "", progress(0, steps), as_html(session.ended))
             return
         if start == NO_FACE:
             session.add(average, studio.image(average), "The average face", "The average face.")
