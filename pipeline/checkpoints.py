@@ -6,6 +6,7 @@ Networks are known by one of their tensors. What stands before its name is the p
 
 import argparse
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -20,12 +21,18 @@ from .generator_formats import from_ada, from_tensorflow, whole_generator
 from .unpickling import Array, Record
 
 State = dict[str, Tensor]
-OVERLAPPING = 10_000_000  # elements of a tensor that may share memory, as those of an expanded one do
+Found = dict[str, Tensor | np.ndarray | np.generic]
+"""What a file holds, as it is there: whatever its numbers are, and however often a tensor or array occurs."""
+LONGEST_NAME = 300  # characters
+MOST_TENSORS = 20_000  # of a file; a training's whole state has some thousands
+EXPANDED = 10_000_000  # numbers of the tensors that may share memory, as those of an expanded one do
 
+MOBILE_GENERATOR = "to_image.weight"  # of MobileStyleGAN, under our names: it comes out of a wheel as it is needed
+W_ENCODER = "reduce.weight"
 # kind -> the name of one of its tensors, and those of all
 KNOWN_BY = {
     "encoder": (r"styles\.0\.linear\.weight", r"(input_layer|body|styles|latlayer\d)\..*"),
-    "w_encoder": (r"reduce\.weight", r"(stem|units|norm|reduce|linear)\..*"),
+    "w_encoder": (re.escape(W_ENCODER), r"(stem|units|norm|reduce|linear)\..*"),
     "identity": (r"output_layer\.3\.weight", r"(input_layer|body|output_layer)\..*"),
     "clip": (r"text_projection", r".*"),
     "mapper": (
@@ -43,18 +50,18 @@ FORMS = (
     (r"synthesis/4x4/Const/const", r"(mapping|synthesis)/.*", from_tensorflow),
 )
 PREFIX = r"|(?:.*[./])?G_|.*[./]"  # TensorFlow's names may begin with G_
+GROUPS = ("_parameters", "_buffers", "_modules", "variables", "components")  # of a module: what tensors may lie in
 AVERAGES = ("latent_avg", "w_avg", "dlatent_avg", "mean_latent")
 
-MOBILE = "to_image.weight"  # of MobileStyleGAN, under our names: it comes out of a wheel as it is needed
 CONDITIONAL = "a class-conditional generator, and this studio has no classes"
 STYLEGAN1 = "a StyleGAN1 generator, and this studio draws with StyleGAN2"
-# What else a file may hold, and what it is: the first whose names are there.
+# What else a file may hold, and what it is: the first whose names are there. They stand after a PREFIX.
 OTHERS = {
-    r"mapping\.embed\.weight|.*mapping/LabelConcat/.*": CONDITIONAL,
+    r"mapping\.embed\.weight|mapping/LabelConcat/.*": CONDITIONAL,
     r"synthesis\.input\.(freqs|weight)": "a StyleGAN3 generator, and this studio draws with StyleGAN2",
-    r".*(StyleMod/|style_mod\.|\.adain\d?\.|progression\.\d).*": STYLEGAN1,
-    r"conv1\.conv\.modulation\.weight|synthesis\.b4\.const|.*4x4/Const/const": "a StyleGAN2 generator",
-    MOBILE: "a MobileStyleGAN generator",
+    r"(StyleMod/|style_mod\.|adain\d?\.|progression\.\d).*": STYLEGAN1,
+    r"conv1\.conv\.modulation\.weight|synthesis\.b4\.const|4x4/Const/const": "a StyleGAN2 generator",
+    re.escape(MOBILE_GENERATOR): "a MobileStyleGAN generator",
     KNOWN_BY["w_encoder"][0]: "an encoder into W",
     r"styles\.0\.linear\.weight": "an encoder, as e4e or pSp",
     r"output_layer\.3\.weight": "an identity network",
@@ -72,13 +79,14 @@ class Unusable(Exception):
     """A file can't be used; the message is the reason, as the end of a sentence without its full stop."""
 
 
-def find_network(kind: str, content: Any) -> State:
+def find_network(kind: str, content: Any, size: int) -> State:
     """The tensors of a network under the names of the published PyTorch checkpoints, float32 where they are no whole
-    numbers.
+    numbers. `content` is what was read from a file of `size` bytes.
 
-    A "generator" comes with `latent_avg`, (D,) or (L, D), where the file has it. Raises Unusable where there is none.
+    A "generator" comes with `latent_avg`, (D,) or (L, D), where the file has it. Raises Unusable where there is none,
+    and for tensors that are larger than their file.
     """
-    tensors = dict(_tensors(content))
+    tensors = _found(content)
     if kind == "directions" and len(tensors) == 1:  # the matrix alone, whatever it is called
         tensors = {"relevance": next(iter(tensors.values()))}
     options = _options(content) if kind == "encoder" else {}
@@ -87,15 +95,16 @@ def find_network(kind: str, content: Any) -> State:
     if kind == "encoder" and _prefix(tensors, KNOWN_BY[kind][0]) is None:
         kind = "w_encoder"
     if kind == "generator":
-        state = _generator(tensors)
+        state = _generator(tensors, size)
     else:
         known_by, names = KNOWN_BY[kind]
         if (prefix := _prefix(tensors, known_by)) is None:
             raise Unusable(what_is(tensors))
-        state = _under(tensors, prefix, names)
-    state = _encoder(state, options, tensors) if kind == "encoder" else state
-    for name, value in state.items() if kind != "clip" else ():  # OpenAI's archives hold masks of -inf
-        if not value.isfinite().all():
+        state = _under(tensors, prefix, names, size)
+    state = _encoder(state, options, tensors, size) if kind == "encoder" else state
+    for name, value in state.items():
+        fine = value > -math.inf if kind != "clip" else ~value.isnan()  # OpenAI's archives hold masks of -inf
+        if not (fine & (value < math.inf)).all():
             raise Unusable(f"{name} holds numbers that are none")
     return state
 
@@ -108,14 +117,14 @@ def what_is(names: Mapping[str, Any]) -> str:
     return "its tensors are of a network that this studio does not know" if names else "it holds no tensors"
 
 
-def _generator(tensors: State) -> State:
-    if MOBILE in tensors:
-        return tensors
+def _generator(tensors: Found, size: int) -> State:
+    if MOBILE_GENERATOR in tensors:
+        return _plain(tensors, size)
     forms = [(prefix, *form) for form in FORMS if (prefix := _prefix(tensors, form[0])) is not None]
     if not forms:
         raise Unusable(what_is(tensors))
     prefix, _, names, convert = forms[0]
-    found = _under(tensors, prefix, names)
+    found = _under(tensors, prefix, names, size)
     if any("embed" in name or "LabelConcat" in name for name in found):
         raise Unusable(f"it is {CONDITIONAL}")
     if any("StyleMod/" in name for name in found):
@@ -123,14 +132,15 @@ def _generator(tensors: State) -> State:
     inside = [name for name in tensors if name.startswith(prefix)]
     means = [name for name in (*inside, *tensors) if re.split("[./]", name)[-1] in AVERAGES]
     try:
-        return whole_generator(convert(found), _plain(tensors[means[0]], means[0]) if means else None)
+        mean = _plain({means[0]: tensors[means[0]]}, size)[means[0]] if means else None
+        return whole_generator(convert(found), mean)
     except KeyError as error:
         raise Unusable(f"its layers are not those of StyleGAN2 ({error.args[0]} is missing)") from error
     except ValueError as error:
         raise Unusable(str(error)) from error
 
 
-def _encoder(state: State, options: Mapping[str, Any], tensors: State) -> State:
+def _encoder(state: State, options: Mapping[str, Any], tensors: Found, size: int) -> State:
     """An encoder's tensors, and what its file says beside them: `absolute_rows` of a pSp encoder, whose rows don't
     count from row 0; `start` (L, D), what the rows are added to, where that isn't the generator's mean latent."""
     if options.get("learn_in_w"):
@@ -143,8 +153,9 @@ def _encoder(state: State, options: Mapping[str, Any], tensors: State) -> State:
         state["absolute_rows"] = torch.tensor(True)
     if not options.get("start_from_latent_avg", True):
         state["start"] = torch.zeros(shape)
-    elif means := [value for name, value in tensors.items() if name.split(".")[-1] in AVERAGES]:
-        mean = means[0].float().reshape(-1, shape[1])  # the one that it was trained with
+    elif means := [name for name in tensors if name.split(".")[-1] in AVERAGES]:
+        mean = _plain({means[0]: tensors[means[0]]}, size)[means[0]]  # the one that it was trained with
+        mean = mean.float().reshape(-1, shape[1])
         if len(mean) != 1 and len(mean) < rows:
             raise Unusable(f"its mean latent has {len(mean)} rows, and it finds {rows}")
         state["start"] = mean[:rows].expand(shape)
@@ -167,7 +178,7 @@ def _options(content: Any, depth: int = 5) -> Mapping[str, Any]:
     return next(filter(None, (_options(child, depth - 1) for child in content.values())), {})
 
 
-def _prefix(tensors: State, known_by: str) -> str | None:
+def _prefix(tensors: Found, known_by: str) -> str | None:
     """What stands before the name of the tensor that a network is known by; None where it is nowhere.
 
     Of several the moving average ("ema") goes first, then the shortest.
@@ -176,33 +187,53 @@ def _prefix(tensors: State, known_by: str) -> str | None:
     return min(prefixes, key=lambda prefix: ("ema" not in prefix.lower(), len(prefix)), default=None)
 
 
-def _under(tensors: State, prefix: str, names: str) -> State:
+def _under(tensors: Found, prefix: str, names: str, size: int) -> State:
     """The tensors under a prefix, without it, whose names are of the network."""
-    inside = {name.removeprefix(prefix): name for name in tensors if name.startswith(prefix)}
-    return {name: _plain(tensors[whole], whole) for name, whole in inside.items() if re.fullmatch(names, name)}
+    inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    return _plain({name: value for name, value in inside.items() if re.fullmatch(names, name)}, size)
 
 
-def _plain(tensor: Tensor, name: str) -> Tensor:
-    if tensor.is_complex() or tensor.is_sparse or tensor.is_quantized:
-        raise Unusable(f"{name} is of complex, sparse or quantised numbers")
-    if tensor.numel() > max(OVERLAPPING, tensor.untyped_storage().nbytes() // tensor.element_size()):
-        raise Unusable(f"{name} says that it has {tensor.numel():,} numbers, which are not in the file")
-    return tensor.float() if tensor.is_floating_point() else tensor
+def _plain(values: Found, size: int) -> State:
+    """Tensors and arrays of a file of `size` bytes as tensors, float32 where they are no whole numbers."""
+    numbers = sum(math.prod(value.shape) for value in values.values())
+    if numbers > size + EXPANDED:  # no format stores a number in less than a byte
+        raise Unusable(f"its tensors say that they have {numbers:,} numbers, which are not in the file")
+    state: State = {}
+    for name, value in values.items():
+        if not isinstance(value, Tensor):
+            value = torch.from_numpy(np.array(value, value.dtype.newbyteorder("=")))
+        if value.is_complex() or value.is_sparse or value.is_quantized:
+            raise Unusable(f"{name} is of complex, sparse or quantised numbers")
+        state[name] = value.float() if value.is_floating_point() else value
+    return state
 
 
-def _tensors(content: Any) -> Iterator[tuple[str, Tensor]]:
+def _found(content: Any) -> Found:
+    """Every tensor and array of a file by its place. Raises Unusable for too many, and for names that are too long."""
+    found: Found = {}
+    for count, (name, value) in enumerate(_tensors(content), 1):
+        if count > MOST_TENSORS:
+            raise Unusable(f"it holds more than {MOST_TENSORS:,} tensors, more than any network needs")
+        found[name] = value
+    return found
+
+
+def _tensors(content: Any) -> Iterator[tuple[str, Tensor | np.ndarray | np.generic]]:
     """Every tensor and array with its place in dictionaries, lists and modules, joined by dots; those of NVIDIA's
-    TensorFlow networks by slashes. What occurs twice is given once."""
+    TensorFlow networks by slashes. What holds others, and occurs twice, is looked into once."""
     seen: set[int] = set()
 
-    def walk(value: Any, prefix: str) -> Iterator[tuple[str, Tensor]]:
+    def walk(value: Any, prefix: str) -> Iterator[tuple[str, Tensor | np.ndarray | np.generic]]:
         if isinstance(value, Array):
             value = value.value
-        if isinstance(value, (np.ndarray, np.generic)):
-            value = torch.from_numpy(np.array(value)) if value.dtype.kind in "biufc" else None
-        if isinstance(value, Tensor):
+        is_array = isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biufc"
+        if not is_array and not isinstance(value, (Tensor, Mapping, list, tuple)):
+            return
+        if len(prefix) > LONGEST_NAME + 1:
+            raise Unusable(f"the name of one of its tensors has more than {LONGEST_NAME} characters")
+        if is_array or isinstance(value, Tensor):
             yield prefix.removesuffix("."), value
-        elif isinstance(value, (Mapping, list, tuple)) and id(value) not in seen:
+        elif id(value) not in seen:
             seen.add(id(value))
             for name, child in _children(value):
                 yield from walk(child, f"{prefix}{name}")
@@ -216,12 +247,14 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
     if attributes is None and isinstance(value, Record) and value.args and isinstance(value.args[0], Mapping):
         attributes = value.args[0].get("state")  # as `persistence` of stylegan2-ada-pytorch wraps modules
     if isinstance(attributes, Mapping):
-        for group in ("_parameters", "_buffers", "_modules"):
+        for group in GROUPS[:3]:
             yield from ((f"{name}.", child) for name, child in _items(attributes.get(group)))
         yield from ((f"{name}.", child) for name, child in _pairs(attributes.get("variables")))
         for name, child in _items(attributes.get("components")):
             variables = child.state.get("variables") if isinstance(child, Record) else None
             yield from ((f"{name}/{variable}.", array) for variable, array in _pairs(variables))
+        if attributes.keys().isdisjoint(GROUPS):  # TorchScript's, which has all in one
+            yield from ((f"{name}.", child) for name, child in _items(attributes))
     if isinstance(value, tuple) and len(value) == 3 and all(isinstance(v, Record) or v is None for v in value):
         yield from zip(("G.", "D.", "G_ema."), value, strict=True)  # TensorFlow's
     elif isinstance(value, (list, tuple)):
@@ -230,10 +263,12 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"{name}.", child) for name, child in _items(value))
 
 
-def _items(value: Any) -> list[tuple[Any, Any]]:
-    return list(value.items()) if isinstance(value, Mapping) else []
+def _items(value: Any) -> list[tuple[str | int, Any]]:
+    """The parts of a dictionary whose names are texts or numbers."""
+    return [pair for pair in value.items() if isinstance(pair[0], (str, int))] if isinstance(value, Mapping) else []
 
 
-def _pairs(value: Any) -> list[tuple[Any, Any]]:
+def _pairs(value: Any) -> list[tuple[str, Any]]:
     """Names and arrays, which TensorFlow's networks keep as a list of pairs."""
-    return [pair for pair in value if isinstance(pair, tuple) and len(pair) == 2] if isinstance(value, list) else []
+    pairs = value if isinstance(value, list) else []
+    return [pair for pair in pairs if isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)]

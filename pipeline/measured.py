@@ -56,7 +56,7 @@ def warn_of_other_settings(row: Row, source: Source, settings: dict[str, Any], c
     if kind_of_file(path) != "safetensors":
         return
     theirs = {"truncation": 1.0, "clip_normalize": False}
-    with suppress(ValueError, TypeError):
+    with suppress(ValueError, TypeError, RecursionError):
         theirs |= json.loads(metadata(path).get("settings", "{}"))
     others = [f"{name} {theirs[name]} instead of {value}" for name, value in settings.items() if theirs[name] != value]
     if others:

@@ -21,6 +21,7 @@ from .networks.mobilestylegan import MobileGenerator
 FOLDER = "random_face/data"
 LARGEST = {".xml": 4 * 2**20, ".bin": 64 * 2**20}  # bytes of a member, ten and two times what was published
 MOST_CONSTANTS = 10_000
+MOST_DIMENSIONS = 8
 
 
 def is_wheel(path: Path) -> bool:
@@ -82,9 +83,13 @@ def _constants(xml: bytes, weights: bytes) -> dict[str, Tensor]:
     parser.Parse(xml, True)
     if len(layers) > MOST_CONSTANTS:
         raise ValueError(f"{len(layers)} constants")
+    if sum(int(attributes["size"]) for _, attributes in layers) > len(weights):  # they would overlap
+        raise ValueError("the constants are larger than the file of weights")
     found: dict[str, Tensor] = {}
     for name, attributes in layers:
         shape = [int(length) for length in attributes["shape"].split(",") if length.strip()]
+        if len(shape) > MOST_DIMENSIONS:
+            raise ValueError(f"constant {name} has {len(shape)} dimensions")
         offset, size = int(attributes["offset"]), int(attributes["size"])
         if min(shape, default=1) < 1 or 4 * prod(shape) != size or not 0 <= offset <= len(weights) - size:
             raise ValueError(f"constant {name} is not inside the file of weights")

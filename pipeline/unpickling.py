@@ -8,16 +8,21 @@ read: NVIDIA's network pickles, TorchScript archives, and files of PyTorch that 
 
 import io
 import pickle
+import pickletools
 import re
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+MOST_REPEATED = 10_000_000  # parts; what no value holds twice takes one part at a time
+_KEEPS = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}
+_REPEATS = {"GET", "BINGET", "LONG_BINGET", "DUP"}
 
 
 class RefusedPickle(Exception):
@@ -97,7 +102,7 @@ class Array:
 
     def __setstate__(self, state: tuple) -> None:
         _, shape, dtype, fortran, content = state
-        flat = np.frombuffer(bytes(content), dtype.numpy())
+        flat = np.frombuffer(content, dtype.numpy())  # no copy: many arrays may have one content
         self.value = flat.reshape(tuple(map(int, shape)), order="F" if fortran else "C")
 
 
@@ -140,6 +145,9 @@ _STORAGES = {
     "DoubleStorage": torch.float64,
     "LongStorage": torch.int64,
     "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
 _NUMPY_MODULES = (
@@ -199,25 +207,40 @@ class _ArchiveUnpickler(pickle.Unpickler):
         return self.storages[key]
 
 
+def repeats_itself(content: bytes) -> bool:
+    """Whether a few bytes of a pickle stand for millions of parts: a tuple that holds another twice, which holds
+    another twice, and so on. To use it as a key of a dictionary takes a step for each part, so it may never end."""
+    stack: list[int] = []  # of how many parts each value is made; 0: a mark
+    kept: dict[int, int] = {}
+    repeated = 0
+    for code, argument, _ in pickletools.genops(content):
+        if code.name in _KEEPS:
+            kept[len(kept) if argument is None else argument] = stack[-1]
+            continue
+        parts = 0 if code.name == "MARK" else 1
+        if code.name in _REPEATS:
+            parts = stack[-1] if argument is None else kept[argument]
+            repeated += parts
+        else:
+            if pickletools.markobject in code.stack_before:
+                while taken := stack.pop():
+                    parts += taken
+            for kind in code.stack_before:
+                if kind not in (pickletools.markobject, pickletools.stackslice):
+                    parts += stack.pop()
+        if code.stack_after:
+            stack.append(parts)
+        if repeated > MOST_REPEATED:
+            return True
+    return False
+
+
 def read_network_pickle(path: Path) -> Any:
     """What an NVIDIA pickle holds, its networks as `Record`s. Raises RefusedPickle for names that it has no need of."""
     with path.open("rb") as file:
         return _NetworkUnpickler(file, encoding="latin1").load()
 
 
-def read_torchscript(path: Path) -> dict[str, Tensor]:
-    """The tensors of a TorchScript archive by their dotted names."""
-    return dict(_tensors(read_archive(path).state, ""))
-
-
 def read_archive(path: Path) -> Any:
     """What one of PyTorch's zip archives holds, its arrays as `Array`s and its objects as `Record`s."""
     return _ArchiveUnpickler(torch._C.PyTorchFileReader(str(path))).load()
-
-
-def _tensors(state: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Tensor]]:
-    for name, value in state.items():
-        if isinstance(value, Tensor):
-            yield f"{prefix}{name}", value
-        elif isinstance(value, Record) and isinstance(value.state, Mapping):
-            yield from _tensors(value.state, f"{prefix}{name}.")

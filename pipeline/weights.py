@@ -28,7 +28,7 @@ from .checkpoints import Unusable, find_network
 from .errors import UserError
 from .openvino_ir import is_wheel, read_mobile_generator
 from .sources import asset
-from .unpickling import RefusedPickle, read_archive, read_network_pickle, read_torchscript
+from .unpickling import RefusedPickle, read_archive, read_network_pickle, repeats_itself
 
 State = dict[str, Tensor]
 FORMAT = "5"  # of the slim copies: another number remakes them all
@@ -46,11 +46,13 @@ NOT_ALLOWED = re.compile(r"GLOBAL (\S+) (?:was not an allowed|whose module)")
 LEGACY = bytes.fromhex("8a0a6cfc9c46f9206aa850")  # the number with which PyTorch's files from before 1.6 begin
 CUT = re.compile("central directory|truncated|out of input|EOF|incomplete|greater than file size", re.IGNORECASE)
 # Modules that a pickle names to run code, beside the standard library: those of Python 2, and two that write files.
-RUNS = {"__builtin__", "commands", "copy_reg", "torch", "numpy"}
+CODE_MODULES = {"__builtin__", "commands", "copy_reg", "torch", "numpy"}
 # Classes of such modules that only hold data.
-HARMLESS = re.compile(r"numpy\.(_?core\.\w+\.)?(_reconstruct|scalar|dtype|ndarray|_frombuffer)|types\.SimpleNamespace")
+DATA_CLASSES = re.compile(
+    r"numpy\.(_?core\.\w+\.)?(_reconstruct|scalar|dtype|ndarray|_frombuffer)|types\.SimpleNamespace"
+)
 # Modules of the standard library that only hold data: options and logs are made of them.
-PLAIN = {"pathlib", "datetime", "enum", "uuid", "collections", "typing", "decimal", "fractions"}
+DATA_MODULES = {"pathlib", "datetime", "enum", "uuid", "collections", "typing", "decimal", "fractions"}
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +66,7 @@ def read_weights(kind: str, path: Path, name: str = "") -> State:
     """
     name = name or path.name
     try:
-        content = _load(path)
+        content = _load(kind, path)
     except RefusedPickle as error:
         raise _refused(name, error.named, path) from error
     except pickle.UnpicklingError as error:  # of PyTorch's own reader too
@@ -80,7 +82,7 @@ def read_weights(kind: str, path: Path, name: str = "") -> State:
     except Exception as error:  # readers raise nearly anything for a file that is none of theirs
         raise _unreadable(name, _what_is_wrong(path, error)) from error
     try:
-        return find_network(kind, content)
+        return find_network(kind, content, path.stat().st_size)
     except Unusable as error:
         raise UserError(f"The file {name} holds no {kind} that can be used here: {error}.") from error
     except Exception as error:
@@ -92,10 +94,7 @@ def _unreadable(name: str, reason: str) -> UserError:
 
 
 def known_flaw(path: Path) -> str:
-    """What keeps a file from being what it is called, whatever that is, with what to do about it; "" if it can be it.
-
-    It is empty, a web page, a pointer of Git LFS, or packed.
-    """
+    """Why a file is certainly no model (empty, a web page, a Git LFS pointer, packed), and what to do; "" otherwise."""
     with path.open("rb") as file:
         start = file.read(512)
     if not start:
@@ -106,15 +105,28 @@ def known_flaw(path: Path) -> str:
         return "it is a pointer of Git LFS and not the file itself; please fetch that with git lfs pull"
     packed = next((name for magic, name in PACKED.items() if start.startswith(magic)), "")
     packed = "tar" if start[257:262] == b"ustar" else packed
+    if packed == "ZIP" and _is_of_pytorch(path):
+        return ""
     return packed and f"it is packed ({packed}); please unpack it, and use what is in it"
 
 
+def _is_of_pytorch(path: Path) -> bool:
+    """Whether a zip is one of PyTorch's archives, whole or damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("data.pkl") for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return False
+
+
 def _what_is_wrong(path: Path, error: Exception) -> str:
-    """Why a file could not be read. Only what is cut off, or no weights at all, is to be fetched anew."""
+    """Why a file could not be read. Only what is cut off, damaged, or no weights at all, is to be fetched anew."""
     if flaw := known_flaw(path):
         return flaw
     if CUT.search(str(error)) or isinstance(error, EOFError):
         return "it is cut off; please delete it and fetch it anew"
+    if kind_of_file(path) == "zip":
+        return "it is damaged, or PyTorch did not write it; please fetch it anew"
     return "it is in no format that this studio knows (safetensors, PyTorch, NumPy, NVIDIA's pickles)"
 
 
@@ -122,8 +134,8 @@ def _refused(name: str, named: str, path: Path) -> UserError:
     """The sentence about a file whose pickle names a class or function that is not looked up, `named`; "" where the
     pickle tried to change the reader itself."""
     top = named.split(".")[0]
-    known = top in RUNS or top in sys.stdlib_module_names - PLAIN
-    harmless = (top == "torch" and _pickles_modules(path)) or HARMLESS.fullmatch(named)
+    known = top in CODE_MODULES or top in sys.stdlib_module_names - DATA_MODULES
+    harmless = (top == "torch" and _pickles_modules(path)) or DATA_CLASSES.fullmatch(named)
     if "." not in named or (known and not harmless):
         return UserError(
             f"The file {name} tries to run code, which no file of weights needs, so it was not opened; please get it "
@@ -135,9 +147,8 @@ def _refused(name: str, named: str, path: Path) -> UserError:
 
 def _pickles_modules(path: Path) -> bool:
     """Whether the pickle in a file has the attributes of PyTorch's modules."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            content = b"".join(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
+    if kind_of_file(path) == "zip":
+        content = torch._C.PyTorchFileReader(str(path)).get_record("data.pkl")  # in which the class was found
     else:
         with path.open("rb") as file:
             content = file.read(2**26)
@@ -180,8 +191,9 @@ def remembered(name: str, stamp: str, make: Callable[[], State]) -> State:
         kept.parent.mkdir(parents=True, exist_ok=True)
         for left in kept.parent.glob(f"{glob.escape(name)}.*.part"):  # by a start that was ended in the middle
             left.unlink(missing_ok=True)
-        # In float32, as the networks hold them: so they can live in the mapped file.
-        kept_state = {k: (v.float() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
+        # In float32, as the networks hold them: so they can live in the mapped file. safetensors takes no two tensors
+        # that share memory, as those of a published file may.
+        kept_state = {k: (v.float() if v.is_floating_point() else v).contiguous().clone() for k, v in state.items()}
         save_file(kept_state, fresh, {"stamp": stamp})
         kept_state = load_file(fresh)  # mapped, and before another process may replace it
         fresh.replace(kept)
@@ -213,8 +225,9 @@ def kind_of_file(path: Path) -> str:
     return "legacy" if LEGACY in start else "pickle"
 
 
-def _load(path: Path) -> Any:
-    """What is in a file: tensors in dictionaries, lists and records."""
+def _load(wanted: str, path: Path) -> Any:
+    """What is in a file: tensors in dictionaries, lists and records. `wanted` is the kind of network, of which only a
+    generator is read out of a wheel."""
     kind = kind_of_file(path)
     if kind == "safetensors":
         with path.open("rb") as file:
@@ -226,11 +239,18 @@ def _load(path: Path) -> Any:
     if kind == "pickle":
         return read_network_pickle(path)
     if kind == "zip" and is_wheel(path):
+        if wanted != "generator":
+            raise Unusable("it is a wheel, a package of Python, out of which this studio reads generators only")
         return read_mobile_generator(path)
     if kind == "zip":
         _check_packing(path)
-        if torch._C.PyTorchFileReader(str(path)).has_record("constants.pkl"):
-            return read_torchscript(path)
+        reader = torch._C.PyTorchFileReader(str(path))
+        names = reader.get_record("data.pkl")
+        if len(names) > MOST_NAMES or repeats_itself(names):
+            raise Unusable("what it says of its tensors is more than any network needs")
+        later = names.startswith(pickle.PROTO) and names[1] > 2  # a protocol that PyTorch's reader does not know
+        if later or reader.has_record("constants.pkl"):  # the second: TorchScript
+            return read_archive(path)
     with torch.serialization.safe_globals([argparse.Namespace, SimpleNamespace]):
         try:
             if path.suffix == ".safetensors":  # as which PyTorch would read it, whatever it is
@@ -249,10 +269,7 @@ def _check_packing(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(about.file_size for about in archive.infolist())
-            names = sum(about.file_size for about in archive.infolist() if about.filename.endswith("data.pkl"))
     except zipfile.BadZipFile:
         raise Unusable("it is cut off; please delete it and fetch it anew") from None
     if unpacked > 2 * path.stat().st_size + 2**20:
         raise Unusable("its tensors are compressed, which PyTorch never does")
-    if names > MOST_NAMES:
-        raise Unusable(f"what it says of its tensors has {names:,} bytes, more than any network needs")

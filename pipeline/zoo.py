@@ -120,7 +120,7 @@ class Family:
             wrong = self._misfit(network)
         except UserError as error:
             wrong = str(error)[:1].lower() + str(error)[1:].rstrip(".")
-        except ValueError:
+        except (ValueError, RecursionError):
             wrong = "the recipe in it can't be read"
         if wrong:
             raise UserError(

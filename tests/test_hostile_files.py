@@ -1,18 +1,22 @@
 """Hostile files of weights: nothing in them runs, wherever it hides, and none takes all memory or all time."""
 
 import builtins
+import fractions
 import importlib
 import io
 import os
 import pickle
 import subprocess
+import tracemalloc
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from pipeline.checkpoints import LONGEST_NAME
 from pipeline.errors import UserError
 from pipeline.weights import read_weights
 
@@ -65,6 +69,9 @@ def hostile_files(folder, trace, state):
                 file = io.BytesIO()
                 torch.save(content, file, _use_new_zipfile_serialization=zipped)
                 made.append(file.getvalue())
+            file = io.BytesIO()
+            torch.save(content, file, pickle_protocol=4)
+            made.append(file.getvalue())
             for form, file in enumerate(made):
                 suffix = ("pt", "pkl", "safetensors", "npy", "ckpt")[(number + place + form) % 5]
                 path = folder / f"{number}-{place}-{form}.{suffix}"
@@ -84,7 +91,7 @@ def test_nothing_that_a_hostile_file_names_is_run(studio, tmp_path, monkeypatch)
         with pytest.raises(UserError, match="no mapper for the model"):
             studio.family.own_mapper(path)
         assert not trace.exists(), path
-    assert count == 300
+    assert count == 360
     Payload(touch, str(trace)).call[0](str(trace))
     assert trace.exists()  # the payload is a real one
 
@@ -104,12 +111,103 @@ def test_tensors_that_are_larger_than_their_file_are_refused(tmp_path):
         read_weights("mapper", tmp_path / "x.pt")
 
 
+WEIGHT = "mapping.mapping.1.weight"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {f"mapping.{i}": torch.ones(1).half().expand(4_000_000) for i in range(3)},
+        {f"mapping.{i}": torch.ones(1).expand(4_000_000) for i in range(3)},
+        dict.fromkeys((f"mapping.{i}" for i in range(200)), torch.zeros(100_000).half()),
+        dict.fromkeys((f"mapping.{i}" for i in range(200)), np.zeros(100_000, np.float32)),
+    ],
+    ids=["expanded halves", "expanded", "one half", "one array"],
+)
+def test_tensors_that_are_larger_than_their_file_together_are_refused(content, tmp_path):
+    torch.save({WEIGHT: torch.ones(1), **content}, tmp_path / "x.pt")
+    with pytest.raises(UserError, match="not in the file"):
+        read_weights("mapper", tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_an_array_that_occurs_often_is_copied_for_no_place(protocol, tmp_path):
+    array = np.ones(250_000, np.float32)
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps([{WEIGHT: array}, *[array] * 200], protocol))
+    tracemalloc.start()
+    try:
+        assert read_weights("mapper", tmp_path / "x.pkl")[WEIGHT].sum() == 250_000
+        assert tracemalloc.get_traced_memory()[1] < 20 * array.nbytes
+    finally:
+        tracemalloc.stop()
+
+
+def test_names_without_end_are_refused(studio, tmp_path, monkeypatch):
+    """They are matched with patterns, whose time may grow with the square of a name's length."""
+    save_file({"." * (LONGEST_NAME + 1): torch.zeros(1)}, tmp_path / "x.safetensors")
+    with pytest.raises(UserError, match="no mapper for the model .*more than 300 characters"):
+        studio.family.own_mapper(tmp_path / "x.safetensors")
+    monkeypatch.setattr("pipeline.checkpoints.MOST_TENSORS", 50)
+    save_file({f"mapper_{i}.": torch.zeros(1) for i in range(51)}, tmp_path / "x.safetensors")
+    with pytest.raises(UserError, match="no mapper for the model .*more than 50 tensors"):
+        studio.family.own_mapper(tmp_path / "x.safetensors")
+    torch.save({"a" * 200: [{"b" * 200: torch.zeros(1)}]}, tmp_path / "x.pt")
+    with pytest.raises(UserError, match="no mapper for the model .*more than 300 characters"):
+        studio.family.own_mapper(tmp_path / "x.pt")
+    torch.save({"a" * 400: "words", WEIGHT: torch.zeros(1)}, tmp_path / "x.pt")
+    assert read_weights("mapper", tmp_path / "x.pt").keys() == {WEIGHT}
+
+
+def archive_of(path, content, *records):
+    """One of PyTorch's archives, with that for a pickle."""
+    torch.save({"a": torch.zeros(4)}, path)
+    with zipfile.ZipFile(path) as source:
+        members = {name: source.read(name) for name in source.namelist()}
+    with zipfile.ZipFile(path, "w") as copy:
+        for name, own in members.items():
+            copy.writestr(name, content if name.endswith("data.pkl") else own)
+        for record in records:
+            copy.writestr(f"{path.stem}/{record}", b"\x80\x02).")
+    return path
+
+
+def test_a_tuple_of_millions_of_parts_is_never_a_key(studio, tmp_path):
+    """Each of its 24 levels holds the one below twice: a few bytes, and a hash that takes a step for every part."""
+    content = b"\x80\x02}K\x01q\x00" + b"h\x00\x86q\x00" * 24 + b"Ns."
+    with pytest.raises(UserError, match="no mapper for the model .*more than any network needs"):
+        studio.family.own_mapper(archive_of(tmp_path / "x.pt", content))
+    with pytest.raises(UserError, match="no mapper for the model .*more than any network needs"):
+        studio.family.own_mapper(archive_of(tmp_path / "x.pt", content.replace(b"\x80\x02", b"\x80\x04")))
+
+
+def test_modules_of_an_archive_are_looked_into_once(tmp_path):
+    """Of 16 levels each holds the one below twice."""
+    module = b"c__torch__\nM\n)\x81"
+    pickled = b"\x80\x02" + module + b"q\x00}" + b"b"
+    for level in range(16):
+        parts = b"".join(b"X\x01\0\0\0%ch%cs" % (name, level) for name in b"ab")
+        pickled += module + b"q%c}" % (level + 1) + parts + b"b"
+    with pytest.raises(UserError, match="it holds no tensors"):
+        read_weights("mapper", archive_of(tmp_path / "x.pt", pickled + b".", "constants.pkl"))
+
+
+def test_an_archive_whose_members_have_two_names_gets_a_sentence(tmp_path):
+    """One in the directory of the zip, which PyTorch reads, and another before the content."""
+    torch.save({WEIGHT: torch.zeros(1), "opts": fractions.Fraction(1, 2)}, tmp_path / "x.pt")
+    content = (tmp_path / "x.pt").read_bytes()
+    (tmp_path / "x.pt").write_bytes(content.replace(b"x/data.pkl", b"x/dota.pkl", 1))
+    with pytest.raises(UserError, match=r"can't be read as weights: it holds .* the class fractions\.Fraction"):
+        read_weights("mapper", tmp_path / "x.pt")
+
+
 def test_a_pickle_that_would_keep_the_server_is_not_read(studio, tmp_path):
     nested = b"\x80\x02" + b"]" * 3_000_000 + b"."
     (tmp_path / "x.pt").write_bytes(nested)
     with pytest.raises(UserError, match="no mapper for the model .*neither safetensors nor a file of PyTorch"):
         studio.family.own_mapper(tmp_path / "x.pt")
-    with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
-        archive.writestr("x/data.pkl", nested)
+    with pytest.raises(UserError, match="no mapper for the model .*more than any network needs"):
+        studio.family.own_mapper(archive_of(tmp_path / "x.pt", nested))
+    capitals = archive_of(tmp_path / "x.pt", nested).read_bytes().replace(b"data.pkl", b"DATA.PKL")
+    (tmp_path / "x.pt").write_bytes(capitals)  # PyTorch's reader finds it all the same
     with pytest.raises(UserError, match="no mapper for the model .*more than any network needs"):
         studio.family.own_mapper(tmp_path / "x.pt")

@@ -91,6 +91,8 @@ def test_what_a_file_is_called_makes_no_difference(suffix, sizes, drawn, tmp_pat
         "legacy",
         "safetensors",
         "protocol 5",
+        "archive of protocol 4",
+        "archive of protocol 5",
     ):
         if form == "rosinality":
             torch.save(sizes.generator, path)
@@ -104,6 +106,8 @@ def test_what_a_file_is_called_makes_no_difference(suffix, sizes, drawn, tmp_pat
             write_tensorflow_pickle(sizes.generator, torch.zeros(32), path)
         elif form == "legacy":
             torch.save({"g_ema": sizes.generator}, path, _use_new_zipfile_serialization=False)
+        elif form.startswith("archive"):
+            torch.save({"g_ema": sizes.generator}, path, pickle_protocol=int(form[-1]))
         elif form == "protocol 5":
             arrays = {name: value.numpy() for name, value in ada_state(sizes.generator, torch.zeros(32)).items()}
             path.write_bytes(pickle.dumps({"G_ema": arrays}, 5))
@@ -287,6 +291,19 @@ def test_only_what_is_cut_off_is_to_be_fetched_anew(kept, sizes, tmp_path):
             UserError, match=r"file cut can't be read as weights: it is (cut off|empty); .* fetch it anew"
         ):
             read_weights("generator", path)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_an_archive_of_pytorch_that_is_damaged_is_not_called_packed(protocol, sizes, tmp_path):
+    torch.save(sizes.generator, tmp_path / "x.pt", pickle_protocol=protocol)
+    with zipfile.ZipFile(tmp_path / "x.pt") as source:
+        members = {name: source.read(name) for name in source.namelist()}
+    for damaged in ("data.pkl", "data/3"):
+        with zipfile.ZipFile(tmp_path / "y.pt", "w") as copy:
+            for name, content in members.items():
+                copy.writestr(name, content[:9] if name.endswith(damaged) else content)
+        with pytest.raises(UserError, match=r"file y\.pt can't be read as weights: it is damaged, .* fetch it anew"):
+            read_weights("generator", tmp_path / "y.pt")
 
 
 def test_a_web_page_and_a_text_are_told_apart(tmp_path):

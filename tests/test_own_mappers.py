@@ -64,8 +64,9 @@ def test_odd_metadata_does_no_harm(studio, tmp_path):
     ):
         edit = studio.map(studio.sample(0), write(tmp_path, state, recipe=recipe))
         assert edit.recipe["parameters"]["mapper"] == title
-    with pytest.raises(UserError):
-        studio.map(studio.sample(0), write(tmp_path, state, recipe="{"))
+    for recipe in ("{", "[" * 100_000, '{"title": ' * 100_000, "1" * 5000):
+        with pytest.raises(UserError, match="the recipe in it can't be read"):
+            studio.map(studio.sample(0), write(tmp_path, state, recipe=recipe))
 
 
 def test_a_stylespace_mapper_at_1024_px_is_no_larger_than_an_upload_may_be():

@@ -103,6 +103,18 @@ def test_numbers_that_are_none_are_named(kind, state, tmp_path):
             read_weights(kind, tmp_path / "theirs.pt")
 
 
+def test_only_the_masks_of_a_clip_may_be_infinite_and_negative(state, tmp_path):
+    content = state("clip")
+    name, value = next((name, value) for name, value in content.items() if value.ndim > 1)
+    for bad in (float("nan"), float("inf"), float("-inf")):
+        torch.save(content | {name: torch.full_like(value, bad)}, tmp_path / "theirs.pt")
+        if bad == float("-inf"):
+            assert read_weights("clip", tmp_path / "theirs.pt")[name].isinf().all()
+            continue
+        with pytest.raises(UserError, match=rf"theirs\.pt holds no clip .*: {name} holds numbers that are none"):
+            read_weights("clip", tmp_path / "theirs.pt")
+
+
 def test_a_matrix_is_relevance_whatever_it_is_called(custom, state):
     relevance = state("directions")["relevance"]
     for name, content in (

@@ -224,6 +224,15 @@ def test_a_slim_copy_is_read_instead_and_remade_when_its_source_changes(tmp_path
     assert len(checked) == 2
 
 
+def test_tensors_that_share_memory_get_a_slim_copy(tmp_path, sizes, cache):
+    """A file may have one filter under several names, and rows of one tensor."""
+    both = torch.arange(8.0).reshape(2, 4)
+    path, state = tmp_path / "afro.pt", sizes.mapper | {"mapping.a": both[0], "mapping.b": both[0], "mapping.c": both.T}
+    torch.save(state, path)
+    assert same(read_slim("mapper", path), state) and same(read_slim("mapper", path), state)
+    assert list(cache.rglob("*.safetensors"))
+
+
 def test_a_slim_copy_that_was_cut_off_is_remade(folder, sizes, cache):
     read_slim("mapper", folder / "afro.pt")
     (kept,) = cache.rglob("*.safetensors")

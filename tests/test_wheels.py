@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import constants
+from safetensors.torch import save_file
 
 from pipeline import StyleCLIP, downloads
 from pipeline.downloads import fetch
@@ -143,6 +144,7 @@ def reshaped(name: str, shape: str) -> bytes:
     return before + b'name="%s"' % name.encode() + after.replace(b'shape="%s"' % own, b'shape="%s"' % shape.encode(), 1)
 
 
+AGAIN = b'<layer name="again" type="Const"><data element_type="f32" shape="256" offset="8" size="1024"/></layer>'
 HOSTILE = {
     "a bomb of XML": lambda: changed(xml=FILES[XML] + b" " * 2**25),
     "a bomb of weights": lambda: changed(bin=bytes(2**28)),
@@ -163,10 +165,11 @@ HOSTILE = {
     "an offset outside": lambda: changed(xml=FILES[XML].replace(b'offset="8"', b'offset="99999999"')),
     "a negative offset": lambda: changed(xml=FILES[XML].replace(b'offset="8"', b'offset="-8"')),
     "the same name twice": lambda: changed(xml=FILES[XML].replace(b'name="1531"', b'name="m.input.input"')),
+    "constants that overlap": lambda: changed(xml=FILES[XML].replace(b"</layers>", AGAIN + b"</layers>")),
     "too many constants": lambda: changed(
         xml=ir(SYNTHESIS | {f"c{i}": np.zeros((), np.float32) for i in range(10_001)})[0]
     ),
-    "paths that lead out": lambda: {f"../../{name}": content for name, content in FILES.items()},
+    "all in another folder": lambda: {f"../../{name}": content for name, content in FILES.items()},
 }
 
 
@@ -189,11 +192,18 @@ def test_no_wheel_at_all_gets_a_sentence(content, tmp_path):
         read_weights("generator", tmp_path / FILE)
 
 
-def test_a_wheel_under_another_name_is_read_and_tells_what_it_is(tmp_path):
+def test_a_wheel_under_another_name_is_read_for_a_generator_only(tmp_path, studio, monkeypatch):
     path = write_wheel(tmp_path, FILES)[0].rename(tmp_path / "mine.pt")
-    assert "to_image.weight" in read_weights("generator", path)
+    state = read_weights("generator", path)
+    assert "to_image.weight" in state
+    save_file(state, tmp_path / "state.safetensors")
     with pytest.raises(UserError, match="holds no clip that can be used here: it is a MobileStyleGAN generator"):
+        read_weights("clip", tmp_path / "state.safetensors")
+    monkeypatch.setattr("pipeline.weights.read_mobile_generator", lambda path: pytest.fail("it was read"))
+    with pytest.raises(UserError, match=r"mine\.pt can't be read as weights: it is a wheel.* reads generators only\."):
         read_weights("clip", path)
+    with pytest.raises(UserError, match="no mapper for the model .*it is a wheel"):
+        studio.family.own_mapper(path)
 
 
 def test_a_family_draws_faces_from_a_wheel(source, index, tmp_path, seeded_registry):

@@ -51,7 +51,7 @@ def retitle(path: Path, copy: Path, title: str) -> None:
     """Copy a mapper's file that `Family.own_mapper` has accepted, of any form, as training writes it, under another
     title."""
     about = json.loads(metadata(path).get("recipe", "{}"))
-    state = {f"mapper.{name}": value.contiguous() for name, value in read_weights("mapper", path).items()}
+    state = {f"mapper.{name}": value.contiguous().clone() for name, value in read_weights("mapper", path).items()}
     _write(state, copy, {"recipe": json.dumps((about if isinstance(about, dict) else {}) | {"title": title})})
 
 
