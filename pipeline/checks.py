@@ -64,15 +64,23 @@ def number(name: str, value: Any, *usual: float | None) -> Any:
     low, high = LIMITS[name]
     if not low <= value <= (value if high is None else high):
         limits = f"of at least {low:,}" if high is None else f"from {low:,} to {high:,}"
-        raise UserError(f"`{name}` is {what} {limits}, not {str(value)[:30]}.")
+        raise UserError(f"`{name}` is {what} {limits}, not {_shown(value)}.")
     return int(value) if isinstance(value, Integral) else float(value)
 
 
 def one_of(name: str, value: Any, choices: Collection[Any]) -> Any:
     """One of the choices, which are all of one type."""
     if type(value) not in map(type, choices) or value not in choices:
-        raise UserError(f"`{name}` is one of {', '.join(map(str, choices))}, not {value}.")
+        raise UserError(f"`{name}` is one of {', '.join(map(str, choices))}, not {_shown(value)}.")
     return value
+
+
+def _shown(value: Any) -> str:
+    """A value in a message, short; numbers of thousands of digits can't be written out."""
+    try:
+        return str(value)[:30]
+    except ValueError:
+        return "a larger one" if value > 0 else "a smaller one"
 
 
 def resolution_of(value: Any, generator: StyleGenerator) -> int | None:

@@ -25,6 +25,7 @@ from huggingface_hub.utils import build_hf_headers, tqdm
 
 from .errors import UserError
 from .sources import Source
+from .weights import is_web_page
 from .wheels import WheelError, download_wheel
 
 Progress = Callable[[str, int, int | None], None]
@@ -97,7 +98,7 @@ def flaw(source: Source, path: Path) -> tuple[str, str | None]:
     """The SHA-256 of a file, and what is wrong with it, in words that go after its name, or None."""
     digest, actual = _digests(source, path)
     with path.open("rb") as file:
-        if file.read(200).lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        if is_web_page(file.read(512)):
             return digest, "is a web page"  # to log in, say, which a server sends as if it were the file
     if source.size and actual["size"] != source.size:
         return digest, f"has {actual['size']:,} bytes instead of {source.size:,}"

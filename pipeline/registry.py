@@ -167,6 +167,16 @@ def read_registry(registry: str | Path = REGISTRY, own: Mapping[str, str | Path]
         raise UserError(f"These files of your own can't be used ({_first(error)}); please name others.") from None
 
 
+def family_row(name: str, registry: Path | str = REGISTRY, own: Mapping[str, str | Path] | None = None) -> Row:
+    """The row of a family. Raises UserError for an unknown name."""
+    if own and name != "custom":
+        raise UserError(f"Files of your own go with the model “custom”, not with “{name}”.")
+    rows = read_registry(registry, own)
+    if name not in rows:
+        raise UserError(f"There is no model “{name}”; there are: {', '.join(rows)}.")
+    return rows[name]
+
+
 def _read(path: Path) -> _File:
     try:
         tables = tomllib.loads(path.expanduser().read_text(encoding="utf-8-sig"))

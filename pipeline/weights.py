@@ -93,13 +93,18 @@ def _unreadable(name: str, reason: str) -> UserError:
     return UserError(f"The file {name} can't be read as weights: {reason}.")
 
 
+def is_web_page(start: bytes) -> bool:
+    """Whether a file with these first bytes is a page, or an error, that a server sent in the file's place."""
+    return start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(WEB_PAGE)
+
+
 def known_flaw(path: Path) -> str:
     """Why a file is certainly no model (empty, a web page, a Git LFS pointer, packed), and what to do; "" otherwise."""
     with path.open("rb") as file:
         start = file.read(512)
     if not start:
         return "it is empty; please delete it and fetch it anew"
-    if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(WEB_PAGE):
+    if is_web_page(start):
         return "it is a web page, which a server sent in its place; please delete it and fetch it anew"
     if start.startswith(b"version https://git-lfs"):
         return "it is a pointer of Git LFS and not the file itself; please fetch that with git lfs pull"

@@ -16,6 +16,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from .checkpoints import MOBILE_GENERATOR, W_ENCODER
 from .directions import TRUNCATION, Directions, style_statistics
 from .downloads import Progress, digest, fetch, verify
 from .errors import UserError
@@ -33,8 +34,10 @@ from .networks.mobilestylegan import MobileGenerator
 from .networks.stylegan2 import Generator
 from .networks.w_encoder import WEncoder
 from .registry import REGISTRY, Defaults, Row, read_registry
+from .registry import family_row as family_row  # which callers look for here
 from .sources import Source
 from .weights import State, kind_of_file, metadata, read_slim, read_weights, remembered
+from .zoo_commands import main
 
 T = TypeVar("T")
 _NARROWED = {"encoder": nn.Module.bfloat16, "clip": narrow_clip}  # kind -> what makes it compute in bfloat16
@@ -91,10 +94,12 @@ class Family:
             known = f"There is no mapper “{name}”; there are: {', '.join(mappers) or 'none'}."
             is_path = name.endswith((".pt", ".pth", ".safetensors"))
             raise UserError(known + (" A file of your own is given as a pathlib.Path." if is_path else ""))
+        source = mappers[name][1]
+        if name not in self._loaded:
+            fetch(source, progress)  # before the lock: others need not wait for a download
         with self._lock:
             if name not in self._loaded:
-                source = mappers[name][1]
-                network = _built(mapper_from_state_dict, _read("mapper", source, progress), source)
+                network = _built(mapper_from_state_dict, _read("mapper", source), source)
                 if wrong := self._misfit(network):
                     raise UserError(f"The file {source.name} holds no mapper for the model “{self.title}”: {wrong}.")
                 self._loaded[name] = network
@@ -135,6 +140,9 @@ class Family:
         """What keeps a mapper from working with this generator, or ""; it is moved to the family's device."""
         if only_in_style_space(self.generator.num_rows) and not isinstance(network, StyleSpaceMapper):
             return "it works in W+, where faces of this model have a single row"
+        vectors = {f"mapper_{i}" for i in range(len(self.generator.style_layers))}
+        if isinstance(network, StyleSpaceMapper) and not vectors.issuperset(network._modules):
+            return "its sizes are those of another model"
         try:
             tried = apply_mapper(network.to(self.device), self.generator, Latent(self.latent_avg[None].cpu()), 1.0)
         except (RuntimeError, ValueError):
@@ -151,16 +159,6 @@ def mapper_title(text: str) -> str:
 def available_models(registry: Path | str = REGISTRY) -> list[str]:
     """The names that `StyleCLIP.from_pretrained` knows. Raises UserError for a registry that can't be read."""
     return list(read_registry(registry))
-
-
-def family_row(name: str, registry: Path | str = REGISTRY, own: Mapping[str, str | Path] | None = None) -> Row:
-    """The row of a family. Raises UserError for an unknown name."""
-    if own and name != "custom":
-        raise UserError(f"Files of your own go with the model “custom”, not with “{name}”.")
-    rows = read_registry(registry, own)
-    if name not in rows:
-        raise UserError(f"There is no model “{name}”; there are: {', '.join(rows)}.")
-    return rows[name]
 
 
 def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Progress | None = None) -> Family:
@@ -248,21 +246,26 @@ def load_generator(row: Row, device: torch.device, dtype: torch.dtype) -> tuple[
 
 def _generator(state: State) -> StyleGenerator:
     """The generator whose kind the keys of `state` tell."""
-    return (MobileGenerator if "to_image.weight" in state else Generator).from_state_dict(state)
+    return (MobileGenerator if MOBILE_GENERATOR in state else Generator).from_state_dict(state)
 
 
 def _encoder(state: State) -> Encoder | WEncoder:
     """The encoder whose kind the keys of `state` tell."""
-    return (WEncoder if "reduce.weight" in state else Encoder).from_state_dict(state)
+    return (WEncoder if W_ENCODER in state else Encoder).from_state_dict(state)
 
 
 def _fitting(
     encoder: Encoder | WEncoder | None, generator: StyleGenerator, files: Mapping[str, Source]
 ) -> Encoder | WEncoder | None:
-    """The encoder. Raises UserError when it finds too few rows of a latent, or rows of another width."""
-    if encoder is not None and (encoder.num_rows < generator.num_rows or encoder.style_dim != generator.style_dim):
+    """The encoder. Raises UserError when it finds too few rows of a latent, more than one for a generator of a single
+    row, or rows of another width."""
+    if encoder is None:
+        return None
+    single, rows = generator.num_rows == 1, encoder.num_rows
+    right = rows == 1 if single else rows >= generator.num_rows  # the first of several is not a code of W
+    if not right or encoder.style_dim != generator.style_dim:
         raise UserError(
-            f"The encoder {files['encoder'].name} is for another generator: it finds {encoder.num_rows} rows of "
+            f"The encoder {files['encoder'].name} is for another generator: it finds {rows} rows of "
             f"{encoder.style_dim} numbers, and this one has {generator.num_rows} of {generator.style_dim}."
         )
     return encoder
@@ -285,13 +288,16 @@ def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.M
         return None
     state = {k: v.float() for k, v in _read("directions", source).items()}
     channels, width = sum(layer.channels for layer in generator.style_layers), clip.text_projection.shape[1]
+    moving = sum(layer.channels for layer in generator.style_layers if not layer.is_to_rgb)
     size, std = state["relevance"].shape, state.get("style_std", torch.empty(channels))
-    if len(size) != 2 or not 0 < size[0] <= channels or size[1] != width or std.shape != (channels,):
+    right = len(size) == 2 and size[1] == width and (0 < size[0] <= moving or size[0] == channels)
+    if not right or std.shape != (channels,):
         if source.path == own:  # the row has had another generator or CLIP since: the directions are estimated
             return None
         raise UserError(
             f"The file {source.name} was not measured with this generator and CLIP: its size is "
-            f"{tuple(size)}, which should be at most {channels} × {width}, and of its deviations {channels}."
+            f"{tuple(size)}, which should be at most {moving} × {width}, or with the channels of toRGB "
+            f"{channels} × {width}, and of its deviations {channels}."
         )
     if "style_std" not in state:  # published matrices come without: seconds, once for a generator
         path = fetch(row.files["generator"])
@@ -320,8 +326,8 @@ def _alignment(row: Row, generator: StyleGenerator, clip: nn.Module, device: tor
     return network.to(device)
 
 
-def _read(kind: str, source: Source, progress: Progress | None = None) -> State:
-    path = fetch(source, progress)
+def _read(kind: str, source: Source) -> State:
+    path = fetch(source)
     expected = f"{source.sha256} {source.git_blob}"
     return read_slim(kind, path, expected, lambda: _checked(source, path), source.name)
 
@@ -339,13 +345,6 @@ def _built(build: Callable[[State], T], state: State, source: Source) -> T:
         keys = re.search(r'(Missing|Unexpected) key[^"]*"([^"]+)"|(size mismatch) for ([\w.]+)', str(error))
         told = f" ({' '.join(filter(None, keys.groups())).lower()})" if keys else ""
         raise UserError(f"The file {source.name} is not of the kind that this model needs there{told}.") from error
-
-
-def main() -> None:
-    """The command line, see `zoo_commands`."""
-    from .zoo_commands import main as command  # which imports this module
-
-    command()
 
 
 if __name__ == "__main__":

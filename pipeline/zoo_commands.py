@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from .downloads import fetch, flaw
 from .errors import UserError
-from .registry import Row, read_registry
-from .zoo import family_row
+from .registry import Row, family_row, read_registry
 
 
 def _list(rows: Mapping[str, Row]) -> None:

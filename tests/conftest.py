@@ -92,7 +92,6 @@ def seeded_registry(tmp_path_factory, drawn_faces) -> Path:
             "clip": CLIP(32, 64, 2, 64, 16, 77, 49408, 64, 1, 2).half().state_dict(),
             "directions": {
                 "relevance": torch.nn.functional.normalize(torch.randn(sum(moving.values()), 32)),
-                "style_mean": torch.ones(sum(channels.values())),
                 "style_std": torch.rand(sum(channels.values())) + 0.2,
             },
             "levels": LevelsMapper(32, ("course", "medium")).state_dict(),

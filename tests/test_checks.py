@@ -144,16 +144,29 @@ def test_both_a_threshold_and_a_number_of_channels_are_one_too_many(studio, late
         studio.direct(latent, *PAIR, threshold=0.1, channels=3)
 
 
-def test_empty_texts_are_told(studio, latent):
-    for call in (
-        lambda: studio.direct(latent, " \t", "face"),
-        lambda: studio.direct(latent, "face", ""),
-        lambda: studio.optimize(latent, "  "),
-        lambda: studio.generate("\n"),
-        lambda: studio.imagine(""),
-    ):
-        with pytest.raises(UserError, match=r"in a few words|alignment"):
-            call()
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda studio, latent: studio.direct(latent, " \t", "face"),
+        lambda studio, latent: studio.direct(latent, "face", ""),
+        lambda studio, latent: studio.optimize(latent, "  "),
+        lambda studio, latent: studio.generate("\n"),
+        lambda studio, latent: studio.bridge(latent, "", "face"),
+        lambda studio, latent: studio.imagine(""),
+    ],
+)
+def test_empty_texts_are_told(aligned_studio, latent, call):
+    with pytest.raises(UserError, match="in a few words"):
+        call(aligned_studio, latent)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_numbers_that_are_too_long_to_be_written_are_told(studio, latent, face, sign):
+    limited = ["seed", "strength", "truncation", "resolution"]
+    for name in limited if sign > 0 else [*limited, "steps", "channels", "preview"]:
+        with pytest.raises(UserError, match=rf"^`{name}` is .*, not a (larger|smaller) one\.$") as told:
+            WRONG_VALUES[name](studio, latent, face, sign * 10**5000)
+        assert ("larger" in str(told.value)) == (sign > 0)
 
 
 def test_photos_that_are_none_are_told(studio, photo, tmp_path, monkeypatch):

@@ -13,9 +13,10 @@ from gdown.exceptions import FileURLRetrievalError
 from huggingface_hub import constants
 
 from pipeline import downloads
-from pipeline.downloads import fetch, verify
+from pipeline.downloads import fetch, flaw, verify
 from pipeline.errors import UserError
 from pipeline.sources import Source
+from pipeline.weights import known_flaw
 from tests.hub import Hub
 
 CONTENT = bytes(range(256)) * 20_000  # 5 MB
@@ -276,3 +277,13 @@ def test_a_local_file_that_is_missing_or_wrong_is_named_and_kept(tmp_path):
     with pytest.raises(UserError, match="put the original there"):
         verify(source, fetch(source))
     assert source.path.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    "start", [b"<!DOCTYPE html>", b"\n<HTML>", b"<?xml version='1.0'?>", b"<Error>", b'{"error": 1}']
+)
+def test_what_a_server_says_in_the_place_of_a_file_is_told_in_one_way(start, tmp_path):
+    path = tmp_path / "weights.pt"
+    path.write_bytes(start + b" sorry")
+    assert flaw(Source(path=path), path)[1] == "is a web page"
+    assert "a web page" in known_flaw(path)

@@ -12,6 +12,7 @@ from pipeline.errors import UserError
 from pipeline.images import to_tensor
 from pipeline.losses import clip_features
 from pipeline.measured import relevance_path
+from pipeline.networks.e4e import Encoder
 from pipeline.networks.mapper import LevelsMapper, StyleSpaceMapper
 from pipeline.networks.w_encoder import WEncoder
 from pipeline.training.alignment import alignment_command
@@ -20,6 +21,8 @@ from pipeline.training.mapper import Recipe, train
 from pipeline.training.mapper_runs import save_mapper
 from pipeline.training.relevance import measure_relevance, relevance_command
 from pipeline.zoo import family_row
+from tests.conftest import NARROW
+from tests.wheels import STYLE_DIM
 
 
 @pytest.fixture
@@ -123,6 +126,13 @@ def test_measured_relevance_edits(commands):
     face = studio.sample(0)
     edit = studio.direct(face, "an old face", "a face", strength=5.0, threshold=0.0)
     assert edit.latent.w_plus.equal(face.w_plus) and any(step.any() for step in edit.latent.style_step)
+
+
+def test_an_encoder_into_w_plus_is_not_for_a_single_row(one_row_registry, seeded_registry, tmp_path):
+    save_file(Encoder(10, STYLE_DIM, head_width=16, **NARROW).state_dict(), tmp_path / "psp.safetensors")
+    own = {"generator": one_row_registry.parent / "generator.safetensors", "encoder": tmp_path / "psp.safetensors"}
+    with pytest.raises(UserError, match="finds 10 rows of 12 numbers, and this one has 1 of 12"):
+        StyleCLIP.from_pretrained("custom", "cpu", files=own | {"clip": seeded_registry.parent / "clip.safetensors"})
 
 
 # Mappers: the norm over rows would leave only signs of a single row

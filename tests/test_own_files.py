@@ -293,19 +293,6 @@ def test_only_what_is_cut_off_is_to_be_fetched_anew(kept, sizes, tmp_path):
             read_weights("generator", path)
 
 
-@pytest.mark.parametrize("protocol", [2, 4])
-def test_an_archive_of_pytorch_that_is_damaged_is_not_called_packed(protocol, sizes, tmp_path):
-    torch.save(sizes.generator, tmp_path / "x.pt", pickle_protocol=protocol)
-    with zipfile.ZipFile(tmp_path / "x.pt") as source:
-        members = {name: source.read(name) for name in source.namelist()}
-    for damaged in ("data.pkl", "data/3"):
-        with zipfile.ZipFile(tmp_path / "y.pt", "w") as copy:
-            for name, content in members.items():
-                copy.writestr(name, content[:9] if name.endswith(damaged) else content)
-        with pytest.raises(UserError, match=r"file y\.pt can't be read as weights: it is damaged, .* fetch it anew"):
-            read_weights("generator", tmp_path / "y.pt")
-
-
 def test_a_web_page_and_a_text_are_told_apart(tmp_path):
     for content, words in (
         (b"\n<!DOCTYPE html><html>", "a web page.* anew"),

@@ -1,9 +1,14 @@
 """Mappers that a user brings as a file: trained here, applied, and refused where they do not fit."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from pipeline.downloads import fetch
 from pipeline.errors import UserError
 from pipeline.networks.mapper import LevelsMapper, SingleMapper, StyleSpaceMapper
 from pipeline.networks.stylegan2 import Generator
@@ -40,6 +45,7 @@ def test_a_file_that_holds_no_mapper_of_this_model_is_refused(studio, tmp_path):
         LevelsMapper(16, ("course",)).state_dict(),
         SingleMapper(16).state_dict(),
         StyleSpaceMapper({0: 3}).state_dict(),
+        StyleSpaceMapper({0: 16, 40: 8}).state_dict(),  # of a larger generator
         {name: value * torch.nan for name, value in SingleMapper(32).state_dict().items()},
         {"else": torch.zeros(3)},
         {name: torch.tensor(1.0) for name in LevelsMapper(32, ("course",)).state_dict()},
@@ -51,6 +57,16 @@ def test_a_file_that_holds_no_mapper_of_this_model_is_refused(studio, tmp_path):
     (tmp_path / "text.safetensors").write_text("no tensors")
     with pytest.raises(UserError, match="no mapper for the model"):
         studio.map(studio.sample(0), tmp_path / "text.safetensors")
+
+
+def test_a_mapper_whose_tensors_share_memory_is_kept(studio, tmp_path):
+    """As a training may that ties its biases; safetensors takes no such tensors."""
+    state = SingleMapper(32).state_dict()
+    tied = state | {f"mapping.mapping.{i}.bias": state["mapping.mapping.1.bias"] for i in range(2, 5)}
+    torch.save(tied, tmp_path / "tied.pt")
+    retitle(tmp_path / "tied.pt", tmp_path / "kept.safetensors", "Tied")
+    title, _ = studio.family.own_mapper(tmp_path / "kept.safetensors")
+    assert title == "Tied"
 
 
 def test_odd_metadata_does_no_harm(studio, tmp_path):
@@ -79,6 +95,28 @@ def test_a_stylespace_mapper_at_1024_px_is_no_larger_than_an_upload_may_be():
 def test_a_file_that_was_cleared_away_is_said_to_be_gone(studio, tmp_path):
     with pytest.raises(UserError, match=r"no mapper hat\.safetensors, or it is no longer kept; please load it again"):
         studio.map(studio.sample(0), tmp_path / "hat.safetensors")
+
+
+def test_nobody_waits_for_the_download_of_another_s_mapper(studio, monkeypatch):
+    family = replace(studio.family, _loaded={}, _lock=threading.Lock())
+    begun, done = threading.Event(), threading.Event()
+
+    def slow(source, progress=None):
+        if source == family.row.mappers["levels"][1]:
+            begun.set()
+            assert done.wait(60)
+        return fetch(source, progress)
+
+    monkeypatch.setattr("pipeline.zoo.fetch", slow)
+    with ThreadPoolExecutor(2) as threads:
+        try:
+            waiting = threads.submit(family.mapper, "levels")
+            assert begun.wait(60)
+            assert isinstance(threads.submit(family.mapper, "stylespace").result(30), StyleSpaceMapper)
+            assert not waiting.done()
+        finally:
+            done.set()
+        assert isinstance(waiting.result(60), LevelsMapper)
 
 
 def test_a_mapper_of_one_s_own_shadows_none_that_is_there(studio, tmp_path):

@@ -81,6 +81,20 @@ def test_a_packed_file_is_to_be_unpacked(packer, custom, state, seeded_registry)
         assert not any(word in str(told.value) for word in ("delete", "anew", "cut"))
 
 
+@pytest.mark.parametrize(("protocol", "damaged"), [(2, "data.pkl"), (4, "data.pkl"), (4, "data/3")])
+def test_an_archive_of_pytorch_that_is_damaged_is_not_called_packed(protocol, damaged, state, tmp_path):
+    torch.save(state("generator"), tmp_path / "x.pt", pickle_protocol=protocol)
+    with (
+        zipfile.ZipFile(tmp_path / "x.pt") as source,
+        zipfile.ZipFile(tmp_path / "y.pt", "w") as copy,
+    ):
+        for name in source.namelist():
+            content = source.read(name)
+            copy.writestr(name, content[:9] if name.endswith(damaged) else content)
+    with pytest.raises(UserError, match=r"file y\.pt can't be read as weights: it is damaged, .* fetch it anew"):
+        read_weights("generator", tmp_path / "y.pt")
+
+
 def test_what_is_no_landmark_model_says_what_it_is(custom, seeded_registry):
     landmarks = (seeded_registry.parent / "landmarks.dat").read_bytes()
     for content, words in (
@@ -128,7 +142,13 @@ def test_a_matrix_is_relevance_whatever_it_is_called(custom, state):
 
 def test_a_matrix_that_does_not_fit_is_named(custom, state):
     relevance, channels = state("directions")["relevance"], len(state("directions")["style_std"])
-    for wrong, size in ((relevance[:0], "0, 32"), (relevance[0], "32,"), (relevance.T, rf"32, {len(relevance)}")):
+    more = torch.cat([relevance, relevance[:1]])  # of another generator, whose rows are not all of this one's
+    for wrong, size in (
+        (more, f"{len(more)}, 32"),
+        (relevance[:0], "0, 32"),
+        (relevance[0], "32,"),
+        (relevance.T, rf"32, {len(relevance)}"),
+    ):
         with pytest.raises(UserError, match=rf"fs3\.npy was not measured with this .*its size is \({size}\)"):
             custom(directions=("fs3.npy", npy(wrong.contiguous().numpy())))
     few = {"relevance": relevance, "style_std": torch.ones(7)}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.faces import CERTAIN, MOST_FACES
+from pipeline.faces import CERTAIN, MOST_FACES, crop_quad
 from pipeline.photos import browsers_show, open_photo
 from tests import profiles
 
@@ -21,33 +21,33 @@ def file(image: Image.Image, file_format: str, **options) -> io.BytesIO:
     return content
 
 
-# Values of the same colours in sRGB, by the spaces' definitions.
+# Mode, colour, profile, and the same colour in sRGB, by the spaces' definitions.
+COLOURS = [
+    ("RGB", (234, 51, 35), P3, (255, 0, 0)),
+    ("RGB", (128, 128, 128), P3, (128, 128, 128)),
+    ("RGB", (200, 100, 50), ADOBE, (227, 100, 42)),
+    ("L", 100, LINEAR, (168, 168, 168)),
+    ("LA", (100, 255), LINEAR, (168, 168, 168)),
+    ("RGBA", (234, 51, 35, 255), P3, (255, 0, 0)),
+    ("RGBA", (234, 51, 35, 0), P3, (255, 255, 255)),
+    ("CMYK", (0, 0, 0, 0), profiles.inks(), (255, 255, 255)),
+    ("RGB", (200, 100, 50), profiles.inks(), (200, 100, 50)),
+    ("RGB", (200, 100, 50), b"no profile", (200, 100, 50)),
+    ("RGB", (200, 100, 50), P3[:200], (200, 100, 50)),
+]
+
+
 @pytest.mark.parametrize(
-    ("mode", "colour", "profile", "wanted"),
-    [
-        ("RGB", (234, 51, 35), P3, (255, 0, 0)),
-        ("RGB", (128, 128, 128), P3, (128, 128, 128)),
-        ("RGB", (200, 100, 50), ADOBE, (227, 100, 42)),
-        ("L", 100, LINEAR, (168, 168, 168)),
-        ("LA", (100, 255), LINEAR, (168, 168, 168)),
-        ("RGBA", (234, 51, 35, 255), P3, (255, 0, 0)),
-        ("RGBA", (234, 51, 35, 0), P3, (255, 255, 255)),
-        ("CMYK", (0, 0, 0, 0), profiles.inks(), (255, 255, 255)),
-        ("RGB", (200, 100, 50), profiles.inks(), (200, 100, 50)),
-        ("RGB", (200, 100, 50), b"no profile", (200, 100, 50)),
-        ("RGB", (200, 100, 50), P3[:200], (200, 100, 50)),
-    ],
+    ("mode", "colour", "profile", "wanted", "kind"),
+    [(*row, kind) for row in COLOURS for kind in ("image", "PNG", "TIFF") if (row[0], kind) != ("CMYK", "PNG")],
 )
-@pytest.mark.parametrize("kind", ["image", "PNG", "TIFF"])
 def test_colours_are_converted_to_srgb(mode, colour, profile, wanted, kind):
-    image = Image.new(mode, (64, 64), colour)
     if kind == "image":
+        image = Image.new(mode, (64, 64), colour)
         image.info["icc_profile"] = profile
         opened = open_photo(image)
-    elif mode == "CMYK" and kind == "PNG":
-        return
     else:
-        opened = open_photo(file(image, kind, icc_profile=profile))
+        opened = open_photo(file(Image.new(mode, (64, 64), colour), kind, icc_profile=profile))
     assert opened.mode == "RGB" and not opened.info
     np.testing.assert_allclose(opened.getpixel((9, 9)), wanted, atol=2)
 
@@ -115,8 +115,20 @@ def test_a_doubtful_face_is_not_turned(studio, drawn_faces):
         assert all(face.turn == 0 for face in studio.align(canvas))
 
 
-def test_a_crowd_is_cropped_up_to_a_dozen(studio, drawn_faces, monkeypatch):
+def test_a_crowd_is_cropped_up_to_a_dozen_and_small_faces_as_fine_as_they_are(studio, drawn_faces, monkeypatch):
     crowd, small = Image.new("RGB", (1000, 800), (90, 120, 150)), drawn_faces[0][0].resize((180, 180))
     for place in range(20):
         crowd.paste(small, (10 + 200 * (place % 5), 10 + 200 * (place // 5)))
-    assert len(studio.align(crowd)) == MOST_FACES == 12
+    sampled = []
+
+    def crop(photo, quad, size, samples):
+        sampled.append(samples)
+        return crop_quad(photo, quad, size, samples)
+
+    monkeypatch.setattr("pipeline.faces.crop_quad", crop)
+    faces = studio.family.faces.find(crowd, 1024)
+    assert len(faces) == MOST_FACES == 12 and all(face.image.size == (1024, 1024) for face in faces)
+    assert sampled == [1024] * 12  # four times as many for a large face
+    sampled.clear()
+    studio.family.faces.find(crowd.crop((0, 0, 200, 200)), 64)
+    assert sampled == [256]

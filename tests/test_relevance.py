@@ -17,7 +17,7 @@ from pipeline.directions import style_statistics
 from pipeline.errors import UserError
 from pipeline.estimate import GradientDirections
 from pipeline.losses import clip_features, clip_preprocess
-from pipeline.measured import relevance_path
+from pipeline.measured import alignment_settings, relevance_path, relevance_settings, warn_of_other_settings
 from pipeline.training.judges import Judges, load_judges
 from pipeline.training.pairs import sample_pairs
 from pipeline.training.relevance import measure_relevance, relevance_command
@@ -222,7 +222,9 @@ def test_what_was_measured_under_other_settings_is_not_reused_silently(place, tm
 
     relevance_command([*ARGUMENTS[:2], "--codes", "1"])
     with safe_open(place, "pt") as file:
-        assert json.loads(file.metadata()["settings"]) == {"truncation": 0.7, "clip_normalize": True}
+        settings = json.loads(file.metadata()["settings"])
+    assert settings.keys() == {"truncation", "clip_normalize", "generator", "clip"}
+    assert settings["truncation"] == 0.7 and settings["clip_normalize"] is True
     former = place.with_name(re.sub(r"-psi.*", ".safetensors", place.name))  # where it was kept before, with ψ = 1
     content = load_file(place)
     place.rename(former)
@@ -237,6 +239,33 @@ def test_what_was_measured_under_other_settings_is_not_reused_silently(place, tm
         own.write('directions = { path = "named.safetensors" }\n')
     assert not caplog.messages and loaded() is not None
     assert "truncation 1.0 instead of 0.7" in caplog.text and "clip_normalize" not in caplog.text
+
+
+def test_what_was_measured_with_another_clip_is_not_reused_silently(place, seeded_registry, tmp_path, caplog):
+    def loaded():
+        return load_family(family_row("tiny"), torch.device("cpu"), torch.float32).directions
+
+    relevance_command([*ARGUMENTS[:2], "--codes", "1"])
+    rows, clip = (tmp_path / "own.toml").read_text(), seeded_registry.parent / "clip.safetensors"
+    state = load_file(clip)
+    save_file(state | {"logit_scale": state["logit_scale"] + 1}, tmp_path / "other.safetensors")
+    (tmp_path / "own.toml").write_text(rows.replace(str(clip), str(tmp_path / "other.safetensors")))
+    assert loaded() is None and relevance_path(family_row("tiny")) != place
+    with (tmp_path / "own.toml").open("a") as own:  # a file that the user names is used, and said to be another's
+        own.write(f'directions = {{ path = "{place}" }}\n')
+    assert not caplog.messages and loaded() is not None
+    assert re.search(r"made otherwise than .* \(clip \w{16} instead of \w{16}\)", caplog.text)
+    caplog.clear()
+    (tmp_path / "own.toml").write_text(rows)
+    assert loaded() is not None and not caplog.messages
+
+
+@pytest.mark.parametrize("kind", ["directions", "alignment"])
+def test_what_a_file_does_not_tell_of_its_networks_is_not_compared(kind, caplog):
+    row = family_row("demo")
+    settings = {"directions": relevance_settings, "alignment": alignment_settings}[kind](row)
+    warn_of_other_settings(row, row.files[kind], settings, kind)
+    assert not caplog.messages and settings.keys() >= {"generator", "clip"}
 
 
 @torch.no_grad()

@@ -10,8 +10,7 @@ import torch
 import torch.distributed
 
 from pipeline.errors import UserError
-from pipeline.registry import GENERATOR, Row
-from pipeline.zoo import family_row
+from pipeline.registry import GENERATOR, Row, family_row
 
 GO_ON = "start the same command again to go on"
 

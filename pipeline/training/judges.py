@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.generator import StyleGenerator
-from pipeline.registry import REGISTRY
-from pipeline.zoo import Family, family_row, load_family
+from pipeline.registry import REGISTRY, family_row
+from pipeline.zoo import Family, load_family
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from pipeline.downloads import fetch
 from pipeline.errors import UserError
 from pipeline.images import to_pil
 from pipeline.networks.mapper import LEVELS
-from pipeline.registry import GENERATOR, Row
+from pipeline.registry import GENERATOR, Row, family_row
 from pipeline.sources import asset
 from pipeline.styleclip import StyleCLIP
 from pipeline.text import Texts, check_goal
@@ -32,7 +32,7 @@ from pipeline.training.command import GO_ON, own_device, run
 from pipeline.training.judges import load_judges
 from pipeline.training.mapper import VARIANTS, MapperTraining, Recipe, TrainingState, learning_rate
 from pipeline.weights import kind_of_file, metadata, read_weights
-from pipeline.zoo import family_row, load_family
+from pipeline.zoo import load_family
 
 TERMS = ("clip", "l2", "identity", "total")
 COLUMNS = ("step", "rate", *TERMS, *(f"validation {term}" for term in TERMS))

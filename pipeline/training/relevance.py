@@ -218,7 +218,7 @@ def relevance_command(arguments: list[str] | None = None) -> Path:
             left = (now - before[1]) * (1 - done) / (done - before[0])
             print(f"{done:.1%}, {left / 60:.1f} min left", flush=True)
 
-    mean, std = style_statistics(generator, average=judges.latent_avg)
+    _, std = style_statistics(generator, average=judges.latent_avg)
     settings = {"codes": options.codes, "lowest": lowest, "batch": batch, "to_rgb": options.to_rgb}
     settings["pictures"] = options.pictures
     kept = asset("relevance") / f"{row.name}-{judges.digest(settings, TRUNCATION, dtype, device.type)}"
@@ -235,7 +235,7 @@ def relevance_command(arguments: list[str] | None = None) -> Path:
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"Stopped at {share:.1%}; {GO_ON}.") from None
     if rank == 0:  # the others have ended too: they gave their rows
-        write({"relevance": relevance.half(), "style_mean": mean, "style_std": std}, path, relevance_settings(row))
+        write({"relevance": relevance.half(), "style_std": std}, path, relevance_settings(row))
         for file in kept_files(kept):
             file.unlink()
         print(f"wrote {path}: {len(relevance)} channels, {options.codes} codes, {time.monotonic() - begin:.0f} s")
