@@ -144,7 +144,13 @@ def reshaped(name: str, shape: str) -> bytes:
     return before + b'name="%s"' % name.encode() + after.replace(b'shape="%s"' % own, b'shape="%s"' % shape.encode(), 1)
 
 
-AGAIN = b'<layer name="again" type="Const"><data element_type="f32" shape="256" offset="8" size="1024"/></layer>'
+def again(numbers: int, times: int) -> bytes:
+    """The XML with constants that name the same bytes."""
+    data = f'type="Const"><data element_type="f32" shape="{numbers}" offset="8" size="{4 * numbers}"/></layer>'
+    layers = "".join(f'<layer name="again{i}" {data}' for i in range(times))
+    return FILES[XML].replace(b"</layers>", layers.encode() + b"</layers>")
+
+
 HOSTILE = {
     "a bomb of XML": lambda: changed(xml=FILES[XML] + b" " * 2**25),
     "a bomb of weights": lambda: changed(bin=bytes(2**28)),
@@ -165,7 +171,7 @@ HOSTILE = {
     "an offset outside": lambda: changed(xml=FILES[XML].replace(b'offset="8"', b'offset="99999999"')),
     "a negative offset": lambda: changed(xml=FILES[XML].replace(b'offset="8"', b'offset="-8"')),
     "the same name twice": lambda: changed(xml=FILES[XML].replace(b'name="1531"', b'name="m.input.input"')),
-    "constants that overlap": lambda: changed(xml=FILES[XML].replace(b"</layers>", AGAIN + b"</layers>")),
+    "constants that overlap": lambda: changed(xml=again(len(FILES[BIN]) // 4 - 2, 2)),
     "too many constants": lambda: changed(
         xml=ir(SYNTHESIS | {f"c{i}": np.zeros((), np.float32) for i in range(10_001)})[0]
     ),
@@ -190,6 +196,13 @@ def test_no_wheel_at_all_gets_a_sentence(content, tmp_path):
     (tmp_path / FILE).write_bytes(content)
     with pytest.raises(UserError, match="can't be read as weights"):
         read_weights("generator", tmp_path / FILE)
+
+
+def test_constants_that_share_a_few_bytes_are_read(tmp_path):
+    """As equal scalars do in the published wheel."""
+    state = read_weights("generator", write_wheel(tmp_path, FILES)[0])
+    shared = read_weights("generator", write_wheel(tmp_path, changed(xml=again(1, 50)))[0])
+    assert all(torch.equal(shared[name], value) for name, value in state.items())
 
 
 def test_a_wheel_under_another_name_is_read_for_a_generator_only(tmp_path, studio, monkeypatch):
