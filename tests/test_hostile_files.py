@@ -6,6 +6,7 @@ import importlib
 import io
 import os
 import pickle
+import struct
 import subprocess
 import tracemalloc
 import zipfile
@@ -181,14 +182,21 @@ def test_a_tuple_of_millions_of_parts_is_never_a_key(studio, tmp_path):
 
 
 def test_modules_of_an_archive_are_looked_into_once(tmp_path):
-    """Of 16 levels each holds the one below twice."""
+    """TorchScript: of 16 levels each holds the one below twice, and the lowest a tensor."""
+
+    def text(words):
+        return b"X" + struct.pack("<I", len(words)) + words.encode()
+
+    storage = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + b"K\x04tQ"
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00K\x04\x85K\x01\x85\x89}tR"
     module = b"c__torch__\nM\n)\x81"
-    pickled = b"\x80\x02" + module + b"q\x00}" + b"b"
+    pickled = b"\x80\x02" + module + b"q\x00}" + text("t") + tensor + b"sb"
     for level in range(16):
-        parts = b"".join(b"X\x01\0\0\0%ch%cs" % (name, level) for name in b"ab")
+        parts = b"".join(text(name) + b"h%cs" % level for name in "ab")
         pickled += module + b"q%c}" % (level + 1) + parts + b"b"
-    with pytest.raises(UserError, match="it holds no tensors"):
-        read_weights("mapper", archive_of(tmp_path / "x.pt", pickled + b".", "constants.pkl"))
+    pickled += module + b"}" + text("mapping") + b"h\x10s" + text(WEIGHT) + tensor + b"sb."
+    state = read_weights("mapper", archive_of(tmp_path / "x.pt", pickled, "constants.pkl"))
+    assert state.keys() == {WEIGHT, "mapping." + 16 * "a." + "t"}
 
 
 def test_an_archive_whose_members_have_two_names_gets_a_sentence(tmp_path):
