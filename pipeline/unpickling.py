@@ -111,7 +111,7 @@ def _rebuild_tensor(storage: Any, offset: int, size: Any, stride: Any, *_: Any) 
 
 
 def _scalar(dtype: _DType, value: bytes) -> Any:
-    return np.frombuffer(bytes(value), dtype.numpy())[0]
+    return np.frombuffer(value, dtype.numpy())[0]
 
 
 def _from_buffer(content: Any, dtype: _DType, shape: tuple, order: str) -> Array:

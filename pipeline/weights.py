@@ -49,7 +49,7 @@ CUT = re.compile("central directory|truncated|out of input|EOF|incomplete|greate
 CODE_MODULES = {"__builtin__", "commands", "copy_reg", "torch", "numpy"}
 # Classes of such modules that only hold data.
 DATA_CLASSES = re.compile(
-    r"numpy\.(_?core\.\w+\.)?(_reconstruct|scalar|dtype|ndarray|_frombuffer)|types\.SimpleNamespace"
+    r"numpy\.(_?core\.\w+\.)?(_reconstruct|scalar|dtype|ndarray|_frombuffer)|types\.SimpleNamespace|builtins\.bytearray"
 )
 # Modules of the standard library that only hold data: options and logs are made of them.
 DATA_MODULES = {"pathlib", "datetime", "enum", "uuid", "collections", "typing", "decimal", "fractions"}
@@ -254,7 +254,9 @@ def _load(wanted: str, path: Path) -> Any:
         if len(names) > MOST_NAMES or repeats_itself(names):
             raise Unusable("what it says of its tensors is more than any network needs")
         later = names.startswith(pickle.PROTO) and names[1] > 2  # a protocol that PyTorch's reader does not know
-        if later or reader.has_record("constants.pkl"):  # the second: TorchScript
+        # It makes bytes of any number, and encodes in ways that take for ever.
+        costly = b"bytearray" in names or b"_codecs" in names
+        if later or costly or reader.has_record("constants.pkl"):  # the last: TorchScript
             return read_archive(path)
     with torch.serialization.safe_globals([argparse.Namespace, SimpleNamespace]):
         try:

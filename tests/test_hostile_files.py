@@ -181,6 +181,20 @@ def test_a_tuple_of_millions_of_parts_is_never_a_key(studio, tmp_path):
         studio.family.own_mapper(archive_of(tmp_path / "x.pt", content.replace(b"\x80\x02", b"\x80\x04")))
 
 
+@pytest.mark.parametrize(
+    ("pickled", "words"),
+    [
+        (b"cbuiltins\nbytearray\nJ\0\0\0\x20\x85R", r"the class builtins\.bytearray"),  # half a GiB of zeros
+        (b"c_codecs\nencode\nX\x01\0\0\0aX\x08\0\0\0punycode\x86R", "so it was not opened"),
+        (b"ctorch\nFloatTensor\nJ\0\0\0\x20\x85R", "not in the file"),
+    ],
+)
+def test_no_memory_and_time_is_taken_for_what_a_file_only_names(pickled, words, tmp_path):
+    content = b"\x80\x02}X%c\0\0\0%b%bs." % (len(WEIGHT), WEIGHT.encode(), pickled)
+    with pytest.raises(UserError, match=words):
+        read_weights("mapper", archive_of(tmp_path / "x.pt", content))
+
+
 def test_modules_of_an_archive_are_looked_into_once(tmp_path):
     """TorchScript: of 16 levels each holds the one below twice, and the lowest a tensor."""
 
