@@ -64,7 +64,7 @@ class Session:
     """The parameters of a run that a link has filled in; those without a field count as long as its words stand."""
     run: dict[str, Any] | None = None
     """The method and the fields of an optimization that runs, or did when its page was left."""
-    ended: str = ""
+    why_ended: str = ""
     """Why another picture has ended the newest optimization, until fields and notes follow the picture once more."""
     frames: list[Frame] = field(default_factory=list)
     """Moments of the newest optimization."""

@@ -80,8 +80,8 @@ def drawn(form: Form, studio: StyleCLIP, session: Session) -> list[Any]:
     stands in them for the next edit, and notes on another picture go."""
     here = session.here
     values: dict[Any, Any] = dict.fromkeys(form.notes, "") | {form.directions.offer: gr.update(visible=False)}
-    if session.ended:
-        values[form.optimization.note], session.ended = as_html(session.ended), ""
+    if session.why_ended:
+        values[form.optimization.note], session.why_ended = as_html(session.why_ended), ""
     if here.recipes:
         recipe = here.recipes[-1]
         method, parameters = recipe["method"], recipe["parameters"]

@@ -238,7 +238,7 @@ def connect(
         words: str, start: str, steps: int, l2: float, identity: float, session: Session
     ) -> Iterator[dict[gr.blocks.Block, Any]]:
         asked, session.stop, here, page = int(steps), False, session.here, session.page
-        session.ended = ""
+        session.why_ended = ""
         steps = studio.fitting("generate" if start == NO_FACE else "optimize", asked)
         if start == NO_FACE:
             extra = {name: value for name, value in linked(session, words).items() if name != "neutral"}
@@ -298,8 +298,8 @@ def connect(
         if here not in session.shots:
             session.frames = []
             # Notes follow the face that was chosen, which may come after this.
-            session.ended = "Another face was chosen meanwhile, so this optimization ended."
-            yield all_of(session, "", progress(0, steps), as_html(session.ended))
+            session.why_ended = "Another face was chosen meanwhile, so this optimization ended."
+            yield all_of(session, "", progress(0, steps), as_html(session.why_ended))
             return
         if start == NO_FACE:
             session.add(average, studio.image(average), "The average face", "The average face.")
