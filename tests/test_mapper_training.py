@@ -22,6 +22,7 @@ from pipeline.text import Texts
 from pipeline.training.judges import Judges
 from pipeline.training.mapper import MapperTraining, Recipe, sample_codes, train
 from pipeline.training.mapper_runs import save_mapper, train_command
+from pipeline.zoo import family_row
 
 PROMPT = "a person with purple hair"
 KINDS = {
@@ -72,6 +73,16 @@ def test_every_kind_is_read_by_the_family_it_was_trained_for(kind, judges, texts
         about = json.loads(file.metadata()["recipe"])
     assert (about["prompt"], about["variant"], about["title"]) == (PROMPT, recipe.variant, "New")
     assert set(about["losses"]) == {"clip", "l2", "identity", "total"}
+
+
+def test_sampled_faces_are_truncated_towards_the_mean_face(judges, texts):
+    held = {psi: MapperTraining(judges, texts, quick(truncation=psi, jitter=0.0)).held for psi in (0.0, 0.7, 1.0)}
+    mean = judges.latent_avg.expand_as(held[0.0])
+    torch.testing.assert_close(held[0.0], mean)
+    torch.testing.assert_close(held[0.7] - mean, 0.7 * (held[1.0] - mean))
+    codes = sample_codes(judges.generator, 8, 0.0, torch.Generator().manual_seed(~0))
+    assert torch.equal(held[1.0], codes)
+    assert family_row("ffhq").mapper_truncation == 0.7 and family_row("demo").mapper_truncation == 1.0
 
 
 def test_levels_that_are_left_out_leave_their_rows(judges, texts):
@@ -214,6 +225,8 @@ def test_a_killed_training_goes_on_to_the_same_file(seeded, tmp_path, capfd):
     capfd.readouterr()
     train_command(command(cut, "--steps", "8"))
     told = capfd.readouterr().out
+    with safe_open(cut / "purple.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["recipe"])["truncation"] == 0.7  # of the family's row
     assert told.startswith("Going on at step ") and "\nstep 2 of" not in told
     assert f'studio.map(latent, Path("{cut / "purple.safetensors"}"))' in told
     assert files(cut) == files(once)

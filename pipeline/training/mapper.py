@@ -35,7 +35,8 @@ from pipeline.text import Texts, check_goal
 from pipeline.training.judges import Judges
 
 STRENGTH = 0.1  # what a mapper's step is multiplied with, in training as in use
-NUMBERS = ("clip", "l2", "identity", "steps", "batch", "rate", "jitter", "every", "patience", "seed")  # of a recipe
+# Of a recipe.
+NUMBERS = ("clip", "l2", "identity", "steps", "batch", "rate", "truncation", "jitter", "every", "patience", "seed")
 VARIANTS = ("levels", "single", "stylespace")
 WARM_UP = 20  # steps over which the learning rate rises
 GAIN = 2.0**16  # lifts the gradients, which equalised layers make as small as Adam's ε, well above it
@@ -51,9 +52,10 @@ class Recipe:
     `variant`: "levels", a network for each of `levels`; "single", one for all rows of W+; "stylespace", one for each
     vector of S but toRGB's; None for the first of them that the generator's latents allow. `resolution`: the losses see
     the picture itself when None; a lower one is the running RGB, which is quicker, but rows that work above it move
-    unjudged. `jitter`: deviation of the noise added to each row of sampled codes, so that the mapper also knows codes
-    whose rows differ, as an encoder's do. `every`: steps between validations; training stops when `patience` of
-    them in a row have found no lower loss.
+    unjudged. `truncation`: ψ of sampled codes; a family's row in the registry says which suits it. `jitter`: deviation
+    of the noise added to each row of sampled codes, so that the mapper also knows codes whose rows differ, as an
+    encoder's do. `every`: steps between validations; training stops when `patience` of them in a row have found no
+    lower loss.
     """
 
     prompt: str
@@ -65,6 +67,7 @@ class Recipe:
     steps: int = 220
     batch: int = 3
     rate: float = 1.5
+    truncation: float = 1.0
     jitter: float = 0.1
     resolution: int | None = None
     every: int = 20
@@ -100,12 +103,21 @@ class TrainingState(NamedTuple):
         return self.training.mapper
 
 
-def sample_codes(generator: StyleGenerator, count: int, jitter: float, rng: torch.Generator) -> Tensor:
-    """W+ codes (count, L, D): sampled w in every row, plus a little noise of each row's own."""
+def sample_codes(
+    generator: StyleGenerator,
+    count: int,
+    jitter: float,
+    rng: torch.Generator,
+    average: Tensor | None = None,
+    truncation: float = 1.0,
+) -> Tensor:
+    """W+ codes (count, L, D): sampled w in every row, moved to `average` (L, D) by ψ `truncation`, plus a little noise
+    of each row's own."""
     with torch.no_grad():
         device = generator.device
         w = generator.mapping(torch.randn(count, generator.style_dim, generator=rng).to(device))
         rows = w[:, None].expand(-1, generator.num_rows, -1)
+        rows = rows if average is None else average.lerp(rows, truncation)  # the same bits for ψ 1
         return rows + jitter * w.std() * torch.randn(rows.shape, generator=rng).to(device)
 
 
@@ -181,7 +193,7 @@ class MapperTraining:
         self.adam = Adam(self.values)
         if codes is None:
             self.codes = None
-            self.held = sample_codes(generator, HELD_OUT, recipe.jitter, torch.Generator().manual_seed(~recipe.seed))
+            self.held = self._sampled(HELD_OUT, torch.Generator().manual_seed(~recipe.seed))
         else:
             of_type("codes", codes, Tensor, "a tensor (M, L, D)")
             size = (generator.num_rows, generator.style_dim)
@@ -213,7 +225,7 @@ class MapperTraining:
         """One update."""
         recipe, codes = self.recipe, self.codes
         if codes is None:
-            w = sample_codes(self.judges.generator, recipe.batch, recipe.jitter, self.rng)
+            w = self._sampled(recipe.batch, self.rng)
         else:
             w = codes[torch.randint(len(codes), (recipe.batch,), generator=self.rng)].to(self.judges.device)
         w = w[self.rank :: self.world]
@@ -258,6 +270,11 @@ class MapperTraining:
         self.rng.set_state(tensors["rng"].cpu())
         best = {k.removeprefix("best."): v.to(self.judges.device) for k, v in tensors.items() if k.startswith("best.")}
         self.best, self.lowest, self.waited = best or None, numbers["lowest"], numbers["waited"]
+
+    def _sampled(self, count: int, rng: torch.Generator) -> Tensor:
+        """Codes (count, L, D) as the recipe samples them."""
+        judges, recipe = self.judges, self.recipe
+        return sample_codes(judges.generator, count, recipe.jitter, rng, judges.latent_avg, recipe.truncation)
 
     @property
     def _sees_identity(self) -> bool:

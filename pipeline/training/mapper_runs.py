@@ -128,7 +128,7 @@ class Run:
             theirs, numbers = json.loads(about["recipe"]), json.loads(about["numbers"])
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{self.checkpoint} is damaged; delete it to begin the training anew.") from error
-        ours, theirs = json.loads(self.recipe), {"neutral": ""} | theirs  # which older ones lack
+        ours, theirs = json.loads(self.recipe), {"neutral": "", "truncation": 1.0} | theirs  # which older ones lack
         if differs := [name for name in ours if theirs.get(name) != ours[name]]:
             told = ", ".join(f"{name} {theirs.get(name)} instead of {ours[name]}" for name in differs)
             raise UserError(
@@ -214,7 +214,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     for field in fields(Recipe):
         if field.name not in ("prompt", "variant", "levels"):
             kind = int if field.name == "resolution" else type(field.default)
-            default = None if field.name == "clip" else field.default  # λ_CLIP goes with the model
+            default = None if field.name in ("clip", "truncation") else field.default  # these go with the model
             parser.add_argument(f"--{field.name}", type=kind, default=default)
     options = parser.parse_args(arguments)
     levels = [level for level in options.levels if not (options.no_fine and level == "fine")]
@@ -267,6 +267,7 @@ def train_command(arguments: list[str] | None = None) -> Path:
         raise UserError(f"The model has a mapper “{options.name}”; choose another --name, or an --output folder.")
     device = own_device()
     options.clip = row.defaults.mapper_clip if options.clip is None else options.clip
+    options.truncation = row.mapper_truncation if options.truncation is None else options.truncation
     check_goal(options.prompt, options.neutral)
     recipe = Recipe(**{field.name: getattr(options, field.name) for field in fields(Recipe)})
     folder = options.folder or Path(".cache/mappers") / f"{row.name}-{options.name}"

@@ -126,7 +126,8 @@ def connect(
         it runs."""
         nothing = [gr.skip()] * len(offered)
         yield gr.skip(), bar("Waiting for the edits that are running"), gr.skip(), gr.skip(), *nothing
-        recipe = Recipe(words, clip=studio.family.defaults.mapper_clip)
+        row = studio.family.row
+        recipe = Recipe(words, clip=row.defaults.mapper_clip, truncation=row.mapper_truncation)
         steps = train(Judges.of(studio.family), studio.texts, recipe)
         computed, now, far, share = 0.0, None, "Ready", 0.0
         while computed < 60 * minutes and not session.cancel_training:
