@@ -30,8 +30,8 @@ TOGETHER = frozenset({"direct", "map", "bridge", "imagine", "image"})  # short e
 CHANGED = "The model was changed meanwhile, so this face is no longer known; the page starts anew."
 LOST = "The face is lost: the edits together went too far. Please use less strength, or undo the last one."
 # Deviations of S, as a root mean square over all channels, that steps in S may add up to. On the built-in model five
-# edits at the usual α reach 1.6, five at the largest α 2.7; from 2.4 on features dissolve.
-FARTHEST = 2.4
+# edits at the usual α reach 1.6; from 2 on features dissolve, as with two or three nonsense words at the largest α.
+FARTHEST = 2.0
 PHOTOS = frozenset({"align", "paste", "view"})  # which take no turn, but memory: up to a quarter of a gigabyte each
 MOST_PHOTOS = 2  # at a time
 

@@ -152,7 +152,7 @@ def test_a_grid_stays_within_its_limits(around):
 
 def test_a_face_that_stacked_edits_pulled_apart_is_said_to_be_lost(visit):  # noqa: F811
     field(visit, "alpha").fill("10")
-    for text in ("asdf jkl", "kwyjibo", "xyzzy qwerty", "glorp"):
+    for text in ("asdf jkl", "kwyjibo"):
         visit.locator("#target textarea").fill(text)
         changes(visit, lambda: press(visit, "Apply"))
     expect(visit.locator("#kept")).to_contain_text("The face is lost", timeout=SLOW)

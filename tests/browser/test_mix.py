@@ -51,7 +51,7 @@ def test_two_faces_of_a_photo(visit, pair, tmp_path, shown_studio):  # noqa: F81
 
     # What is said under the face is of the one that is seen, also on the way back.
     press(visit, "Undo")
-    expect(visit.locator("#photo-note")).to_have_text(re.compile("2 faces found.*another one above"), timeout=SLOW)
+    expect(visit.locator("#photo-note")).to_have_text(re.compile("2 faces found.*another face above"), timeout=SLOW)
     press(visit, "Redo")
     expect(visit.locator("#photo-note")).to_contain_text("A mixture of", timeout=SLOW)
 

@@ -158,7 +158,7 @@ def layout(studio: Lent, prompts: tuple[Prompt, ...]) -> Optimization:
         start = gr.Radio([this, NO_FACE], value=THIS_FACE, label="Start from", elem_id="start-from")
         run = gr.Button(OPTIMIZE, variant="primary", elem_id="optimize")
         stop = gr.Button("Stop", interactive=False, elem_id="stop")
-        far = gr.HTML(progress(0, steps), label="progress", elem_id="progress")
+        far = gr.HTML(IDLE, label="progress", elem_id="progress")
     with gr.Column(elem_id="way"):
         gr.HTML(f'<p class="note">{HINT}</p>')
         film = chooser(
@@ -299,7 +299,7 @@ def connect(
             session.frames = []
             # Notes follow the face that was chosen, which may come after this.
             session.why_ended = "Another face was chosen meanwhile, so this optimization ended."
-            yield all_of(session, "", progress(0, steps), as_html(session.why_ended))
+            yield all_of(session, "", IDLE, as_html(session.why_ended))
             return
         if start == NO_FACE:
             session.add(average, studio.image(average), "The average face", "The average face.")

@@ -42,7 +42,7 @@ EXAMPLE_NAMES = (
 )
 TOO_LARGE = f"This file is too large; please choose one of at most {MAX_BYTES // 2**20} MB."
 SHOWN = 1200  # pixels a side of the copy of a photo that a browser would not show as it is
-PUT_AWAY = "The photo is put away; its face stays in use until you choose another one."
+PUT_AWAY = "The photo is put away; its face stays in use until you choose another."
 # Said by the browser itself, at once, because finding a face in a large photo takes seconds; and until the last of
 # several faces that were chosen is there.
 BEGIN = "() => {{ window.choosing = (window.choosing ?? 0) + 1; return `{bar}`; }}"
@@ -106,7 +106,7 @@ def note(session: Session) -> str:
     """The line under the face, as HTML."""
     origin = session.here.origin
     several = len(session.faces) > 1 and not origin.mixture
-    choice = " Choose another one above." if several else ""
+    choice = " Choose another face above." if several else ""
     away = "" if origin.found is None or origin.found.shown else f" {PUT_AWAY}"
     return f'<p class="note" role="status">{html.escape(origin.said)}{away}{choice}</p>'
 

@@ -130,7 +130,7 @@ def layout(session: Session, pictures: gr.ImageSlider) -> Result:
         container=False,
         interactive=False,
         lines=3,
-        max_lines=6,
+        max_lines=9,
         elem_id="edit-words",
     )
     link = gr.Textbox(shown(session)[2], label="link", visible=False)
