@@ -9,11 +9,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from pipeline.errors import UserError
+from pipeline.networks.arcface import IRSE
 from pipeline.networks.clip import build_clip, tokenize
 from pipeline.networks.w_encoder import WEncoder
 from pipeline.training import clip as small_clip
 from pipeline.training.photo import clip as photo_clip
-from pipeline.training.photo import encoder, face_labels, labels, samples
+from pipeline.training.photo import encoder, face_labels, identity, labels, samples
 from pipeline.training.photo.captions import CATEGORIES
 from pipeline.training.photo.face_labels import EXPRESSIONS, label
 
@@ -144,6 +145,33 @@ def test_a_value_that_no_face_has_and_labels_of_other_samples_are_named(known):
     (known / "labels.npz").unlink()
     with pytest.raises(UserError, match="no labels yet"):
         photo_clip.learn(known, 1e-4)
+
+
+def test_an_identity_network_learns_to_answer_as_descriptors_do_and_goes_on(folder, monkeypatch, capsys):
+    samples.sample(folder, 12)
+    descriptors = torch.randn(12, 128, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(encoder, "HELD_OUT", 4)
+    for name, value in (("WIDTHS", (4, 8)), ("DEPTHS", (1, 1)), ("BATCH", 4), ("KEEP_EVERY", 2)):
+        monkeypatch.setattr(identity, name, value)
+    with pytest.raises(UserError, match="face_labels"):
+        identity.train(folder, 1)
+    np.savez(folder / "face_labels.npz", descriptor=descriptors.numpy())
+    identity.train(folder, 2)
+    identity.train(folder, 4)
+    assert torch.load(folder / "identity.pt", weights_only=True)["steps"] == 4
+    network = IRSE.from_state_dict(load_file(folder / "identity.safetensors"))
+    assert network(torch.rand(2, 3, 112, 112)).shape == (2, 128)
+    assert "cosine that parts people" in capsys.readouterr().out
+
+
+def test_answers_that_are_the_descriptors_agree_with_them(monkeypatch):
+    """The same people twice: a network that gives the goals finds all of them."""
+    people = torch.randn(6, 128, generator=torch.Generator().manual_seed(1))
+    descriptors = torch.cat([people, people + 0.02])
+    monkeypatch.setattr(identity, "identity_features", lambda _, pictures: identity.goals(descriptors))
+    found = identity.agreement(None, torch.zeros(len(descriptors), 3, 8, 8), descriptors)
+    assert found["pairs of one person that are found"] == 1
+    assert found["correlation with the descriptors' distances"] > 0.9
 
 
 def test_whitening_is_undone():

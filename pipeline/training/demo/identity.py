@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from pipeline.losses import identity_crop, identity_features
 from pipeline.networks.arcface import IRSE
+from pipeline.training.averaged import Averaged
 from pipeline.training.demo.attributes import FACTORS, Z_DIM, attributes, sample_z
 from pipeline.training.demo.augment import Warp, photograph, placement
 from pipeline.training.demo.dataset import CACHE, memory_map
 from pipeline.training.demo.narrow import fix_slopes, published, set_strides
 from pipeline.training.demo.renderer import render
-from pipeline.training.muon import Muon
 
 OUTPUT = Path("checkpoints/demo/identity.safetensors")
 PERSONS, HELD_OUT, VIEWS, SIZE, SEED = 1500, 150, 8, 128, 300  # the last 150 persons are held out
@@ -73,31 +73,23 @@ def _tensor(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-class Fit:
-    """The network, its class centres and optimizer, and the average of its weights that is shipped."""
+class Fit(Averaged):
+    """The network in training, with its class centres."""
 
     def __init__(self) -> None:
         torch.manual_seed(0)
-        self.model = IRSE(WIDTHS, DEPTHS, EMBEDDING, reduction=REDUCTION)
-        self.slopes = fix_slopes(self.model)
-        self.model.output_layer[1].p = 0.1
+        model = IRSE(WIDTHS, DEPTHS, EMBEDDING, reduction=REDUCTION)
+        self.slopes = fix_slopes(model)
+        model.output_layer[1].p = 0.1
         a = attributes(view_codes(PERSONS, VIEWS, SEED))
         traits = torch.stack([a[name][::VIEWS] for name in TRAITS], 1)[:-HELD_OUT]
         self.traits = (traits - traits.mean(0)) / traits.std(0)
         self.centres = nn.Linear(len(TRAITS), EMBEDDING, bias=False)
         nn.init.orthogonal_(self.centres.weight)
-        parameters = [*self.model.parameters(), *self.centres.parameters()]
-        matrices = [p for p in parameters if p.ndim == 4 and p.shape[2] == 3]
-        self.muon = Muon(matrices, MUON_RATE)
-        self.adam = torch.optim.Adam([p for p in parameters if all(p is not m for m in matrices)], ADAM_RATE)
-        self.mean = torch.optim.swa_utils.AveragedModel(
-            self.model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.98), use_buffers=True
-        )
-        self.steps, self.seconds = 0, 0.0
+        super().__init__(model, (MUON_RATE, ADAM_RATE), 0.98, others={"centres": self.centres})
 
     def step(self, images: Tensor, persons: Tensor, small: bool, rate: float) -> float:
         """One update on images (N, 3, SIZE, SIZE) of persons (N,); the margin grows over the first 300 steps."""
-        self.muon.param_groups[0]["lr"], self.adam.param_groups[0]["lr"] = MUON_RATE * rate, ADAM_RATE * rate
         self.model.train()
         set_strides(self.model.body, DEPTHS, int(small))
         crops = identity_crop(images, self.model.size >> int(small))
@@ -107,30 +99,7 @@ class Fit:
         own = cosine.gather(1, persons[:, None])
         harder = (own.acos() + MARGIN * min(1, self.steps / 300)).clamp(max=math.pi).cos()
         loss = F.cross_entropy(SCALE * cosine.scatter(1, persons[:, None], harder), persons)
-        self.muon.zero_grad(set_to_none=True)
-        self.adam.zero_grad(set_to_none=True)
-        loss.backward()
-        self.muon.step()
-        self.adam.step()
-        self.mean.update_parameters(self.model)
-        self.steps += 1
-        return loss.item()
-
-    def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        """What has a state."""
-        return {"model": self.model, "mean": self.mean, "centres": self.centres, "muon": self.muon, "adam": self.adam}
-
-    def save(self, path: Path) -> None:
-        """Keep all that a later run needs to go on."""
-        state = {name: part.state_dict() for name, part in self.parts().items()}
-        torch.save(state | {"steps": self.steps, "seconds": self.seconds}, path)
-
-    def load(self, path: Path) -> None:
-        """Go on from a file that `save` wrote."""
-        state = torch.load(path, weights_only=True)
-        for name, part in self.parts().items():
-            part.load_state_dict(state[name])
-        self.steps, self.seconds = state["steps"], state["seconds"]
+        return self.update(loss, rate)
 
 
 def disturb(images: Tensor, rng: torch.Generator) -> Tensor:

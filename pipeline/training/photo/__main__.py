@@ -12,7 +12,7 @@ import sys
 
 from pipeline.training.photo.samples import FOLDER
 
-PARTS = ("samples", "face_labels", "labels", "clip", "encoder")
+PARTS = ("samples", "face_labels", "labels", "clip", "identity", "encoder")
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from pipeline.images import to_tensor
 from pipeline.networks.w_encoder import WEncoder
+from pipeline.training.averaged import Averaged
 from pipeline.training.command import run
 from pipeline.training.demo.augment import photograph, placement
-from pipeline.training.muon import Muon
 from pipeline.training.photo.samples import FOLDER, SIZE, picture_path
 
 BATCH, STEPS = 24, 12_000
@@ -86,36 +86,23 @@ def disturbed(pictures: Tensor, size: int, rng: torch.Generator) -> Tensor:
     return torch.cat([pictures[:half], photograph(pictures[half:], rng, strength=0.4)])
 
 
-class Fit:
-    """The encoder in training, its optimizers, and the average of its weights, which is what is measured and kept."""
+class Fit(Averaged):
+    """The encoder in training."""
 
     def __init__(self, whitening: Whitening) -> None:
         torch.manual_seed(0)
+        model = WEncoder().to(memory_format=torch.channels_last)
+        nn.init.zeros_(model.linear.weight)
+        super().__init__(model, (MUON_RATE, ADAM_RATE), 0.998, decay=0.02, others={"whitening": whitening})
         self.whitening = whitening
-        self.model = WEncoder().to(memory_format=torch.channels_last)
-        nn.init.zeros_(self.model.linear.weight)
-        kernels = [p for p in self.model.parameters() if p.ndim == 4 and p.shape[2] == 3]
-        rest = [p for p in self.model.parameters() if not (p.ndim == 4 and p.shape[2] == 3)]
-        self.muon, self.adam = Muon(kernels, MUON_RATE), torch.optim.AdamW(rest, ADAM_RATE, weight_decay=0.02)
-        average = torch.optim.swa_utils.get_ema_multi_avg_fn(0.998)
-        self.mean = torch.optim.swa_utils.AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
-        self.steps = 0
 
     def step(self, pictures: Tensor, w: Tensor, rate: float) -> float:
         """One update; the weighted mean square of the whitened error."""
-        for optimizer, peak in ((self.muon, MUON_RATE), (self.adam, ADAM_RATE)):
-            optimizer.param_groups[0]["lr"] = peak * rate
         with torch.autocast("cpu", torch.bfloat16):
             found = self.model(pictures.contiguous(memory_format=torch.channels_last))[:, 0]
         weights = self.whitening.deviations / self.whitening.deviations.mean()
         loss = ((found.float() - self.whitening.whiten(w)).square() * weights).mean()
-        self.model.zero_grad(set_to_none=True)
-        loss.backward()
-        self.muon.step()
-        self.adam.step()
-        self.mean.update_parameters(self.model)
-        self.steps += 1
-        return loss.item()
+        return self.update(loss, rate)
 
     @torch.no_grad()
     def explained(self, pictures: Tensor, w: Tensor) -> float:
@@ -124,25 +111,6 @@ class Fit:
         found = self.whitening.undo(torch.cat([network(part)[:, 0] for part in pictures.split(BATCH)]))
         self.model.train()
         return 1 - ((found - w).square().sum() / (w - self.whitening.mean).square().sum()).item()
-
-    def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        """What has a state."""
-        return {
-            "model": self.model, "mean": self.mean, "muon": self.muon, "adam": self.adam, "whitening": self.whitening
-        }  # fmt: skip
-
-    def save(self, path: Path) -> None:
-        """Keep everything that a later run needs."""
-        state = {name: part.state_dict() for name, part in self.parts().items()}
-        torch.save(state | {"steps": self.steps}, path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
-
-    def load(self, path: Path) -> None:
-        """Go on from a file that `save` wrote."""
-        state = torch.load(path, weights_only=True)
-        for name, part in self.parts().items():
-            part.load_state_dict(state[name])
-        self.steps = state["steps"]
 
     def export(self, path: Path, latent_avg: Tensor) -> None:
         """Write the averaged encoder, with the whitening undone by its last layer, in half precision."""
