@@ -86,7 +86,9 @@ def connect(
         values = {state: session, panel.secret: session.secret, panel.over: over}
         if kept:
             values |= zip(outputs, opened(session), strict=True)
+            pictures = values[chosen.gallery]
             values |= zip(result.follows(fills=True), result.redrawn(session, fills=True), strict=True)
+            values[chosen.gallery] = pictures | values[chosen.gallery]  # which says only what is chosen of them
         return values | link.filled(form, studio, session, request.query_params) | left_behind(form, session)
 
     def start_over(sure: bool, session: Session) -> Any:
