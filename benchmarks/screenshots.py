@@ -27,6 +27,8 @@ LAPTOP, PHONE = {"width": 1366, "height": 900}, {"width": 360, "height": 740}
 def settled(page: Page) -> None:
     """Wait until every picture is there, and what follows an edit is drawn."""
     page.wait_for_timeout(1000)
+    # Those below the window are not asked for until they are wanted.
+    page.evaluate("for (const image of document.images) image.loading = 'eager'")
     page.wait_for_function("[...document.images].every(image => image.complete)")
 
 
