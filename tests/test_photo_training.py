@@ -1,6 +1,7 @@
 """What the photo family is trained on and how, at a small size."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,12 +10,13 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from pipeline.errors import UserError
+from pipeline.faces import FaceFinder
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.clip import build_clip, tokenize
 from pipeline.networks.w_encoder import WEncoder
 from pipeline.training import clip as small_clip
 from pipeline.training.photo import clip as photo_clip
-from pipeline.training.photo import encoder, face_labels, identity, labels, samples
+from pipeline.training.photo import encoder, face_labels, identity, labels, landmarks, samples
 from pipeline.training.photo.captions import CATEGORIES
 from pipeline.training.photo.face_labels import EXPRESSIONS, label
 
@@ -162,6 +164,25 @@ def test_an_identity_network_learns_to_answer_as_descriptors_do_and_goes_on(fold
     network = IRSE.from_state_dict(load_file(folder / "identity.safetensors"))
     assert network(torch.rand(2, 3, 112, 112)).shape == (2, 128)
     assert "cosine that parts people" in capsys.readouterr().out
+
+
+def test_landmarks_are_learned_where_face_api_saw_them(folder, monkeypatch, capsys):
+    """From noise nothing is learned but where points are in the mean: what is written is a model of 68 points."""
+    monkeypatch.setattr(encoder, "HELD_OUT", 4)
+    monkeypatch.setattr(encoder, "SIZE", 256)
+    rng = np.random.default_rng(0)
+    for path in (folder / "images").iterdir():
+        Image.fromarray(rng.integers(0, 255, (256, 256, 3), dtype=np.uint8)).save(path)
+    with pytest.raises(UserError, match="face_labels"):
+        landmarks.learn(folder, 6)
+    points = 128 + rng.uniform(-60, 60, (68, 2))
+    points[36:48] = [(100, 110)] * 6 + [(156, 110)] * 6
+    points[48:] = (128, 170)
+    np.savez(folder / "face_labels.npz", landmarks=np.tile(points, (8, 1, 1)).astype(np.float32))
+    landmarks.learn(folder, 6)
+    off = float(re.search(r"held-out samples: ([\d.]+) %", capsys.readouterr().out)[1])
+    assert off < 40
+    FaceFinder.from_file(folder / "landmarks.dat", "landmarks.dat")  # which takes models of 68 points only
 
 
 def test_answers_that_are_the_descriptors_agree_with_them(monkeypatch):

@@ -12,7 +12,7 @@ import sys
 
 from pipeline.training.photo.samples import FOLDER
 
-PARTS = ("samples", "face_labels", "labels", "clip", "identity", "encoder")
+PARTS = ("samples", "face_labels", "labels", "clip", "identity", "landmarks", "encoder")
 
 
 def main() -> None:
