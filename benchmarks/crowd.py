@@ -85,7 +85,7 @@ class Visitor:
     def optimize(self) -> bool:
         """Press Optimize; whether it was let in."""
         return self.join(
-            self.app.event("optimize", "click"), "a person with glasses", "This face", 300, 0.01, 0.1
+            self.app.event("optimize", "click"), "a person with glasses", "This face", 300, 0.00015, 0.001
         ).is_success
 
 
