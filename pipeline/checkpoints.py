@@ -229,14 +229,16 @@ def _tensors(content: Any) -> Iterator[tuple[str, Tensor | np.ndarray | np.gener
         is_array = isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biufc"
         if not is_array and not isinstance(value, (Tensor, Mapping, list, tuple)):
             return
-        if len(prefix) > LONGEST_NAME + 1:
-            raise Unusable(f"the name of one of its tensors has more than {LONGEST_NAME} characters")
+        too_long = len(prefix) > LONGEST_NAME + 1
         if is_array or isinstance(value, Tensor):
+            if too_long:
+                raise Unusable(f"the name of one of its tensors has more than {LONGEST_NAME} characters")
             yield prefix.removesuffix("."), value
-        elif id(value) not in seen:
+        elif id(value) not in seen and not too_long:  # under so long a name lie options, no network
             seen.add(id(value))
             for name, child in _children(value):
-                yield from walk(child, f"{prefix}{name}")
+                if not (isinstance(value, (list, tuple)) and isinstance(child, np.generic)):  # a list of losses
+                    yield from walk(child, f"{prefix}{name}")
 
     return walk(content, "")
 

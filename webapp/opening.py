@@ -23,10 +23,15 @@ WAIT = """async (...values) => {
     await new Promise((go) => addEventListener("opened", go, {once: true}));
   return values;
 }"""
-# An edit waits too for the face that was chosen before it, which is still looked for; panels/photo.py counts those.
-WAIT_FOR_FACE = f"""async (...values) => {{
-  await ({WAIT})();
+# An edit waits too for the face that was chosen before it, which is still looked for; panels/photo.py counts those. Of
+# several presses of one control the newest counts, which Gradio sees to only after this; where the face did not come,
+# nothing is made of the one before.
+WAIT_FOR_FACE = """async (...values) => {{
+  await ({wait})();
+  if (!window.choosing) return values;
+  const presses = (window.presses ??= {{}}), mine = presses[{event}] = (presses[{event}] ?? 0) + 1;
   while (window.choosing) await new Promise((go) => addEventListener("chosen", go, {{once: true}}));
+  if (mine !== presses[{event}] || !window.came) await new Promise(() => {{}});
   return values;
 }}"""
 
@@ -39,7 +44,7 @@ def let_events_wait(page: gr.Blocks, state: gr.State) -> None:
             continue
         by_the_visitor = any(name != "load" for target, name in event.targets if target is not None)
         if event.queue:
-            event.js = WAIT_FOR_FACE
+            event.js = WAIT_FOR_FACE.format(wait=WAIT, event=event._id)
         elif by_the_visitor:
             event.js = WAIT
 

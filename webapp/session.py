@@ -64,8 +64,8 @@ class Session:
     """The parameters of a run that a link has filled in; those without a field count as long as its words stand."""
     run: dict[str, Any] | None = None
     """The method and the fields of an optimization that runs, or did when its page was left."""
-    why_ended: str = ""
-    """Why another picture has ended the newest optimization, until fields and notes follow the picture once more."""
+    why_ended: tuple[Shot, str] | None = None
+    """Why the newest optimization has ended, and the picture seen since, until fields and notes follow once more."""
     frames: list[Frame] = field(default_factory=list)
     """Moments of the newest optimization."""
     mappers: dict[str, Path] = field(default_factory=dict)

@@ -53,6 +53,37 @@ def test_the_last_of_several_choices_counts_and_edits_wait_for_it(visit, hold): 
     expect(visit.locator("#strip button")).to_have_count(2)
 
 
+def test_of_several_presses_while_a_face_is_looked_for_the_newest_counts(visit, hold, tmp_path):  # noqa: F811
+    seen = words(visit).input_value().splitlines()[0]
+    go = hold("align")
+    example(visit, 2).click()
+    expect(visit.locator("#working")).to_contain_text("Looking at the photo")
+    assert seen.replace(" ", "-") in taken_home(visit, "Recipe", tmp_path).name  # what is seen is saved at once
+    open_tab(visit, "Optimization")
+    visit.locator("#steps input[type=number]").fill("3")
+    for _ in range(3):
+        press(visit, "Optimize")
+    go.set()
+    expect(words(visit)).to_have_value(re.compile("3 steps"), timeout=SLOW)
+    expect(visit.locator("#strip button")).to_have_count(2)
+    expect(visit.locator(".toast-body")).to_have_count(0)
+
+
+def test_nothing_is_made_of_the_old_face_where_the_new_one_did_not_come(visit, hold, bad_photos):  # noqa: F811
+    before, go = words(visit).input_value(), hold("align")
+    visit.locator("#photo input[type=file]").set_input_files(bad_photos["no_face"])
+    expect(visit.locator("#working")).to_contain_text("Looking at the photo")
+    visit.locator("#pairs button").nth(3).click()
+    go.set()
+    expect(visit.locator(".toast-body")).to_contain_text("No face was found", timeout=SLOW)
+    expect(visit.locator("#working")).not_to_contain_text("Looking")
+    press(visit, "Close")
+    changes(visit, lambda: visit.locator("#pairs button").nth(1).click())  # edits go on as before
+    expect(words(visit)).to_have_value(re.compile("^face with blonde hair"))
+    expect(visit.locator("#strip button")).to_have_count(3)
+    assert before != words(visit).input_value()
+
+
 def test_of_two_mappers_the_last_is_applied(visit, hold):  # noqa: F811
     go = hold("map")
     open_tab(visit, "Mappers")

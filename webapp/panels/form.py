@@ -81,7 +81,9 @@ def drawn(form: Form, studio: StyleCLIP, session: Session) -> list[Any]:
     here = session.here
     values: dict[Any, Any] = dict.fromkeys(form.notes, "") | {form.directions.offer: gr.update(visible=False)}
     if session.why_ended:
-        values[form.optimization.note], session.why_ended = as_html(session.why_ended), ""
+        seen, told = session.why_ended
+        values[form.optimization.note] = as_html(told if seen is here else "")
+        session.why_ended = None
     if here.recipes:
         recipe = here.recipes[-1]
         method, parameters = recipe["method"], recipe["parameters"]

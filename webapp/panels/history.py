@@ -139,8 +139,10 @@ def connect(panel: History, result: Result, studio: Lent, state: gr.State, job: 
         start, end = shot.line
         latent = start.towards(end, percent / 100)
         session.redraw(shot, percent / 100, latent, studio.image(latent))
-        told = [line for line in shot.details.splitlines() if line != LOST]
-        shot.details = "\n".join(filter(None, [*told, studio.lost(latent)]))
+        lost = studio.lost(latent)
+        told, notes = ([line for line in lines if line != LOST] for lines in (shot.details.splitlines(), shot.notes))
+        shot.details = "\n".join(filter(None, [*told, lost]))
+        shot.notes = tuple(filter(None, [*notes, lost]))
         return shown(session)
 
     for trigger, handler in ((panel.strip.select, choose), (panel.undo.click, undo), (panel.redo.click, redo)):

@@ -238,7 +238,7 @@ def connect(
         words: str, start: str, steps: int, l2: float, identity: float, session: Session
     ) -> Iterator[dict[gr.blocks.Block, Any]]:
         asked, session.stop, here, page = int(steps), False, session.here, session.page
-        session.why_ended = ""
+        session.why_ended = None
         steps = studio.fitting("generate" if start == NO_FACE else "optimize", asked)
         if start == NO_FACE:
             extra = {name: value for name, value in linked(session, words).items() if name != "neutral"}
@@ -297,9 +297,10 @@ def connect(
             return
         if here not in session.shots:
             session.frames = []
-            # Notes follow the face that was chosen, which may come after this.
-            session.why_ended = "Another face was chosen meanwhile, so this optimization ended."
-            yield all_of(session, "", IDLE, as_html(session.why_ended))
+            happened = "The picture was deleted" if here in session.gone else "Another face was chosen"
+            told = f"{happened} meanwhile, so this optimization ended."
+            session.why_ended = session.here, told  # notes follow the face that was chosen, which may come after this
+            yield all_of(session, "", IDLE, as_html(told))
             return
         if start == NO_FACE:
             session.add(average, studio.image(average), "The average face", "The average face.")

@@ -46,11 +46,12 @@ PUT_AWAY = "The photo is put away; its face stays in use until you choose anothe
 # Said by the browser itself, at once, because finding a face in a large photo takes seconds; and until the last of
 # several faces that were chosen is there.
 BEGIN = "() => {{ window.choosing = (window.choosing ?? 0) + 1; return `{bar}`; }}"
-END = """() => {
+END = """() => {{
+  window.came = {came};
   if (--window.choosing) return;
   dispatchEvent(new Event("chosen"));
   return "";
-}"""
+}}"""
 LONGEST_NAME = 40  # characters of a file's name, which faces from it are called by
 TRUNCATION = 0.7  # a random face's psi: nearer to the mean face, and so to a plausible one
 
@@ -324,8 +325,8 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
         trigger(None, None, panel.working, js=BEGIN.format(bar=bar(words)), **SILENT, **every)
         group = every | (job if handler is sample else PHOTO)
         event = trigger(handler, inputs, result.picture, js=WAIT, api_visibility="private", **group)
-        for ended in (event.success, event.failure):  # `then` is not called after a failure
-            ended(None, None, panel.working, js=END, **SILENT, **every)
+        for ended, came in ((event.success, "true"), (event.failure, "false")):  # `then` is not called after a failure
+            ended(None, None, panel.working, js=END.format(came=came), **SILENT, **every)
         event.failure(as_before, state, panel.follows, **SILENT)
         settle(result, event, state, fills=True)
     panel.photo.clear(put_away, state, panel.note, **SILENT)

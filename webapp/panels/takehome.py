@@ -20,6 +20,7 @@ from webapp.arrival import arriving
 from webapp.brought import LATENT_BYTES, TOO_LARGE, read_latent
 from webapp.files import file_name, new_file
 from webapp.guard import guard
+from webapp.opening import WAIT
 from webapp.panels.mappers import not_here
 from webapp.panels.result import SILENT, Result, keep, mean, set_to, settle, shown
 from webapp.queues import EDIT, LONG, PHOTO, SERIES
@@ -241,7 +242,8 @@ def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State) -> N
     groups = {"photo": PHOTO, "gif": SERIES, "mp4": SERIES}
     for kind, button in panel.buttons.items():
         group = groups.get(kind, EDIT)
-        saved = button.click(saver(kind), state, [panel.note, panel.saved], api_visibility="private", **group)
+        # At once, without waiting for a face that is looked for: what is seen is what is saved.
+        saved = button.click(saver(kind), state, [panel.note, panel.saved], js=WAIT, api_visibility="private", **group)
         saved.success(None, panel.saved, None, js=SAVE)
         saved.failure(None, None, panel.note, js=set_to(HINT), **SILENT)
     panel.link.click(None, result.link, panel.note, js=LINK)
