@@ -157,5 +157,6 @@ def test_a_face_that_stacked_edits_pulled_apart_is_said_to_be_lost(visit):  # no
         changes(visit, lambda: press(visit, "Apply"))
     expect(visit.locator("#kept")).to_contain_text("The face is lost", timeout=SLOW)
     expect(words(visit)).to_have_value(re.compile("The face is lost"))
+    expect(visit.locator("#strip button")).to_have_count(4)  # with the strip its slider is the new edit's
     changes(visit, lambda: visit.locator("#share input[type=range]").press("Home"))
     expect(words(visit)).not_to_have_value(re.compile("The face is lost"))
