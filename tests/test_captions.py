@@ -7,7 +7,7 @@ import torch
 from pipeline.training.clip import Space
 from pipeline.training.demo.attributes import CATEGORIES, attributes, labels, sample_z
 from pipeline.training.demo.captions import CAPTIONS
-from pipeline.training.demo.clip import NUMBERS_OF, shown
+from pipeline.training.demo.clip import NUMBERS_OF, known_faces
 
 
 def test_captions_state_every_value_and_repeat() -> None:
@@ -28,7 +28,7 @@ def test_meaning_of_one_category_is_shared() -> None:
 def test_faces_agree_with_labels_and_values_of_different_categories_are_orthogonal() -> None:
     a = attributes(sample_z(3000, 5))
     truth = labels(a)
-    seen = shown(a)
+    seen = known_faces(a)
     for name, share in seen.shares.items():
         clear = truth[name] >= 0
         assert torch.equal(share[clear].argmax(1), truth[name][clear]), name

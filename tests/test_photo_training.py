@@ -105,7 +105,7 @@ def known(folder, monkeypatch):
     count = len(load_file(folder / "codes.safetensors")["w"])
     told, lines = {}, []
     for rule in photo_clip.RULES.values():
-        values = list(rule.shares or photo_clip.YEARS)
+        values = list(rule.shares)
         told[f"{rule.attribute}.values"] = np.array(values)
         told[rule.attribute] = np.full((count, len(values)), 1 / len(values), np.float32)
         lines.append([rule.attribute, *(values[seed % len(values)] for seed in range(count))])
@@ -123,7 +123,7 @@ def known(folder, monkeypatch):
 
 
 def test_a_clip_learns_what_faces_show_and_goes_on(known, capsys):
-    faces = photo_clip.shown(known, 8)
+    faces = photo_clip.known_faces(known, 8)
     assert all(faces.shares[name].shape == (8, len(values)) for name, values in CATEGORIES.items())
     assert faces.truth["eyewear"].tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
     assert faces.truth["expression"].tolist() == [1, 2, 0, 4, 3, 4, 3, 1]
@@ -140,7 +140,7 @@ def test_a_clip_learns_what_faces_show_and_goes_on(known, capsys):
 
 def test_a_value_that_no_face_has_and_labels_of_other_samples_are_named(known):
     with pytest.raises(UserError, match="8 samples"):
-        photo_clip.shown(known, 9)
+        photo_clip.known_faces(known, 9)
     np.savez(known / "face_labels.npz", expressions=np.eye(7, dtype=np.float32)[[0] * 8])
     with pytest.raises(UserError, match="expression: sad"):
         photo_clip.learn(known, 1e-4)

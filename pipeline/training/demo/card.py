@@ -31,7 +31,7 @@ published models, at smaller widths, and go through the same code.
 (`pipeline/training/demo/renderer.py`) and fits every model to them on a CPU. No photograph and no other weights went
 in.
 
-**What they can't do.** They know drawn faces in one pose, and the words of `pipeline/training/captions.py`; other
+**What they can't do.** They know drawn faces in one pose, and the words of `pipeline/training/sayings.py`; other
 words mean little to them. A photograph becomes a drawn face that resembles it, not a portrait.
 
 **Mind when quoting figures.** Edits are better disentangled here than in models trained on photographs, by

@@ -84,7 +84,7 @@ def _numbers(a: Attributes) -> Tensor:
 NUMBERS_OF = ("hair_colour",) * 3 + ("hair_length", "skin", "age") + ("expression",) * 4 + ("eye_colour",) * 3
 
 
-def shown(a: Attributes) -> Faces:
+def known_faces(a: Attributes) -> Faces:
     """What faces with attributes `a` show."""
     return Faces(weights(a), _numbers(a), labels(a))
 
@@ -130,7 +130,7 @@ def main() -> None:
     torch.set_num_threads(1)
     data = Dataset()
     images, attributes = pictures(data)
-    faces = shown(attributes)
+    faces = known_faces(attributes)
     space = Space(CAPTIONS, NUMBERS_OF, faces)
     learned = torch.cat([torch.arange(data.train), torch.arange(len(data.images), len(images))])
     fit = Fit(CAPTIONS, space, images, space.faces(faces), learned, WIDTH, WEIGHT)

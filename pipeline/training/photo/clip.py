@@ -8,7 +8,6 @@ but for the expression. Goes on where it stopped, and takes in samples that were
 `clip.safetensors`.
 """
 
-import argparse
 import csv
 from pathlib import Path
 from typing import NamedTuple
@@ -30,13 +29,11 @@ from pipeline.training.demo.augment import photograph
 from pipeline.training.demo.reader import to_bytes
 from pipeline.training.photo.captions import CAPTIONS, CATEGORIES
 from pipeline.training.photo.encoder import HELD_OUT
-from pipeline.training.photo.face_labels import EXPRESSIONS
+from pipeline.training.photo.face_labels import EXPRESSIONS, read_face_labels
 from pipeline.training.photo.labels import EYE_LABELS
-from pipeline.training.photo.samples import FOLDER, SIZE, picture_path
+from pipeline.training.photo.samples import SIZE, part_parser, picture_path
 
 RESOLUTION, WIDTH, MINUTES = 128, 16, 120
-YEARS = {"child": 8.0, "young": 24.0, "adult": 47.0, "old": 70.0}  # typical of the ages that people tell apart
-OLD = (38.0, 62.0)  # years between which a face goes from young to old
 WEIGHT = {"earrings": 2.0, "moustache": 2.0, "eyewear": 2.0}  # of the categories' errors, where they are hard to see
 
 
@@ -52,14 +49,11 @@ def _either(*no: str, **partly: float) -> dict[str, tuple[float, float]]:
     return dict.fromkeys(no, (1.0, 0.0)) | {answer: (1 - share, share) for answer, share in partly.items()}
 
 
+HAIR = ("black", "brown", "red", "blond", "grey")  # as people label it, in the order of CATEGORIES["hair_colour"]
 RULES = {
     "hair_colour": Rule(
         "hair_color",
-        {
-            name: tuple(float(name == own) for own in ("black", "brown", "red", "blond", "grey"))
-            for name in ("black", "brown", "red", "blond", "grey")
-        }
-        | {"other": (0.2,) * 5},
+        {answer: tuple(float(answer == hair) for hair in HAIR) for answer in HAIR} | {"other": (0.2,) * len(HAIR)},
     ),
     "hairstyle": Rule("bald", {"yes": (1.0, 0.0), "receding": (0.4, 0.6), "no": (0.0, 1.0)}),
     "hair_texture": Rule("hair_curl", _either("straight", wavy=0.45, curly=1.0)),
@@ -67,7 +61,7 @@ RULES = {
     "fringe": Rule("bangs", _either("no", yes=1.0)),
     "skin": Rule("skin", {"light": (1.0, 0, 0), "tan": (0, 1.0, 0), "brown": (0, 0.2, 0.8), "dark": (0, 0, 1.0)}),
     "gender": Rule("sex", _either("female", male=1.0)),
-    "age": Rule("age", {}),
+    "age": Rule("age", _either("child", "young", adult=0.4, old=1.0)),
     "beard": Rule("beard", _either("no", stubble=0.45, full=1.0)),
     "moustache": Rule("moustache", _either("no", yes=1.0)),
     "eyewear": Rule("glasses", {"no": (1.0, 0, 0), "eyeglasses": (0, 1.0, 0), "sunglasses": (0, 0, 1.0)}),
@@ -81,21 +75,22 @@ EXPRESSION = {"sad": 0, "neutral": 1, "happy": 2, "surprised": 3, "fearful": 3, 
 HIDDEN_BY_HAT = ("hair_colour", "hairstyle", "hair_texture", "fringe")
 
 
-class Told(NamedTuple):
-    """What is told of N samples in one attribute: probabilities (N, V) of `values`, and whether people said so (N,)."""
+class Known(NamedTuple):
+    """What is known of N samples in one attribute: probabilities (N, V) of `values`, and whether people said so, (N,)
+    of booleans."""
 
     values: list[str]
     probabilities: Tensor
     by_people: Tensor
 
 
-def told(folder: Path, count: int) -> dict[str, Told]:
-    """Attribute -> what is told of samples 0 ... `count` - 1, by people where they did, else by the probes.
+def known_attributes(folder: Path, count: int) -> dict[str, Known]:
+    """Attribute -> what is known of samples 0 ... `count` - 1, by people where they did, else by the probes.
 
     Raises UserError where the probes know other samples.
     """
-    if not (folder / "labels.npz").is_file() or not (folder / "face_labels.npz").is_file():
-        raise UserError("The samples have no labels yet; make them with the parts face_labels and labels.")
+    if not (folder / "labels.npz").is_file():
+        raise UserError("The samples have no labels yet; make them with the part labels.")
     with np.load(folder / "labels.npz") as file:
         probes = {name: file[name] for name in file.files}
     if len(probes["sex"]) != count:
@@ -111,28 +106,23 @@ def told(folder: Path, count: int) -> dict[str, Told]:
                 seed = int(face["seed"])
                 p[seed] = F.one_hot(torch.tensor(values.index(face[name])), len(values)).float()
                 by_people[seed] = True
-        found[name] = Told(values, p, by_people)
+        found[name] = Known(values, p, by_people)
     return found
 
 
-def shown(folder: Path, count: int) -> Faces:
+def known_faces(folder: Path, count: int) -> Faces:
     """What samples 0 ... `count` - 1 show. `truth` is clear only where people labelled; of the expression, where
     face-api is sure."""
-    attributes, shares, truth = told(folder, count), {}, {}
+    attributes, shares, truth = known_attributes(folder, count), {}, {}
     for category, values in CATEGORIES.items():
         if category == "expression":
             share = expressions(folder)
             sure = share.max(1).values > 0.9
         else:
             rule = RULES[category]
-            known, p, sure = attributes[rule.attribute]
-            if category == "age":
-                years = p @ torch.tensor([YEARS[value] for value in known])
-                old = ((years - OLD[0]) / (OLD[1] - OLD[0])).clamp(0, 1)
-                share = torch.stack([1 - old, old], 1)
-            else:
-                blank = (0.0,) * len(values)
-                share = p @ torch.tensor([rule.shares.get(value, blank) for value in known])
+            answers, p, sure = attributes[rule.attribute]
+            nothing = (0.0,) * len(values)
+            share = p @ torch.tensor([rule.shares.get(answer, nothing) for answer in answers])
         shares[category] = share
         best, index = share.max(1)
         truth[category] = torch.where(sure & (best > 0.8), index, -1)
@@ -144,8 +134,7 @@ def shown(folder: Path, count: int) -> Faces:
 
 def expressions(folder: Path) -> Tensor:
     """Shares (N, 5) of the expressions, as face-api saw them."""
-    with np.load(folder / "face_labels.npz") as file:
-        seen = torch.from_numpy(file["expressions"])
+    seen = torch.from_numpy(read_face_labels(folder)["expressions"])
     shares = torch.zeros(len(seen), len(CATEGORIES["expression"]))
     for name, column in zip(EXPRESSIONS, seen.T, strict=True):
         shares[:, EXPRESSION[name]] += column
@@ -181,7 +170,7 @@ def learn(folder: Path, minutes: float) -> None:
     torch.set_num_threads(1)
     seeds = torch.tensor(sorted(int(path.stem) for path in (folder / "images").glob("*.jpg")))
     images = pictures(folder, seeds)
-    faces = shown(folder, len(load_file(folder / "codes.safetensors")["w"]))
+    faces = known_faces(folder, len(load_file(folder / "codes.safetensors")["w"]))
     held = seeds % HELD_OUT == HELD_OUT - 1
     space = Space(CAPTIONS, (), faces)
     fit = Fit(CAPTIONS, space, images, space.faces(faces), seeds[~held], WIDTH, WEIGHT, disturbed)
@@ -194,8 +183,7 @@ def learn(folder: Path, minutes: float) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser = part_parser(__doc__)
     parser.add_argument("--minutes", type=float, default=MINUTES, help="in all, of one core (%(default)s)")
     options = parser.parse_args()
     run(lambda: learn(options.folder, options.minutes))

@@ -7,7 +7,6 @@ faces spread along it. Goes on where it stopped, and takes samples in that were 
 held out. Prints the share of W's variance that is explained, and writes `encoder.safetensors` in half precision.
 """
 
-import argparse
 import math
 import time
 from pathlib import Path
@@ -23,7 +22,7 @@ from pipeline.networks.w_encoder import WEncoder
 from pipeline.training.averaged import Averaged
 from pipeline.training.command import run
 from pipeline.training.demo.augment import photograph, placement
-from pipeline.training.photo.samples import FOLDER, SIZE, picture_path
+from pipeline.training.photo.samples import SIZE, part_parser, picture_path
 
 BATCH, STEPS = 24, 12_000
 MUON_RATE, ADAM_RATE, WARM_UP = 1e-3, 1e-3, 200
@@ -167,8 +166,7 @@ def train(folder: Path, steps: int) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser = part_parser(__doc__)
     parser.add_argument("--steps", type=int, default=STEPS)
     options = parser.parse_args()
     run(lambda: train(options.folder, options.steps))

@@ -8,7 +8,6 @@ woman, `expressions` (N, 7) in the order of `EXPRESSIONS`, `landmarks` (N, 68, 2
 `descriptor` (N, 128).
 """
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -23,7 +22,7 @@ from safetensors import safe_open
 
 from pipeline.errors import UserError
 from pipeline.training.command import run
-from pipeline.training.photo.samples import FOLDER, SIZE, picture_path
+from pipeline.training.photo.samples import SIZE, part_parser, picture_path
 
 TOOL = Path(__file__).parent / "faceapi"
 EXPRESSIONS = ("neutral", "happy", "sad", "angry", "fearful", "disgusted", "surprised")
@@ -63,6 +62,15 @@ def table(answers: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     return {name: np.array(column, np.float32) for name, column in columns.items()}
 
 
+def read_face_labels(folder: Path) -> dict[str, np.ndarray]:
+    """What face-api saw in the samples, as the module's text has it. Raises UserError before it has looked at all."""
+    try:
+        with np.load(folder / "face_labels.npz") as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise UserError("face-api has not looked at the samples yet; run the part face_labels.") from None
+
+
 def label(folder: Path) -> None:
     """Label what is not yet labelled of the pictures in `folder`."""
     with safe_open(folder / "codes.safetensors", "pt") as file:
@@ -95,8 +103,7 @@ def _whole(line: str) -> bool:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser = part_parser(__doc__)
     options = parser.parse_args()
 
     def command() -> None:

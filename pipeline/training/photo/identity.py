@@ -7,17 +7,14 @@ of two of its answers tells what the distance of two descriptors does. Every 24t
 stopped; writes `identity.safetensors` and prints how well it agrees with the descriptors.
 """
 
-import argparse
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pipeline.errors import UserError
 from pipeline.losses import identity_crop, identity_features
 from pipeline.networks.arcface import IRSE
 from pipeline.training.averaged import Averaged
@@ -25,7 +22,8 @@ from pipeline.training.command import run
 from pipeline.training.demo.identity import disturb
 from pipeline.training.demo.narrow import fix_slopes, published
 from pipeline.training.photo.encoder import KEEP_EVERY, Samples, rate
-from pipeline.training.photo.samples import FOLDER
+from pipeline.training.photo.face_labels import read_face_labels
+from pipeline.training.photo.samples import part_parser
 
 WIDTHS, DEPTHS, EMBEDDING, REDUCTION = (16, 48, 96, 160), (1, 2, 3, 1), 128, 4
 BATCH, STEPS, MUON_RATE, ADAM_RATE = 32, 6_000, 2e-3, 2e-3
@@ -81,10 +79,7 @@ def train(folder: Path, steps: int) -> None:
     """Train up to `steps` steps, on one core."""
     torch.set_num_threads(1)
     samples, fit, kept = Samples(folder), Fit(), folder / "identity.pt"
-    if not (folder / "face_labels.npz").is_file():
-        raise UserError("face-api has not looked at the samples yet; run the part face_labels.")
-    with np.load(folder / "face_labels.npz") as file:
-        descriptors = torch.from_numpy(file["descriptor"])
+    descriptors = torch.from_numpy(read_face_labels(folder)["descriptor"])
     targets = goals(descriptors)
     if kept.exists():
         fit.load(kept)
@@ -108,8 +103,7 @@ def train(folder: Path, steps: int) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser = part_parser(__doc__)
     parser.add_argument("--steps", type=int, default=STEPS)
     options = parser.parse_args()
     run(lambda: train(options.folder, options.steps))

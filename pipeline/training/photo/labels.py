@@ -11,7 +11,6 @@ attribute `NAME` it holds `NAME` (N, K), the probabilities of the K values, `NAM
 in years, and has a probe of one row.
 """
 
-import argparse
 import csv
 from collections import Counter
 from pathlib import Path
@@ -25,8 +24,8 @@ from torch import Tensor
 
 from pipeline.errors import UserError
 from pipeline.training.command import run
-from pipeline.training.photo.face_labels import EXPRESSIONS
-from pipeline.training.photo.samples import FOLDER
+from pipeline.training.photo.face_labels import EXPRESSIONS, read_face_labels
+from pipeline.training.photo.samples import part_parser
 
 EYE_LABELS = Path(__file__).with_name("eye_labels.csv")
 LEFT_OUT = ("unsure", "hidden", "")  # answers that tell nothing of an attribute
@@ -82,10 +81,10 @@ def eye_labels(path: Path, psi: Tensor) -> list[Attribute]:
     return [found for name in names if (found := choices(name, rows, [face[name] for face in faces]))]
 
 
-def face_api_labels(path: Path) -> list[Attribute]:
+def face_api_labels(folder: Path) -> list[Attribute]:
     """Sex, expression and age as face-api tells them."""
-    with np.load(path) as file:
-        female, expressions, age = (torch.from_numpy(file[name]) for name in ("female", "expressions", "age"))
+    seen = read_face_labels(folder)
+    female, expressions, age = (torch.from_numpy(seen[name]) for name in ("female", "expressions", "age"))
     rows = torch.arange(len(age))
     sure, best = expressions.max(1)
     expression = [EXPRESSIONS[i] if p >= SURE else "unsure" for p, i in zip(sure.tolist(), best.tolist(), strict=True)]
@@ -177,8 +176,8 @@ def spread(folder: Path) -> None:
     """Fit, measure and print, and write the probabilities of all samples."""
     codes = load_file(folder / "codes.safetensors")
     w, attributes = codes["w"], eye_labels(EYE_LABELS, codes["psi"])
-    if (judged := folder / "face_labels.npz").is_file():
-        attributes += face_api_labels(judged)
+    if (folder / "face_labels.npz").is_file():
+        attributes += face_api_labels(folder)
     prober, written = Prober(w), {}
     print("| attribute | labels | balanced accuracy | labels and recall of each value |\n|---|---|---|---|")
     for attribute in attributes:
@@ -199,8 +198,7 @@ def spread(folder: Path) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser = part_parser(__doc__)
     options = parser.parse_args()
     run(lambda: spread(options.folder))
 

@@ -6,18 +6,17 @@ Where the 68 points are in a sample says face-api. The trees and the scenes are 
 `demo.landmarks`. Writes `landmarks.dat`, and prints how far the points are off in scenes of held-out samples.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.errors import UserError
 from pipeline.training.command import run
 from pipeline.training.demo.landmarks import collect, error, train
 from pipeline.training.photo.encoder import Samples
-from pipeline.training.photo.samples import FOLDER
+from pipeline.training.photo.face_labels import read_face_labels
+from pipeline.training.photo.samples import part_parser
 
 FACES, MEASURED = 8_000, 300
 
@@ -27,11 +26,7 @@ class Marked:
 
     def __init__(self, folder: Path) -> None:
         """Raises UserError before face-api has looked at the samples."""
-        if not (folder / "face_labels.npz").is_file():
-            raise UserError("face-api has not looked at the samples yet; run the part face_labels.")
-        self.samples = Samples(folder)
-        with np.load(folder / "face_labels.npz") as file:
-            self.landmarks = file["landmarks"]
+        self.samples, self.landmarks = Samples(folder), read_face_labels(folder)["landmarks"]
 
     def batch(self, index: Tensor) -> Tensor:
         """Pictures (len(index), 3, 256, 256) in [-1, 1]."""
@@ -55,8 +50,7 @@ def learn(folder: Path, faces: int) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser = part_parser(__doc__)
     parser.add_argument("--faces", type=int, default=FACES, help="as many scenes (%(default)s)")
     options = parser.parse_args()
     run(lambda: learn(options.folder, options.faces))

@@ -86,10 +86,16 @@ def draw_sheet(folder: Path, first: int) -> None:
     path.with_suffix(".part").rename(path)
 
 
+def part_parser(description: str) -> argparse.ArgumentParser:
+    """The command line that all parts have: --folder."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="of the samples and what is made of them")
+    return parser
+
+
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser = part_parser(__doc__)
     parser.add_argument("--count", type=int, default=COUNT)
     options = parser.parse_args()
     run(lambda: sample(options.folder, options.count))
