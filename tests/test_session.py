@@ -69,6 +69,24 @@ def test_a_photo_is_inverted_while_another_is_chosen_and_knows_its_faces(studio,
     assert photo.note(session).count("2 faces found.") == 1 and len(session.faces) == 2
 
 
+def test_of_several_choices_the_newest_counts_but_not_one_that_failed(session):
+    with session.choosing() as first:
+        with pytest.raises(UserError), session.choosing() as second:
+            assert second() and not first()
+            raise UserError("No face was found.")
+        assert first()
+        with session.choosing() as third:
+            assert third() and not first()
+        assert third() and not first()
+    assert not first()
+    with pytest.raises(UserError), session.choosing() as fourth:
+        with session.choosing():
+            assert not fourth()
+        raise UserError("No face was found.")
+    with session.choosing() as fifth:
+        assert fifth()
+
+
 def test_edits_of_a_face_that_the_visitor_let_go_meanwhile_are_left_out(studio, session):
     face = session.here
     another_face(studio, session)

@@ -32,9 +32,9 @@ MAPPER_DOWNLOAD = _group("mapper download", 16)
 """The queue settings of an event say in which group it runs. A group has so many slots; an event of one group never
 takes a slot of another, so that whatever waits in one leaves the others free:
 
-- `EDIT`: one picture, in one pass: sliders, mappers, directions, undo, the strength of an edit, a random face.
+- `EDIT`: one picture, in one pass: sliders, mappers, directions, undo, the strength of an edit.
 - `SERIES`: many pictures by many passes: the grid, GIF and MP4.
-- `PHOTO`: what reads a photo: an upload, an example, choosing a face, putting the face back.
+- `PHOTO`: what chooses a face, or another one to mix with, and may read a photo; and putting the face back.
 - `LONG`: what stands in the line of `webapp.turns`: optimization, refining, tuning, recipes, a change of the model.
   Everybody's job has a slot here, because a job that waits in the line says how many are before it. A visitor has one
   place in the line; a second job is refused with a sentence.

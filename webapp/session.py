@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,11 @@ from webapp.shots import (
 MOST_SHOTS = 30  # on the strip; the oldest edits leave it first
 MOST_BYTES = 4 * 2**20  # of latents: those of 30 shots at 1024 px and a tuning; what else is held is small
 CHOSEN = "Another picture was chosen meanwhile, so this edit was left out."
+
+
+def always() -> bool:
+    """Whether a choice is the newest, where there is no other: see `Session.choosing`."""
+    return True
 
 
 @dataclass
@@ -74,8 +80,8 @@ class Session:
     """Files of their pictures in the gallery."""
     mixing: bool = False
     """Whether the visitor looks at what the picture can be mixed with."""
-    choice: int = 0
-    """Counts the faces and mixtures that were asked for: of several that are made at a time the newest is shown."""
+    asked: list[object] = field(default_factory=list)
+    """The choices that are being made, or were made last, the newest last: see `choosing`."""
     optimized: tuple[Latent, Shot] | None = None
     """What the newest optimization began with, and a copy of its picture on the strip as it was then."""
     stop: bool = False
@@ -318,10 +324,22 @@ class Session:
         self.back = [*(shot for shot in self.back if shot is not self.at), gone]
         self.gone[gone] = place
 
-    def choose(self) -> int:
-        """The number of a new choice, which counts as long as `choice` is this number."""
-        self.choice += 1
-        return self.choice
+    @contextlib.contextmanager
+    def choosing(self) -> Iterator[Callable[[], bool]]:
+        """A choice that takes a while: a face, a mixture, a picture of a grid. Gives what tells whether it is still the
+        newest, and to be shown. One that fails leaves those before it as they were."""
+        mine = object()
+        self.asked.append(mine)
+        try:
+            yield lambda: self.asked[-1:] == [mine]
+        except BaseException:
+            if mine in self.asked:  # a newer one may have come to its end
+                self.asked.remove(mine)
+            raise
+        if self.asked[-1:] == [mine]:
+            self.asked = [mine]
+        elif mine in self.asked:
+            self.asked.remove(mine)
 
     def go(self, shot: Shot) -> None:
         """Show a picture of the strip."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +16,12 @@ from pipeline.errors import UserError
 from webapp.guard import guard
 from webapp.panels import grid, pair
 from webapp.panels.bounded import bounded
+from webapp.panels.chooser import pressed
 from webapp.panels.grid import Grid, GridFields, problem
 from webapp.panels.pair import PairFields
 from webapp.panels.result import Result, forget, keep, settle, shown
 from webapp.presets import Pair
-from webapp.session import Session
+from webapp.session import Session, always
 
 FEWEST_CHOICE = 200  # channels that the slider reaches at least: large shapes want as many
 
@@ -108,14 +110,18 @@ def connect(
     unchanged = [gr.skip()] * len(result.picture)
     no_offer = gr.update(visible=False)
 
-    def applied(session: Session, target: str, neutral: str, strength: float, threshold: float) -> tuple[Any, ...]:
-        """Make the edit: the pictures, the notes, the offer of another β, and k."""
+    def applied(
+        session: Session, target: str, neutral: str, strength: float, threshold: float, newest: Callable[[], bool]
+    ) -> tuple[Any, ...]:
+        """Make the edit: the pictures, the notes, the offer of another β, and k. It is left out where it is not the
+        `newest` any more."""
         source = session.base("direct", target=target, neutral=neutral)
         try:
             edit = studio.direct(source, target, neutral, strength, threshold)
         except UserError as error:
             return *unchanged, problem(str(error)), helpful(target, neutral, threshold), gr.skip()
-        keep(session, source, edit)
+        if newest():
+            keep(session, source, edit)
         return *shown(session), notes(edit), no_offer, min(edit.channels, most)
 
     def notes(edit: Edit) -> str:
@@ -141,16 +147,23 @@ def connect(
         if threshold is None:
             *outputs, beta = keep_channels(target, neutral, strength, channels, session)
             return *outputs, gr.skip(), beta
-        return *applied(session, target, neutral, strength, max(threshold, 0.0)), gr.skip()
+        return *applied(session, target, neutral, strength, max(threshold, 0.0), always), gr.skip()
 
     @guard
-    def keep_channels(target: str, neutral: str, strength: float, channels: int, session: Session) -> tuple[Any, ...]:
+    def keep_channels(
+        target: str,
+        neutral: str,
+        strength: float,
+        channels: int,
+        session: Session,
+        newest: Callable[[], bool] = always,
+    ) -> tuple[Any, ...]:
         """k was changed, or the words: β goes where it keeps this many channels."""
         try:
             threshold = usual_threshold(studio, target, neutral, int(channels))
         except UserError as error:
             return *failed(error), gr.skip()
-        return *applied(session, target, neutral, strength, threshold)[:-1], threshold
+        return *applied(session, target, neutral, strength, threshold, newest)[:-1], threshold
 
     @guard
     def apply(
@@ -168,11 +181,12 @@ def connect(
     @guard
     def choose(event: gr.SelectData, now: Grid | None, session: Session) -> tuple[Any, ...]:
         """A picture of the grid was chosen: its words and numbers go into the fields, and the edit is made."""
-        if now is None or event.index >= len(now.cells):
-            return [gr.skip()] * len(chosen_outputs)
-        strength, channels = now.cells[event.index]
+        strength, channels = pressed(now.cells if now else [], event)
         hint = grid.hint(now, session.base("direct", target=now.target, neutral=now.neutral))
-        *outputs, threshold = keep_channels(now.target, now.neutral, strength, channels, session)
+        with session.choosing() as newest:
+            *outputs, threshold = keep_channels(now.target, now.neutral, strength, channels, session, newest)
+        if not newest():
+            return [gr.skip()] * len(chosen_outputs)
         return *outputs, channels, threshold, now.target, now.neutral, strength, hint
 
     edited = [*result.picture, panel.kept, panel.offer]
@@ -180,14 +194,14 @@ def connect(
     numbers = [panel.channels, panel.threshold]
     chosen_outputs = [*edited, *numbers, *texts, panel.grid.note]
     private: dict[str, Any] = {"api_visibility": "private"} | job
-    newest: dict[str, Any] = private | {"trigger_mode": "always_last"}
+    last: dict[str, Any] = private | {"trigger_mode": "always_last"}
     moved = gr.on(
-        [panel.strength.input, panel.threshold.input], move, [*texts, *numbers, state], [*edited, *numbers], **newest
+        [panel.strength.input, panel.threshold.input], move, [*texts, *numbers, state], [*edited, *numbers], **last
     )
-    counted = panel.channels.input(keep_channels, [*texts, panel.channels, state], [*edited, panel.threshold], **newest)
+    counted = panel.channels.input(keep_channels, [*texts, panel.channels, state], [*edited, panel.threshold], **last)
     suggested = pair.connect(panel.texts, pairs)
     asked = [
-        event(apply, [*texts, *numbers, state], [*edited, *numbers], **newest)
+        event(apply, [*texts, *numbers, state], [*edited, *numbers], **last)
         for event in (suggested.then, panel.texts.target.submit, panel.texts.neutral.submit, panel.run.click)
     ]
     helped = panel.offer.click(use_helpful, [*texts, state], [*edited, *numbers], **private)

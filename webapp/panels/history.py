@@ -9,7 +9,7 @@ import gradio as gr
 
 from pipeline.errors import UserError
 from webapp.guard import guard
-from webapp.panels.chooser import chooser
+from webapp.panels.chooser import chooser, pressed
 from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.session import Session
 from webapp.shots import LONGEST_TITLE
@@ -104,8 +104,7 @@ def connect(panel: History, result: Result, studio: Lent, state: gr.State, job: 
 
     @guard
     def choose(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
-        if event.index < len(session.shots):
-            session.go(session.shots[event.index])
+        session.go(pressed(session.shots, event))
         return shown(session)
 
     @guard
@@ -146,8 +145,8 @@ def connect(panel: History, result: Result, studio: Lent, state: gr.State, job: 
         return shown(session)
 
     for trigger, handler in ((panel.strip.select, choose), (panel.undo.click, undo), (panel.redo.click, redo)):
-        pressed = trigger(handler, state, result.picture, trigger_mode="multiple", **SILENT)
-        settle(result, pressed, state, fills=True)
+        moved = trigger(handler, state, result.picture, trigger_mode="multiple", **SILENT)
+        settle(result, moved, state, fills=True)
     for trigger, handler, inputs in (
         (panel.name.submit, rename, [panel.name, state]),
         (panel.name.blur, rename, [panel.name, state]),

@@ -14,6 +14,7 @@ from webapp.guard import guard
 from webapp.panels.chooser import chooser, pressed
 from webapp.panels.photo import EXAMPLES, finds_faces, thing
 from webapp.panels.result import SILENT, Result, settle, shown
+from webapp.queues import PHOTO
 from webapp.session import Session
 from webapp.shots import Mixture
 
@@ -94,24 +95,23 @@ def connect(
     result: Result,
     studio: StyleCLIP,
     state: gr.State,
-    job: dict[str, Any],
 ) -> None:
-    """Say what a choice does. `job` holds the queue settings of everything that computes."""
+    """Say what a choice does."""
 
     @guard
     def choose(event: gr.SelectData, keys: str, session: Session) -> tuple[Any, ...]:
-        choice, here, key = session.choose(), session.here, pressed(keys.split(), event)
+        here, key = session.here, pressed(keys.split(), event)
         other = next((other for other in others(studio, session) if other.key == key), None)
         if other is None:
             raise UserError("This picture can't be mixed any more; please choose another one.")
-        mixture = Mixture(here.latent, other.latent(), (here.title, other.name))
-        latent = mixture.one.towards(mixture.other, mixture.share)
-        picture = studio.image(latent)
-        if session.choice != choice:
-            return shown(session)
-        if session.here is not here:
-            raise UserError("Another picture was chosen meanwhile, so the mixture was left out.")
-        session.mix(mixture, latent, picture)
+        with session.choosing() as newest:
+            mixture = Mixture(here.latent, other.latent(), (here.title, other.name))
+            latent = mixture.one.towards(mixture.other, mixture.share)
+            picture = studio.image(latent)
+            if newest():
+                if session.here is not here:
+                    raise UserError("Another picture was chosen meanwhile, so the mixture was left out.")
+                session.mix(mixture, latent, picture)
         return shown(session)
 
     def look(session: Session) -> tuple[Any, ...]:
@@ -124,6 +124,6 @@ def connect(
     panel.fold.expand(look, state, panel.all, **SILENT)
     panel.fold.collapse(leave, state, None, **SILENT)
     chosen = panel.others.select(
-        choose, [panel.keys, state], result.picture, trigger_mode="multiple", api_visibility="private", **job
+        choose, [panel.keys, state], result.picture, trigger_mode="multiple", api_visibility="private", **PHOTO
     )
     settle(result, chosen, state)

@@ -21,7 +21,7 @@ from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.lossplot import plot, progress
 from webapp.panels.bounded import bounded
-from webapp.panels.chooser import chooser
+from webapp.panels.chooser import chooser, pressed
 from webapp.panels.photo import thing
 from webapp.panels.result import SILENT, Result, forget, keep, mean, set_to, settle, shown
 from webapp.presets import Prompt, presets
@@ -325,18 +325,18 @@ def connect(
     @guard
     def take(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
         """Put a moment of the way on the strip, or return to it where it is there already."""
-        if event.index >= len(session.frames):
-            return *[gr.skip()] * len(result.picture), *drawn(session)
-        frame = session.frames[event.index]
+        frame = pressed(session.frames, event)
         kept = next((shot for shot in session.shots if shot.latent is frame.latent), None)
         if kept is not None:
             session.go(kept)
         else:
             alone = frame.recipe["method"] == "generate"
             shot, source = (session.here, mean(studio)) if alone else beginning(session, frame.recipe)
-            picture = studio.image(frame.latent)
-            session.go(shot)
-            keep(session, source, Edit(picture, frame.latent, frame.recipe))
+            with session.choosing() as newest:
+                picture = studio.image(frame.latent)
+                if newest():
+                    session.go(shot)
+                    keep(session, source, Edit(picture, frame.latent, frame.recipe))
         return *shown(session)[:-1], gr.skip(), *drawn(session)  # the losses are still those of this way
 
     def stop(session: Session) -> None:

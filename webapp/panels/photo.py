@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import chain, count
@@ -26,7 +27,7 @@ from webapp.panels import likeness
 from webapp.panels.chooser import chooser, pressed
 from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.queues import PHOTO
-from webapp.session import Session
+from webapp.session import Session, always
 from webapp.shots import Found, Shot, one_line
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.png"))
@@ -223,17 +224,17 @@ def start(
     faces: list[Found],
     number: int = 0,
     said: str | None = None,
-    choice: int | None = None,
+    newest: Callable[[], bool] = always,
 ) -> None:
     """Make one of the faces in the visitor's photo the one that is edited; `said` under it is how near the inversion
-    is, unless told otherwise. Not when the visitor has chosen another one since `choice`."""
-    if choice not in (None, session.choice):
+    is, unless told otherwise. Not where this is not the `newest` choice any more."""
+    if not newest():
         return
     found = faces[number]
     latent = studio.invert(found.face())
     line = face_line(studio, faces, found, latent) if said is None else said
     picture = studio.image(latent)
-    if choice in (None, session.choice):
+    if newest():
         session.start_from(latent, picture, name_of(session, faces, number), line, found, faces)
 
 
@@ -262,46 +263,50 @@ def drawn(able: bool, session: Session) -> tuple[Any, ...]:
     )
 
 
-def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, job: dict[str, Any]) -> None:
-    """Say what the panel's fields do. `job` holds the queue settings of everything that computes."""
+def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State) -> None:
+    """Say what the panel's fields do."""
 
     @guard
     def take(photo: str | None, session: Session) -> tuple[Any, ...]:
         """Find the faces in a photo; the largest becomes this visitor's face, and is inverted."""
         if photo is None:
             raise UserError("Choose a picture first.")
-        return find(photo, BytesIO(uploads.read(photo, MAX_BYTES, TOO_LARGE)), session)
+        with session.choosing() as newest:
+            find(photo, BytesIO(uploads.read(photo, MAX_BYTES, TOO_LARGE)), session, newest)
+        return shown(session)
 
-    def find(path: str, photo: BytesIO, session: Session, drawn: bool = False) -> tuple[Any, ...]:
-        choice = session.choose()
+    def find(path: str, photo: BytesIO, session: Session, newest: Callable[[], bool], drawn: bool = False) -> None:
         found = studio.align(photo)
         turn = found[0].turn
         copied = turn or not browsers_show(photo.getvalue())
         seen = on_screen(studio.view(photo, SHOWN, turn)) if copied else path
         faces = [Found.of(path, face, seen, drawn) for face in found]
-        start(studio, session, faces, choice=choice)
-        return shown(session)
+        start(studio, session, faces, newest=newest)
 
     @guard
     def choose_example(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
         path = pressed(EXAMPLES, event)
-        return find(str(path), BytesIO(path.read_bytes()), session, drawn=True)
+        with session.choosing() as newest:
+            find(str(path), BytesIO(path.read_bytes()), session, newest, drawn=True)
+        return shown(session)
 
     @guard
     def choose_face(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
         faces = session.faces
-        if event.index < len(faces):
-            start(studio, session, faces, event.index, choice=session.choose())
+        number = pressed(range(len(faces)), event)
+        with session.choosing() as newest:
+            start(studio, session, faces, number, newest=newest)
         return shown(session)
 
     @guard
     def sample(session: Session) -> tuple[Any, ...]:
         """Make up a face that belongs to nobody."""
-        choice, seed = session.choose(), secrets.randbelow(10**6)
-        latent = studio.sample(seed, TRUNCATION)
-        title, picture = f"Random {thing(studio)} {seed}", studio.image(latent)
-        if session.choice == choice:
-            session.start_from(latent, picture, title, f"{title}.")
+        seed = secrets.randbelow(10**6)
+        with session.choosing() as newest:
+            latent = studio.sample(seed, TRUNCATION)
+            title, picture = f"Random {thing(studio)} {seed}", studio.image(latent)
+            if newest():
+                session.start_from(latent, picture, title, f"{title}.")
         return shown(session)
 
     def put_away(session: Session) -> str:
@@ -323,8 +328,8 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State, jo
         words = f"Making up a {thing(studio)}" if handler is sample else "Looking at the photo"
         every: dict[str, Any] = {"trigger_mode": "multiple"}  # the click that is left out would be the last
         trigger(None, None, panel.working, js=BEGIN.format(bar=bar(words)), **SILENT, **every)
-        group = every | (job if handler is sample else PHOTO)
-        event = trigger(handler, inputs, result.picture, js=WAIT, api_visibility="private", **group)
+        options = every | PHOTO  # a random face too, so that it does not overtake a photo that was chosen before it
+        event = trigger(handler, inputs, result.picture, js=WAIT, api_visibility="private", **options)
         for ended, came in ((event.success, "true"), (event.failure, "false")):  # `then` is not called after a failure
             ended(None, None, panel.working, js=END.format(came=came), **SILENT, **every)
         event.failure(as_before, state, panel.follows, **SILENT)
