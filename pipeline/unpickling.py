@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 MOST_REPEATED = 10_000_000  # parts; what no value holds twice takes one part at a time
+MOST_LONG = 100  # whole numbers of more than 64 bits, as a random generator's state may have
 _KEEPS = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}
 _REPEATS = {"GET", "BINGET", "LONG_BINGET", "DUP"}
 
@@ -207,17 +208,21 @@ class _ArchiveUnpickler(pickle.Unpickler):
         return self.storages[key]
 
 
-def repeats_itself(content: bytes) -> bool:
-    """Whether a few bytes of a pickle stand for millions of parts: a tuple that holds another twice, which holds
-    another twice, and so on. To use it as a key of a dictionary takes a step for each part, so it may never end."""
+def takes_for_ever(content: bytes) -> bool:
+    """Whether reading a short pickle would take for ever, because of what it makes keys of a dictionary.
+
+    A tuple may hold another twice, which holds another twice, and so on: as a key it takes a step for each part. And
+    thousands of whole numbers may differ by multiples of 2^61 - 1, to all of which Python gives one place.
+    """
     stack: list[int] = []  # of how many parts each value is made; 0: a mark
     kept: dict[int, int] = {}
-    repeated = 0
+    repeated = long = 0
     for code, argument, _ in pickletools.genops(content):
         if code.name in _KEEPS:
             kept[len(kept) if argument is None else argument] = stack[-1]
             continue
         parts = 0 if code.name == "MARK" else 1
+        long += isinstance(argument, int) and argument.bit_length() > 64
         if code.name in _REPEATS:
             parts = stack[-1] if argument is None else kept[argument]
             repeated += parts
@@ -230,7 +235,7 @@ def repeats_itself(content: bytes) -> bool:
                     parts += stack.pop()
         if code.stack_after:
             stack.append(parts)
-        if repeated > MOST_REPEATED:
+        if repeated > MOST_REPEATED or long > MOST_LONG:
             return True
     return False
 

@@ -28,7 +28,7 @@ from .checkpoints import Unusable, find_network
 from .errors import UserError
 from .openvino_ir import is_wheel, read_mobile_generator
 from .sources import asset
-from .unpickling import RefusedPickle, read_archive, read_network_pickle, repeats_itself
+from .unpickling import RefusedPickle, read_archive, read_network_pickle, takes_for_ever
 
 State = dict[str, Tensor]
 FORMAT = "5"  # of the slim copies: another number remakes them all
@@ -251,7 +251,7 @@ def _load(wanted: str, path: Path) -> Any:
         _check_packing(path)
         reader = torch._C.PyTorchFileReader(str(path))
         names = reader.get_record("data.pkl")
-        if len(names) > MOST_NAMES or repeats_itself(names):
+        if len(names) > MOST_NAMES or takes_for_ever(names):
             raise Unusable("what it says of its tensors is more than any network needs")
         later = names.startswith(pickle.PROTO) and names[1] > 2  # a protocol that PyTorch's reader does not know
         # It makes bytes of any number, and encodes in ways that take for ever.
