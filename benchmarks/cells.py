@@ -18,13 +18,12 @@ from benchmarks.methods import METHODS, Method
 from benchmarks.targets import Pair
 from pipeline import Latent, StyleCLIP
 from pipeline.images import to_pil
-from pipeline.registry import Defaults
+from pipeline.registry import Defaults, family_row
 from pipeline.training.demo.attributes import attributes, labels, sample_z
 from pipeline.training.demo.reader import Reader
 from pipeline.training.demo.renderer import render
 from pipeline.training.judges import Judges
 from pipeline.training.pairs import Pairs, sample_pairs
-from pipeline.zoo import family_row
 
 ROOT = Path(__file__).parents[1]
 FACTORS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # of a method's default

@@ -27,7 +27,8 @@ from torch import Tensor
 from pipeline.downloads import fetch
 from pipeline.networks.stylegan2 import Generator, StyledConv, ToRGB
 from pipeline.openvino_ir import FOLDER
-from pipeline.zoo import family_row, load_generator
+from pipeline.registry import family_row
+from pipeline.zoo import load_generator
 
 
 def upfirdn(x: Tensor, kernel: Tensor, up: int, pad: tuple[int, int]) -> Tensor:

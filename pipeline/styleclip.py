@@ -28,10 +28,10 @@ from .mapper import apply_mapper
 from .optimization import towards_text
 from .pasting import paste
 from .photos import Photo, opened
-from .registry import REGISTRY
+from .registry import REGISTRY, family_row
 from .text import Texts, check_goal, check_pair
 from .vocabulary import unknown_note
-from .zoo import Family, family_row, load_family
+from .zoo import Family, load_family
 
 BATCH = 8  # pictures of several threads that a GPU draws together; a CPU gains little, and stays exact to the bit
 ENCODER_SIZE = 256  # aligned faces have at least this many pixels a side

@@ -34,7 +34,6 @@ from .networks.mobilestylegan import MobileGenerator
 from .networks.stylegan2 import Generator
 from .networks.w_encoder import WEncoder
 from .registry import REGISTRY, Defaults, Row, read_registry
-from .registry import family_row as family_row  # which callers look for here
 from .sources import Source
 from .weights import State, kind_of_file, metadata, read_slim, read_weights, remembered
 from .zoo_commands import main

@@ -18,11 +18,11 @@ from pipeline import StyleCLIP, UserError
 from pipeline.losses import clip_features
 from pipeline.networks.mapper import LevelsMapper, SingleMapper, StyleSpaceMapper
 from pipeline.networks.stylegan2 import Generator
+from pipeline.registry import family_row
 from pipeline.text import Texts
 from pipeline.training.judges import Judges
 from pipeline.training.mapper import MapperTraining, Recipe, sample_codes, train
 from pipeline.training.mapper_runs import save_mapper, train_command
-from pipeline.zoo import family_row
 
 PROMPT = "a person with purple hair"
 KINDS = {

@@ -15,12 +15,12 @@ from pipeline.measured import relevance_path
 from pipeline.networks.e4e import Encoder
 from pipeline.networks.mapper import LevelsMapper, StyleSpaceMapper
 from pipeline.networks.w_encoder import WEncoder
+from pipeline.registry import family_row
 from pipeline.training.alignment import alignment_command
 from pipeline.training.judges import Judges
 from pipeline.training.mapper import Recipe, train
 from pipeline.training.mapper_runs import save_mapper
 from pipeline.training.relevance import measure_relevance, relevance_command
-from pipeline.zoo import family_row
 from tests.conftest import NARROW
 from tests.wheels import STYLE_DIM
 

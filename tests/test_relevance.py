@@ -18,10 +18,11 @@ from pipeline.errors import UserError
 from pipeline.estimate import GradientDirections
 from pipeline.losses import clip_features, clip_preprocess
 from pipeline.measured import alignment_settings, relevance_path, relevance_settings, warn_of_other_settings
+from pipeline.registry import family_row
 from pipeline.training.judges import Judges, load_judges
 from pipeline.training.pairs import sample_pairs
 from pipeline.training.relevance import measure_relevance, relevance_command
-from pipeline.zoo import family_row, load_family
+from pipeline.zoo import load_family
 
 ARGUMENTS = ["--model", "tiny", "--codes", "3", "--batch", "8"]
 

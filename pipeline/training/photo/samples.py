@@ -17,8 +17,9 @@ from torch import Tensor
 
 from pipeline.images import to_pil
 from pipeline.networks.generator import StyleGenerator
+from pipeline.registry import family_row
 from pipeline.training.command import run
-from pipeline.zoo import family_row, load_generator
+from pipeline.zoo import load_generator
 
 FOLDER = Path(".cache/photo")
 COUNT = 12_000
