@@ -16,10 +16,11 @@ from pipeline.alignment import bridge_step
 from pipeline.measured import alignment_path
 from pipeline.networks.alignment import Alignment
 from pipeline.networks.stylegan2 import Generator
+from pipeline.registry import family_row
 from pipeline.training.alignment import alignment_command
 from pipeline.training.demo.attributes import CATEGORIES
 from pipeline.training.demo.reader import Reader, read
-from pipeline.zoo import family_row, load_family
+from pipeline.zoo import load_family
 
 FIRST_SEED = 3_000_000  # faces that neither training nor the choice of the defaults saw
 EDITS = {

@@ -11,8 +11,9 @@ from pipeline.estimate import GradientDirections
 from pipeline.losses import clip_features
 from pipeline.networks.clip import CLIP, build_clip
 from pipeline.networks.stylegan2 import Generator
+from pipeline.registry import family_row
 from pipeline.text import SIGNS_NOTE, TEMPLATES, Texts, check_pair, check_prompt
-from pipeline.zoo import family_row, load_family
+from pipeline.zoo import load_family
 
 GOLDENS = Goldens.from_environment()
 

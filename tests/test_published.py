@@ -16,8 +16,8 @@ from PIL import Image
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from pipeline.measured import relevance_path
-from pipeline.registry import REGISTRY, read_registry
-from pipeline.zoo import family_row, main
+from pipeline.registry import REGISTRY, family_row, read_registry
+from pipeline.zoo import main
 from tests.conftest import train_landmarks
 from tests.hub import Hub
 from tests.published import write_family
