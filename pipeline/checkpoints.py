@@ -33,6 +33,7 @@ W_ENCODER = "reduce.weight"
 KNOWN_BY = {
     "encoder": (r"styles\.0\.linear\.weight", r"(input_layer|body|styles|latlayer\d)\..*"),
     "w_encoder": (re.escape(W_ENCODER), r"(stem|units|norm|reduce|linear)\..*"),
+    "preview": (r"conv2\.depthwise", r"(conv1|conv2|to_image)\..*"),
     "identity": (r"output_layer\.3\.weight", r"(input_layer|body|output_layer)\..*"),
     "clip": (r"text_projection", r".*"),
     "mapper": (
@@ -63,6 +64,7 @@ OTHERS = {
     r"conv1\.conv\.modulation\.weight|synthesis\.b4\.const|4x4/Const/const": "a StyleGAN2 generator",
     re.escape(MOBILE_GENERATOR): "a MobileStyleGAN generator",
     KNOWN_BY["w_encoder"][0]: "an encoder into W",
+    KNOWN_BY["preview"][0]: "a preview of a generator",
     r"styles\.0\.linear\.weight": "an encoder, as e4e or pSp",
     r"output_layer\.3\.weight": "an identity network",
     r"text_projection": "a CLIP",

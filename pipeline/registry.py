@@ -15,7 +15,7 @@ REGISTRY = Path(__file__).parent.parent / "checkpoints" / "models.toml"
 OVERLAY = "STYLECLIP_MODELS"  # names a file of the same form, laid over the registry
 GENERATOR = "STYLECLIP_GENERATOR"  # names the generator of the family "custom"
 
-Kind = Literal["generator", "encoder", "identity", "clip", "directions", "alignment", "landmarks"]
+Kind = Literal["generator", "preview", "encoder", "identity", "clip", "directions", "alignment", "landmarks"]
 
 
 def _words(text: str) -> str:

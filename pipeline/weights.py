@@ -58,7 +58,7 @@ log = logging.getLogger(__name__)
 
 
 def read_weights(kind: str, path: Path, name: str = "") -> State:
-    """The tensors of a file that a "generator", "encoder", "identity", "clip", "mapper", "directions" or
+    """The tensors of a file that a "generator", "preview", "encoder", "identity", "clip", "mapper", "directions" or
     "alignment" needs, see `checkpoints.find_network`.
 
     Raises UserError for a file that is damaged, tries to run code, or holds something else; it names the file `name`,

@@ -31,6 +31,7 @@ from .networks.e4e import Encoder
 from .networks.generator import StyleGenerator
 from .networks.mapper import StyleSpaceMapper, mapper_from_state_dict, only_in_style_space
 from .networks.mobilestylegan import MobileGenerator
+from .networks.preview import Preview
 from .networks.stylegan2 import Generator
 from .networks.w_encoder import WEncoder
 from .registry import REGISTRY, Defaults, Row, read_registry
@@ -235,7 +236,10 @@ def load_generator(row: Row, device: torch.device, dtype: torch.dtype) -> tuple[
     """The generator of a family, as `load_family` loads it, and its mean latent (L, D)."""
     state = _read("generator", row.files["generator"])
     average = state.pop("latent_avg", None)
-    generator = _built(_generator, state, row.files["generator"]).to(device)
+    generator = _built(_generator, state, row.files["generator"])
+    if "preview" in row.files:
+        _add_preview(generator, row.files["preview"])
+    generator = generator.to(device)
     generator.compute_dtype = dtype
     if average is None:
         average = generator.mean_latent()
@@ -246,6 +250,16 @@ def load_generator(row: Row, device: torch.device, dtype: torch.dtype) -> tuple[
 def _generator(state: State) -> StyleGenerator:
     """The generator whose kind the keys of `state` tell."""
     return (MobileGenerator if MOBILE_GENERATOR in state else Generator).from_state_dict(state)
+
+
+def _add_preview(generator: StyleGenerator, source: Source) -> None:
+    """Let a generator draw small pictures by a preview. Raises UserError where it is for another one."""
+    preview = _built(Preview.from_state_dict, _read("preview", source), source)
+    layers = [layer for layer in generator.style_layers if layer.resolution > preview.resolution]
+    sizes = preview.conv1.modulation.weight.shape
+    if not isinstance(generator, MobileGenerator) or sizes != (layers[0].channels, sum(la.channels for la in layers)):
+        raise UserError(f"The preview {source.name} is for another generator: the sizes differ.")
+    generator.preview = preview
 
 
 def _encoder(state: State) -> Encoder | WEncoder:

@@ -15,7 +15,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -199,6 +199,8 @@ class MobileGenerator(StyleGenerator):
     """MobileStyleGAN generator; its latent has a single row, w. Otherwise as `StyleGenerator`."""
 
     num_rows = 1
+    preview: nn.Module | None = None
+    """Draws small pictures, where there is one: see `networks.preview`."""
 
     def __init__(self, channels: Sequence[int], style_dim: int = 512, n_mlp: int = 8) -> None:
         """`channels`: of the features at 4, 8, 16 ... px; the image is twice as large as the last of them."""
@@ -259,7 +261,8 @@ class MobileGenerator(StyleGenerator):
         resolution: int | None = None,
         tuning: Mapping[str, Factors] | None = None,
     ) -> Tensor:
-        """See `StyleGenerator`. A smaller image is the area mean of the full one, and costs about as much."""
+        """See `StyleGenerator`. A smaller image is the area mean of the full one, and costs about as much; up to the
+        size of the `preview`, where there is one, it is that of the preview."""
         resolution, tuning = resolution or self.size, tuning or {}
         if resolution not in {4, self.size, *(layer.resolution for layer in self.style_layers)}:
             raise ValueError(f"resolution {resolution} is none of 4, 8, ... {self.size}")
@@ -276,26 +279,44 @@ class MobileGenerator(StyleGenerator):
         return F.avg_pool2d(image, image.shape[2] // resolution) if image.shape[2] > resolution else image
 
     def _draw(self, styles: Sequence[Tensor], resolution: int, tuning: Mapping[str, Factors], strips: bool) -> Tensor:
-        """The image, or where that is enough its area mean of half its size."""
+        """The preview; the image; or where that is enough the area mean of half its size."""
+        if self.preview is not None and resolution <= self.preview.size:
+            features = self.features(styles, self.preview.resolution, tuning, strips)
+            return self.preview(features, self.styles_after(styles, self.preview.resolution))
+        full = resolution == self.size
+        to_image = partial(self.to_image, style=styles[-1], full=full, factors=tuning.get("to_image"))
+        return self.features(styles, self.size // 2, tuning, strips, to_image)
+
+    def styles_after(self, styles: Sequence[Tensor], resolution: int) -> Tensor:
+        """Those of S (N, C_i) that come after the features of a resolution, side by side (N, K)."""
+        later = [s for s, layer in zip(styles, self.style_layers, strict=True) if layer.resolution > resolution]
+        return torch.cat(later, 1)
+
+    def features(
+        self,
+        styles: Sequence[Tensor],
+        resolution: int,
+        tuning: Mapping[str, Factors],
+        strips: bool,
+        finish: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """What `finish` makes of the features (N, C, R, R) of a resolution from 8 on; with `strips`, of strips of
+        them."""
         dtype = self.compute_dtype or self.input.dtype
         x = self.input.to(dtype).expand(len(styles[0]), -1, -1, -1).contiguous(memory_format=torch.channels_last)
         x = self.conv1(x, styles[0], tuning.get("conv1"))
-        last = len(self.blocks) - 1
-        for i, block in enumerate(self.blocks):
+        last = (resolution // 8).bit_length() - 1
+        for i, block in enumerate(self.blocks[: last + 1]):
 
             def part(x: Tensor, rows: slice, i: int = i, block: Block = block) -> Tensor:
                 factors = [tuning.get(f"blocks.{i}.conv{k}") for k in (1, 2)]
                 return block(x, styles[3 * i + 1 : 3 * i + 4], factors, rows)
 
-            def finish(x: Tensor, i: int = i) -> Tensor:
-                if i < last:
-                    return x
-                return self.to_image(x, styles[-1], resolution == self.size, tuning.get("to_image"))
-
+            end = finish if finish and i == last else nn.Identity()
             if strips and block.conv1.noise.shape[2] >= STRIPS_FROM:
-                x = _draw_in_strips(x, len(block.conv2.bias), part, finish)
+                x = _draw_in_strips(x, len(block.conv2.bias), part, end)
             else:
-                x = finish(part(x, slice(None)))
+                x = end(part(x, slice(None)))
         return x
 
 
