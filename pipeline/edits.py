@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
-from torch import Tensor
 
 from .checks import latent_of, number, one_of, text
 from .errors import UserError
@@ -38,10 +37,10 @@ PARAMETERS: dict[str, dict[str, type]] = {
 SINCE = {"optimize": {"neutral"}, "generate": {"space", "noise"}, "imagine": {"neutral"}}
 # Which files' weights an edit depends on; a mapper's own comes to these.
 WEIGHTS = {
-    "optimize": ("generator", "clip", "identity"),
-    "generate": ("generator", "clip"),
-    "refine": ("generator", "clip", "identity"),
-    "tune": ("generator", "clip", "identity"),
+    "optimize": ("generator", "preview", "clip", "identity"),
+    "generate": ("generator", "preview", "clip"),
+    "refine": ("generator", "preview", "clip", "identity"),
+    "tune": ("generator", "preview", "clip", "identity"),
     "map": ("generator",),
     "direct": ("generator", "clip", "directions"),
     "bridge": ("generator", "clip", "alignment"),
@@ -62,20 +61,31 @@ class Edit:
     visitor. `channels` is the number of StyleSpace channels that a global direction moved.
     """
 
-    image: Image.Image
+    draw: Callable[[], Image.Image]
     latent: Latent
     recipe: dict[str, Any]
     notes: tuple[str, ...] = ()
     channels: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "draw", cache(self.draw))
+
+    @property
+    def image(self) -> Image.Image:
+        """The picture, which is drawn when it is first asked for."""
+        return self.draw()
+
+    def __reduce__(self) -> tuple[Any, ...]:  # another process gets the picture instead of what draws it
+        return Edit, (self.image.copy, self.latent, self.recipe, self.notes, self.channels)
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
     """A step of a long edit: `index` of `total` are done.
 
-    `image` is the preview, or the full picture at the last step or where no preview was asked for. `losses` has the
-    terms, as they are before weighting, and their weighted sum `total`: `clip`; `l2`, but in tuning; where it counts,
-    `identity`; and in refining and tuning `pixels`.
+    `image` is the preview, or the edit's full picture at the last step or where no preview was asked for. `losses` has
+    the terms, as they are before weighting, and their weighted sum `total`: `clip`; `l2`, but in tuning; where it
+    counts, `identity`; and in refining and tuning `pixels`.
     `edit` is the edit as far as it has come: stop at any step and keep it.
     """
 
@@ -206,19 +216,21 @@ def new_recipe(family: Family, method: str, source: Latent, parameters: dict[str
 def steps_of(
     begin: Callable[[], Iterator[State]],
     recipe: dict[str, Any],
-    picture: Callable[[Tensor], Image.Image],
+    studio: StyleCLIP,
     preview: int | None,
     notes: tuple[str, ...] = (),
 ) -> Iterator[Step]:
-    """The states of long work as steps. `begin` starts the work, when the first step is asked for; `picture` makes a
-    state's image (1, 3, R, R) a picture, which is `preview` pixels wide until the last step, unless that is None."""
+    """The states of long work as steps. `begin` starts the work, when the first step is asked for; pictures are
+    `preview` pixels wide, at most, until the last step, unless that is None."""
     total = recipe["parameters"]["steps"]
     for state in begin():
-        full = picture(state.image)
-        edit = Edit(full, state.latent, recipe | {"taken": state.index}, notes)
-        small = preview and state.index < total and preview < full.width
-        size = (preview, preview * full.height // full.width) if small else full.size
-        image = full.resize(size, Image.Resampling.BOX) if small else full
+        seen = partial(studio.picture, state.image)
+        full = state.image.shape[3] == studio.family.generator.size
+        draw = seen if full else partial(studio.image, state.latent)
+        edit = Edit(draw, state.latent, recipe | {"taken": state.index}, notes)
+        image = seen() if preview and state.index < total else edit.image
+        if preview and state.index < total and preview < image.width:
+            image = image.resize((preview, preview * image.height // image.width), Image.Resampling.BOX)
         yield Step(state.index, total, image, state.losses, edit)
 
 

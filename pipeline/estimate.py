@@ -32,14 +32,16 @@ STATISTICS = 10_000  # codes from which a channel's deviation is known to a hund
 
 def derivatives(generator: StyleGenerator, see: Embed, w: Tensor, directions: Tensor) -> Tensor:
     """∂(v·d)/∂s (K, N, C_all) at the codes w (N, L, D), where v (N, V) is what `see` makes of their pictures
-    (N, 3, R, R) in [-1, 1], and d are the `directions` (K, V): one pass back for each, of all codes together."""
+    (N, 3, R, R) in [-1, 1], of the working size, and d are the `directions` (K, V): one pass back for each, of all
+    codes together."""
     sizes = [layer.channels for layer in generator.style_layers]
     with torch.inference_mode(False), torch.enable_grad():
         w, directions = w.clone(), directions.to(w.device, copy=True)
         with torch.no_grad():
             s = torch.cat(generator.styles(w), 1)
         s.requires_grad_()
-        along = see(generator.synthesize(s.split(sizes, 1)).clamp(-1, 1)) @ directions.T
+        images = generator.synthesize(s.split(sizes, 1), generator.working_size)
+        along = see(images.clamp(-1, 1)) @ directions.T
         last = len(directions) - 1
         slopes = [torch.autograd.grad(along[:, k].sum(), s, retain_graph=k < last)[0] for k in range(last + 1)]
     return torch.stack(slopes)

@@ -28,7 +28,7 @@ Loss = Callable[[Tensor], Tensor]
 class State(NamedTuple):
     """After `index` updates: image (1, 3, R, R), loss terms with their weighted sum as `total`, and latent.
 
-    While there is noise, the losses are those of the noisy copy.
+    R is the generator's working size. While there is noise, the losses are those of the noisy copy.
     """
 
     index: int
@@ -123,8 +123,8 @@ class Variable:
         return [b + step for b, step in zip(base, steps, strict=True)]
 
     def image(self, noise: Tensor | None = None) -> Tensor:
-        """The face (1, 3, R, R) drawn from `styles`."""
-        return self.generator.synthesize(self.styles(noise), tuning=self.tuning)
+        """The face (1, 3, R, R) drawn from `styles`, at the generator's working size."""
+        return self.generator.synthesize(self.styles(noise), self.generator.working_size, self.tuning)
 
     def distance(self) -> Tensor:
         """The L2 term: squared distance from the source in W+, or in S."""
@@ -198,7 +198,7 @@ def towards_text(family: Family, texts: Texts, source: Latent, parameters: dict[
     goal = texts.embedding(options.pop("prompt"))
     neutral, weight, terms = options.pop("neutral"), options.pop("identity"), {}
     with torch.no_grad():
-        image = source.draw(family.generator) if neutral or weight else None
+        image = source.draw(family.generator, family.generator.working_size) if neutral or weight else None
         if neutral:
             seen = clip_features(family.clip, image, family.clip_normalize)
             goal = shifted(seen, goal - texts.embedding(neutral))

@@ -156,7 +156,7 @@ class StyleCLIP:
         self._check(latent)
         steps, preview = number("steps", steps), number("preview", preview, None)
         begin = partial(towards_photo, self.family, method, latent, self._photo(face), steps)
-        return steps_of(begin, new_recipe(self.family, method, latent, {"steps": steps}), self._picture, preview)
+        return steps_of(begin, new_recipe(self.family, method, latent, {"steps": steps}), self, preview)
 
     def _photo(self, face: Face | Image.Image) -> Tensor:
         """An aligned face as the generator would draw it, (1, 3, S, S)."""
@@ -180,13 +180,14 @@ class StyleCLIP:
         Raises UserError for a latent of another model, and for a resolution that the generator does not have.
         """
         self._check(latent)
-        return self._picture(self._draw((latent, resolution_of(resolution, self.family.generator))))
+        return self.picture(self._draw((latent, resolution_of(resolution, self.family.generator))))
 
     def _rows(self, size: int) -> int:
         """How many rows of a square of `size` pixels are the picture: not all, where it is wider than high."""
         return size * (self.family.row.crop_rows or self.family.generator.size) // self.family.generator.size
 
-    def _picture(self, square: Tensor) -> Image.Image:
+    def picture(self, square: Tensor) -> Image.Image:
+        """The rows of a generator's image (1, 3, R, R) that are the picture, as an image of PIL."""
         return to_pil(square, self._rows(square.shape[2]))
 
     # Latent optimization (section 4)
@@ -236,7 +237,7 @@ class StyleCLIP:
         notes = check_goal(parameters["prompt"], parameters.get("neutral", "")) + self._word_notes(parameters["prompt"])
         recipe, preview = new_recipe(self.family, method, source, parameters), number("preview", preview, None)
         begin = partial(towards_text, self.family, self.texts, source, parameters)
-        return steps_of(begin, recipe, self._picture, preview, tuple(notes))
+        return steps_of(begin, recipe, self, preview, tuple(notes))
 
     # Latent mapper (section 5)
 
@@ -260,7 +261,7 @@ class StyleCLIP:
             name, network, known_by = mapper, self.family.mapper(mapper), {}
         edited = apply_mapper(network, self.family.generator, latent, strength)
         recipe = new_recipe(self.family, "map", latent, {"mapper": name, "strength": strength} | known_by)
-        return Edit(self.image(edited), edited, recipe)
+        return Edit(partial(self.image, edited), edited, recipe)
 
     # Global directions (section 6)
 
@@ -294,9 +295,8 @@ class StyleCLIP:
             threshold = directions.threshold(text_direction, channels)
         step, kept = directions.step(text_direction, threshold)
         edited = latent.moved([strength * s for s in step])
-        return Edit(
-            self.image(edited), edited, new_recipe(self.family, "direct", latent, parameters), tuple(notes), kept
-        )
+        recipe = new_recipe(self.family, "direct", latent, parameters)
+        return Edit(partial(self.image, edited), edited, recipe, tuple(notes), kept)
 
     def threshold(self, target: str, neutral: str, channels: int | None = None) -> float:
         """The β that keeps `channels` channels, or the family's default number, for a pair of texts."""
@@ -340,7 +340,7 @@ class StyleCLIP:
         strength = number("strength", strength, self.family.defaults.bridge_strength)
         edited = bridged(self.family, self.texts, latent, target, neutral, strength, levels)
         parameters = {"target": target, "neutral": neutral, "strength": strength, "levels": levels}
-        return Edit(self.image(edited), edited, new_recipe(self.family, "bridge", latent, parameters), notes)
+        return Edit(partial(self.image, edited), edited, new_recipe(self.family, "bridge", latent, parameters), notes)
 
     def imagine(self, prompt: str, strength: float | None = None, neutral: str | None = None) -> Edit:
         """A face from text alone, in one forward pass from the mean face, which the `neutral` text describes.
@@ -353,7 +353,7 @@ class StyleCLIP:
         strength = number("strength", strength, usual.bridge_strength)
         edited = bridged(self.family, self.texts, mean, prompt, neutral, strength)
         recipe = new_recipe(self.family, "imagine", mean, {"prompt": prompt, "neutral": neutral, "strength": strength})
-        return Edit(self.image(edited), edited, recipe, notes)
+        return Edit(partial(self.image, edited), edited, recipe, notes)
 
     # Finished edits
 
@@ -370,7 +370,7 @@ class StyleCLIP:
             raise UserError("This edit was made from another face; please adjust it from the face it was made from.")
         moved = latent.towards(edit.latent, share)
         recipe = edit.recipe | {"share": share * edit.recipe.get("share", 1.0)}
-        return replace(edit, image=self.image(moved), latent=moved, recipe=recipe)
+        return replace(edit, draw=partial(self.image, moved), latent=moved, recipe=recipe)
 
     def repeat(self, recipe: dict[str, Any], latent: Latent | None = None, anywhere: bool = False) -> Edit:
         """The edit that a recipe describes, to the bit on the same machine, from the latent that it was made from.

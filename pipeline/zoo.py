@@ -217,7 +217,7 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
 
 def _weight_digests(row: Row, measured: bool, aligned: bool) -> dict[str, str]:
     """`Family.digests` of the files that edits depend on."""
-    sources = {kind: row.files[kind] for kind in ("generator", "clip", "identity") if kind in row.files}
+    sources = {kind: row.files[kind] for kind in ("generator", "preview", "clip", "identity") if kind in row.files}
     if measured:
         sources["directions"] = row.files.get("directions") or Source(path=relevance_path(row))
     if aligned:

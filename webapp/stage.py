@@ -80,6 +80,8 @@ class Lent:
     def _call(self, method: Any, turn: Any, *args: Any, **kwargs: Any) -> Any:
         with turn():
             answer = method(*args, **kwargs)
+            if isinstance(answer, Edit):
+                answer.draw()  # in this turn
         if isinstance(answer, Edit) and (told := self.lost(answer.latent)):
             return with_values(answer, notes=(*answer.notes, told))
         return answer
@@ -106,13 +108,14 @@ class Lent:
     def _timed(self, name: str, steps: Iterator[Any]) -> Iterator[Any]:
         """The steps of a run, each timed but for the first, which prepares the others."""
         with closing(steps):
-            yield from itertools.islice(steps, 1)
-            while True:
+            for number in itertools.count():
                 began = time.monotonic()
                 if (step := next(steps, None)) is None:
                     return
-                self._seconds[name] = time.monotonic() - began
-                yield step
+                if number:
+                    self._seconds[name] = time.monotonic() - began
+                draw = partial(self._call, step.edit.draw, self.turns.alone)
+                yield with_values(step, edit=with_values(step.edit, draw=draw))
 
     def fitting(self, name: str, steps: int) -> int:
         """How many of `steps` a run of this kind should take: while others stand in line, as many as fit into the time

@@ -44,6 +44,12 @@ class StyleGenerator(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where the weights are."""
 
+    @property
+    def working_size(self) -> int:
+        """Pixels a side of the pictures that the methods look at on the way: `size`, or less where a smaller picture
+        is drawn in a fraction of the time."""
+        return self.size
+
     @abstractmethod
     def mapping(self, z: Tensor) -> Tensor:
         """z (N, D), standard normal -> w (N, D)."""

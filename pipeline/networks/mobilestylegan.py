@@ -239,6 +239,10 @@ class MobileGenerator(StyleGenerator):
     def device(self) -> torch.device:
         return self.input.device
 
+    @property
+    def working_size(self) -> int:
+        return self.size if self.preview is None else self.preview.size
+
     def mapping(self, z: Tensor) -> Tensor:
         """z (N, D), standard normal -> w (N, D)."""
         w = self.style[0](z)

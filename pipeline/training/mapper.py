@@ -51,11 +51,11 @@ class Recipe:
     brings little at first, such as an open mouth, where λ_L2 is large; "" for the prompt alone, as in the paper.
     `variant`: "levels", a network for each of `levels`; "single", one for all rows of W+; "stylespace", one for each
     vector of S but toRGB's; None for the first of them that the generator's latents allow. `resolution`: the losses see
-    the picture itself when None; a lower one is the running RGB, which is quicker, but rows that work above it move
-    unjudged. `truncation`: ψ of sampled codes; a family's row in the registry says which suits it. `jitter`: deviation
-    of the noise added to each row of sampled codes, so that the mapper also knows codes whose rows differ, as an
-    encoder's do. `every`: steps between validations; training stops when `patience` of them in a row have found no
-    lower loss.
+    pictures of the generator's working size when None; a lower one is the running RGB, which is quicker, but rows that
+    work above it move unjudged. `truncation`: ψ of sampled codes; a family's row in the registry says which suits it.
+    `jitter`: deviation of the noise added to each row of sampled codes, so that the mapper also knows codes whose rows
+    differ, as an encoder's do. `every`: steps between validations; training stops when `patience` of them in a row have
+    found no lower loss.
     """
 
     prompt: str
@@ -181,7 +181,7 @@ class MapperTraining:
         fitting = [layer.resolution for layer in generator.style_layers] + [generator.size]
         if recipe.resolution not in (None, *fitting):
             raise UserError(f"This generator draws at 4, 8, ... {generator.size} px; please choose one as resolution.")
-        self.resolution = recipe.resolution or generator.size
+        self.resolution = recipe.resolution or generator.working_size
         distributed = torch.distributed.is_initialized()
         self.rank = torch.distributed.get_rank() if distributed else 0
         self.world = torch.distributed.get_world_size() if distributed else 1

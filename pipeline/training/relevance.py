@@ -90,7 +90,9 @@ def perturbed(
 def embedding_basis(generator: StyleGenerator, embed: Embed, width: int, batch: int) -> Tensor:
     """Directions (K, E), E the `width`, in which embeddings of sampled faces differ: all, or as many as CLIP uses."""
     z = torch.randn(width, generator.style_dim, generator=torch.Generator().manual_seed(2))
-    pictures = (generator(generator.mapping(part)) for part in z.to(generator.device).split(batch))
+    pictures = (
+        generator(generator.mapping(part), generator.working_size) for part in z.to(generator.device).split(batch)
+    )
     seen = torch.cat([embed(picture.clamp(-1, 1)).float() for picture in pictures])
     _, lengths, basis = torch.linalg.svd(seen - seen.mean(0), full_matrices=False)
     spread = lengths.square().cumsum(0) / lengths.square().sum()
@@ -101,7 +103,7 @@ def slopes(generator: StyleGenerator, embed: Embed, w: Tensor, std: Tensor, basi
     """For one code w (1, L, D) and every channel of S: the direction (C_all, E) in which CLIP sees a small step move,
     and how far (C_all,) the picture moves."""
     seen = derivatives(generator, embed, w, basis)[:, 0].T @ basis
-    probes = torch.randn(PROBES, 3 * generator.size**2, generator=torch.Generator().manual_seed(3))
+    probes = torch.randn(PROBES, 3 * generator.working_size**2, generator=torch.Generator().manual_seed(3))
     moved = derivatives(generator, lambda pictures: pictures.flatten(1), w, probes)[:, 0]
     return F.normalize(seen, dim=-1).cpu(), moved.square().mean(0).sqrt().cpu() * std
 
@@ -176,7 +178,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = family_parser(__doc__.splitlines()[0])
     parser.add_argument("--codes", type=int, default=100, help="sampled faces; the paper's 100 unless told otherwise")
     parser.add_argument("--to-rgb", action="store_true", help="toRGB layers too, which the paper leaves out")
-    parser.add_argument("--lowest", type=int, help="draw no layer's effect smaller than this; default: full size")
+    parser.add_argument(
+        "--lowest", type=int, help="draw no layer's effect smaller than this; default: the working size"
+    )
     parser.add_argument("--pictures", type=float, default=0.1, help="share of channels to draw; 1: the paper's loop")
     parser.add_argument("--batch", type=int, help="pictures at a time; default: 4, on a GPU 32")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of generator and CLIP")
@@ -198,7 +202,7 @@ def relevance_command(arguments: list[str] | None = None) -> Path:
     device, dtype = own_device(), getattr(torch, options.dtype)
     batch = options.batch or (4 if device.type == "cpu" else 32)
     judges = load_judges(row.name, device=device, dtype=dtype)
-    generator, lowest = judges.generator, options.lowest or judges.generator.size
+    generator, lowest = judges.generator, options.lowest or judges.generator.working_size
     if lowest not in {layer.resolution for layer in generator.style_layers}:
         raise UserError(f"This generator draws at 4, 8, ... {generator.size} px; please choose one of them as lowest.")
     rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0

@@ -336,7 +336,7 @@ def connect(
                 picture = studio.image(frame.latent)
                 if newest():
                     session.go(shot)
-                    keep(session, source, Edit(picture, frame.latent, frame.recipe))
+                    keep(session, source, Edit(lambda: picture, frame.latent, frame.recipe))
         return *shown(session)[:-1], gr.skip(), *drawn(session)  # the losses are still those of this way
 
     def stop(session: Session) -> None:
