@@ -40,7 +40,7 @@ WEIGHTS = {
     "optimize": ("generator", "preview", "clip", "identity"),
     "generate": ("generator", "preview", "clip"),
     "refine": ("generator", "preview", "clip", "identity"),
-    "tune": ("generator", "preview", "clip", "identity"),
+    "tune": ("generator", "clip", "identity"),
     "map": ("generator",),
     "direct": ("generator", "clip", "directions"),
     "bridge": ("generator", "clip", "alignment"),

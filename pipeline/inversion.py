@@ -113,7 +113,7 @@ def tune(
 
     def advance(index: int) -> State:
         with torch.set_grad_enabled(index < steps):
-            image = generator.synthesize(styles, generator.working_size, factors)
+            image = generator.synthesize(styles, tuning=factors)
             losses = {name: loss(image) for name, (_, loss) in terms.items()}
             total = sum(weight * losses[name] for name, (weight, _) in terms.items())
             tuning = Tuning({name: tuple(f.detach().cpu().clone() for f in pair) for name, pair in factors.items()})

@@ -14,6 +14,7 @@ from pipeline.losses import clip_features
 from pipeline.measured import relevance_path
 from pipeline.networks.e4e import Encoder
 from pipeline.networks.mapper import LevelsMapper, StyleSpaceMapper
+from pipeline.networks.preview import Preview
 from pipeline.networks.w_encoder import WEncoder
 from pipeline.registry import family_row
 from pipeline.training.alignment import alignment_command
@@ -176,3 +177,52 @@ def test_an_alignment_is_trained_and_edits(commands, picture):
     for level, moved in steps.items():
         for layer, step in zip(studio.family.generator.style_layers, moved, strict=True):
             assert bool(step.any()) == (layer.level == level)
+
+
+# A preview
+
+
+@pytest.fixture(scope="module")
+def previewed(one_row_registry, one_row_studio, tmp_path_factory) -> StyleCLIP:
+    """The same family with a preview of random weights, of 32 px from the features at 16."""
+    layers = [layer for layer in one_row_studio.family.generator.style_layers if layer.resolution > 16]
+    folder = tmp_path_factory.mktemp("preview")
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        preview = Preview(layers[0].channels, 6, 16, sum(layer.channels for layer in layers))
+    save_file(preview.state_dict(), folder / "preview.safetensors")
+    added = f'{one_row_registry.read_text()}preview = {{ path = "{folder / "preview.safetensors"}" }}\n'
+    (folder / "models.toml").write_text(added)
+    return StyleCLIP.from_pretrained("one-row", "cpu", registry=folder / "models.toml")
+
+
+def test_a_preview_draws_small_pictures_and_follows_every_layer(previewed, one_row_studio):
+    generator, latent = previewed.family.generator, previewed.sample(1)
+    assert generator.working_size == 32 and one_row_studio.family.generator.working_size == 64
+    assert previewed.image(latent).tobytes() == one_row_studio.image(latent).tobytes()
+    small = latent.draw(generator, 32)
+    assert small.shape == (1, 3, 32, 32)
+    torch.testing.assert_close(latent.draw(generator, 8), torch.nn.functional.avg_pool2d(small, 4))
+    for moved in range(len(generator.style_layers)):
+        steps = [torch.full((1, la.channels), float(i == moved)) for i, la in enumerate(generator.style_layers)]
+        assert not torch.allclose(latent.moved(steps).draw(generator, 32), small, atol=1e-3), moved
+
+
+def test_long_work_looks_at_the_preview_and_keeps_the_whole_picture(previewed, picture):
+    latent, seen = previewed.sample(1), []
+    begun = [previewed.optimize(latent, "a man", steps=2, preview=512), previewed.refine(latent, picture, 2, preview=512)]
+    for run in begun:
+        first, last = run
+        assert first.image.size == (32, 32) and first.edit.image.size == last.image.size == (64, 64)
+        assert last.image.tobytes() == last.edit.image.tobytes() == previewed.image(last.latent).tobytes()
+        seen.append(first.edit.recipe["weights"].keys())
+    assert all("preview" in kinds for kinds in seen)
+    first, _ = previewed.optimize(latent, "a man", steps=2)
+    assert first.image.size == (64, 64)
+
+
+def test_a_preview_of_another_generator_is_refused(seeded_registry, previewed):
+    preview = previewed.family.row.files["preview"].path
+    own = {kind: seeded_registry.parent / f"{kind}.safetensors" for kind in ("generator", "clip")}
+    with pytest.raises(UserError, match="preview.safetensors is for another generator"):
+        StyleCLIP.from_pretrained("custom", "cpu", files=own | {"preview": preview})

@@ -199,9 +199,6 @@ class MobileGenerator(StyleGenerator):
     """MobileStyleGAN generator; its latent has a single row, w. Otherwise as `StyleGenerator`."""
 
     num_rows = 1
-    preview: nn.Module | None = None
-    """Draws small pictures, where there is one: see `networks.preview`."""
-
     def __init__(self, channels: Sequence[int], style_dim: int = 512, n_mlp: int = 8) -> None:
         """`channels`: of the features at 4, 8, 16 ... px; the image is twice as large as the last of them."""
         super().__init__()
@@ -214,6 +211,8 @@ class MobileGenerator(StyleGenerator):
         pairs = zip(channels, channels[1:], strict=False)
         self.blocks = nn.ModuleList(Block(*pair, 8 * 2**i, style_dim) for i, pair in enumerate(pairs))
         self.to_image = ToImage(channels[-1], style_dim)
+        self.preview: nn.Module | None = None
+        """Draws small pictures, where there is one: see `networks.preview`."""
         self.style_layers = self._style_layers()
 
     @classmethod
