@@ -28,7 +28,8 @@ Loss = Callable[[Tensor], Tensor]
 class State(NamedTuple):
     """After `index` updates: image (1, 3, R, R), loss terms with their weighted sum as `total`, and latent.
 
-    R is the generator's working size, in tuning its full size. While there is noise, the losses are those of the noisy copy.
+    R is the generator's working size, in tuning its full size. While there is noise, the losses are those of the noisy
+    copy.
     """
 
     index: int

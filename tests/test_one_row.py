@@ -210,7 +210,10 @@ def test_a_preview_draws_small_pictures_and_follows_every_layer(previewed, one_r
 
 def test_long_work_looks_at_the_preview_and_keeps_the_whole_picture(previewed, picture):
     latent, seen = previewed.sample(1), []
-    begun = [previewed.optimize(latent, "a man", steps=2, preview=512), previewed.refine(latent, picture, 2, preview=512)]
+    begun = [
+        previewed.optimize(latent, "a man", steps=2, preview=512),
+        previewed.refine(latent, picture, 2, preview=512),
+    ]
     for run in begun:
         first, last = run
         assert first.image.size == (32, 32) and first.edit.image.size == last.image.size == (64, 64)

@@ -199,6 +199,7 @@ class MobileGenerator(StyleGenerator):
     """MobileStyleGAN generator; its latent has a single row, w. Otherwise as `StyleGenerator`."""
 
     num_rows = 1
+
     def __init__(self, channels: Sequence[int], style_dim: int = 512, n_mlp: int = 8) -> None:
         """`channels`: of the features at 4, 8, 16 ... px; the image is twice as large as the last of them."""
         super().__init__()
