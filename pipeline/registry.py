@@ -74,6 +74,8 @@ class _Family(_Strict):
     """The kind of pictures on which the identity network was shown to tell people apart; None where nobody looked."""
     pictures: Literal["photographs", "drawings"] | None = None
     """What the faces are that the generator makes; None where there are none, or nobody said."""
+    tunes: bool = False
+    """Whether the page tunes the generator to a face as soon as its photo is inverted."""
     vocabulary: str = ""
     """All words that the family's CLIP was taught, in lower case; "" where nobody could list them."""
     defaults: Defaults = Defaults()

@@ -122,12 +122,12 @@ class Session:
         found: Found | None = None,
         faces: list[Found] | None = None,
     ) -> None:
-        """Take another face. Those before stay on the strip if anything was made of them. `faces` are all in the photo
-        that it came from, with each of which the visitor can start."""
+        """Take another face. Those before stay on the strip if anything was made of them, or they were refined or
+        tuned. `faces` are all in the photo that it came from, with each of which the visitor can start."""
         here = self.at
         if self.example:
             self.shots, self.back, self.forth, self.at = [], [], [], None
-        elif here is not None and here.line is None and not any(shot.made_of(here) for shot in self.shots):
+        elif here is not None and not (here.line or here.beside or any(shot.made_of(here) for shot in self.shots)):
             self._forget(here)
             self.at = None
         self.compared, self.frames = None, []

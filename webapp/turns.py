@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.errors import UserError
 
 LOOK_EVERY = 0.5  # seconds after which one who waits in line looks whether the job is still wanted
+PATIENCE = 2.0  # seconds that a visitor's job waits for the one before it to end: who presses Stop may go on at once
 TELL_EVERY = 5.0  # seconds after which it is told again how many are before, also where that is the same
 LONGEST_RUN = 300.0  # seconds that a run may compute while other long jobs wait; what it has reached by then is kept
 
@@ -146,10 +147,11 @@ class Turns:
         """A place in the line of long jobs; gives a function that waits a moment and says how many are before.
 
         Addresses alternate: behind those of the current round, one that has no job in line yet comes next.
-        Raises UserError where `owner`, a visitor, has a place already; None has as many as it likes.
+        Raises UserError where `owner`, a visitor, has a place already and does not leave it within two seconds; None
+        has as many as it likes.
         """
         with self._changed:
-            if owner is not None and any(other.owner == owner for other in self._line):
+            if owner is not None and not self._moved.wait_for(lambda: self._has_none(owner), PATIENCE):
                 raise UserError(TWICE)
             now = self._line[0].round if self._line else 0
             ticket = _Job(owner, address, max([now, *(o.round + 1 for o in self._line if o.address == address)]))
@@ -169,6 +171,9 @@ class Turns:
                 self._line.remove(ticket)
                 self._changed.notify_all()
                 self._moved.notify_all()
+
+    def _has_none(self, owner: Hashable) -> bool:
+        return _stopping.is_set() or all(other.owner != owner for other in self._line)
 
     def busy(self) -> bool:
         """Whether a long job runs or waits."""

@@ -1,5 +1,10 @@
 """The page, served in this process on a free port, and Debian's Chromium."""
 
+import re
+import time
+from collections import deque
+from functools import partial
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,6 +14,22 @@ from pipeline import StyleCLIP
 from pipeline.zoo import REGISTRY
 from tests.visits import open_page
 from webapp.page import build
+
+OPEN = {}
+"""The pages that are open, and what each has asked the server for last."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Say of a test that failed what its pages show, and what they asked the server for."""
+    report = yield
+    if report.when == "call" and report.failed:
+        for page, asked in OPEN.items():
+            now, words = time.monotonic(), page.locator("#edit-words textarea")
+            lines = [f"{words.input_value(timeout=1000)!r}" if words.count() else page.url]
+            lines += [f"{when - now:.2f} s {event} {url[-60:]}" for when, event, url in asked]
+            report.sections.append(("page", "\n".join(lines)))
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +62,15 @@ def chromium():
             button, the chooser may open before Chromium knows that it is asked for."""
             page = new_page(**options)
             page.on("filechooser", lambda chooser: None)
+            asked = OPEN.setdefault(page, deque(maxlen=40))
+
+            def note(event, what):
+                if not re.search("/static/|/assets/|file=", what.url):
+                    asked.append((time.monotonic(), event, what.url))
+
+            page.on("request", partial(note, "request"))
+            page.on("response", partial(note, "response"))
+            page.on("close", lambda page: OPEN.pop(page, None))
             return page
 
         browser.new_page = listening

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -90,55 +90,79 @@ def layout(able: bool) -> Likeness:
 def connect(
     panel: Likeness,
     inversion: gr.Image,
+    photo: gr.Image,
+    uploaded: gr.events.Dependency,
     result: Result,
     studio: Lent,
     state: gr.State,
 ) -> None:
-    """Say what the panel's fields do. `inversion` is the photo panel's."""
+    """Say what the panel's fields do. `inversion` and `photo` are the photo panel's; after `uploaded`, which inverts a
+    new photo, the generator is tuned to it where the family's row says so."""
 
-    def come_closer(method: str, title: str) -> Callable[..., Iterator[tuple[Any, ...]]]:
-        @guard
-        def run(session: Session) -> Iterator[tuple[Any, ...]]:
-            session.stop_likeness, origin = False, session.here.origin
-            if origin.found is None:
-                raise UserError("There is no photo that this face could be more like; please choose one.")
-            face, nothing = origin.found.face(), [gr.skip()] * len(result.picture)
-            yield gr.Button(visible=True), bar("Starting"), gr.skip(), *nothing
-            usual = {"refine": REFINE_STEPS, "tune": TUNE_STEPS}[method]
-            begun = getattr(studio, method)(origin.latent, face, studio.fitting(method, usual), preview=PREVIEW)
-            with closing(begun) as steps:
-                for place in steps.places(lambda: session.stop_likeness):
-                    if session.stop_likeness:
-                        raise UserError("Stopped; the face is as it was.")
-                    yield gr.skip(), in_line(place), gr.skip(), *nothing
-                began = drawn = time.monotonic()
-                for step in steps:
-                    now = time.monotonic()
-                    if session.stop_likeness or not session.holds(origin) or steps.is_over_time:
-                        break
-                    if now - drawn > REDRAW_EVERY:
-                        drawn = now
-                        left = (now - began) / step.index * (step.total - step.index)
-                        picture = on_screen(step.image) if session.here.origin is origin else gr.skip()
-                        yield gr.skip(), progress(step.index, step.total, left), picture, *nothing
-            if not session.holds(origin):
-                raise UserError("Another face was chosen meanwhile, so this ended.")
-            said = line(studio, origin.found, step.latent) or f"{title}; please compare it with the photo."
-            edited = session.here
-            session.add(step.latent, step.edit.image, title, said, f"{step.index} steps", origin.found, beside=origin)
-            closer = session.here
-            if edited.root is origin:
-                closer.said = f"{closer.said} {make_again(studio, session, edited)}"
-            yield gr.Button(visible=False), "", closer.picture, *shown(session)
+    def come_closer(method: str, title: str, session: Session) -> Iterator[tuple[Any, ...]]:
+        session.stop_likeness, origin = False, session.here.origin
+        if origin.found is None:
+            raise UserError("There is no photo that this face could be more like; please choose one.")
+        face, nothing, can_stop = origin.found.face(), [gr.skip()] * len(result.picture), gr.Button(visible=True)
+        yield can_stop, bar("Starting"), gr.skip(), *nothing
+        usual = {"refine": REFINE_STEPS, "tune": TUNE_STEPS}[method]
+        begun = getattr(studio, method)(origin.latent, face, studio.fitting(method, usual), preview=PREVIEW)
+        with closing(begun) as steps:
+            for place in steps.places(lambda: session.stop_likeness):
+                if session.stop_likeness:
+                    raise UserError("Stopped; the face is as it was.")
+                yield can_stop, in_line(place), gr.skip(), *nothing
+            began = drawn = time.monotonic()
+            for step in steps:
+                now = time.monotonic()
+                if session.stop_likeness or not session.holds(origin) or steps.is_over_time:
+                    break
+                if now - drawn > REDRAW_EVERY:
+                    drawn = now
+                    left = (now - began) / step.index * (step.total - step.index)
+                    picture = on_screen(step.image) if session.here.origin is origin else gr.skip()
+                    yield can_stop, progress(step.index, step.total, left), picture, *nothing
+        if not session.holds(origin):
+            raise UserError("Another face was chosen meanwhile, so this ended.")
+        said = line(studio, origin.found, step.latent) or f"{title}; please compare it with the photo."
+        edited = session.here
+        session.add(step.latent, step.edit.image, title, said, f"{step.index} steps", origin.found, beside=origin)
+        closer = session.here
+        if edited.root is origin:
+            closer.said = f"{closer.said} {make_again(studio, session, edited)}"
+        yield gr.Button(visible=False), "", closer.picture, *shown(session)
 
-        return run
+    @guard
+    def refine(session: Session) -> Iterator[tuple[Any, ...]]:
+        yield from come_closer("refine", "Refined face", session)
+
+    @guard
+    def tune(session: Session) -> Iterator[tuple[Any, ...]]:
+        yield from come_closer("tune", "Tuned face", session)
+
+    @guard
+    def tune_to(path: str | None, session: Session) -> Iterator[tuple[Any, ...]]:
+        """Tune to the photo that was uploaded; where another face was chosen meanwhile, nothing is said of it."""
+        origin = session.here.origin
+        if origin.found is None or origin.found.photo != path:
+            yield [gr.skip()] * len(outputs)
+            return
+        try:
+            yield from come_closer("tune", "Tuned face", session)
+        except UserError:
+            if session.holds(origin):
+                raise
+            yield gr.Button(visible=False), "", *[gr.skip()] * (len(outputs) - 2)
 
     def stop(session: Session) -> None:
         session.stop_likeness = True
 
-    for button, method, title in ((panel.refine, "refine", "Refined face"), (panel.tune, "tune", "Tuned face")):
-        outputs = [panel.stop, panel.progress, inversion, *result.picture]
-        ran = button.click(come_closer(method, title), state, outputs, api_visibility="private", **LONG)
+    outputs = [panel.stop, panel.progress, inversion, *result.picture]
+    begun = [(panel.refine.click, refine, [state], {}), (panel.tune.click, tune, [state], {})]
+    if studio.family.row.tunes:
+        begun.append((uploaded.success, tune_to, [photo, state], {"trigger_mode": "multiple"}))
+    for trigger, handler, inputs, options in begun:
+        ran = trigger(handler, inputs, outputs, api_visibility="private", **options, **LONG)
         ran.failure(None, None, [panel.stop, panel.progress], js=set_to(gr.update(visible=False), ""), **SILENT)
         ran.failure(lambda session: session.here.origin.picture, state, inversion, **SILENT)
         settle(result, ran, state, fills=True)

@@ -334,5 +334,6 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State) ->
             ended(None, None, panel.working, js=END.format(came=came), **SILENT, **every)
         event.failure(as_before, state, panel.follows, **SILENT)
         settle(result, event, state, fills=True)
+        if handler is take:
+            likeness.connect(panel.likeness, panel.inversion, panel.photo, event, result, studio, state)
     panel.photo.clear(put_away, state, panel.note, **SILENT)
-    likeness.connect(panel.likeness, panel.inversion, result, studio, state)
