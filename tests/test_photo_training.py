@@ -13,10 +13,11 @@ from pipeline.errors import UserError
 from pipeline.faces import FaceFinder
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.clip import build_clip, tokenize
+from pipeline.networks.preview import Preview
 from pipeline.networks.w_encoder import WEncoder
 from pipeline.training import clip as small_clip
 from pipeline.training.photo import clip as photo_clip
-from pipeline.training.photo import encoder, face_labels, identity, labels, landmarks, samples
+from pipeline.training.photo import edited, encoder, face_labels, identity, labels, landmarks, preview, samples
 from pipeline.training.photo.captions import CATEGORIES
 from pipeline.training.photo.face_labels import EXPRESSIONS, label
 
@@ -97,6 +98,36 @@ def test_the_encoder_learns_goes_on_and_is_written_for_the_mean_latent(folder, m
     pictures = torch.rand(2, 3, 64, 64)
     expected = fit.whitening.undo(fit.mean.module.eval()(pictures)[:, 0])
     assert torch.allclose(written(pictures)[:, 0] + codes["latent_avg"], expected, atol=0.02)
+
+
+def test_a_preview_learns_goes_on_and_is_written_for_s_as_it_is(one_row_studio, tmp_path, monkeypatch, capsys):
+    family = one_row_studio.family
+    for part in (samples, preview):
+        monkeypatch.setattr(part, "load_generator", lambda *_: (family.generator, family.latent_avg[:1]))
+    for part in (samples, encoder):
+        monkeypatch.setattr(part, "SIZE", 32)
+    small = {"FROM": 16, "WIDTH": 6, "ROWS": 8, "BATCH": 2, "KEEP_EVERY": 4, "MEASURED": 2}
+    for part, name, value in (
+        (samples, "LABELLED", 0),
+        (encoder, "HELD_OUT", 4),
+        *((preview, *x) for x in small.items()),
+    ):
+        monkeypatch.setattr(part, name, value)
+    samples.sample(tmp_path, 8)
+    preview.train(tmp_path, 4)
+    preview.train(tmp_path, 60)
+    assert capsys.readouterr().out.count("moved in S") == 15
+    examples = preview.Examples(family.generator, encoder.Samples(tmp_path))
+    fit = preview.Fit(family.generator)
+    fit.load(tmp_path / "preview.pt")
+    features, standardised, pictures = examples.draw(torch.tensor([0, 3]), 1, torch.Generator().manual_seed(0))
+    assert pictures.shape == (2, 3, 32, 32)
+    before, after = (part(features.float(), standardised) for part in (preview.Fit(family.generator).model, fit.model))
+    assert (after - pictures).square().mean() < (before - pictures).square().mean()
+    written = Preview.from_state_dict(load_file(tmp_path / "preview.safetensors"))
+    expected = fit.mean.module(features.float(), standardised)
+    styles = standardised * examples.spread + examples.centre
+    assert torch.allclose(written(features.float(), styles), expected, atol=0.05)
 
 
 @pytest.fixture
@@ -252,6 +283,26 @@ def test_probes_spread_labels_to_all_samples(labelled, capsys):
         logits = w.numpy() @ told[f"{name}.weight"].T + told[f"{name}.bias"]
         assert np.allclose(torch.from_numpy(logits).softmax(1), told[name], atol=1e-3)
     assert np.corrcoef(told["face_api_age"], age)[0, 1] > 0.99
+
+
+def test_edited_samples_have_what_their_probe_asks_for_and_are_appended_once(labelled, monkeypatch):
+    folder, w = labelled[:2]
+    with pytest.raises(UserError, match="no labels yet"):
+        edited.extend(folder, 40)
+    labels.spread(folder)
+    drawn = []
+    monkeypatch.setattr(edited, "load_generator", lambda *_: (None, None))
+    monkeypatch.setattr(edited, "draw_pictures", lambda generator, w, folder: drawn.append(len(w)))
+    for _ in range(2):
+        edited.extend(folder, 40)
+    codes = load_file(folder / "codes.safetensors")
+    more, begun = codes["w"][600:], codes["begun"]
+    assert drawn == [640, 640] and codes["psi"].shape == (640,) and more.shape == (40, 8) and len(begun) == 40
+    assert torch.equal(codes["w"][:600], w)
+    with_hats = (more - w[begun]).norm(dim=1) > 0  # face-api saw no anger, surprise or sadness in any of them
+    assert 5 <= with_hats.sum() <= 10
+    assert (more[with_hats, 0] > 2.2).all()
+    assert (more - w[begun])[with_hats, 1:].abs().mean() < 0.3 * (more - w[begun])[with_hats, 0].abs().mean()
 
 
 def test_a_label_that_has_nothing_to_do_with_w_is_told_by_chance(labelled, capsys):

@@ -12,13 +12,14 @@ import sys
 
 from pipeline.training.photo.samples import FOLDER
 
-PARTS = ("samples", "face_labels", "labels", "clip", "identity", "landmarks", "encoder")
+LABELS = ("face_labels", "labels")
+PARTS = ("samples", *LABELS, "edited", *LABELS, "clip", "identity", "landmarks", "encoder", "preview")
 
 
 def main() -> None:
     """Run the parts named on the command line, or all of them, stopping at the first that fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="PART", help=", ".join(dict.fromkeys(PARTS)))
     parser.add_argument("--folder", default=str(FOLDER))
     options = parser.parse_args()
     for part in options.parts or PARTS:
