@@ -70,21 +70,24 @@ def test_a_photo_is_inverted_while_another_is_chosen_and_knows_its_faces(studio,
 
 
 def test_of_several_choices_the_newest_counts_but_not_one_that_failed(session):
-    with session.choosing() as first:
-        with pytest.raises(UserError), session.choosing() as second:
+    with session.choosing(1) as first:
+        with pytest.raises(UserError), session.choosing(2) as second:
             assert second() and not first()
             raise UserError("No face was found.")
         assert first()
-        with session.choosing() as third:
-            assert third() and not first()
-        assert third() and not first()
+        with session.choosing(4) as fourth, session.choosing(3) as third:  # threads may begin in another order
+            assert fourth() and not first() and not third()
+        assert fourth() and not first() and not third()
     assert not first()
-    with pytest.raises(UserError), session.choosing() as fourth:
-        with session.choosing():
-            assert not fourth()
+    with session.choosing(0) as late:
+        assert not late()
+    with pytest.raises(UserError), session.choosing(5) as fifth:
+        with session.choosing(6):
+            assert not fifth()
         raise UserError("No face was found.")
-    with session.choosing() as fifth:
-        assert fifth()
+    with session.choosing(7) as seventh:
+        assert seventh()
+    assert session.asked == [7]
 
 
 def test_edits_of_a_face_that_the_visitor_let_go_meanwhile_are_left_out(studio, session):

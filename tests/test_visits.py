@@ -25,7 +25,7 @@ from webapp.page import build
 from webapp.panels import training
 from webapp.panels.mappers import Mappers
 from webapp.panels.optimization import NO_FACE
-from webapp.panels.photo import EXAMPLES
+from webapp.panels.photo import EXAMPLES, UnopenedImage
 from webapp.session import Session
 from webapp.stage import Lent
 
@@ -294,9 +294,19 @@ def test_a_picture_that_cannot_be_chosen_any_more_is_told(app, page, gallery, ke
 
 
 def test_a_random_face_does_not_overtake_the_photos_before_it(app, page, monkeypatch):
-    """A visitor's fifth photo waits until one of the four before it is done; a random face asked for later is later."""
+    """A visitor's fifth photo waits until one of the four before it is done, and takes long to be read; a random face
+    that was asked for after it is the one that is shown."""
     align, go_on = StyleCLIP.align, threading.Event()
     monkeypatch.setattr(StyleCLIP, "align", lambda *args: go_on.wait(60) and align(*args))
+    preprocess, seen, random_came = UnopenedImage.preprocess, [], threading.Event()
+
+    def slow(component, payload):
+        seen.append(payload)
+        return len(seen) == 5 and not random_came.wait(60) or preprocess(component, payload)
+
+    monkeypatch.setattr(UnopenedImage, "preprocess", slow)
+    sample = StyleCLIP.sample
+    monkeypatch.setattr(StyleCLIP, "sample", lambda *args: random_came.set() or sample(*args))
     visitor = Visit(app, f"photos-{secrets.token_hex(4)}")
     photo = uploaded(page.client, app.local_url, EXAMPLES[0].read_bytes())
     for _ in range(5):

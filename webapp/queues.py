@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from typing import Any
 
@@ -62,6 +63,17 @@ def _visitor(request: Request, session: str) -> str | None:
     return None if request.headers.get("x-gradio-user") == "mcp" else session
 
 
+_asked = itertools.count()
+
+
+def asked_now() -> int:
+    """When the event that is being handled by this thread was asked for: a number, higher than those of all before it.
+    Events that are asked for one after the other may begin in another order."""
+    request = LocalContext.request.get(None)
+    number = getattr(request.state, "asked", None) if request else None
+    return next(_asked) if number is None else number
+
+
 def caller_now() -> tuple[str, str | None]:
     """The address and the visitor of the event that is being handled by this thread; the latter None where it is
     nobody's."""
@@ -107,6 +119,7 @@ class FairQueue(Queue):
         """Let an event wait. Raises HTTPException 429 with a sentence where too many wait already."""
         if is_stopping():
             raise HTTPException(410, STOPPING)
+        request.state.asked = next(_asked)
         self._loop = asyncio.get_running_loop()
         session, address = body.session_hash, address_of(request)
         queued = [event for group in self.event_queue_per_concurrency_id.values() for event in group.queue]

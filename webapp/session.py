@@ -80,8 +80,8 @@ class Session:
     """Files of their pictures in the gallery."""
     mixing: bool = False
     """Whether the visitor looks at what the picture can be mixed with."""
-    asked: list[object] = field(default_factory=list)
-    """The choices that are being made, or were made last, the newest last: see `choosing`."""
+    asked: list[int] = field(default_factory=list)
+    """The choices that are being made, and the newest that was made: see `choosing`."""
     optimized: tuple[Latent, Shot] | None = None
     """What the newest optimization began with, and a copy of its picture on the strip as it was then."""
     stop: bool = False
@@ -325,21 +325,22 @@ class Session:
         self.gone[gone] = place
 
     @contextlib.contextmanager
-    def choosing(self) -> Iterator[Callable[[], bool]]:
-        """A choice that takes a while: a face, a mixture, a picture of a grid. Gives what tells whether it is still the
-        newest, and to be shown. One that fails leaves those before it as they were."""
-        mine = object()
-        self.asked.append(mine)
+    def choosing(self, number: int) -> Iterator[Callable[[], bool]]:
+        """A choice that takes a while: a face, a mixture, a picture of a grid. Its `number` is higher than those of the
+        choices that the visitor made before, see `webapp.queues.asked_now`. Gives what tells whether it is the newest,
+        and to be shown. One that fails leaves those before it as they were."""
+        self.asked = [*self.asked, number]
+
+        def newest() -> bool:
+            return number == max(self.asked, default=number)
+
         try:
-            yield lambda: self.asked[-1:] == [mine]
+            yield newest
         except BaseException:
-            if mine in self.asked:  # a newer one may have come to its end
-                self.asked.remove(mine)
+            self.asked = [other for other in self.asked if other != number]
             raise
-        if self.asked[-1:] == [mine]:
-            self.asked = [mine]
-        elif mine in self.asked:
-            self.asked.remove(mine)
+        # The newest that was made stays: an older one may still come to its end, or only begin.
+        self.asked = [other for other in self.asked if (other >= number if newest() else other != number)]
 
     def go(self, shot: Shot) -> None:
         """Show a picture of the strip."""

@@ -21,6 +21,7 @@ from webapp.panels.grid import Grid, GridFields, problem
 from webapp.panels.pair import PairFields
 from webapp.panels.result import Result, forget, keep, settle, shown
 from webapp.presets import Pair
+from webapp.queues import asked_now
 from webapp.session import Session, always
 
 FEWEST_CHOICE = 200  # channels that the slider reaches at least: large shapes want as many
@@ -183,7 +184,7 @@ def connect(
         """A picture of the grid was chosen: its words and numbers go into the fields, and the edit is made."""
         strength, channels = pressed(now.cells if now else [], event)
         hint = grid.hint(now, session.base("direct", target=now.target, neutral=now.neutral))
-        with session.choosing() as newest:
+        with session.choosing(asked_now()) as newest:
             *outputs, threshold = keep_channels(now.target, now.neutral, strength, channels, session, newest)
         if not newest():
             return [gr.skip()] * len(chosen_outputs)

@@ -14,7 +14,7 @@ from webapp.guard import guard
 from webapp.panels.chooser import chooser, pressed
 from webapp.panels.photo import EXAMPLES, finds_faces, thing
 from webapp.panels.result import SILENT, Result, settle, shown
-from webapp.queues import PHOTO
+from webapp.queues import PHOTO, asked_now
 from webapp.session import Session
 from webapp.shots import Mixture
 
@@ -104,7 +104,7 @@ def connect(
         other = next((other for other in others(studio, session) if other.key == key), None)
         if other is None:
             raise UserError("This picture can't be mixed any more; please choose another one.")
-        with session.choosing() as newest:
+        with session.choosing(asked_now()) as newest:
             mixture = Mixture(here.latent, other.latent(), (here.title, other.name))
             latent = mixture.one.towards(mixture.other, mixture.share)
             picture = studio.image(latent)

@@ -25,7 +25,7 @@ from webapp.panels.chooser import chooser, pressed
 from webapp.panels.photo import thing
 from webapp.panels.result import SILENT, Result, forget, keep, mean, set_to, settle, shown
 from webapp.presets import Prompt, presets
-from webapp.queues import LONG
+from webapp.queues import LONG, asked_now
 from webapp.session import Session
 from webapp.shots import THUMB, Frame, Shot
 from webapp.stage import Lent
@@ -332,7 +332,7 @@ def connect(
         else:
             alone = frame.recipe["method"] == "generate"
             shot, source = (session.here, mean(studio)) if alone else beginning(session, frame.recipe)
-            with session.choosing() as newest:
+            with session.choosing(asked_now()) as newest:
                 picture = studio.image(frame.latent)
                 if newest():
                     session.go(shot)

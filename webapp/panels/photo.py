@@ -26,7 +26,7 @@ from webapp.opening import WAIT
 from webapp.panels import likeness
 from webapp.panels.chooser import chooser, pressed
 from webapp.panels.result import SILENT, Result, settle, shown
-from webapp.queues import PHOTO
+from webapp.queues import PHOTO, asked_now
 from webapp.session import Session, always
 from webapp.shots import Found, Shot, one_line
 
@@ -271,7 +271,7 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State) ->
         """Find the faces in a photo; the largest becomes this visitor's face, and is inverted."""
         if photo is None:
             raise UserError("Choose a picture first.")
-        with session.choosing() as newest:
+        with session.choosing(asked_now()) as newest:
             find(photo, BytesIO(uploads.read(photo, MAX_BYTES, TOO_LARGE)), session, newest)
         return shown(session)
 
@@ -286,7 +286,7 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State) ->
     @guard
     def choose_example(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
         path = pressed(EXAMPLES, event)
-        with session.choosing() as newest:
+        with session.choosing(asked_now()) as newest:
             find(str(path), BytesIO(path.read_bytes()), session, newest, drawn=True)
         return shown(session)
 
@@ -294,7 +294,7 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State) ->
     def choose_face(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
         faces = session.faces
         number = pressed(range(len(faces)), event)
-        with session.choosing() as newest:
+        with session.choosing(asked_now()) as newest:
             start(studio, session, faces, number, newest=newest)
         return shown(session)
 
@@ -302,7 +302,7 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State) ->
     def sample(session: Session) -> tuple[Any, ...]:
         """Make up a face that belongs to nobody."""
         seed = secrets.randbelow(10**6)
-        with session.choosing() as newest:
+        with session.choosing(asked_now()) as newest:
             latent = studio.sample(seed, TRUNCATION)
             title, picture = f"Random {thing(studio)} {seed}", studio.image(latent)
             if newest():
