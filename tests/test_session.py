@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.registry import read_registry
+from webapp.files import on_screen
 from webapp.panels import likeness, photo
 from webapp.panels.result import keep, mean
 from webapp.session import MOST_SHOTS, Session
@@ -67,6 +68,18 @@ def test_a_photo_is_inverted_while_another_is_chosen_and_knows_its_faces(studio,
 
     photo.start(Slow(), session, photo_of(2))
     assert photo.note(session).count("2 faces found.") == 1 and len(session.faces) == 2
+
+
+def test_there_is_a_current_picture_while_another_face_is_taken(studio, session, monkeypatch):
+    face, seen = session.here, []
+
+    def watched(picture):
+        seen.append(session.here)
+        return on_screen(picture)
+
+    monkeypatch.setattr("webapp.session.on_screen", watched)
+    another_face(studio, session)
+    assert seen == [face] and session.here.title == "Face 1" and session.shots == [session.here] and not session.back
 
 
 def test_of_several_choices_the_newest_counts_but_not_one_that_failed(session):

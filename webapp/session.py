@@ -124,14 +124,16 @@ class Session:
     ) -> None:
         """Take another face. Those before stay on the strip if anything was made of them, or they were refined or
         tuned. `faces` are all in the photo that it came from, with each of which the visitor can start."""
+        # Made first: other threads ask for the current picture meanwhile, and there always is one.
+        shot = Shot(latent, title[:LONGEST_TITLE], on_screen(picture), thumbnail(picture), "", said, found=found)
         here = self.at
         if self.example:
-            self.shots, self.back, self.forth, self.at = [], [], [], None
-        elif here is not None and not (here.line or here.beside or any(shot.made_of(here) for shot in self.shots)):
+            self.shots, self.back, self.forth, self.at = [], [], [], shot
+        elif here is not None and not (here.line or here.beside or any(other.made_of(here) for other in self.shots)):
             self._forget(here)
-            self.at = None
+            self.at = shot
         self.compared, self.frames = None, []
-        self.add(latent, picture, title, said, found=found)
+        self._append(shot)
         begun = [shot.found for shot in (*self.shots, *self.gone)]
         others = [known for known in self.photos if known is not faces and any(face in begun for face in known)]
         self.photos = [*others, faces] if faces else others
