@@ -224,11 +224,11 @@ def steps_of(
     `preview` pixels wide, at most, until the last step, unless that is None."""
     total = recipe["parameters"]["steps"]
     for state in begin():
-        seen = partial(studio.picture, state.image)
+        seen = studio.picture(state.image)
         full = state.image.shape[3] == studio.family.generator.size
-        draw = seen if full else partial(studio.image, state.latent)
+        draw = seen.copy if full else partial(studio.image, state.latent)
         edit = Edit(draw, state.latent, recipe | {"taken": state.index}, notes)
-        image = seen() if preview and state.index < total else edit.image
+        image = seen if preview and state.index < total else edit.image
         if preview and state.index < total and preview < image.width:
             image = image.resize((preview, preview * image.height // image.width), Image.Resampling.BOX)
         yield Step(state.index, total, image, state.losses, edit)

@@ -175,7 +175,8 @@ class StyleCLIP:
 
     @torch.no_grad()
     def image(self, latent: Latent, resolution: int | None = None) -> Image.Image:
-        """The face of a latent, square, at full size or at a lower `resolution` (4, 8, ...), which is quicker.
+        """The face of a latent, square, at full size or at a lower `resolution` (4, 8, ...), which is quicker. Small
+        pictures of a family with a preview are nearly the same, not exactly.
 
         Raises UserError for a latent of another model, and for a resolution that the generator does not have.
         """

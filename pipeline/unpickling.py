@@ -21,9 +21,11 @@ import torch
 from torch import Tensor
 
 MOST_REPEATED = 10_000_000  # parts; what no value holds twice takes one part at a time
-MOST_LONG = 100  # whole numbers of more than 64 bits, as a random generator's state may have
+MOST_UNUSUAL = 1000  # tuples in dictionaries, and whole numbers of more than 64 bits, as of a random generator's state
 _KEEPS = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}
 _REPEATS = {"GET", "BINGET", "LONG_BINGET", "DUP"}
+_TUPLES = {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET"}
+_HASHES = {"SETITEM", "SETITEMS", "DICT", "ADDITEMS", "FROZENSET"}
 
 
 class RefusedPickle(Exception):
@@ -212,30 +214,34 @@ def takes_for_ever(content: bytes) -> bool:
     """Whether reading a short pickle would take for ever, because of what it makes keys of a dictionary.
 
     A tuple may hold another twice, which holds another twice, and so on: as a key it takes a step for each part. And
-    thousands of whole numbers may differ by multiples of 2^61 - 1, to all of which Python gives one place.
+    thousands of tuples, or of whole numbers of more than 64 bits, may be chosen so that Python gives one place to all.
     """
-    stack: list[int] = []  # of how many parts each value is made; 0: a mark
-    kept: dict[int, int] = {}
-    repeated = long = 0
+    stack: list[tuple[int, bool]] = []  # of how many parts each value is made, 0: a mark; and whether it is a tuple
+    kept: dict[int, tuple[int, bool]] = {}
+    repeated = unusual = 0
     for code, argument, _ in pickletools.genops(content):
         if code.name in _KEEPS:
             kept[len(kept) if argument is None else argument] = stack[-1]
             continue
-        parts = 0 if code.name == "MARK" else 1
-        long += isinstance(argument, int) and argument.bit_length() > 64
+        parts, is_tuple = 0 if code.name == "MARK" else 1, code.name in _TUPLES
+        unusual += isinstance(argument, int) and argument.bit_length() > 64
         if code.name in _REPEATS:
-            parts = stack[-1] if argument is None else kept[argument]
+            parts, is_tuple = stack[-1] if argument is None else kept[argument]
             repeated += parts
         else:
+            taken: list[tuple[int, bool]] = []  # from the top of the stack down
             if pickletools.markobject in code.stack_before:
-                while taken := stack.pop():
-                    parts += taken
+                while (top := stack.pop())[0]:
+                    taken.append(top)
             for kind in code.stack_before:
                 if kind not in (pickletools.markobject, pickletools.stackslice):
-                    parts += stack.pop()
+                    taken.append(stack.pop())
+            parts += sum(size for size, _ in taken)
+            if code.name in _HASHES:
+                unusual += sum(known for _, known in taken)
         if code.stack_after:
-            stack.append(parts)
-        if repeated > MOST_REPEATED or long > MOST_LONG:
+            stack.append((parts, is_tuple))
+        if repeated > MOST_REPEATED or unusual > MOST_UNUSUAL:
             return True
     return False
 

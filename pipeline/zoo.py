@@ -255,9 +255,9 @@ def _generator(state: State) -> StyleGenerator:
 def _add_preview(generator: StyleGenerator, source: Source) -> None:
     """Let a generator draw small pictures by a preview. Raises UserError where it is for another one."""
     preview = _built(Preview.from_state_dict, _read("preview", source), source)
-    layers = [layer for layer in generator.style_layers if layer.resolution > preview.resolution]
-    sizes = preview.conv1.modulation.weight.shape
-    if not isinstance(generator, MobileGenerator) or sizes != (layers[0].channels, sum(la.channels for la in layers)):
+    later = [layer.channels for layer in generator.style_layers if layer.resolution > preview.resolution]
+    fits = isinstance(generator, MobileGenerator) and preview.size < generator.size
+    if not fits or preview.conv1.modulation.weight.shape != (later[0], sum(later)):
         raise UserError(f"The preview {source.name} is for another generator: the sizes differ.")
     generator.preview = preview
 

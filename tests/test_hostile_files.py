@@ -182,6 +182,14 @@ def test_a_tuple_of_millions_of_parts_is_never_a_key(studio, tmp_path):
         studio.family.own_mapper(archive_of(tmp_path / "x.pt", content.replace(b"\x80\x02", b"\x80\x04")))
 
 
+def test_thousands_of_tuples_are_never_keys(studio, tmp_path):
+    """Tuples of numbers can be chosen so that all have one hash."""
+    pairs = b"".join(b"J%bJ%b\x86N" % (n.to_bytes(4, "little"), bytes(4)) for n in range(2_000))
+    for content in (b"\x80\x02}(" + pairs + b"u.", b"\x80\x04\x8f(" + pairs.replace(b"\x86N", b"\x86") + b"\x90."):
+        with pytest.raises(UserError, match="no mapper for the model .*more than any network needs"):
+            studio.family.own_mapper(archive_of(tmp_path / "x.pt", content))
+
+
 def test_numbers_that_python_gives_one_place_are_never_keys(studio, tmp_path):
     """A dictionary of 60,000 numbers, all with the same hash: each is compared with all before it."""
     numbers = (((2**61 - 1) * n).to_bytes(11, "little") for n in range(1000, 61_000))

@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -291,7 +292,7 @@ def test_edited_samples_have_what_their_probe_asks_for_and_are_appended_once(lab
         edited.extend(folder, 40)
     labels.spread(folder)
     drawn = []
-    monkeypatch.setattr(edited, "load_generator", lambda *_: (None, None))
+    monkeypatch.setattr(edited, "load_generator", lambda *_: (SimpleNamespace(), None))
     monkeypatch.setattr(edited, "draw_pictures", lambda generator, w, folder: drawn.append(len(w)))
     for _ in range(2):
         edited.extend(folder, 40)

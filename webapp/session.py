@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,10 @@ MOST_BYTES = 4 * 2**20  # of latents: those of 30 shots at 1024 px and a tuning;
 CHOSEN = "Another picture was chosen meanwhile, so this edit was left out."
 
 
-def always() -> bool:
+_CHOICES = threading.Condition()  # of all visitors: it is held for moments
+
+
+def the_only_one() -> bool:
     """Whether a choice is the newest, where there is no other: see `Session.choosing`."""
     return True
 
@@ -81,7 +86,11 @@ class Session:
     mixing: bool = False
     """Whether the visitor looks at what the picture can be mixed with."""
     asked: list[int] = field(default_factory=list)
-    """The choices that are being made, and the newest that was made: see `choosing`."""
+    """The choices that are being made: see `choosing`."""
+    chosen: int = -1
+    """The newest choice that was made."""
+    uploaded: Found | None = None
+    """The face of a new photo, until the generator is tuned to it, in families that are."""
     optimized: tuple[Latent, Shot] | None = None
     """What the newest optimization began with, and a copy of its picture on the strip as it was then."""
     stop: bool = False
@@ -129,7 +138,7 @@ class Session:
         here = self.at
         if self.example:
             self.shots, self.back, self.forth, self.at = [], [], [], shot
-        elif here is not None and not (here.line or here.beside or any(other.made_of(here) for other in self.shots)):
+        elif here is not None and not self._was_worked_on(here):
             self._forget(here)
             self.at = shot
         self.compared, self.frames = None, []
@@ -137,6 +146,11 @@ class Session:
         begun = [shot.found for shot in (*self.shots, *self.gone)]
         others = [known for known in self.photos if known is not faces and any(face in begun for face in known)]
         self.photos = [*others, faces] if faces else others
+
+    def _was_worked_on(self, face: Shot) -> bool:
+        """Whether a face is an edit, refined or tuned, or anything on the strip was made of it."""
+        made = any(other.made_of(face) or other.beside is face for other in self.shots)
+        return bool(face.line or face.beside or face.latent.tuning or made)
 
     def add(
         self,
@@ -329,20 +343,27 @@ class Session:
     @contextlib.contextmanager
     def choosing(self, number: int) -> Iterator[Callable[[], bool]]:
         """A choice that takes a while: a face, a mixture, a picture of a grid. Its `number` is higher than those of the
-        choices that the visitor made before, see `webapp.queues.asked_now`. Gives what tells whether it is the newest,
-        and to be shown. One that fails leaves those before it as they were."""
-        self.asked = [*self.asked, number]
+        choices that the visitor made before, see `webapp.queues.asked_now`.
 
+        Gives a function that tells whether it is to be shown: not where a newer one was made. It is to be called inside
+        the block, when all else is done, and waits for the newer ones that are being made: one of them may fail.
+        """
+
+        @cache
         def newest() -> bool:
-            return number == max(self.asked, default=number)
+            with _CHOICES:
+                _CHOICES.wait_for(lambda: self.chosen > number or number == max(self.asked))
+                self.chosen = max(self.chosen, number)
+                return self.chosen == number
 
+        with _CHOICES:
+            self.asked.append(number)
         try:
             yield newest
-        except BaseException:
-            self.asked = [other for other in self.asked if other != number]
-            raise
-        # The newest that was made stays: an older one may still come to its end, or only begin.
-        self.asked = [other for other in self.asked if (other >= number if newest() else other != number)]
+        finally:
+            with _CHOICES:
+                self.asked.remove(number)
+                _CHOICES.notify_all()
 
     def go(self, shot: Shot) -> None:
         """Show a picture of the strip."""

@@ -78,6 +78,8 @@ class Lent:
         return self._photos.place(caller_now())
 
     def _call(self, method: Any, turn: Any, *args: Any, **kwargs: Any) -> Any:
+        for edit in (value for value in args if isinstance(value, Edit)):
+            edit.draw()  # which may take a turn of its own: another process may want the picture
         with turn():
             answer = method(*args, **kwargs)
             if isinstance(answer, Edit):
@@ -106,13 +108,13 @@ class Lent:
         return Run(self.turns, start, visitor, address)
 
     def _timed(self, name: str, steps: Iterator[Any]) -> Iterator[Any]:
-        """The steps of a run, each timed but for the first, which prepares the others."""
+        """The steps of a run, each timed but for the first, which prepares the others, and the last."""
         with closing(steps):
             for number in itertools.count():
                 began = time.monotonic()
                 if (step := next(steps, None)) is None:
                     return
-                if number:
+                if number and step.index < step.total:  # the last one may draw the whole picture
                     self._seconds[name] = time.monotonic() - began
                 draw = partial(self._call, step.edit.draw, self.turns.alone)
                 yield with_values(step, edit=with_values(step.edit, draw=draw))

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Error, sync_playwright
 
 from pipeline import StyleCLIP
 from pipeline.zoo import REGISTRY
@@ -25,8 +25,11 @@ def pytest_runtest_makereport(item, call):
     report = yield
     if report.when == "call" and report.failed:
         for page, asked in OPEN.items():
-            now, words = time.monotonic(), page.locator("#edit-words textarea")
-            lines = [f"{words.input_value(timeout=1000)!r}" if words.count() else page.url]
+            now = time.monotonic()
+            try:
+                lines = [page.locator("#edit-words textarea").input_value(timeout=1000)]
+            except Error as error:  # of a page that has crashed or is another one
+                lines = [str(error)]
             lines += [f"{when - now:.2f} s {event} {url[-60:]}" for when, event, url in asked]
             report.sections.append(("page", "\n".join(lines)))
     return report

@@ -22,7 +22,7 @@ from webapp.panels.pair import PairFields
 from webapp.panels.result import Result, forget, keep, settle, shown
 from webapp.presets import Pair
 from webapp.queues import asked_now
-from webapp.session import Session, always
+from webapp.session import Session, the_only_one
 
 FEWEST_CHOICE = 200  # channels that the slider reaches at least: large shapes want as many
 
@@ -148,7 +148,7 @@ def connect(
         if threshold is None:
             *outputs, beta = keep_channels(target, neutral, strength, channels, session)
             return *outputs, gr.skip(), beta
-        return *applied(session, target, neutral, strength, max(threshold, 0.0), always), gr.skip()
+        return *applied(session, target, neutral, strength, max(threshold, 0.0), the_only_one), gr.skip()
 
     @guard
     def keep_channels(
@@ -157,7 +157,7 @@ def connect(
         strength: float,
         channels: int,
         session: Session,
-        newest: Callable[[], bool] = always,
+        newest: Callable[[], bool] = the_only_one,
     ) -> tuple[Any, ...]:
         """k was changed, or the words: β goes where it keeps this many channels."""
         try:
@@ -186,7 +186,8 @@ def connect(
         hint = grid.hint(now, session.base("direct", target=now.target, neutral=now.neutral))
         with session.choosing(asked_now()) as newest:
             *outputs, threshold = keep_channels(now.target, now.neutral, strength, channels, session, newest)
-        if not newest():
+            counts = newest()
+        if not counts:
             return [gr.skip()] * len(chosen_outputs)
         return *outputs, channels, threshold, now.target, now.neutral, strength, hint
 

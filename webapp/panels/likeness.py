@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -90,17 +90,19 @@ def layout(able: bool) -> Likeness:
 def connect(
     panel: Likeness,
     inversion: gr.Image,
-    photo: gr.Image,
-    uploaded: gr.events.Dependency,
+    uploaded: gr.events.Dependency | None,
     result: Result,
     studio: Lent,
     state: gr.State,
 ) -> None:
-    """Say what the panel's fields do. `inversion` and `photo` are the photo panel's; after `uploaded`, which inverts a
-    new photo, the generator is tuned to it where the family's row says so."""
+    """Say what the panel's fields do. `inversion` is the photo panel's; after `uploaded`, which inverts a new photo,
+    the generator is tuned to it."""
 
-    def come_closer(method: str, title: str, session: Session) -> Iterator[tuple[Any, ...]]:
-        session.stop_likeness, origin = False, session.here.origin
+    def come_closer(
+        method: str, title: str, session: Session, wanted: Callable[[Shot], bool]
+    ) -> Iterator[tuple[Any, ...]]:
+        """Until the face that it is made of is no longer `wanted`."""
+        origin = session.here.origin
         if origin.found is None:
             raise UserError("There is no photo that this face could be more like; please choose one.")
         face, nothing, can_stop = origin.found.face(), [gr.skip()] * len(result.picture), gr.Button(visible=True)
@@ -108,23 +110,28 @@ def connect(
         usual = {"refine": REFINE_STEPS, "tune": TUNE_STEPS}[method]
         begun = getattr(studio, method)(origin.latent, face, studio.fitting(method, usual), preview=PREVIEW)
         with closing(begun) as steps:
+            waited = False
             for place in steps.places(lambda: session.stop_likeness):
-                if session.stop_likeness:
+                if waited and session.stop_likeness:
                     raise UserError("Stopped; the face is as it was.")
+                if not waited:  # only now has a run that was stopped before this one ended
+                    waited, session.stop_likeness = True, False
                 yield can_stop, in_line(place), gr.skip(), *nothing
+            session.stop_likeness = waited and session.stop_likeness
             began = drawn = time.monotonic()
             for step in steps:
                 now = time.monotonic()
-                if session.stop_likeness or not session.holds(origin) or steps.is_over_time:
+                if session.stop_likeness or not wanted(origin) or steps.is_over_time:
                     break
                 if now - drawn > REDRAW_EVERY:
                     drawn = now
                     left = (now - began) / step.index * (step.total - step.index)
                     picture = on_screen(step.image) if session.here.origin is origin else gr.skip()
                     yield can_stop, progress(step.index, step.total, left), picture, *nothing
-        if not session.holds(origin):
-            raise UserError("Another face was chosen meanwhile, so this ended.")
+            step.edit.draw()  # before it is looked what the visitor has chosen meanwhile
         said = line(studio, origin.found, step.latent) or f"{title}; please compare it with the photo."
+        if not wanted(origin):
+            raise UserError("Another face was chosen meanwhile, so this ended.")
         edited = session.here
         session.add(step.latent, step.edit.image, title, said, f"{step.index} steps", origin.found, beside=origin)
         closer = session.here
@@ -134,36 +141,35 @@ def connect(
 
     @guard
     def refine(session: Session) -> Iterator[tuple[Any, ...]]:
-        yield from come_closer("refine", "Refined face", session)
+        yield from come_closer("refine", "Refined face", session, session.holds)
 
     @guard
     def tune(session: Session) -> Iterator[tuple[Any, ...]]:
-        yield from come_closer("tune", "Tuned face", session)
+        yield from come_closer("tune", "Tuned face", session, session.holds)
 
     @guard
-    def tune_to(path: str | None, session: Session) -> Iterator[tuple[Any, ...]]:
-        """Tune to the photo that was uploaded; where another face was chosen meanwhile, nothing is said of it."""
-        origin = session.here.origin
-        if origin.found is None or origin.found.photo != path:
+    def tune_to(session: Session) -> Iterator[tuple[Any, ...]]:
+        """Tune to a photo that was uploaded, for as long as its face is looked at. Nothing is said where it is not, or
+        another long job of the visitor's runs: nobody asked for this one."""
+        found, session.uploaded = session.uploaded, None
+        if found is None or session.here.origin.found is not found:
             yield [gr.skip()] * len(outputs)
             return
         try:
-            yield from come_closer("tune", "Tuned face", session)
+            yield from come_closer("tune", "Tuned face", session, lambda origin: session.here.origin is origin)
         except UserError:
-            if session.holds(origin):
-                raise
             yield gr.Button(visible=False), "", *[gr.skip()] * (len(outputs) - 2)
 
     def stop(session: Session) -> None:
         session.stop_likeness = True
 
     outputs = [panel.stop, panel.progress, inversion, *result.picture]
-    begun = [(panel.refine.click, refine, [state], {}), (panel.tune.click, tune, [state], {})]
-    if studio.family.row.tunes:
-        begun.append((uploaded.success, tune_to, [photo, state], {"trigger_mode": "multiple"}))
-    for trigger, handler, inputs, options in begun:
-        ran = trigger(handler, inputs, outputs, api_visibility="private", **options, **LONG)
+    begun = [(panel.refine.click, refine, "once"), (panel.tune.click, tune, "once")]
+    if uploaded is not None:
+        begun.append((uploaded.success, tune_to, "multiple"))
+    for trigger, handler, mode in begun:
+        ran = trigger(handler, state, outputs, trigger_mode=mode, api_visibility="private", **LONG)
         ran.failure(None, None, [panel.stop, panel.progress], js=set_to(gr.update(visible=False), ""), **SILENT)
         ran.failure(lambda session: session.here.origin.picture, state, inversion, **SILENT)
-        settle(result, ran, state, fills=True)
+        settle(result, ran, state, fills=handler is not tune_to)  # the visitor may be typing
     panel.stop.click(stop, state, None, **SILENT)

@@ -292,6 +292,7 @@ def connect(
                         drawn_now[result.slider] = before, on_screen(step.image)
                         drawn_now[result.words] = f"{words}\n{RUNNING}: step {step.index} of {steps}"
                     yield drawn_now
+            step.edit.draw()  # before it is looked what the visitor has chosen meanwhile
         if session.page != page:  # it was loaded again, or goes on in another tab; there the visitor is told
             yield {panel.progress: IDLE, result.words: FAILED}
             return
@@ -327,12 +328,13 @@ def connect(
         """Put a moment of the way on the strip, or return to it where it is there already."""
         frame = pressed(session.frames, event)
         kept = next((shot for shot in session.shots if shot.latent is frame.latent), None)
-        if kept is not None:
-            session.go(kept)
-        else:
-            alone = frame.recipe["method"] == "generate"
-            shot, source = (session.here, mean(studio)) if alone else beginning(session, frame.recipe)
-            with session.choosing(asked_now()) as newest:
+        with session.choosing(asked_now()) as newest:
+            if kept is not None:
+                if newest():
+                    session.go(kept)
+            else:
+                alone = frame.recipe["method"] == "generate"
+                shot, source = (session.here, mean(studio)) if alone else beginning(session, frame.recipe)
                 picture = studio.image(frame.latent)
                 if newest():
                     session.go(shot)

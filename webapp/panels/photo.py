@@ -27,7 +27,7 @@ from webapp.panels import likeness
 from webapp.panels.chooser import chooser, pressed
 from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.queues import PHOTO, asked_now
-from webapp.session import Session, always
+from webapp.session import Session, the_only_one
 from webapp.shots import Found, Shot, one_line
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.png"))
@@ -224,12 +224,10 @@ def start(
     faces: list[Found],
     number: int = 0,
     said: str | None = None,
-    newest: Callable[[], bool] = always,
+    newest: Callable[[], bool] = the_only_one,
 ) -> None:
     """Make one of the faces in the visitor's photo the one that is edited; `said` under it is how near the inversion
     is, unless told otherwise. Not where this is not the `newest` choice any more."""
-    if not newest():
-        return
     found = faces[number]
     latent = studio.invert(found.face())
     line = face_line(studio, faces, found, latent) if said is None else said
@@ -272,16 +270,21 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State) ->
         if photo is None:
             raise UserError("Choose a picture first.")
         with session.choosing(asked_now()) as newest:
-            find(photo, BytesIO(uploads.read(photo, MAX_BYTES, TOO_LARGE)), session, newest)
+            faces = find(photo, BytesIO(uploads.read(photo, MAX_BYTES, TOO_LARGE)), session, newest)
+            if newest():
+                session.uploaded = faces[0]
         return shown(session)
 
-    def find(path: str, photo: BytesIO, session: Session, newest: Callable[[], bool], drawn: bool = False) -> None:
+    def find(
+        path: str, photo: BytesIO, session: Session, newest: Callable[[], bool], drawn: bool = False
+    ) -> list[Found]:
         found = studio.align(photo)
         turn = found[0].turn
         copied = turn or not browsers_show(photo.getvalue())
         seen = on_screen(studio.view(photo, SHOWN, turn)) if copied else path
         faces = [Found.of(path, face, seen, drawn) for face in found]
         start(studio, session, faces, newest=newest)
+        return faces
 
     @guard
     def choose_example(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
@@ -319,6 +322,7 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State) ->
         """After a file that was no photo of a face, the one before stands in its place."""
         return drawn(knows_people(studio), session)
 
+    events: dict[Callable[..., Any], gr.events.Dependency] = {}
     for trigger, handler, inputs in (
         (panel.photo.upload, take, [panel.photo, state]),
         (panel.examples.select, choose_example, state),
@@ -334,6 +338,7 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State) ->
             ended(None, None, panel.working, js=END.format(came=came), **SILENT, **every)
         event.failure(as_before, state, panel.follows, **SILENT)
         settle(result, event, state, fills=True)
-        if handler is take:
-            likeness.connect(panel.likeness, panel.inversion, panel.photo, event, result, studio, state)
+        events[handler] = event
+    tuned = events[take] if studio.family.row.tunes and knows_people(studio) else None
+    likeness.connect(panel.likeness, panel.inversion, tuned, result, studio, state)
     panel.photo.clear(put_away, state, panel.note, **SILENT)

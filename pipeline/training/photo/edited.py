@@ -44,7 +44,8 @@ RARE = {
     "smile": ("yes", "no"),
     "mouth": ("open",),
 }
-ANGRY = ("angry", "surprised", "sad")  # of face-api, which is sure of few faces: their log-odds are followed instead
+# face-api is sure of few faces that have these, so their log-odds are followed instead.
+RARE_EXPRESSIONS = ("angry", "surprised", "sad")
 MARGIN = 4.0  # by which the logit of a value is to exceed that of the value before
 RISE = 7.0  # deviations by which log-odds are to rise
 FARTHEST = 4.0  # deviations of W, along the step
@@ -61,7 +62,8 @@ def moved(w: Tensor, slope: Tensor, rise: Tensor, covariance: Tensor) -> Tensor:
 
 
 def towards_value(w: Tensor, weight: Tensor, bias: Tensor, value: int, covariance: Tensor) -> Tensor:
-    """Codes w (N, D) moved until a probe (K, D), (K,) answers `value`."""
+    """Codes w (N, D) moved until a probe (K, D), (K,) rather answers `value` than what it answered before, or as far as
+    codes may be moved."""
     logits = w @ weight.T + bias
     others = logits.clone()
     others[:, value] = -torch.inf
@@ -83,7 +85,9 @@ def edited_codes(folder: Path, w: Tensor, count: int) -> tuple[Tensor, Tensor]:
     expressions = torch.from_numpy(read_face_labels(folder)["expressions"]).clamp(LEAST, 1 - LEAST)
     odds, prober, rows = expressions.logit(), Prober(w), torch.arange(len(w))
     goals: list[tuple[str, str | None]] = [(name, v) for name, values in RARE.items() for v in values]
-    goals = [(name, v) for name, v in goals if v in probes.get(f"{name}.values", [])] + [(name, None) for name in ANGRY]
+    goals = [(name, v) for name, v in goals if v in probes.get(f"{name}.values", [])] + [
+        (name, None) for name in RARE_EXPRESSIONS
+    ]
     covariance, rng = w.T.cov(), torch.Generator().manual_seed(4)
     codes, begun = [], []
     for number, (name, value) in enumerate(goals):
@@ -119,6 +123,7 @@ def extend(folder: Path, count: int) -> None:
         save_file(codes, kept.with_suffix(".part"))
         kept.with_suffix(".part").rename(kept)
     generator, _ = load_generator(family_row("photo"), torch.device("cpu"), torch.bfloat16)
+    generator.preview = None  # as for the samples
     draw_pictures(generator, codes["w"], folder)
 
 

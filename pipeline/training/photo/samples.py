@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pipeline.errors import UserError
 from pipeline.images import to_pil
 from pipeline.networks.generator import StyleGenerator
 from pipeline.registry import family_row
@@ -42,7 +43,10 @@ def sample(folder: Path, count: int) -> None:
     torch.set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
     generator, mean = load_generator(family_row("photo"), torch.device("cpu"), torch.bfloat16)
+    generator.preview = None  # which draws small pictures nearly, not exactly, as the whole generator
     kept = folder / "codes.safetensors"
+    if kept.exists() and "begun" in (there := load_file(kept)) and len(there["w"]) < count:
+        raise UserError("Edited samples follow the samples already; please make more samples in a new folder.")
     if not kept.exists() or len(load_file(kept)["w"]) < count:
         save_file(codes(generator, mean, count), kept)
     draw_pictures(generator, load_file(kept)["w"][:count], folder)
