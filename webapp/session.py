@@ -95,8 +95,10 @@ class Session:
     """What the newest optimization began with, and a copy of its picture on the strip as it was then."""
     stop: bool = False
     """Set by the Stop button, read between two steps of an optimization."""
-    stop_likeness: bool = False
-    """The same of refining and tuning."""
+    closer: int = 0
+    """How many runs of refining and tuning were begun."""
+    closer_stopped: int = 0
+    """How many were when Stop was pressed: those are to end."""
     cancel: bool = False
     """Set by the Cancel button of a download, read while it runs."""
     cancel_training: bool = False

@@ -50,7 +50,8 @@ def start_over(session: Session, first: Session) -> Session:
     fresh.secret, fresh.page, fresh.address = session.secret, session.page, session.address
     _visits[fresh.secret] = fresh
     for visit in (session, fresh):
-        visit.stop = visit.stop_likeness = visit.cancel = visit.cancel_training = True
+        visit.stop = visit.cancel = visit.cancel_training = True
+        visit.closer_stopped = visit.closer
     session.ended = True
     return fresh
 

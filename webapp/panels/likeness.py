@@ -102,7 +102,12 @@ def connect(
         method: str, title: str, session: Session, wanted: Callable[[Shot], bool]
     ) -> Iterator[tuple[Any, ...]]:
         """Until the face that it is made of is no longer `wanted`."""
-        origin = session.here.origin
+        session.closer += 1
+        number, origin = session.closer, session.here.origin
+
+        def stopped() -> bool:
+            return number <= session.closer_stopped
+
         if origin.found is None:
             raise UserError("There is no photo that this face could be more like; please choose one.")
         face, nothing, can_stop = origin.found.face(), [gr.skip()] * len(result.picture), gr.Button(visible=True)
@@ -110,18 +115,14 @@ def connect(
         usual = {"refine": REFINE_STEPS, "tune": TUNE_STEPS}[method]
         begun = getattr(studio, method)(origin.latent, face, studio.fitting(method, usual), preview=PREVIEW)
         with closing(begun) as steps:
-            waited = False
-            for place in steps.places(lambda: session.stop_likeness):
-                if waited and session.stop_likeness:
+            for place in steps.places(stopped):
+                if stopped():
                     raise UserError("Stopped; the face is as it was.")
-                if not waited:  # only now has a run that was stopped before this one ended
-                    waited, session.stop_likeness = True, False
                 yield can_stop, in_line(place), gr.skip(), *nothing
-            session.stop_likeness = waited and session.stop_likeness
             began = drawn = time.monotonic()
             for step in steps:
                 now = time.monotonic()
-                if session.stop_likeness or not wanted(origin) or steps.is_over_time:
+                if stopped() or not wanted(origin) or steps.is_over_time:
                     break
                 if now - drawn > REDRAW_EVERY:
                     drawn = now
@@ -134,10 +135,10 @@ def connect(
             raise UserError("Another face was chosen meanwhile, so this ended.")
         edited = session.here
         session.add(step.latent, step.edit.image, title, said, f"{step.index} steps", origin.found, beside=origin)
-        closer = session.here
+        made = session.here
         if edited.root is origin:
-            closer.said = f"{closer.said} {make_again(studio, session, edited)}"
-        yield gr.Button(visible=False), "", closer.picture, *shown(session)
+            made.said = f"{made.said} {make_again(studio, session, edited)}"
+        yield gr.Button(visible=False), "", made.picture, *shown(session)
 
     @guard
     def refine(session: Session) -> Iterator[tuple[Any, ...]]:
@@ -161,7 +162,7 @@ def connect(
             yield gr.Button(visible=False), "", *[gr.skip()] * (len(outputs) - 2)
 
     def stop(session: Session) -> None:
-        session.stop_likeness = True
+        session.closer_stopped = session.closer
 
     outputs = [panel.stop, panel.progress, inversion, *result.picture]
     begun = [(panel.refine.click, refine, "once"), (panel.tune.click, tune, "once")]
