@@ -95,8 +95,11 @@ def measure(studio: StyleCLIP, repeats: int) -> dict[str, tuple[float, float]]:
     edit = 0.05 if small else 0.1
     return {
         "upload (12 megapixels) to inverted face": (upload, 1.0),
-        "slider move to new picture": (seconds(lambda i: studio.direct(latent, *PAIR, strength=i / 5), repeats), edit),
-        "mapper edit": (seconds(lambda i: studio.map(latent, mapper, i / 100), repeats), edit),
+        "slider move to new picture": (
+            seconds(lambda i: studio.direct(latent, *PAIR, strength=i / 5).image, repeats),
+            edit,
+        ),
+        "mapper edit": (seconds(lambda i: studio.map(latent, mapper, i / 100).image, repeats), edit),
         "optimization step": (steps(0.005), 0.07 if small else 0.15),
         "optimization step without identity": (steps(0.0), 0.07 if small else 0.15),
     }

@@ -138,8 +138,8 @@ def table1(studio: StyleCLIP, folder: Path) -> str:
     step = timed(lambda: list(studio.optimize(latent, "a smiling face", steps=10))) / 10
     recipe = Recipe("a smiling face")
     training = timed(lambda: list(islice(train(judges, studio.texts, recipe), 10))) / 10
-    mapped = timed(lambda: studio.map(latent, "smiling"), 10)
-    directed = timed(lambda: studio.direct(latent, "smiling face", "face"), 10)
+    mapped = timed(lambda: studio.map(latent, "smiling").image, 10)
+    directed = timed(lambda: studio.direct(latent, "smiling face", "face").image, 10)
     return "\n".join(
         (
             "| | preparation, once a model | training, once a text | an edit | depends on the face | space |",
