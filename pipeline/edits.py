@@ -55,7 +55,7 @@ LARGEST = 1e9  # no number of a recipe is larger
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """An edited face: its picture at full size and its latent.
+    """An edited face: its picture at full size, which `draw` makes, and its latent.
 
     `recipe` is JSON: with the source latent it repeats the edit, see `StyleCLIP.repeat`. `notes` are sentences for the
     visitor. `channels` is the number of StyleSpace channels that a global direction moved.
@@ -228,8 +228,9 @@ def steps_of(
         full = state.image.shape[3] == studio.family.generator.size
         draw = seen.copy if full else partial(studio.image, state.latent)
         edit = Edit(draw, state.latent, recipe | {"taken": state.index}, notes)
-        image = seen if preview and state.index < total else edit.image
-        if preview and state.index < total and preview < image.width:
+        small = preview and state.index < total
+        image = seen if small else edit.image
+        if small and preview < image.width:
             image = image.resize((preview, preview * image.height // image.width), Image.Resampling.BOX)
         yield Step(state.index, total, image, state.losses, edit)
 

@@ -84,20 +84,20 @@ def test_there_is_a_current_picture_while_another_face_is_taken(studio, session,
 
 
 def test_of_several_choices_the_newest_counts_but_not_one_that_failed(session):
-    with session.choosing(1) as first:
-        with pytest.raises(UserError), session.choosing(2):
+    with session.choices.making(1) as first:
+        with pytest.raises(UserError), session.choices.making(2):
             raise UserError("No face was found.")
         assert first()
-    with ThreadPoolExecutor(1) as elsewhere, session.choosing(3) as third:
-        with pytest.raises(UserError), session.choosing(4):
+    with ThreadPoolExecutor(1) as elsewhere, session.choices.making(3) as third:
+        with pytest.raises(UserError), session.choices.making(4):
             waits = elsewhere.submit(third)  # it is done before the newer one, which may still fail
             raise UserError("No face was found.")
         assert waits.result(60)
-    with session.choosing(6) as sixth, session.choosing(5) as fifth:  # threads may begin in another order
+    with session.choices.making(6) as sixth, session.choices.making(5) as fifth:  # threads may begin in another order
         assert sixth() and not fifth()
-    with session.choosing(0) as late:
+    with session.choices.making(0) as late:
         assert not late()
-    assert session.asked == []
+    assert session.choices.pending == []
 
 
 def test_edits_of_a_face_that_the_visitor_let_go_meanwhile_are_left_out(studio, session):

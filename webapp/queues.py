@@ -35,7 +35,7 @@ takes a slot of another, so that whatever waits in one leaves the others free:
 
 - `EDIT`: one picture, in one pass: sliders, mappers, directions, undo, the strength of an edit.
 - `SERIES`: many pictures by many passes: the grid, GIF and MP4.
-- `PHOTO`: what chooses a face, or another one to mix with, and may read a photo; and putting the face back.
+- `PHOTO`: an upload, an example, a random face, a face of the photo, one to mix with, putting the face back.
 - `LONG`: what stands in the line of `webapp.turns`: optimization, refining, tuning, recipes, a change of the model.
   Everybody's job has a slot here, because a job that waits in the line says how many are before it. A visitor has one
   place in the line; a second job is refused with a sentence.

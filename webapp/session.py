@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ from PIL import Image
 
 from pipeline import Latent
 from pipeline.errors import UserError
+from webapp.choices import Choices
 from webapp.files import on_screen
 from webapp.shots import (
     LONGEST_TITLE,
@@ -31,14 +29,6 @@ from webapp.shots import (
 MOST_SHOTS = 30  # on the strip; the oldest edits leave it first
 MOST_BYTES = 4 * 2**20  # of latents: those of 30 shots at 1024 px and a tuning; what else is held is small
 CHOSEN = "Another picture was chosen meanwhile, so this edit was left out."
-
-
-_CHOICES = threading.Condition()  # of all visitors: it is held for moments
-
-
-def the_only_one() -> bool:
-    """Whether a choice is the newest, where there is no other: see `Session.choosing`."""
-    return True
 
 
 @dataclass
@@ -85,20 +75,18 @@ class Session:
     """Files of their pictures in the gallery."""
     mixing: bool = False
     """Whether the visitor looks at what the picture can be mixed with."""
-    asked: list[int] = field(default_factory=list)
-    """The choices that are being made: see `choosing`."""
-    chosen: int = -1
-    """The newest choice that was made."""
+    choices: Choices = field(default_factory=Choices)
+    """The faces, mixtures and other pictures that the visitor asked for, of which the newest is shown."""
     uploaded: Found | None = None
     """The face of a new photo, until the generator is tuned to it, in families that are."""
     optimized: tuple[Latent, Shot] | None = None
     """What the newest optimization began with, and a copy of its picture on the strip as it was then."""
     stop: bool = False
     """Set by the Stop button, read between two steps of an optimization."""
-    closer: int = 0
-    """How many runs of refining and tuning were begun."""
-    closer_stopped: int = 0
-    """How many were when Stop was pressed: those are to end."""
+    likeness_runs: int = 0
+    """How many runs of refining and tuning have begun; the number of the newest."""
+    likeness_stopped: int = 0
+    """The number of the newest run when Stop was pressed: it and those before it are to end."""
     cancel: bool = False
     """Set by the Cancel button of a download, read while it runs."""
     cancel_training: bool = False
@@ -341,31 +329,6 @@ class Session:
         self.example, self.at, self.forth = False, others[max(0, place - 1)], []
         self.back = [*(shot for shot in self.back if shot is not self.at), gone]
         self.gone[gone] = place
-
-    @contextlib.contextmanager
-    def choosing(self, number: int) -> Iterator[Callable[[], bool]]:
-        """A choice that takes a while: a face, a mixture, a picture of a grid. Its `number` is higher than those of the
-        choices that the visitor made before, see `webapp.queues.asked_now`.
-
-        Gives a function that tells whether it is to be shown: not where a newer one was made. It is to be called inside
-        the block, when all else is done, and waits for the newer ones that are being made: one of them may fail.
-        """
-
-        @cache
-        def newest() -> bool:
-            with _CHOICES:
-                _CHOICES.wait_for(lambda: self.chosen > number or number == max(self.asked))
-                self.chosen = max(self.chosen, number)
-                return self.chosen == number
-
-        with _CHOICES:
-            self.asked.append(number)
-        try:
-            yield newest
-        finally:
-            with _CHOICES:
-                self.asked.remove(number)
-                _CHOICES.notify_all()
 
     def go(self, shot: Shot) -> None:
         """Show a picture of the strip."""

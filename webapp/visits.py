@@ -51,7 +51,7 @@ def start_over(session: Session, first: Session) -> Session:
     _visits[fresh.secret] = fresh
     for visit in (session, fresh):
         visit.stop = visit.cancel = visit.cancel_training = True
-        visit.closer_stopped = visit.closer
+        visit.likeness_stopped = visit.likeness_runs
     session.ended = True
     return fresh
 

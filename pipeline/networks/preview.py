@@ -40,7 +40,8 @@ class Preview(nn.Module):
         return 2 * self.resolution
 
     def forward(self, x: Tensor, styles: Tensor, rows: slice = slice(None)) -> Tensor:
-        """x (N, C, R, R), or some `rows` of it, and styles (N, K) -> (N, 3, 2R, 2R), float32 or wider."""
+        """x (N, C, R, R), or some `rows` of it, and styles (N, K) -> (N, 3, 2R, 2R), about [-1, 1],
+        float32 or wider."""
         for conv in (self.conv1, self.conv2):
             x = conv(x, conv.modulation(styles), rows=rows)
         return self.to_image(x, self.to_image.modulation(styles), full=True)

@@ -13,6 +13,7 @@ import gradio as gr
 from pipeline import Edit, StyleCLIP
 from pipeline.directions import SUGGESTED_CHANNELS
 from pipeline.errors import UserError
+from webapp.choices import the_only_one
 from webapp.guard import guard
 from webapp.panels import grid, pair
 from webapp.panels.bounded import bounded
@@ -22,7 +23,7 @@ from webapp.panels.pair import PairFields
 from webapp.panels.result import Result, forget, keep, settle, shown
 from webapp.presets import Pair
 from webapp.queues import asked_now
-from webapp.session import Session, the_only_one
+from webapp.session import Session
 
 FEWEST_CHOICE = 200  # channels that the slider reaches at least: large shapes want as many
 
@@ -184,7 +185,7 @@ def connect(
         """A picture of the grid was chosen: its words and numbers go into the fields, and the edit is made."""
         strength, channels = pressed(now.cells if now else [], event)
         hint = grid.hint(now, session.base("direct", target=now.target, neutral=now.neutral))
-        with session.choosing(asked_now()) as newest:
+        with session.choices.making(asked_now()) as newest:
             *outputs, threshold = keep_channels(now.target, now.neutral, strength, channels, session, newest)
             counts = newest()
         if not counts:

@@ -96,17 +96,17 @@ def connect(
     state: gr.State,
 ) -> None:
     """Say what the panel's fields do. `inversion` is the photo panel's; after `uploaded`, which inverts a new photo,
-    the generator is tuned to it."""
+    the generator is tuned to it, unless that is None."""
 
     def come_closer(
         method: str, title: str, session: Session, wanted: Callable[[Shot], bool]
     ) -> Iterator[tuple[Any, ...]]:
-        """Until the face that it is made of is no longer `wanted`."""
-        session.closer += 1
-        number, origin = session.closer, session.here.origin
+        """Refine or tune the face that is edited, for as long as it is `wanted`, and put the result on the strip."""
+        session.likeness_runs += 1
+        number, origin = session.likeness_runs, session.here.origin
 
         def stopped() -> bool:
-            return number <= session.closer_stopped
+            return number <= session.likeness_stopped
 
         if origin.found is None:
             raise UserError("There is no photo that this face could be more like; please choose one.")
@@ -162,7 +162,7 @@ def connect(
             yield gr.Button(visible=False), "", *[gr.skip()] * (len(outputs) - 2)
 
     def stop(session: Session) -> None:
-        session.closer_stopped = session.closer
+        session.likeness_stopped = session.likeness_runs
 
     outputs = [panel.stop, panel.progress, inversion, *result.picture]
     begun = [(panel.refine.click, refine, "once"), (panel.tune.click, tune, "once")]

@@ -104,7 +104,7 @@ def connect(
         other = next((other for other in others(studio, session) if other.key == key), None)
         if other is None:
             raise UserError("This picture can't be mixed any more; please choose another one.")
-        with session.choosing(asked_now()) as newest:
+        with session.choices.making(asked_now()) as newest:
             mixture = Mixture(here.latent, other.latent(), (here.title, other.name))
             latent = mixture.one.towards(mixture.other, mixture.share)
             picture = studio.image(latent)

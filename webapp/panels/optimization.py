@@ -328,7 +328,7 @@ def connect(
         """Put a moment of the way on the strip, or return to it where it is there already."""
         frame = pressed(session.frames, event)
         kept = next((shot for shot in session.shots if shot.latent is frame.latent), None)
-        with session.choosing(asked_now()) as newest:
+        with session.choices.making(asked_now()) as newest:
             if kept is not None:
                 if newest():
                     session.go(kept)

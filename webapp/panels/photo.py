@@ -19,6 +19,7 @@ from pipeline.photos import browsers_show
 from pipeline.registry import read_registry
 from webapp import uploads
 from webapp.arrival import bar
+from webapp.choices import the_only_one
 from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.limits import MAX_BYTES
@@ -27,7 +28,7 @@ from webapp.panels import likeness
 from webapp.panels.chooser import chooser, pressed
 from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.queues import PHOTO, asked_now
-from webapp.session import Session, the_only_one
+from webapp.session import Session
 from webapp.shots import Found, Shot, one_line
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.png"))
@@ -269,7 +270,7 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State) ->
         """Find the faces in a photo; the largest becomes this visitor's face, and is inverted."""
         if photo is None:
             raise UserError("Choose a picture first.")
-        with session.choosing(asked_now()) as newest:
+        with session.choices.making(asked_now()) as newest:
             faces = find(photo, BytesIO(uploads.read(photo, MAX_BYTES, TOO_LARGE)), session, newest)
             if newest():
                 session.uploaded = faces[0]
@@ -289,7 +290,7 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State) ->
     @guard
     def choose_example(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
         path = pressed(EXAMPLES, event)
-        with session.choosing(asked_now()) as newest:
+        with session.choices.making(asked_now()) as newest:
             find(str(path), BytesIO(path.read_bytes()), session, newest, drawn=True)
         return shown(session)
 
@@ -297,7 +298,7 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State) ->
     def choose_face(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
         faces = session.faces
         number = pressed(range(len(faces)), event)
-        with session.choosing(asked_now()) as newest:
+        with session.choices.making(asked_now()) as newest:
             start(studio, session, faces, number, newest=newest)
         return shown(session)
 
@@ -305,7 +306,7 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State) ->
     def sample(session: Session) -> tuple[Any, ...]:
         """Make up a face that belongs to nobody."""
         seed = secrets.randbelow(10**6)
-        with session.choosing(asked_now()) as newest:
+        with session.choices.making(asked_now()) as newest:
             latent = studio.sample(seed, TRUNCATION)
             title, picture = f"Random {thing(studio)} {seed}", studio.image(latent)
             if newest():
@@ -339,6 +340,6 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State) ->
         event.failure(as_before, state, panel.follows, **SILENT)
         settle(result, event, state, fills=True)
         events[handler] = event
-    tuned = events[take] if studio.family.row.tunes and knows_people(studio) else None
-    likeness.connect(panel.likeness, panel.inversion, tuned, result, studio, state)
+    uploaded = events[take] if studio.family.row.tunes and knows_people(studio) else None
+    likeness.connect(panel.likeness, panel.inversion, uploaded, result, studio, state)
     panel.photo.clear(put_away, state, panel.note, **SILENT)
