@@ -27,8 +27,8 @@ def alignment_settings(row: Row) -> dict[str, Any]:
 
 
 def _networks(row: Row) -> dict[str, str]:
-    """The start of the SHA-256 of the files of generator, preview and CLIP, which are fetched where the row does not tell
-    it."""
+    """The start of the SHA-256 of the files of generator, preview and CLIP, which are fetched where the row does not
+    tell it."""
     files = {kind: row.files[kind] for kind in ("generator", "preview", "clip") if kind in row.files}
     return {kind: (file.sha256 or digest(file, fetch(file))).lower()[:16] for kind, file in files.items()}
 
