@@ -37,8 +37,8 @@ KNOWN_BY = {
     "identity": (r"output_layer\.3\.weight", r"(input_layer|body|output_layer)\..*"),
     "clip": (r"text_projection", r".*"),
     "mapper": (
-        r"(?:(?:course|medium|fine)_mapping|mapping|mapper_\d+)\.mapping\.1\.weight",
-        r"((course|medium|fine)_mapping|mapping|mapper_\d+)\..*",
+        r"(?:(?:course|medium|fine)_mapping|mapping|mapper_\d+)\.mapping\.1\.weight|moved_std",
+        r"((course|medium|fine)_mapping|mapping|mapper_\d+)\..*|mean|seen_std|moved_std",
     ),
     "directions": (r"relevance", r"relevance|style_std"),
     "alignment": (r"w_mapper\.out\.weight", r".*"),

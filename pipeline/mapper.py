@@ -3,17 +3,16 @@
 from dataclasses import replace
 
 import torch
-from torch import nn
 
 from .latents import Latent
 from .networks.generator import StyleGenerator
-from .networks.mapper import StyleSpaceMapper
+from .networks.mapper import LatentMapper
 
 
 @torch.no_grad()
-def apply_mapper(mapper: nn.Module, generator: StyleGenerator, latent: Latent, strength: float) -> Latent:
+def apply_mapper(mapper: LatentMapper, generator: StyleGenerator, latent: Latent, strength: float) -> Latent:
     """w + strength * M(w), or the same in StyleSpace S when the mapper works there."""
-    if isinstance(mapper, StyleSpaceMapper):
+    if mapper.in_style_space:
         return latent.moved([strength * step for step in mapper(latent.styles(generator))])
     w_plus = latent.w_plus.to(generator.device)
     return replace(latent, w_plus=(w_plus + strength * mapper(w_plus)).cpu())

@@ -29,7 +29,7 @@ from .networks.arcface import IRSE
 from .networks.clip import build_clip, narrow_clip
 from .networks.e4e import Encoder
 from .networks.generator import StyleGenerator
-from .networks.mapper import StyleSpaceMapper, mapper_from_state_dict, only_in_style_space
+from .networks.mapper import LatentMapper, mapper_from_state_dict, only_in_style_space
 from .networks.mobilestylegan import MobileGenerator
 from .networks.preview import Preview
 from .networks.stylegan2 import Generator
@@ -87,7 +87,7 @@ class Family:
     def defaults(self) -> Defaults:
         return self.row.defaults
 
-    def mapper(self, name: str, progress: Progress | None = None) -> nn.Module:
+    def mapper(self, name: str, progress: Progress | None = None) -> LatentMapper:
         """A mapper by name, downloaded when it is not here. Raises UserError when this family has none of that name."""
         mappers = self.row.mappers
         if name not in mappers:
@@ -109,7 +109,7 @@ class Family:
         """The start of the SHA-256 of a mapper's file, which is here."""
         return _short_digest(self.row.mappers[name][1])
 
-    def own_mapper(self, path: Path) -> tuple[str, nn.Module]:
+    def own_mapper(self, path: Path) -> tuple[str, LatentMapper]:
         """Title and network of a mapper that somebody brings: a file as training writes it, or as the paper's authors
         published theirs.
 
@@ -136,12 +136,11 @@ class Family:
         usual = "" if path.suffix == ".safetensors" else path.stem
         return mapper_title(title if isinstance(title, str) else usual), network
 
-    def _misfit(self, network: nn.Module) -> str:
+    def _misfit(self, network: LatentMapper) -> str:
         """What keeps a mapper from working with this generator, or ""; it is moved to the family's device."""
-        if only_in_style_space(self.generator.num_rows) and not isinstance(network, StyleSpaceMapper):
+        if only_in_style_space(self.generator.num_rows) and not network.in_style_space:
             return "it works in W+, where faces of this model have a single row"
-        vectors = {f"mapper_{i}" for i in range(len(self.generator.style_layers))}
-        if isinstance(network, StyleSpaceMapper) and not vectors.issuperset(network._modules):
+        if not network.fits([layer.channels for layer in self.generator.style_layers]):
             return "its sizes are those of another model"
         try:
             tried = apply_mapper(network.to(self.device), self.generator, Latent(self.latent_avg[None].cpu()), 1.0)

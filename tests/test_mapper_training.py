@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from pipeline import StyleCLIP, UserError
 from pipeline.losses import clip_features
-from pipeline.networks.mapper import LevelsMapper, SingleMapper, StyleSpaceMapper
+from pipeline.networks.mapper import LevelsMapper, NarrowMapper, SingleMapper, StyleSpaceMapper
 from pipeline.networks.stylegan2 import Generator
 from pipeline.registry import family_row
 from pipeline.text import Texts
@@ -30,6 +30,7 @@ KINDS = {
     "no_fine": (Recipe(PROMPT, variant="levels", levels=("course", "medium")), LevelsMapper),
     "single": (Recipe(PROMPT, variant="single"), SingleMapper),
     "space": (Recipe(PROMPT, variant="stylespace"), StyleSpaceMapper),
+    "narrow": (Recipe(PROMPT, variant="narrow"), NarrowMapper),
 }
 COMMAND = ["--model", "seeded", "--prompt", PROMPT, "--batch", "2", "--every", "2", "--resolution", "16"]
 

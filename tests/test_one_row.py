@@ -13,7 +13,7 @@ from pipeline.images import to_tensor
 from pipeline.losses import clip_features
 from pipeline.measured import relevance_path
 from pipeline.networks.e4e import Encoder
-from pipeline.networks.mapper import LevelsMapper, StyleSpaceMapper
+from pipeline.networks.mapper import LevelsMapper, NarrowMapper
 from pipeline.networks.preview import Preview
 from pipeline.networks.w_encoder import WEncoder
 from pipeline.registry import family_row
@@ -142,8 +142,8 @@ def test_an_encoder_into_w_plus_is_not_for_a_single_row(one_row_registry, seeded
 def test_a_mapper_works_in_style_space_unless_told_otherwise(one_row_studio, tmp_path):
     recipe = Recipe("a red face", steps=2, batch=1, every=2)
     *_, last = train(Judges.of(one_row_studio.family), one_row_studio.texts, recipe)
-    assert isinstance(last.mapper, StyleSpaceMapper)
-    assert last.training.recipe.variant == "stylespace"
+    assert isinstance(last.mapper, NarrowMapper)
+    assert last.training.recipe.variant == "narrow"
     save_mapper(last.mapper, tmp_path / "red.safetensors", last.training.recipe, last.losses, title="Red")
     face = one_row_studio.sample(0)
     edit = one_row_studio.map(face, tmp_path / "red.safetensors")

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from pipeline.downloads import fetch
 from pipeline.errors import UserError
-from pipeline.networks.mapper import LevelsMapper, SingleMapper, StyleSpaceMapper
+from pipeline.networks.mapper import LevelsMapper, NarrowMapper, SingleMapper, StyleSpaceMapper
 from pipeline.networks.stylegan2 import Generator
 from pipeline.training.judges import Judges
 from pipeline.training.mapper import Recipe, train
@@ -20,7 +20,7 @@ from webapp.panels.mappers import own_name
 from webapp.session import Session
 
 
-@pytest.mark.parametrize("variant", ["levels", "single", "stylespace"])
+@pytest.mark.parametrize("variant", ["levels", "single", "stylespace", "narrow"])
 def test_a_mapper_that_was_trained_is_applied_from_its_file(variant, studio, tmp_path):
     recipe = Recipe("a red face", variant=variant, steps=2, batch=1, every=2)
     *_, last = train(Judges.of(studio.family), studio.texts, recipe)
@@ -46,6 +46,7 @@ def test_a_file_that_holds_no_mapper_of_this_model_is_refused(studio, tmp_path):
         SingleMapper(16).state_dict(),
         StyleSpaceMapper({0: 3}).state_dict(),
         StyleSpaceMapper({0: 16, 40: 8}).state_dict(),  # of a larger generator
+        NarrowMapper(40).state_dict(),
         {name: value * torch.nan for name, value in SingleMapper(32).state_dict().items()},
         {"else": torch.zeros(3)},
         {name: torch.tensor(1.0) for name in LevelsMapper(32, ("course",)).state_dict()},
@@ -90,6 +91,16 @@ def test_a_stylespace_mapper_at_1024_px_is_no_larger_than_an_upload_may_be():
         layers = enumerate(Generator(1024).style_layers)
         mapper = StyleSpaceMapper({i: layer.channels for i, layer in layers if not layer.is_to_rgb})
     assert 21 * 2**20 < 2 * sum(p.numel() for p in mapper.parameters()) + 2**16 < LAUNCH["max_file_size"]
+
+
+def test_a_narrow_mapper_leaves_the_colours_of_torgb_and_moves_less_than_a_megabyte(studio, tmp_path):
+    *_, last = train(Judges.of(studio.family), studio.texts, Recipe("a red face", variant="narrow", steps=2, batch=1))
+    save_mapper(last.mapper, tmp_path / "red.safetensors", last.training.recipe, last.losses, title="Red")
+    moved = studio.map(studio.sample(0), tmp_path / "red.safetensors").latent.style_step
+    for layer, step in zip(studio.family.generator.style_layers, moved, strict=True):
+        assert bool(step.any()) != layer.is_to_rgb
+    photographed = 2 * sum(v.numel() for v in NarrowMapper(6_752).state_dict().values())
+    assert photographed < 10**6
 
 
 def test_a_file_that_was_cleared_away_is_said_to_be_gone(studio, tmp_path):

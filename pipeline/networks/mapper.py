@@ -17,6 +17,17 @@ def only_in_style_space(num_rows: int) -> bool:
     return num_rows == 1
 
 
+class LatentMapper(nn.Module):
+    """What all latent mappers have in common."""
+
+    in_style_space = False
+    """Whether it takes S, a list of (N, C_i), and gives steps of the same shapes; else both are codes (N, L, D)."""
+
+    def fits(self, channels: Sequence[int]) -> bool:
+        """Whether its step is one in a StyleSpace whose vectors have so many `channels`; codes are tried to be told."""
+        return True
+
+
 class Mapper(nn.Module):
     """PixelNorm and four linear layers. The norm runs over dimension 1: over the layers of (N, L, D), as published."""
 
@@ -30,7 +41,7 @@ class Mapper(nn.Module):
         return self.mapping(x)
 
 
-class LevelsMapper(nn.Module):
+class LevelsMapper(LatentMapper):
     """One mapper for the coarse, the medium and the fine rows each; a level left out gives zeros."""
 
     def __init__(self, style_dim: int = 512, levels: Sequence[str] = tuple(LEVELS)) -> None:
@@ -56,7 +67,7 @@ class LevelsMapper(nn.Module):
         return step
 
 
-class SingleMapper(nn.Module):
+class SingleMapper(LatentMapper):
     """One mapper for all rows."""
 
     def __init__(self, style_dim: int = 512) -> None:
@@ -74,8 +85,10 @@ class SingleMapper(nn.Module):
         return self.mapping(w_plus)
 
 
-class StyleSpaceMapper(nn.Module):
+class StyleSpaceMapper(LatentMapper):
     """One mapper for each vector of StyleSpace S that has one: all but those of the toRGB layers."""
+
+    in_style_space = True
 
     def __init__(self, channels: Mapping[int, int]) -> None:
         """`channels`: position in S -> size of that vector."""
@@ -92,6 +105,9 @@ class StyleSpaceMapper(nn.Module):
         }
         return load_frozen(lambda: cls(channels), state)
 
+    def fits(self, channels: Sequence[int]) -> bool:
+        return {f"mapper_{i}" for i in range(len(channels))}.issuperset(self._modules)
+
     def forward(self, styles: Sequence[Tensor]) -> list[Tensor]:
         """S as a list of (N, C_i) -> steps of the same shapes."""
         names = [f"mapper_{i}" for i in range(len(styles))]
@@ -101,9 +117,47 @@ class StyleSpaceMapper(nn.Module):
         ]
 
 
-def mapper_from_state_dict(state: Mapping[str, Tensor]) -> LevelsMapper | SingleMapper | StyleSpaceMapper:
+class NarrowMapper(LatentMapper):
+    """One narrow network for all of StyleSpace S, where a network for each vector would be tens of megabytes.
+
+    It sees S in deviations from the mean of sampled faces, and its steps are in deviations too. Not in the paper.
+    """
+
+    in_style_space = True
+
+    def __init__(self, channels: int, width: int = 32) -> None:
+        """`channels`: of all vectors of S; `width`: of the two hidden layers."""
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("seen_std", torch.ones(channels))
+        self.register_buffer("moved_std", torch.ones(channels))
+        self.mapping = nn.Sequential(
+            EqualLinear(channels, width, lr_mul=0.01, activate=True),
+            EqualLinear(width, width, lr_mul=0.01, activate=True),
+            EqualLinear(width, channels, lr_mul=0.01),
+        )
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Tensor]) -> "NarrowMapper":
+        """A frozen mapper from its state."""
+        width, channels = state["mapping.0.weight"].shape
+        return load_frozen(lambda: cls(channels, width), state)
+
+    def fits(self, channels: Sequence[int]) -> bool:
+        return sum(channels) == len(self.mean)
+
+    def forward(self, styles: Sequence[Tensor]) -> list[Tensor]:
+        """S as a list of (N, C_i) -> steps of the same shapes."""
+        s = torch.cat(list(styles), 1)
+        step = self.moved_std * self.mapping((s - self.mean) / self.seen_std)
+        return list(step.split([vector.shape[1] for vector in styles], 1))
+
+
+def mapper_from_state_dict(state: Mapping[str, Tensor]) -> LatentMapper:
     """The mapper whose kind the keys of `state` tell."""
     keys = part(state, "mapper.")
+    if "moved_std" in keys:
+        return NarrowMapper.from_state_dict(keys)
     if any(k.startswith("mapper_") for k in keys):
         return StyleSpaceMapper.from_state_dict(state)
     return (SingleMapper if "mapping.mapping.1.weight" in keys else LevelsMapper).from_state_dict(state)

@@ -15,16 +15,19 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.distributed
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.checks import number, of_type, text
+from pipeline.directions import style_statistics
 from pipeline.errors import UserError
 from pipeline.losses import clip_features, identity_distance, identity_features, shifted
 from pipeline.networks.generator import StyleGenerator
 from pipeline.networks.layers import EqualLinear, part
 from pipeline.networks.mapper import (
     LEVELS,
+    LatentMapper,
     LevelsMapper,
+    NarrowMapper,
     SingleMapper,
     StyleSpaceMapper,
     mapper_from_state_dict,
@@ -37,9 +40,10 @@ from pipeline.training.judges import Judges
 STRENGTH = 0.1  # what a mapper's step is multiplied with, in training as in use
 # Of a recipe.
 NUMBERS = ("clip", "l2", "identity", "steps", "batch", "rate", "truncation", "jitter", "every", "patience", "seed")
-VARIANTS = ("levels", "single", "stylespace")
+VARIANTS = ("levels", "single", "stylespace", "narrow")
 WARM_UP = 20  # steps over which the learning rate rises
 GAIN = 2.0**16  # lifts the gradients, which equalised layers make as small as Adam's ε, well above it
+STATISTICS = 2_000  # sampled codes, of which the narrow mapper knows mean and deviation of S
 HELD_OUT, SHOWN = 8, 4  # faces that the validation loss is measured on, and how many of them are shown
 
 
@@ -50,7 +54,8 @@ class Recipe:
     `neutral`: what the prompt is compared with, which spares what it doesn't name, but may not begin a change that
     brings little at first, such as an open mouth, where λ_L2 is large; "" for the prompt alone, as in the paper.
     `variant`: "levels", a network for each of `levels`; "single", one for all rows of W+; "stylespace", one for each
-    vector of S but toRGB's; None for the first of them that the generator's latents allow. `resolution`: the losses see
+    vector of S but toRGB's; "narrow", a small one for all of these vectors; None for the first that the generator's
+    latents allow, for a single row "narrow". `resolution`: the losses see
     pictures of the generator's working size when None; a lower one is the running RGB, which is quicker, but rows that
     work above it move unjudged. `truncation`: ψ of sampled codes; a family's row in the registry says which suits it.
     `jitter`: deviation of the noise added to each row of sampled codes, so that the mapper also knows codes whose rows
@@ -98,7 +103,7 @@ class TrainingState(NamedTuple):
     training: "MapperTraining"
 
     @property
-    def mapper(self) -> nn.Module:
+    def mapper(self) -> LatentMapper:
         """A frozen copy of the mapper so far: that of the lowest validation loss, once there is one."""
         return self.training.mapper
 
@@ -122,21 +127,23 @@ def sample_codes(
 
 
 def usual_variant(generator: StyleGenerator) -> str:
-    """The first variant that the generator's latents allow."""
-    return "stylespace" if only_in_style_space(generator.num_rows) else VARIANTS[0]
+    """The variant of a mapper for which none is named."""
+    return "narrow" if only_in_style_space(generator.num_rows) else VARIANTS[0]
 
 
-def new_mapper(generator: StyleGenerator, recipe: Recipe, rng: torch.Generator) -> nn.Module:
+def new_mapper(generator: StyleGenerator, recipe: Recipe, rng: torch.Generator) -> LatentMapper:
     """An untrained mapper for a generator, on the CPU. Raises UserError for a variant or a level that there is not, or
     that the generator's latents don't allow."""
     if recipe.variant not in VARIANTS or not recipe.levels or not set(recipe.levels) <= set(LEVELS):
         raise UserError(f"A mapper is one of {', '.join(VARIANTS)}, and its levels are some of {', '.join(LEVELS)}.")
-    if only_in_style_space(generator.num_rows) and recipe.variant != "stylespace":
-        raise UserError("A face of this model is a single w, so its mappers work in StyleSpace; choose “stylespace”.")
+    if only_in_style_space(generator.num_rows) and recipe.variant not in ("stylespace", "narrow"):
+        raise UserError("A face of this model is a single w, so its mappers work in StyleSpace; choose “narrow”.")
     with torch.device("meta"):
         if recipe.variant == "stylespace":
             layers = enumerate(generator.style_layers)
             network = StyleSpaceMapper({i: layer.channels for i, layer in layers if not layer.is_to_rgb})
+        elif recipe.variant == "narrow":
+            network = NarrowMapper(sum(layer.channels for layer in generator.style_layers))
         elif recipe.variant == "single":
             network = SingleMapper(generator.style_dim)
         else:
@@ -147,6 +154,12 @@ def new_mapper(generator: StyleGenerator, recipe: Recipe, rng: torch.Generator) 
             if isinstance(layer, EqualLinear):
                 layer.weight.normal_(0, 1 / layer.lr_mul, generator=rng)
                 layer.bias.zero_()
+        if isinstance(network, NarrowMapper):
+            mean, std = style_statistics(generator, STATISTICS)
+            moves = torch.cat([torch.full((la.channels,), not la.is_to_rgb) for la in generator.style_layers])
+            network.mean.copy_(mean)
+            network.seen_std.copy_(torch.where(std > 1e-4, std, 1))
+            network.moved_std.copy_(moves * std)
     return network
 
 
@@ -216,7 +229,7 @@ class MapperTraining:
         return self.step >= self.recipe.steps or self.waited >= self.recipe.patience
 
     @property
-    def mapper(self) -> nn.Module:
+    def mapper(self) -> LatentMapper:
         """See `TrainingState.mapper`."""
         state = self.best or self.network.state_dict()
         return mapper_from_state_dict({name: value.detach().clone() for name, value in state.items()})
@@ -290,7 +303,7 @@ class MapperTraining:
     def _losses(self, w: Tensor, unedited: Unedited) -> tuple[dict[str, Tensor], Tensor]:
         """The losses of codes (N, L, D), and the edited pictures."""
         judges, generator = self.judges, self.judges.generator
-        if isinstance(self.network, StyleSpaceMapper):
+        if self.network.in_style_space:
             styles = generator.styles(w)
             steps = [STRENGTH * step for step in self.network(styles)]
             l2 = sum(step.square().mean() for step in steps)  # as in the reference

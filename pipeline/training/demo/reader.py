@@ -1,4 +1,4 @@
-"""The attribute reader: a small convolutional classifier of drawn faces, a head for each of `attributes.CATEGORIES`.
+"""The attribute reader: a small convolutional classifier of faces, a head for each category of what is drawn.
 
     python -m pipeline.training.demo.reader [--minutes N]
 
@@ -9,7 +9,7 @@ them, which also makes combinations that the generator's training never shows (a
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -38,8 +38,10 @@ GROUPS = (
 class Reader(nn.Module):
     """Eight convolutions and a linear layer over what is where: faces are aligned, so places matter."""
 
-    def __init__(self) -> None:
+    def __init__(self, categories: Mapping[str, Sequence[str]] = CATEGORIES) -> None:
+        """`categories`: name -> its classes."""
         super().__init__()
+        self.classes = {name: len(values) for name, values in categories.items()}
         widths = ((3, 24, 2), (24, 32, 2), (32, 48, 1), (48, 64, 2), (64, 64, 1), (64, 96, 2), (96, 96, 1), (96, 96, 2))
         self.body = nn.Sequential(
             *(
@@ -47,20 +49,20 @@ class Reader(nn.Module):
                 for i, o, stride in widths
             )
         )
-        self.heads = nn.Linear(96 * (SIZE // 32) ** 2, sum(len(names) for names in CATEGORIES.values()))
+        self.heads = nn.Linear(96 * (SIZE // 32) ** 2, sum(self.classes.values()))
 
     @classmethod
-    def from_file(cls, path: Path = OUTPUT) -> "Reader":
-        """The trained reader, frozen."""
-        model = cls()
+    def from_file(cls, path: Path = OUTPUT, categories: Mapping[str, Sequence[str]] = CATEGORIES) -> "Reader":
+        """The trained reader of these categories, frozen."""
+        model = cls(categories)
         model.load_state_dict({name: value.float() for name, value in load_file(path).items()})
         return model.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Images (N, 3, 128, 128) in [-1, 1] -> category -> logits (N, classes)."""
         logits = self.heads(self.body(images).flatten(1)).float()
-        parts = logits.split([len(names) for names in CATEGORIES.values()], 1)
-        return dict(zip(CATEGORIES, parts, strict=True))
+        parts = logits.split(list(self.classes.values()), 1)
+        return dict(zip(self.classes, parts, strict=True))
 
 
 @torch.inference_mode()
@@ -130,8 +132,8 @@ def loss(logits: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> Tensor:
 def accuracy(model: Reader, images: Tensor, truth: Mapping[str, Tensor]) -> dict[str, float]:
     """Share of right readings among the unambiguous ones, a category."""
     found = [read(model, chunk) for chunk in images.split(100)]
-    merged = {name: torch.cat([f[name] for f in found]) for name in CATEGORIES}
-    return {name: (merged[name] == truth[name])[truth[name] >= 0].float().mean().item() for name in CATEGORIES}
+    merged = {name: torch.cat([f[name] for f in found]) for name in truth}
+    return {name: (merged[name] == truth[name])[truth[name] >= 0].float().mean().item() for name in truth}
 
 
 def training_set(data: Dataset) -> tuple[Tensor, dict[str, Tensor]]:
