@@ -17,6 +17,7 @@ from PIL import Image
 
 from benchmarks.sessions import Page
 from pipeline import StyleCLIP
+from tests.pictures import EXAMPLES
 from tests.programs import uploaded
 from tests.visits import Visit, event_of, open_page
 from webapp import stage, tidy, visits
@@ -25,7 +26,7 @@ from webapp.page import build
 from webapp.panels import training
 from webapp.panels.mappers import Mappers
 from webapp.panels.optimization import NO_FACE
-from webapp.panels.photo import EXAMPLES, UnopenedImage
+from webapp.panels.photo import UnopenedImage
 from webapp.session import Session
 from webapp.stage import Lent
 

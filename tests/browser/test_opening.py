@@ -8,9 +8,9 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.browser.test_page import SLOW, after, changes, press, visit  # noqa: F401
+from tests.pictures import EXAMPLES
 from webapp import visits
 from webapp.panels import link
-from webapp.panels.photo import EXAMPLES
 from webapp.session import Session
 
 LINK = "?method=direct&target=old+face&neutral=face&strength=3&threshold=0.1"

@@ -43,7 +43,8 @@ class Likeness:
 def line(studio: Lent, found: Found, latent: Latent) -> str:
     """How close a latent is to the person in a photo; "" where the identity network doesn't know, which else would
     praise strangers: on pictures of a kind that it was not shown to tell people apart on."""
-    if studio.family.row.likeness != ("drawings" if found.drawn else "photographs"):
+    kind = studio.family.row.pictures if found.example else "photographs"
+    if studio.family.row.likeness != kind:
         return ""
     likeness = studio.likeness(latent, found.face())
     return "" if likeness is None else in_words(likeness)

@@ -1,0 +1,43 @@
+"""The example faces of the page: drawings, or for families of photographed faces pictures of nobody that look so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline import StyleCLIP
+
+FOLDER = Path(__file__).with_name("examples")
+
+
+class Example(NamedTuple):
+    """An example: its picture, and who is seen in it."""
+
+    path: Path
+    words: str
+
+
+DRAWINGS = tuple(
+    Example(FOLDER / "drawings" / f"{number}.png", words)
+    for number, words in enumerate(
+        (
+            "a woman with black hair and earrings",
+            "a man with curly brown hair",
+            "an angry woman with long red hair",
+            "a sad woman with straight red hair",
+            "a man with a beard",
+            "a sad woman with red curls",
+            "an old woman with glasses",
+            "a smiling man with blond curls",
+        )
+    )
+)
+PHOTOGRAPHS: tuple[Example, ...] = ()
+EVERY = (*DRAWINGS, *PHOTOGRAPHS)
+
+
+def examples_of(studio: StyleCLIP) -> tuple[Example, ...]:
+    """The examples for a family: none where it looks for no faces, or can't read them."""
+    if studio.family.faces is None or studio.family.encoder is None:
+        return ()
+    return PHOTOGRAPHS if PHOTOGRAPHS and studio.family.row.pictures == "photographs" else DRAWINGS
