@@ -30,7 +30,8 @@ with process.told_in_a_sentence(), process.without_proxies():  # Gradio makes cl
         import spaces  # noqa: F401  # before torch, in which it puts its own CUDA
 
     from pipeline import StyleCLIP
-    from pipeline.registry import GENERATOR
+    from pipeline.errors import UserError
+    from pipeline.registry import BUILT_IN, DEFAULT, GENERATOR, family_row
     from webapp.access import hide_endpoints_before_login
     from webapp.files import make_private
     from webapp.gpu import on_gpu
@@ -60,8 +61,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Edit faces with words.")
     parser.add_argument(
         "--model",
-        default=os.environ.get("STYLECLIP_MODEL") or "demo",
-        help="model family, see `python -m pipeline.zoo list` (default: STYLECLIP_MODEL, or else demo)",
+        default=os.environ.get("STYLECLIP_MODEL"),
+        help=f"model family, see `python -m pipeline.zoo list` (default: STYLECLIP_MODEL, or else {DEFAULT}, or where "
+        f"that can't be had {BUILT_IN})",
     )
     parser.add_argument("--generator", metavar="FILE", help="your own StyleGAN2, as the model “custom”")
     parser.add_argument(
@@ -103,9 +105,24 @@ def serve(options: argparse.Namespace) -> None:
         process.serve_until_stopped(launched(options), folder, alone)
 
 
+def loaded(model: str | None) -> StyleCLIP:
+    """The family that was asked for; without a name the default, or the built-in one where files of the default can't
+    be had, which is said in a sentence."""
+    if model:
+        return StyleCLIP.from_pretrained(model)
+    try:
+        return StyleCLIP.from_pretrained(DEFAULT)
+    except UserError as error:
+        if not family_row(DEFAULT).missing():
+            raise
+        built_in = family_row(BUILT_IN)
+        print(f"{error} The studio starts with the model “{built_in.title}” instead.", flush=True)
+        return StyleCLIP.from_pretrained(BUILT_IN)
+
+
 def launched(options: argparse.Namespace) -> Any:
     """The page, which visitors can open."""
-    studio = StyleCLIP.from_pretrained(options.model)
+    studio = loaded(options.model)
     # The menu changes the model for everybody: not where strangers share the page.
     changes = not options.share and "SPACE_ID" not in os.environ
     # A GPU that is lent for each call is not lent for minutes.

@@ -28,7 +28,7 @@ from .mapper import apply_mapper
 from .optimization import towards_text
 from .pasting import paste
 from .photos import Photo, opened
-from .registry import REGISTRY, family_row
+from .registry import DEFAULT, REGISTRY, family_row
 from .text import Texts, check_goal, check_pair
 from .vocabulary import unknown_note
 from .zoo import Family, load_family
@@ -57,7 +57,7 @@ class StyleCLIP:
     @classmethod
     def from_pretrained(
         cls,
-        name: str = "demo",
+        name: str = DEFAULT,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
         registry: str | Path = REGISTRY,

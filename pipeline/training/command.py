@@ -10,7 +10,7 @@ import torch
 import torch.distributed
 
 from pipeline.errors import UserError
-from pipeline.registry import GENERATOR, Row, family_row
+from pipeline.registry import DEFAULT, GENERATOR, Row, family_row
 
 GO_ON = "start the same command again to go on"
 
@@ -18,7 +18,7 @@ GO_ON = "start the same command again to go on"
 def family_parser(about: str) -> argparse.ArgumentParser:
     """The options of a command that measures or trains something for a family, once."""
     parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--model", default="demo")
+    parser.add_argument("--model", default=DEFAULT)
     parser.add_argument("--generator", metavar="FILE", help="your own StyleGAN2, as the model “custom”")
     parser.add_argument("--output", type=Path, help="the file to write; default: where the model looks for its own")
     return parser

@@ -24,7 +24,7 @@ from pipeline.downloads import fetch
 from pipeline.errors import UserError
 from pipeline.images import to_pil
 from pipeline.networks.mapper import LEVELS
-from pipeline.registry import GENERATOR, Row, family_row
+from pipeline.registry import DEFAULT, GENERATOR, Row, family_row
 from pipeline.sources import asset
 from pipeline.styleclip import StyleCLIP
 from pipeline.text import Texts, check_goal
@@ -196,7 +196,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m pipeline.training.mapper",
         description="Train a latent mapper; started again after a cut, it goes on. Several GPUs: torchrun.",
     )
-    parser.add_argument("--model", default="demo")
+    parser.add_argument("--model", default=DEFAULT)
     parser.add_argument("--generator", metavar="FILE", help="your own StyleGAN2, as the model “custom”")
     parser.add_argument("--prompt", required=True, help="what the mapper is to make of a face")
     parser.add_argument("--name", help="of the mapper's file; default: the prompt's words")
