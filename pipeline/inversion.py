@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 PHOTO_SIZE = 256  # pixels a side, at most, at which a picture is compared with the photo
 SCALES = (1, 4, 16)  # and areas of so many pixels a side of these
-PIXELS, IDENTITY, CLIP = 1.0, 0.1, 0.1  # weights of the terms
+PIXELS, CONTRAST, IDENTITY, CLIP = 1.0, 0.02, 0.1, 0.1  # weights of the terms
+CELL, LEAST_CONTRAST = 8, 0.02  # pixels a side of the areas whose contrast is compared, and what counts as none
 REFINE_STEPS, REFINE_LR, REFINE_L2 = 40, 0.05, 1e-4
-TUNE_STEPS, TUNE_LR, RANK = 80, 0.03, 8
+TUNE_STEPS, TUNE_LR, RANK = 80, 0.01, 8  # the rate is a share of the weights' root mean square
 
 
 @torch.no_grad()
@@ -66,6 +67,24 @@ def pixel_distance(images: Tensor, photo: Tensor) -> Tensor:
     return sum((F.avg_pool2d(difference, scale) if scale > 1 else difference).abs().mean() for scale in SCALES)
 
 
+def _contrasts(images: Tensor) -> list[Tensor]:
+    """Mean contrast of areas of images (N, 3, R, R), its logarithm, at the finest scale and at the next."""
+    found = []
+    for _ in range(2):
+        small = F.avg_pool2d(images, 2)
+        detail = images - F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
+        found.append((F.avg_pool2d(detail.abs().mean(1, keepdim=True), CELL) + LEAST_CONTRAST).log())
+        images = small
+    return found
+
+
+def contrast_distance(images: Tensor, photo: Tensor) -> Tensor:
+    """Mean absolute difference of the contrasts of images (N, 3, R, R) and a photo (1, 3, S, S), at two scales, summed.
+    `pixel_distance` is lowest for hair and skin that are blurred, where their details can't be met pixel by pixel."""
+    pairs = zip(_contrasts(F.adaptive_avg_pool2d(images.float(), photo.shape[-1])), _contrasts(photo), strict=True)
+    return sum((ours - theirs).abs().mean() for ours, theirs in pairs)
+
+
 @torch.no_grad()
 def photo_terms(
     photo: Tensor, clip: nn.Module, normalize: bool, identity: nn.Module | None
@@ -73,6 +92,7 @@ def photo_terms(
     """What makes a picture like a photo (1, 3, S, S): name -> (weight, loss of images). No `identity`, no such term."""
     terms: dict[str, tuple[float, Loss]] = {
         "pixels": (PIXELS, lambda images: pixel_distance(images, photo)),
+        "contrast": (CONTRAST, lambda images: contrast_distance(images, photo)),
         "clip": (CLIP, clip_loss(clip, normalize, clip_features(clip, photo, normalize))),
     }
     if identity is not None:
@@ -103,16 +123,19 @@ def tune(
     generator: StyleGenerator, source: Latent, terms: dict[str, tuple[float, Loss]], steps: int
 ) -> Iterator[State]:
     """Tune the generator around a latent, the pivot, towards the photo that `terms` know: W+ and S stay, and a low-rank
-    difference of each layer's weight is learned. Yields as `optimize` does."""
+    difference of each layer's weight is learned, but for layers above `PHOTO_SIZE`. Yields as `optimize` does."""
     with torch.no_grad():
         styles = source.styles(generator)
     start = source.tuning.on(styles[0].device) if source.tuning else no_difference(generator)
-    factors = {name: tuple(f.clone().requires_grad_() for f in pair) for name, pair in start.items()}
-    values = [f for pair in factors.values() for f in pair]
+    weights = generator.tunable_weights()
+    scales = {name: weights[name].square().mean().sqrt() for name in start}
+    pairs = {name: (left / scales[name], right.clone()) for name, (left, right) in start.items()}
+    values = [f.requires_grad_() for pair in pairs.values() for f in pair]
     adam = Adam(values)
 
     def advance(index: int) -> State:
         with torch.set_grad_enabled(index < steps):
+            factors = {name: (scales[name] * left, right) for name, (left, right) in pairs.items()}
             image = generator.synthesize(styles, tuning=factors)
             losses = {name: loss(image) for name, (_, loss) in terms.items()}
             total = sum(weight * losses[name] for name, (weight, _) in terms.items())
@@ -129,10 +152,17 @@ def tune(
         yield advance(index)
 
 
+def seen_weights(generator: StyleGenerator) -> list[str]:
+    """The tunable weights of layers that work at up to `PHOTO_SIZE`: what finer ones change is not compared."""
+    resolutions = {layer.name: layer.resolution for layer in generator.style_layers}
+    return [name for name in generator.tunable_weights() if resolutions[name] <= PHOTO_SIZE]
+
+
 def no_difference(generator: StyleGenerator) -> dict[str, Factors]:
-    """Factors of every layer whose product is zero, from which gradient descent can start."""
-    rng, factors = torch.Generator().manual_seed(0), {}
-    for name, weight in generator.tunable_weights().items():
+    """Factors of the layers that are tuned whose product is zero, from which gradient descent can start."""
+    rng, factors, weights = torch.Generator().manual_seed(0), {}, generator.tunable_weights()
+    for name in seen_weights(generator):
+        weight = weights[name]
         rank, width = min(RANK, len(weight)), weight[0].numel()
         right = torch.randn(rank, width, generator=rng) / rank**0.5
         factors[name] = weight.new_zeros(len(weight), rank), right.to(weight)

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
-from pipeline.inversion import photo_square, pixel_distance
+from pipeline.inversion import contrast_distance, photo_square, pixel_distance
 from pipeline.latents import Tuning
 
 STEPS = 8
@@ -42,7 +42,7 @@ def test_the_picture_comes_closer_to_the_photo(studio, latent, face, method):
     assert [step.index for step in steps] == list(range(1, STEPS + 1))
     assert steps[0].image.size == (16, 16)
     assert steps[-1].image.size == (64, 64)
-    terms = {"pixels", "clip", "identity", "total"}
+    terms = {"pixels", "contrast", "clip", "identity", "total"}
     assert set(steps[-1].losses) == (terms | {"l2"} if method == "refine" else terms)
     assert steps[-1].losses["total"] < steps[0].losses["total"]
     assert distance(studio, steps[-1].latent, face) < distance(studio, latent, face)
@@ -66,6 +66,22 @@ def test_likeness_is_a_cosine_and_one_for_the_same_picture(studio, latent, face,
     assert studio.likeness(latent, face) is None
     (step,) = studio.refine(latent, face, steps=1)
     assert "identity" not in step.losses
+
+
+def test_a_blurred_picture_lacks_contrast_wherever_its_details_are():
+    rng = torch.Generator().manual_seed(0)
+    photo, other = torch.rand(2, 3, 64, 64, generator=rng).split(1)
+    flat = photo.mean((2, 3), keepdim=True).expand_as(photo)
+    assert pixel_distance(flat, photo) < pixel_distance(other, photo)
+    assert contrast_distance(other, photo) < 0.2 * contrast_distance(flat, photo)
+    assert contrast_distance(photo, photo) == 0
+
+
+def test_layers_finer_than_the_photo_is_compared_at_are_not_tuned(studio, latent, face, monkeypatch):
+    monkeypatch.setattr("pipeline.inversion.PHOTO_SIZE", 16)
+    (step,) = studio.tune(latent, face, steps=1)
+    layers = {layer.name: layer.resolution for layer in studio.family.generator.style_layers}
+    assert {layers[name] for name in step.latent.tuning.factors} == {4, 8, 16}
 
 
 def test_a_wide_picture_is_black_above_and_below():

@@ -17,8 +17,20 @@ from pipeline.networks.clip import build_clip, tokenize
 from pipeline.networks.preview import Preview
 from pipeline.networks.w_encoder import WEncoder
 from pipeline.training import clip as small_clip
+from pipeline.training.demo.reader import Reader
 from pipeline.training.photo import clip as photo_clip
-from pipeline.training.photo import edited, encoder, face_labels, identity, labels, landmarks, preview, samples
+from pipeline.training.photo import (
+    edited,
+    encoder,
+    face_labels,
+    identity,
+    labels,
+    landmarks,
+    likeness,
+    preview,
+    reader,
+    samples,
+)
 from pipeline.training.photo.captions import CATEGORIES
 from pipeline.training.photo.face_labels import EXPRESSIONS, label
 
@@ -168,6 +180,59 @@ def test_a_clip_learns_what_faces_show_and_goes_on(known, capsys):
     features = model.encode_image(torch.rand(1, 3, 32, 32)), model.encode_text(tokenize("face with a hat"))
     assert all(f.shape == (1, small_clip.EMBED) and f.isfinite().all() for f in features)
     assert "| eyewear |" in capsys.readouterr().out
+
+
+def test_a_reader_learns_what_people_said_and_goes_on(known, monkeypatch, capsys):
+    small = {"BATCH": 4, "BY_PEOPLE": 2, "KEEP_EVERY": 2, "HELD_OUT": 4}
+    for name, value in small.items():
+        monkeypatch.setattr(reader, name, value)
+    monkeypatch.setattr(photo_clip, "RESOLUTION", 128)
+    reader.learn(known, 2)
+    reader.learn(known, 4)
+    assert torch.load(known / "reader.pt", weights_only=True)["steps"] == 4
+    model = Reader.from_file(known / "reader.safetensors", CATEGORIES)
+    found = model(torch.rand(2, 3, 128, 128))
+    assert {name: logits.shape for name, logits in found.items()} == {n: (2, len(v)) for n, v in CATEGORIES.items()}
+    assert "| eyewear | " in capsys.readouterr().out
+
+
+def test_a_value_of_which_there_are_no_faces_does_not_count():
+    found = reader.table({"beard": [0.5, float("nan")], "hat": [1.0, 0.5]})
+    assert "| beard | 0.500 | no 0.50, yes nan |" in found and "| hat | 0.750 |" in found
+
+
+def test_the_encoder_is_shown_what_its_codes_look_like(one_row_studio, tmp_path, monkeypatch, capsys):
+    family = one_row_studio.family
+    monkeypatch.setattr(family.generator, "preview", None)  # what the part sets is taken back
+    for part in (samples, preview, likeness):
+        monkeypatch.setattr(part, "load_generator", lambda *_: (family.generator, family.latent_avg[:1]))
+    small = {"widths": (4, 4, 4), "depths": (1, 1), "head": 4, "style_dim": family.generator.style_dim}
+    monkeypatch.setattr(encoder, "WEncoder", lambda: WEncoder(**small))
+    for part, name, value in (
+        (samples, "SIZE", 32), (samples, "LABELLED", 0), (encoder, "SIZE", 64), (encoder, "HELD_OUT", 4),
+        (encoder, "BATCH", 4), (encoder, "KEEP_EVERY", 2), (likeness, "BATCH", 2), (likeness, "KEEP_EVERY", 2),
+        (preview, "FROM", 16), (preview, "WIDTH", 4), (preview, "ROWS", 8), (preview, "BATCH", 2),
+    ):  # fmt: skip
+        monkeypatch.setattr(part, name, value)
+    samples.sample(tmp_path, 8)
+    with pytest.raises(UserError, match="part encoder first"):
+        likeness.learn(tmp_path, 2)
+    encoder.train(tmp_path, 2)
+    with pytest.raises(UserError, match="the part preview"):
+        likeness.learn(tmp_path, 2)
+    preview.Fit(family.generator).export(
+        tmp_path / "preview.safetensors", preview.Examples(family.generator, encoder.Samples(tmp_path))
+    )
+    network = IRSE((4, 8), (1, 1), 16, reduction=4)
+    save_file(network.state_dict(), tmp_path / "identity.safetensors")
+    before = load_file(tmp_path / "encoder.safetensors")
+    likeness.learn(tmp_path, 2)
+    likeness.learn(tmp_path, 4)
+    assert torch.load(tmp_path / "likeness.pt", weights_only=True)["steps"] == 4
+    after = load_file(tmp_path / "encoder.safetensors")
+    assert before.keys() == after.keys() and not before["stem.weight"].equal(after["stem.weight"])
+    told = capsys.readouterr().out
+    assert told.count("before: pixels") == 1 and told.count("after: pixels") == 2
 
 
 def test_a_value_that_no_face_has_and_labels_of_other_samples_are_named(known):

@@ -19,9 +19,9 @@ from pipeline.training.photo.samples import FOLDER
 
 CHECKPOINTS = Path("checkpoints/photo")
 LABELS = ("face_labels", "labels")
-TRAINED = ("preview", "clip", "reader", "identity", "landmarks", "encoder")
+TRAINED = ("preview", "clip", "reader", "identity", "landmarks", "encoder")  # each leaves a file
 FAMILY = ("files", "relevance", "alignment", "mappers")
-PARTS = ("samples", *LABELS, "edited", *LABELS, *TRAINED, *FAMILY)
+PARTS = ("samples", *LABELS, "edited", *LABELS, *TRAINED, "likeness", *FAMILY)
 
 OTHERS: dict[str, list[str]] = {
     "relevance": [
