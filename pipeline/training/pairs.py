@@ -54,7 +54,7 @@ def sample_pairs(
         if done + BATCH <= ready:
             continue
         w = generator.mapping(z.to(judges.device))
-        images = generator.synthesize(generator.styles(w)).clamp(-1, 1)
+        images = generator.synthesize(generator.styles(w), generator.working_size).clamp(-1, 1)
         codes.append(w.cpu())
         features.append(clip_features(judges.clip, images, judges.normalize_directions).cpu())
         progress(min(done + BATCH, count))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +20,11 @@ from webapp.panels.bounded import bounded
 from webapp.panels.chooser import pressed
 from webapp.panels.grid import Grid, GridFields, problem
 from webapp.panels.pair import PairFields
-from webapp.panels.result import Result, forget, keep, settle, shown
+from webapp.panels.result import Result, forget, glanced, keep, settle, shown
 from webapp.presets import Pair
 from webapp.queues import asked_now
 from webapp.session import Session
+from webapp.stage import Lent
 
 FEWEST_CHOICE = 200  # channels that the slider reaches at least: large shapes want as many
 
@@ -98,7 +99,7 @@ def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Dire
 def connect(
     panel: Directions,
     result: Result,
-    studio: StyleCLIP,
+    studio: Lent,
     pairs: tuple[Pair, ...],
     state: gr.State,
     job: dict[str, Any],
@@ -152,6 +153,21 @@ def connect(
         return *applied(session, target, neutral, strength, max(threshold, 0.0), the_only_one), gr.skip()
 
     @guard
+    def slide(
+        target: str, neutral: str, strength: float, channels: int, threshold: float | None, session: Session
+    ) -> Iterator[Sequence[Any]]:
+        """`move` by a slider, with a small picture first."""
+        if threshold is not None:
+            source = session.base("direct", target=target, neutral=neutral)
+            beta = max(threshold, 0.0)
+            looks = glanced(
+                result, session, studio, lambda model: model.direct(source, target, neutral, strength, beta).latent
+            )
+            for look in looks:
+                yield *look, *[gr.skip()] * (len(edited) + len(numbers) - len(look))
+        yield move(target, neutral, strength, channels, threshold, session)
+
+    @guard
     def keep_channels(
         target: str,
         neutral: str,
@@ -199,7 +215,7 @@ def connect(
     private: dict[str, Any] = {"api_visibility": "private"} | job
     last: dict[str, Any] = private | {"trigger_mode": "always_last"}
     moved = gr.on(
-        [panel.strength.input, panel.threshold.input], move, [*texts, *numbers, state], [*edited, *numbers], **last
+        [panel.strength.input, panel.threshold.input], slide, [*texts, *numbers, state], [*edited, *numbers], **last
     )
     counted = panel.channels.input(keep_channels, [*texts, panel.channels, state], [*edited, panel.threshold], **last)
     suggested = pair.connect(panel.texts, pairs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,9 @@ from pipeline.alignment import LEVELS
 from pipeline.edits import FROM_WORDS
 from pipeline.errors import UserError
 from webapp import links
+from webapp.files import on_screen
 from webapp.session import Session
+from webapp.stage import Lent
 
 SILENT: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
 """Settings of an event that computes next to nothing."""
@@ -68,6 +70,13 @@ def shown(session: Session, losses: str = "") -> tuple[tuple[str, str], str, str
     words = "\n".join(filter(None, [here.title, here.details]))
     link = "\n".join(links.query_of(here.recipes))
     return (session.before.picture, here.picture), words, link, losses
+
+
+def glanced(result: Result, session: Session, studio: Lent, make: Callable[[StyleCLIP], Latent]) -> Iterator[list[Any]]:
+    """Values of `Result.picture` with a small picture of the latent that `make` makes, while the whole one is drawn;
+    nothing where the model has no such picture."""
+    if small := studio.glance(make):
+        yield [(session.before.picture, on_screen(small)), *[gr.skip()] * (len(result.picture) - 1)]
 
 
 def mean(studio: StyleCLIP) -> Latent:
