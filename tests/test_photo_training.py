@@ -20,6 +20,7 @@ from pipeline.training import clip as small_clip
 from pipeline.training.demo.reader import Reader
 from pipeline.training.photo import clip as photo_clip
 from pipeline.training.photo import (
+    card,
     edited,
     encoder,
     face_labels,
@@ -232,7 +233,7 @@ def test_the_encoder_is_shown_what_its_codes_look_like(one_row_studio, tmp_path,
     after = load_file(tmp_path / "encoder.safetensors")
     assert before.keys() == after.keys() and not before["stem.weight"].equal(after["stem.weight"])
     told = capsys.readouterr().out
-    assert told.count("before: pixels") == 1 and told.count("after: pixels") == 2
+    assert told.count("| pixels |") == 3  # before the first step, and at the end of both runs
 
 
 def test_a_value_that_no_face_has_and_labels_of_other_samples_are_named(known):
@@ -277,7 +278,7 @@ def test_landmarks_are_learned_where_face_api_saw_them(folder, monkeypatch, caps
     points[48:] = (128, 170)
     np.savez(folder / "face_labels.npz", landmarks=np.tile(points, (8, 1, 1)).astype(np.float32))
     landmarks.learn(folder, 6)
-    off = float(re.search(r"held-out samples: ([\d.]+) %", capsys.readouterr().out)[1])
+    off = float(re.search(r"of the eye distance \| ([\d.]+) ", capsys.readouterr().out)[1])
     assert off < 40
     FaceFinder.from_file(folder / "landmarks.dat", "landmarks.dat")  # which takes models of 68 points only
 
@@ -386,3 +387,18 @@ def test_labels_of_other_samples_are_refused(labelled):
         (folder / "eye.csv").write_text(f"seed,psi,hat\n{wrong}\n")
         with pytest.raises(UserError, match=told):
             labels.spread(folder)
+
+
+def test_the_card_has_what_the_parts_measured_and_the_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(card, "CHECKPOINTS", tmp_path / "photo")
+    (tmp_path / "photo").mkdir()
+    (tmp_path / "photo" / "clip.safetensors").write_bytes(b"x" * 12_000)
+    for part in list(card.SECTIONS)[1:]:
+        samples.tell(tmp_path, part, f"| {part} | 0.5 |")
+    with pytest.raises(UserError, match="The part labels has measured nothing yet"):
+        card.write(tmp_path)
+    samples.tell(tmp_path, "labels", "| sex | 0.97 |")
+    card.write(tmp_path)
+    text = (tmp_path / "photo" / "README.md").read_text()
+    assert "| sex | 0.97 |" in text and "| likeness | 0.5 |" in text and "| clip.safetensors | 0.01 MB |" in text
+    assert "Apache-2.0" in text and "NVIDIA Source Code License-NC" in text

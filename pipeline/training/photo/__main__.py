@@ -20,7 +20,7 @@ from pipeline.training.photo.samples import FOLDER
 CHECKPOINTS = Path("checkpoints/photo")
 LABELS = ("face_labels", "labels")
 TRAINED = ("preview", "clip", "reader", "identity", "landmarks", "encoder")  # each leaves a file
-FAMILY = ("files", "relevance", "alignment", "mappers")
+FAMILY = ("files", "relevance", "alignment", "mappers", "card")
 PARTS = ("samples", *LABELS, "edited", *LABELS, *TRAINED, "likeness", *FAMILY)
 
 OTHERS: dict[str, list[str]] = {

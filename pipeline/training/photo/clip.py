@@ -31,9 +31,10 @@ from pipeline.training.photo.captions import CAPTIONS, CATEGORIES
 from pipeline.training.photo.encoder import HELD_OUT
 from pipeline.training.photo.face_labels import EXPRESSIONS, read_face_labels
 from pipeline.training.photo.labels import EYE_LABELS
-from pipeline.training.photo.samples import SIZE, part_parser, picture_path
+from pipeline.training.photo.samples import SIZE, part_parser, picture_path, tell
 
 RESOLUTION, WIDTH, MINUTES = 128, 16, 120
+DRAWN, MOST_OFTEN = 60_000, 5  # how many the balanced samples are, and how much more often than most one may be drawn
 WEIGHT = {"earrings": 2.0, "moustache": 2.0, "eyewear": 2.0}  # of the categories' errors, where they are hard to see
 
 
@@ -141,6 +142,22 @@ def expressions(folder: Path) -> Tensor:
     return shares
 
 
+def balanced(faces: Faces, seeds: Tensor) -> Tensor:
+    """`DRAWN` of the samples `seeds` (N,): two in five of those that people labelled, since what the probes say of the
+    others is less sure; and those of rare values more often, so that CLIP does not take a value for unlikely, whatever
+    a picture shows, because few samples have it."""
+    by_people, rng = faces.truth["gender"][seeds] >= 0, torch.Generator().manual_seed(6)
+    chosen = []
+    for part, count in ((seeds[by_people], 2 * DRAWN // 5), (seeds[~by_people], DRAWN - 2 * DRAWN // 5)):
+        if not len(part):
+            continue
+        shares = faces.of(part).shares.values()
+        weights = torch.stack([(share / share.mean(0).clamp(min=1e-3)).max(1).values for share in shares]).max(0).values
+        weights = weights.clamp(max=MOST_OFTEN * weights.median().item())
+        chosen.append(part[torch.multinomial(weights, count, replacement=True, generator=rng)])
+    return torch.cat(chosen)
+
+
 def pictures(folder: Path, seeds: Tensor) -> Tensor:
     """The samples `seeds`, uint8 (N, 3, RESOLUTION, RESOLUTION); kept, so that each is opened once."""
     kept = folder / f"clip-{RESOLUTION}.u8"
@@ -173,12 +190,13 @@ def learn(folder: Path, minutes: float) -> None:
     faces = known_faces(folder, len(load_file(folder / "codes.safetensors")["w"]))
     held = seeds % HELD_OUT == HELD_OUT - 1
     space = Space(CAPTIONS, (), faces)
-    fit = Fit(CAPTIONS, space, images, space.faces(faces), seeds[~held], WIDTH, WEIGHT, disturbed)
+    train_on = balanced(faces, seeds[~held])
+    fit = Fit(CAPTIONS, space, images, space.faces(faces), train_on, WIDTH, WEIGHT, disturbed)
     train(fit, folder / "clip.pt", minutes)
     fit.export(folder / "clip.safetensors")
     model = build_clip(load_file(folder / "clip.safetensors"))
     shares = zero_shot(model, CAPTIONS, images[seeds[held]].float() / 127.5 - 1, faces.of(seeds[held]).truth)
-    print(table(shares), flush=True)
+    tell(folder, "clip", table(shares))
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from pipeline.training.demo.identity import disturb
 from pipeline.training.demo.narrow import fix_slopes, published
 from pipeline.training.photo.encoder import KEEP_EVERY, Samples, rate
 from pipeline.training.photo.face_labels import read_face_labels
-from pipeline.training.photo.samples import part_parser
+from pipeline.training.photo.samples import figures, part_parser, tell
 
 WIDTHS, DEPTHS, EMBEDDING, REDUCTION = (16, 48, 96, 160), (1, 2, 3, 1), 128, 4
 BATCH, STEPS, MUON_RATE, ADAM_RATE = 32, 6_000, 2e-3, 2e-3
@@ -98,7 +98,7 @@ def train(folder: Path, steps: int) -> None:
             began, losses = time.monotonic(), []
     fit.export(folder / "identity.safetensors")
     found = agreement(fit.mean.module.eval(), samples.pictures(samples.held), descriptors[samples.held])
-    print("\n".join(f"{name}: {value:.3f}" for name, value in found.items()), flush=True)
+    tell(folder, "identity", figures(found))
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from torch import Tensor
 from pipeline.errors import UserError
 from pipeline.training.command import run
 from pipeline.training.photo.face_labels import EXPRESSIONS, read_face_labels
-from pipeline.training.photo.samples import part_parser
+from pipeline.training.photo.samples import part_parser, tell
 
 EYE_LABELS = Path(__file__).with_name("eye_labels.csv")
 LEFT_OUT = ("unsure", "hidden", "")  # answers that tell nothing of an attribute
@@ -179,10 +179,10 @@ def spread(folder: Path) -> None:
     if (folder / "face_labels.npz").is_file():
         attributes += face_api_labels(folder)
     prober, written = Prober(w), {}
-    print("| attribute | labels | balanced accuracy | labels and recall of each value |\n|---|---|---|---|")
+    lines = ["| attribute | labels | balanced accuracy | labels and recall of each value |", "|---|---|---|---|"]
     for attribute in attributes:
         found = cross_validated(prober, w, attribute)
-        print(line(attribute, found), flush=True)
+        lines.append(line(attribute, found))
         name, rows, y, values = attribute
         probe = prober.fit(rows, y, len(values))
         if values:
@@ -191,6 +191,7 @@ def spread(folder: Path) -> None:
         written[name] = (logits.softmax(1) if values else logits[:, 0]).numpy()
         written |= {f"{name}.values": np.array(values)} if values else {}
         written |= {f"{name}.weight": probe.weight.numpy(), f"{name}.bias": probe.bias.numpy()}
+    tell(folder, "labels", "\n".join(lines))
     part = folder / "labels.part.npz"
     np.savez_compressed(part, **written)
     part.rename(folder / "labels.npz")

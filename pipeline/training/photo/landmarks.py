@@ -16,7 +16,7 @@ from pipeline.training.command import run
 from pipeline.training.demo.landmarks import collect, error, train
 from pipeline.training.photo.encoder import Samples
 from pipeline.training.photo.face_labels import read_face_labels
-from pipeline.training.photo.samples import part_parser
+from pipeline.training.photo.samples import figures, part_parser, tell
 
 FACES, MEASURED = 8_000, 300
 
@@ -45,7 +45,11 @@ def learn(folder: Path, faces: int) -> None:
         error(predictor, picture, box.rect, np.array([(p.x, p.y) for p in box.parts()]))
         for picture, (box,) in zip(pictures, objects, strict=True)
     ]
-    print(f"landmark error in scenes of held-out samples: {np.mean(off):.2f} % of the eye distance", flush=True)
+    tell(
+        folder,
+        "landmarks",
+        figures({"error in scenes of held-out samples, % of the eye distance": float(np.mean(off))}),
+    )
 
 
 def main() -> None:

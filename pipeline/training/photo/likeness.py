@@ -25,7 +25,7 @@ from pipeline.networks.preview import Preview
 from pipeline.registry import family_row
 from pipeline.training.command import run
 from pipeline.training.photo.encoder import Fit, Samples, Whitening, disturbed, rate
-from pipeline.training.photo.samples import part_parser
+from pipeline.training.photo.samples import figures, part_parser, tell
 from pipeline.zoo import load_generator
 
 BATCH, STEPS, PEAK, KEEP_EVERY, MEASURED = 8, 800, 0.25, 50, 48
@@ -113,7 +113,7 @@ def learn(folder: Path, steps: int) -> None:
     if kept.exists():
         fit.load(kept)
     else:
-        print("before:", *(f"{name} {value:.4f}" for name, value in measured(fit, seen, samples).items()), flush=True)
+        tell(folder, "encoder", figures(measured(fit, seen, samples)))
     fit.model.eval()  # the statistics of batch norm stay: batches are small
     rng, sums, began, done = torch.Generator().manual_seed(fit.steps), {}, time.monotonic(), 0
     while fit.steps < steps:
@@ -129,7 +129,7 @@ def learn(folder: Path, steps: int) -> None:
             )
             fit.export(folder / "encoder.safetensors", samples.latent_avg)
             sums, began, done = {}, time.monotonic(), 0
-    print("after:", *(f"{name} {value:.4f}" for name, value in measured(fit, seen, samples).items()), flush=True)
+    tell(folder, "likeness", figures(measured(fit, seen, samples)))
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from pipeline.registry import family_row
 from pipeline.training.averaged import Averaged
 from pipeline.training.command import run
 from pipeline.training.photo.encoder import Samples, rate
-from pipeline.training.photo.samples import part_parser
+from pipeline.training.photo.samples import figures, part_parser, tell
 from pipeline.zoo import load_generator
 
 FROM, WIDTH = 128, 96  # pixels a side of the features; channels of the preview
@@ -148,12 +148,9 @@ def train(folder: Path, steps: int) -> None:
             fit.save(kept)
             fit.export(folder / "preview.safetensors", examples)
             plain, edited = measured(fit.mean.module, examples)
-            seconds = (time.monotonic() - began) / len(losses)
-            print(
-                f"{fit.steps} of {steps} steps, loss {sum(losses) / len(losses):.5f}, PSNR {plain:.2f} dB, moved in S "
-                f"{edited:.2f} dB, {seconds:.2f} s a step",
-                flush=True,
-            )
+            seconds, loss = (time.monotonic() - began) / len(losses), sum(losses) / len(losses)
+            print(f"{fit.steps} of {steps} steps, loss {loss:.5f}, {seconds:.2f} s a step", flush=True)
+            tell(folder, "preview", figures({"PSNR, as sampled (dB)": plain, "PSNR, moved in S (dB)": edited}))
             began, losses = time.monotonic(), []
 
 

@@ -23,7 +23,7 @@ from pipeline.training.demo.reader import Reader, augment, read
 from pipeline.training.photo.captions import CATEGORIES
 from pipeline.training.photo.clip import known_faces, pictures
 from pipeline.training.photo.encoder import HELD_OUT, KEEP_EVERY, rate
-from pipeline.training.photo.samples import part_parser
+from pipeline.training.photo.samples import part_parser, tell
 
 BATCH, STEPS, MUON_RATE, ADAM_RATE = 48, 4_000, 2e-3, 2e-3
 BY_PEOPLE = BATCH // 3  # of each batch
@@ -104,7 +104,7 @@ def learn(folder: Path, steps: int) -> None:
             began, losses = time.monotonic(), []
     fit.export(folder / "reader.safetensors")
     model = Reader.from_file(folder / "reader.safetensors", CATEGORIES)
-    print(table(recalls(model, images[held].float() / 127.5 - 1, faces.of(held).truth)), flush=True)
+    tell(folder, "reader", table(recalls(model, images[held].float() / 127.5 - 1, faces.of(held).truth)))
 
 
 def main() -> None:

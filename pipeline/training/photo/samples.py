@@ -91,6 +91,17 @@ def draw_sheet(folder: Path, first: int) -> None:
     path.with_suffix(".part").rename(path)
 
 
+def tell(folder: Path, part: str, text: str) -> None:
+    """Print what a part measured, and keep it for the model card."""
+    print(text, flush=True)
+    (folder / f"{part}.md").write_text(text + "\n", encoding="utf-8")
+
+
+def figures(found: dict[str, float]) -> str:
+    """Named numbers as a table."""
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value:.3f} |" for name, value in found.items())])
+
+
 def part_parser(description: str) -> argparse.ArgumentParser:
     """The command line that all parts have: --folder."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
