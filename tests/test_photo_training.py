@@ -18,7 +18,6 @@ from pipeline.networks.preview import Preview
 from pipeline.networks.w_encoder import WEncoder
 from pipeline.training import clip as small_clip
 from pipeline.training.demo.reader import Reader
-from pipeline.training.photo import clip as photo_clip
 from pipeline.training.photo import (
     card,
     edited,
@@ -32,6 +31,7 @@ from pipeline.training.photo import (
     reader,
     samples,
 )
+from pipeline.training.photo import clip as photo_clip
 from pipeline.training.photo.captions import CATEGORIES
 from pipeline.training.photo.face_labels import EXPRESSIONS, label
 
