@@ -143,7 +143,7 @@ def connect(
         return *unchanged, problem(str(error)), no_offer
 
     @guard
-    def move(
+    def edit_with(
         target: str, neutral: str, strength: float, channels: int, threshold: float | None, session: Session
     ) -> tuple[Any, ...]:
         """α or β was changed: edit with them. An empty field for β takes the one that goes with k."""
@@ -153,10 +153,10 @@ def connect(
         return *applied(session, target, neutral, strength, max(threshold, 0.0), the_only_one), gr.skip()
 
     @guard
-    def slide(
+    def move(
         target: str, neutral: str, strength: float, channels: int, threshold: float | None, session: Session
     ) -> Iterator[Sequence[Any]]:
-        """`move` by a slider, with a small picture first."""
+        """`edit_with` by a slider, with a small picture first."""
         if threshold is not None:
             source = session.base("direct", target=target, neutral=neutral)
             beta = max(threshold, 0.0)
@@ -165,7 +165,7 @@ def connect(
             )
             for look in looks:
                 yield *look, *[gr.skip()] * (len(edited) + len(numbers) - len(look))
-        yield move(target, neutral, strength, channels, threshold, session)
+        yield edit_with(target, neutral, strength, channels, threshold, session)
 
     @guard
     def keep_channels(
@@ -189,7 +189,7 @@ def connect(
     ) -> tuple[Any, ...]:
         """The numbers as they stand for the words of the current edit; for others β follows k."""
         same = session.base("direct", target=target, neutral=neutral) is session.here.source
-        return move(target, neutral, strength, channels, threshold if same else None, session)
+        return edit_with(target, neutral, strength, channels, threshold if same else None, session)
 
     @guard
     def use_helpful(target: str, neutral: str, strength: float, session: Session) -> tuple[Any, ...]:
@@ -215,7 +215,7 @@ def connect(
     private: dict[str, Any] = {"api_visibility": "private"} | job
     last: dict[str, Any] = private | {"trigger_mode": "always_last"}
     moved = gr.on(
-        [panel.strength.input, panel.threshold.input], slide, [*texts, *numbers, state], [*edited, *numbers], **last
+        [panel.strength.input, panel.threshold.input], move, [*texts, *numbers, state], [*edited, *numbers], **last
     )
     counted = panel.channels.input(keep_channels, [*texts, panel.channels, state], [*edited, panel.threshold], **last)
     suggested = pair.connect(panel.texts, pairs)
