@@ -32,7 +32,21 @@ DRAWINGS = tuple(
         )
     )
 )
-PHOTOGRAPHS: tuple[Example, ...] = ()
+PHOTOGRAPHS = tuple(
+    Example(FOLDER / "photographs" / f"{number}.jpg", words)
+    for number, words in enumerate(
+        (
+            "a woman with long brown hair",
+            "a man with short grey hair",
+            "a smiling man with black hair and a short beard",
+            "a woman with long black hair",
+            "a smiling woman with curly hair",
+            "a man with glasses",
+            "a woman with red hair",
+            "a man with a fair beard",
+        )
+    )
+)
 EVERY = (*DRAWINGS, *PHOTOGRAPHS)
 
 
@@ -40,4 +54,4 @@ def examples_of(studio: StyleCLIP) -> tuple[Example, ...]:
     """The examples for a family: none where it looks for no faces, or can't read them."""
     if studio.family.faces is None or studio.family.encoder is None:
         return ()
-    return PHOTOGRAPHS if PHOTOGRAPHS and studio.family.row.pictures == "photographs" else DRAWINGS
+    return PHOTOGRAPHS if studio.family.row.pictures == "photographs" else DRAWINGS
