@@ -113,7 +113,7 @@ def loaded(model: str | None) -> StyleCLIP:
     try:
         return StyleCLIP.from_pretrained(DEFAULT)
     except UserError as error:
-        if not family_row(DEFAULT).missing():
+        if DEFAULT == BUILT_IN or not family_row(DEFAULT).missing():
             raise
         built_in = family_row(BUILT_IN)
         print(f"{error} The studio starts with the model “{built_in.title}” instead.", flush=True)

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import dlib
 import numpy as np
-import torch
 from PIL import Image
 
 from pipeline.errors import UserError
@@ -84,7 +83,7 @@ def look(pictures: Sequence[Image.Image], reader: Path = READER) -> list[Seen]:
     answers = face_labels(small)
     seen = []
     for picture, answer in zip(small, answers, strict=True):
-        found = probabilities(model, torch.cat([to_tensor(picture, (READER_SIZE, READER_SIZE))]))
+        found = probabilities(model, to_tensor(picture, (READER_SIZE, READER_SIZE)))
         read = {name: dict(zip(CATEGORIES[name], p[0].tolist(), strict=True)) for name, p in found.items()}
         seen.append(Seen(answer["age"], answer["female"], answer["expressions"], described(picture), read))
     return seen
@@ -102,7 +101,7 @@ class Target(NamedTuple):
     reached: Callable[[Seen, Seen], bool]
     """Whether it is there after the edit; of the face before and after."""
     same_person: bool = True
-    """Whether the person is to be told by dlib still."""
+    """Whether dlib should still find the same person."""
 
 
 def _expression(name: str, words: str) -> Target:

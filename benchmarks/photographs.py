@@ -54,8 +54,11 @@ METHODS: dict[str, Method] = {"directions": direct, "mappers": map_, "optimizati
 
 
 def photographs(studio: StyleCLIP, folder: Path | None) -> Iterator[tuple[str, Face]]:
-    """Name and largest face of the astronaut and of each picture in a folder; others are told and left out."""
+    """Name and face of the astronaut and of every face in a folder's pictures; pictures without one are told and left
+    out. Raises UserError where there is no photograph."""
+    count = 0
     if spec := importlib.util.find_spec("skimage"):
+        count += 1
         yield "astronaut", studio.align(Path(spec.origin).parent / "data" / "astronaut.png")[0]
     for path in sorted(folder.rglob("*") if folder else ()):
         if path.suffix.lower() in PICTURES:
@@ -65,7 +68,10 @@ def photographs(studio: StyleCLIP, folder: Path | None) -> Iterator[tuple[str, F
                 print(f"{path.name}: {error}", flush=True)
                 continue
             for number, face in enumerate(faces):
-                yield f"{path.stem}-{number}", face
+                count += 1
+                yield f"{'-'.join(path.relative_to(folder).parts)}-{number}", face
+    if not count:
+        raise UserError("There is no photograph of a face; name a folder of some with --photos.")
 
 
 def made(path: Path, make: Callable[[], Image.Image]) -> Image.Image:
@@ -74,6 +80,11 @@ def made(path: Path, make: Callable[[], Image.Image]) -> Image.Image:
         path.parent.mkdir(parents=True, exist_ok=True)
         make().convert("RGB").save(path.with_suffix(".part"), "JPEG", quality=95, subsampling=0)
         path.with_suffix(".part").rename(path)
+    return opened(path)
+
+
+def opened(path: Path) -> Image.Image:
+    """The picture of a file, which is closed again."""
     with Image.open(path) as picture:
         return picture.copy()
 
@@ -86,8 +97,9 @@ def tuned(studio: StyleCLIP, name: str, face: Face) -> tuple[Latent, float]:
         path.parent.mkdir(parents=True, exist_ok=True)
         begin = time.monotonic()
         *_, last = studio.tune(studio.invert(face), face)
-        last.latent.save(path)
         seconds.write_text(f"{time.monotonic() - begin:.1f}")
+        last.latent.save(path.with_suffix(".part"))
+        path.with_suffix(".part").rename(path)
     return Latent.load(path), float(seconds.read_text())
 
 
@@ -187,7 +199,8 @@ def measure_edits(
         rows = []
         for name in shown:
             files = [CACHE / method / target.name / f"{name}.jpg" for target in TARGETS]
-            rows.append([images[name], *(Image.open(path) for path in files if path.exists())])
+            blank = Image.new("RGB", (TILE, TILE), "white")  # of a mapper that there is not
+            rows.append([images[name], *(opened(path) if path.exists() else blank for path in files)])
         contact_sheet(rows, sheets / f"photo-{method}-{title.split()[0]}.jpg")
 
 
@@ -200,8 +213,7 @@ def command(options: argparse.Namespace) -> None:
     samples = {f"seed-{seed}": studio.sample(seed, PSI) for seed in range(FIRST_SEED, FIRST_SEED + options.faces)}
     measure_edits(studio, samples, options.methods, "samples", options.sheets)
     people = {name: tuned(studio, name, face)[0] for name, face in photographs(studio, options.photos)}
-    if people:
-        measure_edits(studio, people, options.methods, "photographs after tuning", options.sheets)
+    measure_edits(studio, people, options.methods, "photographs after tuning", options.sheets)
 
 
 def main() -> None:

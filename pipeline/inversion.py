@@ -68,7 +68,7 @@ def pixel_distance(images: Tensor, photo: Tensor) -> Tensor:
 
 
 def _contrasts(images: Tensor) -> list[Tensor]:
-    """Mean contrast of areas of images (N, 3, R, R), its logarithm, at the finest scale and at the next."""
+    """Logarithms of the mean contrast of areas of images (N, 3, R, R), at the two finest scales."""
     found = []
     for _ in range(2):
         small = F.avg_pool2d(images, 2)
@@ -78,11 +78,18 @@ def _contrasts(images: Tensor) -> list[Tensor]:
     return found
 
 
-def contrast_distance(images: Tensor, photo: Tensor) -> Tensor:
-    """Mean absolute difference of the contrasts of images (N, 3, R, R) and a photo (1, 3, S, S), at two scales, summed.
-    `pixel_distance` is lowest for hair and skin that are blurred, where their details can't be met pixel by pixel."""
-    pairs = zip(_contrasts(F.adaptive_avg_pool2d(images.float(), photo.shape[-1])), _contrasts(photo), strict=True)
-    return sum((ours - theirs).abs().mean() for ours, theirs in pairs)
+def contrast_distance(photo: Tensor) -> Loss:
+    """The mean absolute difference of the contrasts of images and a photo (1, 3, S, S), at two scales, summed.
+
+    Where details can't be met pixel by pixel, `pixel_distance` is lowest for hair and skin that are blurred.
+    """
+    size, wanted = photo.shape[-1], _contrasts(photo)
+
+    def distance(images: Tensor) -> Tensor:
+        found = _contrasts(F.adaptive_avg_pool2d(images.float(), size))
+        return sum((ours - theirs).abs().mean() for ours, theirs in zip(found, wanted, strict=True))
+
+    return distance
 
 
 @torch.no_grad()
@@ -92,7 +99,7 @@ def photo_terms(
     """What makes a picture like a photo (1, 3, S, S): name -> (weight, loss of images). No `identity`, no such term."""
     terms: dict[str, tuple[float, Loss]] = {
         "pixels": (PIXELS, lambda images: pixel_distance(images, photo)),
-        "contrast": (CONTRAST, lambda images: contrast_distance(images, photo)),
+        "contrast": (CONTRAST, contrast_distance(photo)),
         "clip": (CLIP, clip_loss(clip, normalize, clip_features(clip, photo, normalize))),
     }
     if identity is not None:
@@ -153,13 +160,13 @@ def tune(
 
 
 def seen_weights(generator: StyleGenerator) -> list[str]:
-    """The tunable weights of layers that work at up to `PHOTO_SIZE`: what finer ones change is not compared."""
+    """The tunable weights of layers that work at up to `PHOTO_SIZE`: most of what finer ones change is not compared."""
     resolutions = {layer.name: layer.resolution for layer in generator.style_layers}
     return [name for name in generator.tunable_weights() if resolutions[name] <= PHOTO_SIZE]
 
 
 def no_difference(generator: StyleGenerator) -> dict[str, Factors]:
-    """Factors of the layers that are tuned whose product is zero, from which gradient descent can start."""
+    """For each layer that is tuned, factors whose product is zero, from which gradient descent can start."""
     rng, factors, weights = torch.Generator().manual_seed(0), {}, generator.tunable_weights()
     for name in seen_weights(generator):
         weight = weights[name]

@@ -13,7 +13,7 @@ from .sources import Source
 
 REGISTRY = Path(__file__).parent.parent / "checkpoints" / "models.toml"
 OVERLAY = "STYLECLIP_MODELS"  # names a file of the same form, laid over the registry
-DEFAULT = "demo"  # the family of who names none
+DEFAULT = "demo"  # the family where none is named
 BUILT_IN = "demo"  # the family all of whose files come with the repository
 GENERATOR = "STYLECLIP_GENERATOR"  # names the generator of the family "custom"
 

@@ -133,7 +133,7 @@ class StyleCLIP:
     def refine(
         self, latent: Latent, face: Face | Image.Image, steps: int = REFINE_STEPS, preview: int | None = None
     ) -> Iterator[Step]:
-        """Move the code of a face closer to its photo, in W+: its pixels, the person, and what CLIP sees.
+        """Move the code of a face closer to its photo, in W+: its pixels, its contrast, the person, and what CLIP sees.
 
         Otherwise as `optimize`. Refining and tuning make a new source rather than an edit: `repeat` knows their
         recipes, but can't follow them without the photo.

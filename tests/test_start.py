@@ -16,7 +16,9 @@ import gradio as gr
 import httpx
 import pytest
 
+import app
 from benchmarks.sessions import Page
+from pipeline.errors import UserError
 from tests.programs import served, uploaded
 from webapp import access, process
 
@@ -303,3 +305,26 @@ def test_the_login_page_shows_no_endpoint(studio, raw):
             assert "/interpolate" in guest.get("/gradio_api/info").text
     with served(studio) as url:
         assert "/interpolate" in raw.get(url).text
+
+
+def test_without_the_files_of_the_default_the_built_in_family_is_there(monkeypatch, capsys):
+    asked = []
+
+    def from_pretrained(name):
+        asked.append(name)
+        if name == "photo":
+            raise UserError("pip can't get it.")
+        return name
+
+    monkeypatch.setattr(app, "DEFAULT", "photo")
+    monkeypatch.setattr(app.StyleCLIP, "from_pretrained", from_pretrained)
+    monkeypatch.setattr(
+        app, "family_row", lambda name: SimpleNamespace(title="Drawn faces", missing=lambda: ["a file"])
+    )
+    assert app.loaded(None) == "demo" and asked == ["photo", "demo"]
+    assert capsys.readouterr().out == "pip can't get it. The studio starts with the model “Drawn faces” instead.\n"
+    with pytest.raises(UserError):
+        app.loaded("photo")  # who names a family wants that one
+    monkeypatch.setattr(app, "family_row", lambda name: SimpleNamespace(missing=list))
+    with pytest.raises(UserError):
+        app.loaded(None)  # all files are there, and something else is wrong

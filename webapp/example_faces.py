@@ -50,6 +50,17 @@ PHOTOGRAPHS = tuple(
 EVERY = (*DRAWINGS, *PHOTOGRAPHS)
 
 
+def kind_of(path: str) -> str:
+    """What the example with this path is one of: "drawings" or "photographs"."""
+    return "photographs" if path in {str(example.path) for example in PHOTOGRAPHS} else "drawings"
+
+
+def number_of(path: str) -> int:
+    """The number by which the page calls the example with this path, from 1 on."""
+    of_its_kind = PHOTOGRAPHS if kind_of(path) == "photographs" else DRAWINGS
+    return [str(example.path) for example in of_its_kind].index(path) + 1
+
+
 def examples_of(studio: StyleCLIP) -> tuple[Example, ...]:
     """The examples for a family: none where it looks for no faces, or can't read them."""
     if studio.family.faces is None or studio.family.encoder is None:

@@ -115,8 +115,7 @@ class Found:
     shown: str = ""
     """The path of what the page shows of the photo; of the photo itself where a browser shows it as it is."""
     example: bool = False
-    """Whether it is one of the examples, which are of the kind that the model draws; what a visitor brings counts as a
-    photograph."""
+    """Whether it is one of the page's examples; what a visitor brings counts as a photograph."""
     key: str = field(default_factory=lambda: secrets.token_hex(4))
     """By which the browser names it."""
 

@@ -90,14 +90,14 @@ class Lent:
 
     def glance(self, make: Callable[[StyleCLIP], Latent]) -> Image.Image | None:
         """A small picture of the latent that `make` makes, for a fraction of the time of the whole picture. None where
-        the generator is no quicker with small ones, and where the latent can't be made."""
-        if self._studio is None:
-            raise UserError(CHANGED)
-        generator = self._studio.family.generator
-        if generator.working_size == generator.size:
+        the generator is no quicker with small ones, where the latent can't be made, and on a GPU that is lent for each
+        call."""
+        generator = self.family.generator
+        if generator.working_size == generator.size or not isinstance(self._studio, StyleCLIP):
             return None
         with suppress(UserError), self.turns.edit():
-            return self._studio.image(make(self._studio), generator.working_size)
+            if (studio := self._studio) is not None:  # it may have been taken back meanwhile
+                return studio.image(make(studio), generator.working_size)
         return None
 
     def lost(self, latent: Latent) -> str:

@@ -24,7 +24,8 @@ class LatentMapper(nn.Module):
     """Whether it takes S, a list of (N, C_i), and gives steps of the same shapes; else both are codes (N, L, D)."""
 
     def fits(self, channels: Sequence[int]) -> bool:
-        """Whether its step is one in a StyleSpace whose vectors have so many `channels`; codes are tried to be told."""
+        """Whether it fits a StyleSpace with vectors of these sizes. True for mappers of codes, whose fit only a trial
+        shows."""
         return True
 
 

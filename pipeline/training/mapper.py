@@ -54,13 +54,12 @@ class Recipe:
     `neutral`: what the prompt is compared with, which spares what it doesn't name, but may not begin a change that
     brings little at first, such as an open mouth, where λ_L2 is large; "" for the prompt alone, as in the paper.
     `variant`: "levels", a network for each of `levels`; "single", one for all rows of W+; "stylespace", one for each
-    vector of S but toRGB's; "narrow", a small one for all of these vectors; None for the first that the generator's
-    latents allow, for a single row "narrow". `resolution`: the losses see
-    pictures of the generator's working size when None; a lower one is the running RGB, which is quicker, but rows that
-    work above it move unjudged. `truncation`: ψ of sampled codes; a family's row in the registry says which suits it.
-    `jitter`: deviation of the noise added to each row of sampled codes, so that the mapper also knows codes whose rows
-    differ, as an encoder's do. `every`: steps between validations; training stops when `patience` of them in a row have
-    found no lower loss.
+    vector of S but toRGB's; "narrow", a small one for all of these vectors; None for "levels", or for "narrow" where a
+    latent is a single row. `resolution`: the losses see pictures of the generator's working size when None; a lower one
+    is the running RGB, which is quicker, but rows that work above it move unjudged. `truncation`: ψ of sampled codes; a
+    family's row in the registry says which suits it. `jitter`: deviation of the noise added to each row of sampled
+    codes, so that the mapper also knows codes whose rows differ, as an encoder's do. `every`: steps between
+    validations; training stops when `patience` of them in a row have found no lower loss.
     """
 
     prompt: str

@@ -203,7 +203,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     faces = parser.add_mutually_exclusive_group()
     faces.add_argument("--photos", type=Path, help="folder of photos to train on; default: sampled faces")
     faces.add_argument("--latents", type=Path, help="safetensors with `w_plus` (M, L, D), or .pt with such a tensor")
-    parser.add_argument("--variant", choices=VARIANTS, help="default: the first that the model allows")
+    parser.add_argument(
+        "--variant", choices=VARIANTS, help="default: levels; narrow, where a latent of the model is a single row"
+    )
     levels = parser.add_mutually_exclusive_group()
     spelt = {level.replace("course", "coarse"): level for level in LEVELS}
     levels.add_argument("--levels", nargs="+", choices=spelt, default=list(spelt))

@@ -114,12 +114,13 @@ def connect(
     ) -> Iterator[Sequence[Any]]:
         """`apply` by a slider, with a small picture first."""
         source = session.base("bridge", target=target, neutral=neutral)
-        looks = glanced(
-            result, session, studio, lambda model: model.bridge(source, target, neutral, strength, levels).latent
+        yield from glanced(
+            session,
+            studio,
+            lambda model: model.bridge(source, target, neutral, strength, levels).latent,
+            lambda: apply(target, neutral, strength, levels, session),
+            len(outputs),
         )
-        for look in looks:
-            yield *look, gr.skip()
-        yield apply(target, neutral, strength, levels, session)
 
     @guard
     def imagine(target: str, strength: float, session: Session) -> tuple[Any, ...]:

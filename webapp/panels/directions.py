@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline import Edit, StyleCLIP
+from pipeline import Edit, Latent, StyleCLIP
 from pipeline.directions import SUGGESTED_CHANNELS
 from pipeline.errors import UserError
 from webapp.choices import the_only_one
@@ -157,15 +157,36 @@ def connect(
         target: str, neutral: str, strength: float, channels: int, threshold: float | None, session: Session
     ) -> Iterator[Sequence[Any]]:
         """`edit_with` by a slider, with a small picture first."""
-        if threshold is not None:
-            source = session.base("direct", target=target, neutral=neutral)
-            beta = max(threshold, 0.0)
-            looks = glanced(
-                result, session, studio, lambda model: model.direct(source, target, neutral, strength, beta).latent
-            )
-            for look in looks:
-                yield *look, *[gr.skip()] * (len(edited) + len(numbers) - len(look))
-        yield edit_with(target, neutral, strength, channels, threshold, session)
+
+        def whole() -> tuple[Any, ...]:
+            return edit_with(target, neutral, strength, channels, threshold, session)
+
+        if threshold is None:
+            yield whole()
+            return
+        source, beta = session.base("direct", target=target, neutral=neutral), max(threshold, 0.0)
+        yield from glanced(
+            session,
+            studio,
+            lambda model: model.direct(source, target, neutral, strength, beta).latent,
+            whole,
+            len(edited) + len(numbers),
+        )
+
+    @guard
+    def count(target: str, neutral: str, strength: float, channels: int, session: Session) -> Iterator[Sequence[Any]]:
+        """`keep_channels` by the slider, with a small picture first."""
+        source = session.base("direct", target=target, neutral=neutral)
+
+        def make(model: StyleCLIP) -> Latent:
+            return model.direct(
+                source, target, neutral, strength, model.threshold(target, neutral, int(channels))
+            ).latent
+
+        def whole() -> tuple[Any, ...]:
+            return keep_channels(target, neutral, strength, channels, session)
+
+        yield from glanced(session, studio, make, whole, len(edited) + 1)
 
     @guard
     def keep_channels(
@@ -217,7 +238,7 @@ def connect(
     moved = gr.on(
         [panel.strength.input, panel.threshold.input], move, [*texts, *numbers, state], [*edited, *numbers], **last
     )
-    counted = panel.channels.input(keep_channels, [*texts, panel.channels, state], [*edited, panel.threshold], **last)
+    counted = panel.channels.input(count, [*texts, panel.channels, state], [*edited, panel.threshold], **last)
     suggested = pair.connect(panel.texts, pairs)
     asked = [
         event(apply, [*texts, *numbers, state], [*edited, *numbers], **last)

@@ -138,13 +138,18 @@ def connect(panel: History, result: Result, studio: Lent, state: gr.State, job: 
             raise UserError("This is a face as it was; its edits have a strength.")
         start, end = shot.line
         latent = start.towards(end, percent / 100)
-        yield from glanced(result, session, studio, lambda model: latent)
-        session.redraw(shot, percent / 100, latent, studio.image(latent))
-        lost = studio.lost(latent)
-        told, notes = ([line for line in lines if line != LOST] for lines in (shot.details.splitlines(), shot.notes))
-        shot.details = "\n".join(filter(None, [*told, lost]))
-        shot.notes = tuple(filter(None, [*notes, lost]))
-        yield shown(session)
+
+        def whole() -> tuple[Any, ...]:
+            session.redraw(shot, percent / 100, latent, studio.image(latent))
+            lost = studio.lost(latent)
+            told, notes = (
+                [text for text in texts if text != LOST] for texts in (shot.details.splitlines(), shot.notes)
+            )
+            shot.details = "\n".join(filter(None, [*told, lost]))
+            shot.notes = tuple(filter(None, [*notes, lost]))
+            return shown(session)
+
+        yield from glanced(session, studio, lambda model: latent, whole, len(result.picture))
 
     for trigger, handler in ((panel.strip.select, choose), (panel.undo.click, undo), (panel.redo.click, redo)):
         moved = trigger(handler, state, result.picture, trigger_mode="multiple", **SILENT)

@@ -127,10 +127,18 @@ def connect(panel: Mappers, result: Result, studio: Lent, state: gr.State, job: 
     @guard
     def slide(name: str, strength: float, session: Session) -> Iterator[Sequence[Any]]:
         """`apply` by the slider, with a small picture first."""
-        if name:
-            source, mapper = session.base("map", mapper=name), session.mappers.get(name, name)
-            yield from glanced(result, session, studio, lambda model: model.map(source, mapper, strength).latent)
-        yield apply(name, strength, session)
+        mapper = session.mappers.get(name, name)
+        if not name or (mapper is name and not_here(studio, name)):  # which takes no turn while it is fetched
+            yield apply(name, strength, session)
+            return
+        source = session.base("map", mapper=name)
+        yield from glanced(
+            session,
+            studio,
+            lambda model: model.map(source, mapper, strength).latent,
+            lambda: apply(name, strength, session),
+            len(result.picture),
+        )
 
     @guard
     def choose(event: gr.SelectData, session: Session) -> str:

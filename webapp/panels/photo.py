@@ -20,7 +20,7 @@ from pipeline.registry import read_registry
 from webapp import uploads
 from webapp.arrival import bar
 from webapp.choices import the_only_one
-from webapp.example_faces import EVERY, examples_of
+from webapp.example_faces import examples_of, number_of
 from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.limits import MAX_BYTES
@@ -139,7 +139,7 @@ def name_of(session: Session, faces: list[Found], number: int) -> str:
     found = faces[number]
     name = one_line("".join(c if c.isprintable() else " " for c in Path(found.photo).stem))[:LONGEST_NAME].rstrip()
     if found.example:
-        name = f"Example {[str(example.path) for example in EVERY].index(found.photo) + 1}"
+        name = f"Example {number_of(found.photo)}"
     face = f", face {number + 1}" if len(faces) > 1 else ""
     taken = {shot.title for shot in session.shots if shot.found and shot.found.photo != found.photo}
     names = chain([name or "Photo"], (f"{name or 'Photo'} ({again})" for again in count(2)))

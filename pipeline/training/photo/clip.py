@@ -34,7 +34,7 @@ from pipeline.training.photo.labels import EYE_LABELS
 from pipeline.training.photo.samples import SIZE, part_parser, picture_path, tell
 
 RESOLUTION, WIDTH, MINUTES = 128, 16, 120
-DRAWN, MOST_OFTEN = 60_000, 5  # how many the balanced samples are, and how much more often than most one may be drawn
+DRAWN, MOST_OFTEN = 60_000, 5  # draws of `balanced`, and how much likelier than the median one may be
 WEIGHT = {"earrings": 2.0, "moustache": 2.0, "eyewear": 2.0}  # of the categories' errors, where they are hard to see
 
 
@@ -143,9 +143,11 @@ def expressions(folder: Path) -> Tensor:
 
 
 def balanced(faces: Faces, seeds: Tensor) -> Tensor:
-    """`DRAWN` of the samples `seeds` (N,): two in five of those that people labelled, since what the probes say of the
-    others is less sure; and those of rare values more often, so that CLIP does not take a value for unlikely, whatever
-    a picture shows, because few samples have it."""
+    """`DRAWN` draws from the samples `seeds` (N,).
+
+    Two fifths of the draws are samples that people labelled, because the probes are less sure of the others. Samples of
+    rare values are drawn more often, so that CLIP does not take a value for unlikely whatever a picture shows.
+    """
     by_people, rng = faces.truth["gender"][seeds] >= 0, torch.Generator().manual_seed(6)
     chosen = []
     for part, count in ((seeds[by_people], 2 * DRAWN // 5), (seeds[~by_people], DRAWN - 2 * DRAWN // 5)):

@@ -22,7 +22,7 @@ from pipeline.networks.w_encoder import WEncoder
 from pipeline.training.averaged import Averaged
 from pipeline.training.command import run
 from pipeline.training.demo.augment import photograph, placement
-from pipeline.training.photo.samples import SIZE, part_parser, picture_path
+from pipeline.training.photo.samples import SIZE, figures, part_parser, picture_path, tell
 
 BATCH, STEPS = 24, 12_000
 MUON_RATE, ADAM_RATE, WARM_UP = 1e-3, 1e-3, 200
@@ -127,6 +127,18 @@ def rate(done: float, steps: int) -> float:
     return min(1.0, (done * steps + 1) / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(done, 1))))
 
 
+def measured(fit: Fit, samples: Samples) -> dict[str, float]:
+    """The shares of W's variance that the averaged encoder explains on held-out samples."""
+    held = samples.held[:MEASURED]
+    pictures = samples.pictures(held)
+    small = F.interpolate(pictures, size=fit.model.size, mode="bilinear", antialias=True)
+    shown = disturbed(pictures, fit.model.size, torch.Generator().manual_seed(1))
+    return {
+        "explained share of W's variance": fit.explained(small, samples.w[held]),
+        "the same of disturbed pictures": fit.explained(shown, samples.w[held]),
+    }
+
+
 def train(folder: Path, steps: int) -> None:
     """Train up to `steps` steps, on one core."""
     torch.set_num_threads(1)
@@ -145,23 +157,15 @@ def train(folder: Path, steps: int) -> None:
         )
         if fit.steps % KEEP_EVERY == 0 or fit.steps == steps:
             fit.save(kept)
-            held, same = samples.held[:MEASURED], torch.Generator().manual_seed(1)
-            pictures = samples.pictures(held)
-            shares = [
-                fit.explained(p, samples.w[held])
-                for p in (
-                    F.interpolate(pictures, size=size, mode="bilinear", antialias=True),
-                    disturbed(pictures, size, same),
-                )
-            ]
+            found = ", ".join(f"{name} {share:.3f}" for name, share in measured(fit, samples).items())
             print(
                 f"{fit.steps} of {steps} steps, {len(samples.train)} samples, loss {sum(losses) / len(losses):.4f}, "
-                f"explained {shares[0]:.3f}, disturbed {shares[1]:.3f}, "
-                f"{(time.monotonic() - began) / len(losses):.2f} s a step",
+                f"{found}, {(time.monotonic() - began) / len(losses):.2f} s a step",
                 flush=True,
             )
             fit.export(folder / "encoder.safetensors", samples.latent_avg)
             began, losses = time.monotonic(), []
+    tell(folder, "encoder", figures(measured(fit, samples)))
 
 
 def main() -> None:

@@ -33,10 +33,10 @@ PIXELS, IDENTITY, FEATURES, CODE = 1.0, 1.0, 1.0, 0.5  # weights of the terms
 
 
 class Seen:
-    """What an answer looks like: generator with its preview, and the networks that look, all frozen."""
+    """What an answer looks like: generator with its preview, and the networks that look."""
 
     def __init__(self, folder: Path, encoder: nn.Module) -> None:
-        """`encoder` is copied. Raises UserError where the preview or the identity network is missing."""
+        """`encoder` and the others are frozen. Raises UserError where preview or identity network is missing."""
         for name in ("preview", "identity"):
             if not (folder / f"{name}.safetensors").is_file():
                 raise UserError(f"The encoder is shown pictures by the part {name}; please make that first.")
@@ -45,7 +45,7 @@ class Seen:
         generator.preview = Preview.from_state_dict(load_file(folder / "preview.safetensors"))
         self.generator, self.size = generator, generator.preview.size
         self.identity = IRSE.from_state_dict(load_file(folder / "identity.safetensors"))
-        self.encoder = encoder
+        self.encoder = encoder.eval().requires_grad_(False)
 
     def losses(self, w: Tensor, pictures: Tensor) -> dict[str, Tensor]:
         """Of codes w (N, D) found for pictures (N, 3, 256, 256), which are not disturbed."""
@@ -109,11 +109,9 @@ def learn(folder: Path, steps: int) -> None:
     fit.model.load_state_dict(begun.mean.module.state_dict())
     fit.mean.module.load_state_dict(begun.mean.module.state_dict())
     fit.whitening.load_state_dict(begun.whitening.state_dict())
-    seen = Seen(folder, begun.mean.module.eval().requires_grad_(False))
-    if kept.exists():
-        fit.load(kept)
-    else:
-        tell(folder, "encoder", figures(measured(fit, seen, samples)))
+    seen = Seen(folder, begun.mean.module)
+    if kept.exists() and kept.stat().st_mtime > (folder / "encoder.pt").stat().st_mtime:
+        fit.load(kept)  # else it was trained from another encoder
     fit.model.eval()  # the statistics of batch norm stay: batches are small
     rng, sums, began, done = torch.Generator().manual_seed(fit.steps), {}, time.monotonic(), 0
     while fit.steps < steps:
@@ -127,8 +125,8 @@ def learn(folder: Path, steps: int) -> None:
             print(
                 f"{fit.steps} of {steps} steps, {terms}, {(time.monotonic() - began) / done:.2f} s a step", flush=True
             )
-            fit.export(folder / "encoder.safetensors", samples.latent_avg)
             sums, began, done = {}, time.monotonic(), 0
+    fit.export(folder / "encoder.safetensors", samples.latent_avg)
     tell(folder, "likeness", figures(measured(fit, seen, samples)))
 
 

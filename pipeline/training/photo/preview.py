@@ -147,11 +147,11 @@ def train(folder: Path, steps: int) -> None:
         if fit.steps % KEEP_EVERY == 0 or fit.steps == steps:
             fit.save(kept)
             fit.export(folder / "preview.safetensors", examples)
-            plain, edited = measured(fit.mean.module, examples)
             seconds, loss = (time.monotonic() - began) / len(losses), sum(losses) / len(losses)
             print(f"{fit.steps} of {steps} steps, loss {loss:.5f}, {seconds:.2f} s a step", flush=True)
-            tell(folder, "preview", figures({"PSNR, as sampled (dB)": plain, "PSNR, moved in S (dB)": edited}))
             began, losses = time.monotonic(), []
+    plain, edited = measured(fit.mean.module, examples)
+    tell(folder, "preview", figures({"PSNR, as sampled (dB)": plain, "PSNR, moved in S (dB)": edited}))
 
 
 def main() -> None:
