@@ -28,6 +28,7 @@ PIXELS, CONTRAST, IDENTITY, CLIP = 1.0, 0.02, 0.1, 0.1  # weights of the terms
 CELL, LEAST_CONTRAST = 8, 0.02  # pixels a side of the areas whose contrast is compared, and what counts as none
 REFINE_STEPS, REFINE_LR, REFINE_L2 = 40, 0.05, 1e-4
 TUNE_STEPS, TUNE_LR, RANK = 80, 0.01, 8  # the rate is a share of the weights' root mean square
+TUNED_UP_TO = 128  # pixels a side: what finer layers learn shows as a pattern, on hair and skin first
 
 
 @torch.no_grad()
@@ -130,7 +131,7 @@ def tune(
     generator: StyleGenerator, source: Latent, terms: dict[str, tuple[float, Loss]], steps: int
 ) -> Iterator[State]:
     """Tune the generator around a latent, the pivot, towards the photo that `terms` know: W+ and S stay, and a low-rank
-    difference of each layer's weight is learned, but for layers above `PHOTO_SIZE`. Yields as `optimize` does."""
+    difference of each layer's weight is learned, but for layers above `TUNED_UP_TO`. Yields as `optimize` does."""
     with torch.no_grad():
         styles = source.styles(generator)
     start = source.tuning.on(styles[0].device) if source.tuning else no_difference(generator)
@@ -159,16 +160,16 @@ def tune(
         yield advance(index)
 
 
-def seen_weights(generator: StyleGenerator) -> list[str]:
-    """The tunable weights of layers that work at up to `PHOTO_SIZE`: most of what finer ones change is not compared."""
+def coarse_weights(generator: StyleGenerator) -> list[str]:
+    """The tunable weights of layers that work at up to `TUNED_UP_TO`."""
     resolutions = {layer.name: layer.resolution for layer in generator.style_layers}
-    return [name for name in generator.tunable_weights() if resolutions[name] <= PHOTO_SIZE]
+    return [name for name in generator.tunable_weights() if resolutions[name] <= TUNED_UP_TO]
 
 
 def no_difference(generator: StyleGenerator) -> dict[str, Factors]:
     """For each layer that is tuned, factors whose product is zero, from which gradient descent can start."""
     rng, factors, weights = torch.Generator().manual_seed(0), {}, generator.tunable_weights()
-    for name in seen_weights(generator):
+    for name in coarse_weights(generator):
         weight = weights[name]
         rank, width = min(RANK, len(weight)), weight[0].numel()
         right = torch.randn(rank, width, generator=rng) / rank**0.5

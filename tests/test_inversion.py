@@ -78,8 +78,8 @@ def test_a_blurred_picture_lacks_contrast_wherever_its_details_are():
     assert distance(photo) == 0
 
 
-def test_layers_finer_than_the_photo_is_compared_at_are_not_tuned(studio, latent, face, monkeypatch):
-    monkeypatch.setattr("pipeline.inversion.PHOTO_SIZE", 16)
+def test_the_finest_layers_are_not_tuned(studio, latent, face, monkeypatch):
+    monkeypatch.setattr("pipeline.inversion.TUNED_UP_TO", 16)
     (step,) = studio.tune(latent, face, steps=1)
     layers = {layer.name: layer.resolution for layer in studio.family.generator.style_layers}
     assert {layers[name] for name in step.latent.tuning.factors} == {4, 8, 16}

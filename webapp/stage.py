@@ -89,15 +89,17 @@ class Lent:
         return answer
 
     def glance(self, make: Callable[[StyleCLIP], Latent]) -> Image.Image | None:
-        """A small picture of the latent that `make` makes, for a fraction of the time of the whole picture. None where
-        the generator is no quicker with small ones, where the latent can't be made, and on a GPU that is lent for each
-        call."""
+        """A small picture of the latent that `make` makes, for a fraction of the time of the whole picture.
+
+        None where the generator is no quicker with small ones, where the latent can't be made, on a GPU that is lent
+        for each call, and where the generator is tuned: its small pictures then have other colours.
+        """
         generator = self.family.generator
         if generator.working_size == generator.size or not isinstance(self._studio, StyleCLIP):
             return None
         with suppress(UserError), self.turns.edit():
-            if (studio := self._studio) is not None:  # it may have been taken back meanwhile
-                return studio.image(make(studio), generator.working_size)
+            if (studio := self._studio) is not None and not (latent := make(studio)).tuning:
+                return studio.image(latent, generator.working_size)  # `_studio` may have been taken back meanwhile
         return None
 
     def lost(self, latent: Latent) -> str:
