@@ -3,7 +3,7 @@ code, and by tuning the generator around it (pivotal tuning, Roich et al. 2021).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,7 +27,7 @@ SCALES = (1, 4, 16)  # and areas of so many pixels a side of these
 PIXELS, CONTRAST, IDENTITY, CLIP = 1.0, 0.02, 0.1, 0.1  # weights of the terms
 CELL, LEAST_CONTRAST = 8, 0.02  # pixels a side of the areas whose contrast is compared, and what counts as none
 REFINE_STEPS, REFINE_LR, REFINE_L2 = 40, 0.05, 1e-4
-TUNE_STEPS, TUNE_LR, RANK = 80, 0.01, 8  # the rate is a share of the weights' root mean square
+TUNE_STEPS, TUNE_LR, PREVIEW_LR, RANK = 80, 0.01, 0.02, 8  # the rates are shares of the weights' root mean square
 TUNED_UP_TO = 128  # pixels a side: what finer layers learn shows as a pattern, on hair and skin first
 
 
@@ -127,32 +127,62 @@ def refine(
     return optimize(generator, source, terms, steps=steps, lr=REFINE_LR, l2=REFINE_L2, space="w+")
 
 
+class Differences:
+    """Low-rank differences of some weights (out, in, k, k), by name, and the gradient descent that changes them."""
+
+    def __init__(self, weights: Mapping[str, Tensor], start: Mapping[str, Factors], rate: float) -> None:
+        """`start`: factors to go on from; where there are none their product is zero, and descent can begin. `rate`: as
+        a share of the weights' root mean square."""
+        rng, self.rate = torch.Generator().manual_seed(0), rate
+        self.scales = {name: weight.square().mean().sqrt() for name, weight in weights.items()}
+        self.pairs: dict[str, Factors] = {}
+        for name, weight in weights.items():
+            rank, width = min(RANK, len(weight)), weight[0].numel()
+            right = torch.randn(rank, width, generator=rng) / rank**0.5
+            left, right = start.get(name) or (weight.new_zeros(len(weight), rank), right.to(weight))
+            self.pairs[name] = (left / self.scales[name]).requires_grad_(), right.clone().requires_grad_()
+        self.values = [factor for pair in self.pairs.values() for factor in pair]
+        self.adam = Adam(self.values)
+
+    def factors(self) -> dict[str, Factors]:
+        """As `StyleGenerator.synthesize` takes them, differentiable with respect to `values`."""
+        return {name: (self.scales[name] * left, right) for name, (left, right) in self.pairs.items()}
+
+    def descend(self, loss: Tensor, t: float) -> None:
+        """One step down, at t in (0, 1) of the run."""
+        self.adam.update(torch.autograd.grad(loss, self.values), learning_rate(t, self.rate))
+
+
 def tune(
     generator: StyleGenerator, source: Latent, terms: dict[str, tuple[float, Loss]], steps: int
 ) -> Iterator[State]:
     """Tune the generator around a latent, the pivot, towards the photo that `terms` know: W+ and S stay, and a low-rank
-    difference of each layer's weight is learned, but for layers above `TUNED_UP_TO`. Yields as `optimize` does."""
+    difference of each layer's weight is learned, but for layers above `TUNED_UP_TO`. A preview learns to follow. Yields
+    as `optimize` does."""
     with torch.no_grad():
         styles = source.styles(generator)
-    start = source.tuning.on(styles[0].device) if source.tuning else no_difference(generator)
-    weights = generator.tunable_weights()
-    scales = {name: weights[name].square().mean().sqrt() for name in start}
-    pairs = {name: (left / scales[name], right.clone()) for name, (left, right) in start.items()}
-    values = [f.requires_grad_() for pair in pairs.values() for f in pair]
-    adam = Adam(values)
+    start = source.tuning.on(styles[0].device) if source.tuning else {}
+    tuned = Differences(coarse_weights(generator), start, TUNE_LR)
+    preview = Differences(generator.preview_weights(), start, PREVIEW_LR)
 
     def advance(index: int) -> State:
         with torch.set_grad_enabled(index < steps):
-            factors = {name: (scales[name] * left, right) for name, (left, right) in pairs.items()}
+            factors = start | tuned.factors()
             image = generator.synthesize(styles, tuning=factors)
             losses = {name: loss(image) for name, (_, loss) in terms.items()}
             total = sum(weight * losses[name] for name, (weight, _) in terms.items())
-            tuning = Tuning({name: tuple(f.detach().cpu().clone() for f in pair) for name, pair in factors.items()})
+            every = {n: (left.detach(), right.detach()) for n, (left, right) in (factors | preview.factors()).items()}
+            tuning = Tuning({name: (left.cpu().clone(), right.cpu().clone()) for name, (left, right) in every.items()})
             latent = Latent(source.w_plus, source.style_step, tuning)
             state = State(index, image.detach(), {k: v.item() for k, v in losses.items()}, latent)
             state.losses["total"] = total.item()
             if index < steps:
-                adam.update(torch.autograd.grad(total, values), learning_rate((index + 0.5) / steps, TUNE_LR))
+                t = (index + 0.5) / steps
+                tuned.descend(total, t)
+                if preview.values:
+                    small = generator.synthesize(styles, generator.working_size, every | preview.factors())
+                    whole = F.adaptive_avg_pool2d(state.image.float(), generator.working_size)
+                    preview.descend(F.mse_loss(small, whole), t)
         return state
 
     advance(0)
@@ -160,18 +190,8 @@ def tune(
         yield advance(index)
 
 
-def coarse_weights(generator: StyleGenerator) -> list[str]:
+def coarse_weights(generator: StyleGenerator) -> dict[str, Tensor]:
     """The tunable weights of layers that work at up to `TUNED_UP_TO`."""
     resolutions = {layer.name: layer.resolution for layer in generator.style_layers}
-    return [name for name in generator.tunable_weights() if resolutions[name] <= TUNED_UP_TO]
-
-
-def no_difference(generator: StyleGenerator) -> dict[str, Factors]:
-    """For each layer that is tuned, factors whose product is zero, from which gradient descent can start."""
-    rng, factors, weights = torch.Generator().manual_seed(0), {}, generator.tunable_weights()
-    for name in coarse_weights(generator):
-        weight = weights[name]
-        rank, width = min(RANK, len(weight)), weight[0].numel()
-        right = torch.randn(rank, width, generator=rng) / rank**0.5
-        factors[name] = weight.new_zeros(len(weight), rank), right.to(weight)
-    return factors
+    weights = generator.tunable_weights()
+    return {name: weight for name, weight in weights.items() if resolutions[name] <= TUNED_UP_TO}

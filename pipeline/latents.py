@@ -32,7 +32,7 @@ class Tuning:
 
     def fits(self, generator: StyleGenerator) -> bool:
         """Whether it was made with a generator of these sizes."""
-        weights = generator.tunable_weights()
+        weights = generator.tunable_weights() | generator.preview_weights()
         return all(
             name in weights
             and right.ndim == 2
@@ -40,6 +40,10 @@ class Tuning:
             and right.shape == (len(right), weights[name][0].numel())
             for name, (left, right) in self.factors.items()
         )
+
+    def previews(self, generator: StyleGenerator) -> bool:
+        """Whether small pictures of `StyleGenerator.working_size` show what was tuned, in the same colours."""
+        return self.factors.keys() >= generator.preview_weights().keys()
 
     def scaled(self, share: float) -> "Tuning | None":
         """This share of it: itself at 1, None at 0."""

@@ -28,10 +28,13 @@ def test_there_is_none_where_it_would_be_no_quicker(studio):
     assert Lent(studio).glance(lambda model: studio.sample(1)) is None
 
 
-def test_there_is_none_of_a_tuned_face(quick, studio, photo):
+def test_of_a_tuned_face_there_is_one_where_small_pictures_were_tuned_too(quick, studio, photo, monkeypatch):
     (face,) = studio.align(photo)[:1]
     (step,) = studio.tune(studio.invert(face), face, steps=1)
+    assert quick.glance(lambda model: step.latent).size == (SMALL, SMALL)
+    monkeypatch.setattr(Generator, "preview_weights", lambda self: {"preview.conv1": None})
     assert quick.glance(lambda model: step.latent) is None
+    assert quick.glance(lambda model: studio.sample(1)) is not None
 
 
 def test_what_is_wrong_is_left_to_the_whole_edit_to_say(quick):

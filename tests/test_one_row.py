@@ -1,7 +1,10 @@
 """Families whose latent has a single row, w: the same classes, methods and commands as for W+."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -10,6 +13,7 @@ from pipeline.alignment import LEVELS
 from pipeline.directions import style_statistics, unit_change
 from pipeline.errors import UserError
 from pipeline.images import to_tensor
+from pipeline.latents import Tuning
 from pipeline.losses import clip_features
 from pipeline.measured import relevance_path
 from pipeline.networks.e4e import Encoder
@@ -206,6 +210,20 @@ def test_a_preview_draws_small_pictures_and_follows_every_layer(previewed, one_r
     for moved in range(len(generator.style_layers)):
         steps = [torch.full((1, la.channels), float(i == moved)) for i, la in enumerate(generator.style_layers)]
         assert not torch.allclose(latent.moved(steps).draw(generator, 32), small, atol=1e-3), moved
+
+
+def test_small_pictures_follow_where_the_generator_is_tuned(previewed, picture):
+    generator, latent = previewed.family.generator, previewed.sample(1)
+    *_, last = previewed.tune(latent, picture, steps=30)
+    tuned = last.latent
+    assert {"preview.conv1", "preview.conv2", "preview.to_image"} < tuned.tuning.factors.keys()
+    assert tuned.tuning.previews(generator) and tuned.fits(generator)
+    bare = Tuning({name: pair for name, pair in tuned.tuning.factors.items() if not name.startswith("preview.")})
+    assert not bare.previews(generator)
+    whole = F.adaptive_avg_pool2d(tuned.draw(generator), 32)
+    errors = [F.mse_loss(case.draw(generator, 32), whole) for case in (tuned, replace(tuned, tuning=bare))]
+    assert errors[0] < 0.7 * errors[1]
+    assert previewed.image(replace(tuned, tuning=bare)).tobytes() == previewed.image(tuned).tobytes()
 
 
 def test_long_work_looks_at_the_preview_and_keeps_the_whole_picture(previewed, picture):

@@ -92,14 +92,16 @@ class Lent:
         """A small picture of the latent that `make` makes, for a fraction of the time of the whole picture.
 
         None where the generator is no quicker with small ones, where the latent can't be made, on a GPU that is lent
-        for each call, and where the generator is tuned: its small pictures then have other colours.
+        for each call, and where small pictures don't show what was tuned.
         """
         generator = self.family.generator
         if generator.working_size == generator.size or not isinstance(self._studio, StyleCLIP):
             return None
         with suppress(UserError), self.turns.edit():
-            if (studio := self._studio) is not None and not (latent := make(studio)).tuning:
-                return studio.image(latent, generator.working_size)  # `_studio` may have been taken back meanwhile
+            if (studio := self._studio) is not None:  # it may have been taken back meanwhile
+                latent = make(studio)
+                if latent.tuning is None or latent.tuning.previews(generator):
+                    return studio.image(latent, generator.working_size)
         return None
 
     def lost(self, latent: Latent) -> str:

@@ -67,7 +67,8 @@ class StyleGenerator(nn.Module, ABC):
     ) -> Tensor:
         """StyleSpace S -> image (N, 3, R, R), in full or smaller at `resolution`, a power of two from 4 to `size`.
 
-        `tuning`, layer name -> factors, is what is added to the weights of `tunable_weights` for this call.
+        `tuning`, layer name -> factors, is what is added to the weights of `tunable_weights` and `preview_weights` for
+        this call.
         """
 
     def traced(self, styles: Sequence[Tensor]) -> tuple[Tensor, Trace]:
@@ -85,6 +86,10 @@ class StyleGenerator(nn.Module, ABC):
     @abstractmethod
     def tunable_weights(self) -> dict[str, Tensor]:
         """The weights (out, in, k, k) that pivotal tuning changes, by the name of their layer."""
+
+    def preview_weights(self) -> dict[str, Tensor]:
+        """Those that make the small pictures of `working_size`, where these are drawn apart; they follow a tuning."""
+        return {}
 
     def forward(self, w: Tensor, resolution: int | None = None) -> Tensor:
         """w (N, D) or latents (N, L, D) -> image (N, 3, R, R), see `synthesize`."""

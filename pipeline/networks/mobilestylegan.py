@@ -259,6 +259,9 @@ class MobileGenerator(StyleGenerator):
         modules = {layer.name: self.get_submodule(layer.name) for layer in self.style_layers}
         return {name: module.weight for name, module in modules.items() if hasattr(module, "weight")}
 
+    def preview_weights(self) -> dict[str, Tensor]:
+        return {} if self.preview is None else self.preview.tunable_weights()
+
     def synthesize(
         self,
         styles: Sequence[Tensor],
@@ -286,7 +289,7 @@ class MobileGenerator(StyleGenerator):
         """The preview; the image; or where that is enough the area mean of half its size."""
         if self.preview is not None and resolution <= self.preview.size:
             features = self.features(styles, self.preview.resolution, tuning, strips)
-            return self.preview(features, self.styles_after(styles, self.preview.resolution))
+            return self.preview(features, self.styles_after(styles, self.preview.resolution), tuning=tuning)
         full = resolution == self.size
         to_image = partial(self.to_image, style=styles[-1], full=full, factors=tuning.get("to_image"))
         return self.features(styles, self.size // 2, tuning, strips, to_image)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from .generator import Factors
 from .layers import load_frozen
 from .mobilestylegan import StyledConv, ToImage
 
@@ -39,9 +40,16 @@ class Preview(nn.Module):
         """Pixels a side of the picture."""
         return 2 * self.resolution
 
-    def forward(self, x: Tensor, styles: Tensor, rows: slice = slice(None)) -> Tensor:
-        """x (N, C, R, R), or some `rows` of it, and styles (N, K) -> (N, 3, 2R, 2R), about [-1, 1],
-        float32 or wider."""
-        for conv in (self.conv1, self.conv2):
-            x = conv(x, conv.modulation(styles), rows=rows)
-        return self.to_image(x, self.to_image.modulation(styles), full=True)
+    def tunable_weights(self) -> dict[str, Tensor]:
+        """The weights (out, in, 1, 1) that follow where the generator is tuned, by the names of their factors."""
+        return {f"preview.{name}": self.get_submodule(name).weight for name in ("conv1", "conv2", "to_image")}
+
+    def forward(
+        self, x: Tensor, styles: Tensor, rows: slice = slice(None), tuning: Mapping[str, Factors] | None = None
+    ) -> Tensor:
+        """x (N, C, R, R), or some `rows` of it, and styles (N, K) -> (N, 3, 2R, 2R), about [-1, 1], float32 or wider.
+        `tuning` as in `StyleGenerator.synthesize`."""
+        tuning = tuning or {}
+        for name, conv in (("conv1", self.conv1), ("conv2", self.conv2)):
+            x = conv(x, conv.modulation(styles), tuning.get(f"preview.{name}"), rows)
+        return self.to_image(x, self.to_image.modulation(styles), True, tuning.get("preview.to_image"))
