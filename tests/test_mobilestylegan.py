@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pipeline.inversion import no_difference
+from pipeline.inversion import Differences
 from pipeline.latents import Latent, Tuning
 from pipeline.networks import mobilestylegan
 from pipeline.networks.mobilestylegan import MobileGenerator
@@ -108,7 +108,8 @@ def test_bfloat16_is_near(generator, strips):
 
 def test_steps_in_stylespace_and_a_tuning_act_in_strips_as_in_whole(generator, strips):
     latent = Latent(codes(1)[:, None]).moved([torch.full((1, la.channels), 0.1) for la in generator.style_layers])
-    factors = {name: (left + 0.01, right) for name, (left, right) in no_difference(generator).items()}
+    begun = Differences(generator.tunable_weights(), {}, 0.01).factors()
+    factors = {name: (left.detach() + 0.01, right.detach()) for name, (left, right) in begun.items()}
     tuned = Latent(latent.w_plus, latent.style_step, Tuning(factors))
     assert tuned.fits(generator) and set(factors) == set(generator.tunable_weights())
     with torch.no_grad():
