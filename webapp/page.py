@@ -14,7 +14,6 @@ import gradio as gr
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from webapp import api, opening, queues, renewal, visits
-from webapp.example_faces import EVERY, examples_of
 from webapp.limits import MAPPER_BYTES
 from webapp.panels import (
     alignment,
@@ -49,8 +48,7 @@ LAUNCH: dict[str, Any] = {
     "css_paths": CSS,
     "js": Path(__file__).with_name("page.js").read_text(encoding="utf-8"),
     "max_file_size": MAPPER_BYTES,  # photos are bounded where they are read
-    # Else the examples are shown only where the app was started in its folder.
-    "allowed_paths": [str(example.path) for example in EVERY],
+    "allowed_paths": [str(path) for path in photo.EXAMPLES],  # else shown only where the app was started in its folder
     "footer_links": ["api"],
     "run_history": False,
     "show_error": False,
@@ -64,9 +62,9 @@ Switch = Callable[[str], None]
 def first_session(studio: StyleCLIP, known: Presets) -> Session:
     """What a first visitor finds: an example face, or a random picture, already edited with the first good pair."""
     session = Session(model=studio.family.name)
-    if examples := examples_of(studio):
-        example = str(examples[0].path)
-        found = Found.of(example, studio.align(example)[0], example=True)
+    if photo.EXAMPLES and photo.finds_faces(studio):
+        example = str(photo.EXAMPLES[0])
+        found = Found.of(example, studio.align(example)[0], drawn=True)
         photo.start(studio, session, [found], said=photo.first_line(studio, found))
     else:
         latent = studio.sample(seed=1, truncation=photo.TRUNCATION)
