@@ -62,8 +62,7 @@ def main() -> None:
     parser.add_argument(
         "--model",
         default=os.environ.get("STYLECLIP_MODEL"),
-        help=f"model family, see `python -m pipeline.zoo list` (default: STYLECLIP_MODEL, or else {DEFAULT}, or where "
-        f"that can't be had {BUILT_IN})",
+        help=f"model family, see `python -m pipeline.zoo list` (default: STYLECLIP_MODEL, or else {DEFAULT})",
     )
     parser.add_argument("--generator", metavar="FILE", help="your own StyleGAN2, as the model “custom”")
     parser.add_argument(

@@ -18,8 +18,8 @@ from pipeline.networks.preview import Preview
 from pipeline.networks.w_encoder import WEncoder
 from pipeline.training import clip as small_clip
 from pipeline.training.demo.reader import Reader
+from pipeline.training.photo import clip as photo_clip
 from pipeline.training.photo import (
-    card,
     edited,
     encoder,
     face_labels,
@@ -31,7 +31,6 @@ from pipeline.training.photo import (
     reader,
     samples,
 )
-from pipeline.training.photo import clip as photo_clip
 from pipeline.training.photo.captions import CATEGORIES
 from pipeline.training.photo.face_labels import EXPRESSIONS, label
 
@@ -184,9 +183,9 @@ def test_a_clip_learns_what_faces_show_and_goes_on(known, capsys):
 
 
 def test_a_reader_learns_what_people_said_and_goes_on(known, monkeypatch, capsys):
-    small = {"BATCH": 4, "BY_PEOPLE": 2, "KEEP_EVERY": 2, "HELD_OUT": 4}
-    for name, value in small.items():
+    for name, value in (("BATCH", 4), ("BY_PEOPLE", 2), ("KEEP_EVERY", 2)):
         monkeypatch.setattr(reader, name, value)
+    monkeypatch.setattr(encoder, "HELD_OUT", 4)
     monkeypatch.setattr(photo_clip, "RESOLUTION", 128)
     reader.learn(known, 2)
     reader.learn(known, 4)
@@ -195,11 +194,6 @@ def test_a_reader_learns_what_people_said_and_goes_on(known, monkeypatch, capsys
     found = model(torch.rand(2, 3, 128, 128))
     assert {name: logits.shape for name, logits in found.items()} == {n: (2, len(v)) for n, v in CATEGORIES.items()}
     assert "| eyewear | " in capsys.readouterr().out
-
-
-def test_a_value_of_which_there_are_no_faces_does_not_count():
-    found = reader.table({"beard": [0.5, float("nan")], "hat": [1.0, 0.5]})
-    assert "| beard | 0.500 | no 0.50, yes nan |" in found and "| hat | 0.750 |" in found
 
 
 def test_the_encoder_is_shown_what_its_codes_look_like(one_row_studio, tmp_path, monkeypatch, capsys):
@@ -387,18 +381,3 @@ def test_labels_of_other_samples_are_refused(labelled):
         (folder / "eye.csv").write_text(f"seed,psi,hat\n{wrong}\n")
         with pytest.raises(UserError, match=told):
             labels.spread(folder)
-
-
-def test_the_card_has_what_the_parts_measured_and_the_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(card, "CHECKPOINTS", tmp_path / "photo")
-    (tmp_path / "photo").mkdir()
-    (tmp_path / "photo" / "clip.safetensors").write_bytes(b"x" * 12_000)
-    for part in list(card.SECTIONS)[1:]:
-        samples.tell(tmp_path, part, f"| {part} | 0.5 |")
-    with pytest.raises(UserError, match="The part labels has measured nothing yet"):
-        card.write(tmp_path)
-    samples.tell(tmp_path, "labels", "| sex | 0.97 |")
-    card.write(tmp_path)
-    text = (tmp_path / "photo" / "README.md").read_text()
-    assert "| sex | 0.97 |" in text and "| likeness | 0.5 |" in text and "| clip.safetensors | 0.01 MB |" in text
-    assert "Apache-2.0" in text and "NVIDIA Source Code License-NC" in text

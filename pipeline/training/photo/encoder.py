@@ -20,9 +20,8 @@ from torch import Tensor, nn
 from pipeline.images import to_tensor
 from pipeline.networks.w_encoder import WEncoder
 from pipeline.training.averaged import Averaged
-from pipeline.training.command import run
 from pipeline.training.demo.augment import photograph, placement
-from pipeline.training.photo.samples import SIZE, figures, part_parser, picture_path, tell
+from pipeline.training.photo.samples import SIZE, figures, picture_path, tell, train_command
 
 BATCH, STEPS = 24, 12_000
 MUON_RATE, ADAM_RATE, WARM_UP = 1e-3, 1e-3, 200
@@ -170,10 +169,7 @@ def train(folder: Path, steps: int) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = part_parser(__doc__)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    options = parser.parse_args()
-    run(lambda: train(options.folder, options.steps))
+    train_command(__doc__, train, STEPS)
 
 
 if __name__ == "__main__":

@@ -18,12 +18,11 @@ from torch import Tensor
 from pipeline.losses import identity_crop, identity_features
 from pipeline.networks.arcface import IRSE
 from pipeline.training.averaged import Averaged
-from pipeline.training.command import run
 from pipeline.training.demo.identity import disturb
 from pipeline.training.demo.narrow import fix_slopes, published
 from pipeline.training.photo.encoder import KEEP_EVERY, Samples, rate
 from pipeline.training.photo.face_labels import read_face_labels
-from pipeline.training.photo.samples import figures, part_parser, tell
+from pipeline.training.photo.samples import figures, tell, train_command
 
 WIDTHS, DEPTHS, EMBEDDING, REDUCTION = (16, 48, 96, 160), (1, 2, 3, 1), 128, 4
 BATCH, STEPS, MUON_RATE, ADAM_RATE = 32, 6_000, 2e-3, 2e-3
@@ -103,10 +102,7 @@ def train(folder: Path, steps: int) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = part_parser(__doc__)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    options = parser.parse_args()
-    run(lambda: train(options.folder, options.steps))
+    train_command(__doc__, train, STEPS)
 
 
 if __name__ == "__main__":

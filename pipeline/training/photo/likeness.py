@@ -23,9 +23,8 @@ from pipeline.networks.arcface import IRSE
 from pipeline.networks.mobilestylegan import MobileGenerator
 from pipeline.networks.preview import Preview
 from pipeline.registry import family_row
-from pipeline.training.command import run
 from pipeline.training.photo.encoder import Fit, Samples, Whitening, disturbed, rate
-from pipeline.training.photo.samples import figures, part_parser, tell
+from pipeline.training.photo.samples import figures, tell, train_command
 from pipeline.zoo import load_generator
 
 BATCH, STEPS, PEAK, KEEP_EVERY, MEASURED = 8, 800, 0.25, 50, 48
@@ -132,10 +131,7 @@ def learn(folder: Path, steps: int) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = part_parser(__doc__)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    options = parser.parse_args()
-    run(lambda: learn(options.folder, options.steps))
+    train_command(__doc__, learn, STEPS)
 
 
 if __name__ == "__main__":

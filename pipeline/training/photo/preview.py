@@ -7,7 +7,6 @@ Every 24th sample is held out: of those the PSNR against the full picture's area
 Goes on where it stopped; writes `preview.safetensors` in half precision.
 """
 
-import argparse
 import time
 from pathlib import Path
 
@@ -20,9 +19,8 @@ from pipeline.networks.mobilestylegan import MobileGenerator
 from pipeline.networks.preview import Preview
 from pipeline.registry import family_row
 from pipeline.training.averaged import Averaged
-from pipeline.training.command import run
 from pipeline.training.photo.encoder import Samples, rate
-from pipeline.training.photo.samples import figures, part_parser, tell
+from pipeline.training.photo.samples import figures, tell, train_command
 from pipeline.zoo import load_generator
 
 FROM, WIDTH = 128, 96  # pixels a side of the features; channels of the preview
@@ -156,10 +154,7 @@ def train(folder: Path, steps: int) -> None:
 
 def main() -> None:
     """The command line."""
-    parser: argparse.ArgumentParser = part_parser(__doc__)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    options = parser.parse_args()
-    run(lambda: train(options.folder, options.steps))
+    train_command(__doc__, train, STEPS)
 
 
 if __name__ == "__main__":

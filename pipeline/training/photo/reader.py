@@ -14,16 +14,15 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline.training.averaged import Averaged
-from pipeline.training.command import run
 from pipeline.training.demo.reader import Reader, augment, read
 from pipeline.training.photo.captions import CATEGORIES
 from pipeline.training.photo.clip import known_faces, pictures
-from pipeline.training.photo.encoder import HELD_OUT, KEEP_EVERY, rate
-from pipeline.training.photo.samples import part_parser, tell
+from pipeline.training.photo.encoder import KEEP_EVERY, Samples, rate
+from pipeline.training.photo.samples import tell, train_command
 
 BATCH, STEPS, MUON_RATE, ADAM_RATE = 48, 4_000, 2e-3, 2e-3
 BY_PEOPLE = BATCH // 3  # of each batch
@@ -78,11 +77,10 @@ def table(found: dict[str, list[float]]) -> str:
 def learn(folder: Path, steps: int) -> None:
     """Train up to `steps` steps, on one core; write the reader and print the table."""
     torch.set_num_threads(1)
-    seeds = torch.tensor(sorted(int(path.stem) for path in (folder / "images").glob("*.jpg")))
-    images = pictures(folder, seeds)
-    faces = known_faces(folder, len(load_file(folder / "codes.safetensors")["w"]))
-    held = seeds % HELD_OUT == HELD_OUT - 1
-    train, held = seeds[~held], seeds[held]
+    samples = Samples(folder)
+    train, held = samples.train, samples.held
+    images = pictures(folder, torch.cat([train, held]))
+    faces = known_faces(folder, len(samples.w))
     by_people = faces.truth["gender"] >= 0
     labelled = train[by_people[train]]
     fit, kept = Fit(), folder / "reader.pt"
@@ -109,10 +107,7 @@ def learn(folder: Path, steps: int) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = part_parser(__doc__)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    options = parser.parse_args()
-    run(lambda: learn(options.folder, options.steps))
+    train_command(__doc__, learn, STEPS)
 
 
 if __name__ == "__main__":

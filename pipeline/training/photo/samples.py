@@ -8,6 +8,7 @@ sheets show 48 faces each of the first 1,536 seeds.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -107,6 +108,15 @@ def part_parser(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=FOLDER, help="of the samples and what is made of them")
     return parser
+
+
+def train_command(description: str, train: Callable[[Path, int], None], steps: int) -> None:
+    """The command line of a part that trains: `train` gets the folder and the number of steps, `steps` unless told
+    otherwise."""
+    parser = part_parser(description)
+    parser.add_argument("--steps", type=int, default=steps)
+    options = parser.parse_args()
+    run(lambda: train(options.folder, options.steps))
 
 
 def main() -> None:
