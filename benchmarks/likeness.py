@@ -29,7 +29,7 @@ from pipeline.training.demo.renderer import render
 WAYS = {"e4e": (), "refined": ("refine",), "tuned": ("tune",), "refined, then tuned": ("refine", "tune")}
 EDITS = {"direction: smiling": direct, "direction: glasses": direct, "mapper: blonde": map_}
 GLASSES = next(pair for pair in PAIRS if "glasses" in pair.target)
-EXAMPLES, SIZE, TILE, GAP = Path("webapp/examples"), 256, 192, 6
+EXAMPLES, SIZE, TILE, GAP = Path("webapp/examples/drawings"), 256, 192, 6
 
 
 def drawn(count: int, seed: int) -> Iterator[Image.Image]:

@@ -16,8 +16,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from pipeline import StyleCLIP
+from webapp.example_faces import DRAWINGS
 from webapp.page import LAUNCH, build
-from webapp.panels.photo import EXAMPLES
 
 SLOW = 60_000  # milliseconds
 expect.set_options(timeout=SLOW)
@@ -44,7 +44,7 @@ def changed(page: Page, act: Callable[[], object]) -> None:
 def pair_of_faces(folder: Path) -> Path:
     """A photo with two people in it."""
     photo = Image.new("RGB", (700, 400), (120, 130, 140))
-    for x, path in ((20, EXAMPLES[1]), (370, EXAMPLES[4])):
+    for x, path in ((20, DRAWINGS[1].path), (370, DRAWINGS[4].path)):
         photo.paste(Image.open(path).convert("RGB").resize((310, 310)), (x, 60))
     photo.save(folder / "pair.png")
     return folder / "pair.png"

@@ -41,6 +41,10 @@ class Tuning:
             for name, (left, right) in self.factors.items()
         )
 
+    def previews(self, generator: StyleGenerator) -> bool:
+        """Whether small pictures of `StyleGenerator.working_size` show what was tuned, in the same colours."""
+        return self.factors.keys() >= generator.preview_weights().keys()
+
     def scaled(self, share: float) -> "Tuning | None":
         """This share of it: itself at 1, None at 0."""
         if share in (0, 1):

@@ -1,7 +1,10 @@
 """A complete, tiny model family with random weights, so that every path of the library runs in the fast tests."""
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +31,9 @@ from pipeline.training.demo.attributes import attributes, sample_z
 from pipeline.training.demo.renderer import render
 from tests.wheels import STYLE_DIM, members, write_wheel
 
+# Of this run alone: a studio that ends, in another run of the tests too, clears the folder that its account shares.
+os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="studio-tests-")
+atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
 # Tests that are started in the background, or by nohup, ignore these, and so would the commands that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

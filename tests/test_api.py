@@ -24,11 +24,11 @@ from PIL import Image, ImageChops
 
 import app
 from pipeline import Latent, StyleCLIP
+from tests.pictures import EXAMPLES
 from tests.programs import as_file, posted, served, uploaded
 from webapp import addresses, api, turns
 from webapp.api import values
 from webapp.page import LAUNCH, build
-from webapp.panels.photo import EXAMPLES
 
 DOCS = Path(__file__).parents[1] / "docs" / "api.md"
 MAKER = ("maker", "secret")

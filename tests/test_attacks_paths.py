@@ -13,12 +13,12 @@ import pytest
 from gradio.utils import get_upload_folder
 
 from pipeline.errors import UserError
+from tests.pictures import EXAMPLES
 from tests.programs import as_file, uploaded
 from tests.visits import Visit, open_page
 from webapp import uploads
 from webapp.files import new_file
 from webapp.page import build
-from webapp.panels.photo import EXAMPLES
 
 PHOTO = EXAMPLES[0].read_bytes()
 REFUSED = (uploads.GONE, uploads.NO_FILE)

@@ -14,9 +14,9 @@ from PIL import Image
 from pipeline import decode, photos
 from pipeline.errors import UserError
 from pipeline.photos import open_photo
+from tests.pictures import EXAMPLES
 from tests.programs import posted, uploaded
 from tests.slow_pictures import MEGAPIXELS, PICTURES, png, saved
-from webapp.panels.photo import EXAMPLES
 
 SMALL_FILES = [name for name in PICTURES if "megapixels" not in name or name.endswith("scans")]
 

@@ -14,10 +14,10 @@ from gradio.queueing import Event, EventQueue
 
 from pipeline import decode
 from pipeline.errors import UserError
+from tests.pictures import EXAMPLES
 from tests.visits import Visit, event_of, visited
 from webapp import queues, request_limits, turns
 from webapp.api import Programs, faces, values
-from webapp.panels.photo import EXAMPLES
 from webapp.places import Places
 from webapp.stage import Lent
 

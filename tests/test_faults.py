@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
@@ -25,7 +26,7 @@ from pipeline.latents import Tuning
 from pipeline.networks.stylegan2 import Generator
 from tests.programs import posted, served, uploaded
 from tests.visits import open_page
-from webapp import tidy, turns
+from webapp import stage, tidy, turns
 from webapp.files import new_file, on_screen
 from webapp.guard import guard
 from webapp.page import build
@@ -338,6 +339,15 @@ def test_what_visitors_left_an_hour_ago_is_gone_and_nothing_else(page, raw):
     assert all(path.exists() for path in (*everybodys, Path(here.thumbs["own"]), foreign))
     assert not any(str(path) in known for path in written for known in page.temp_file_sets)
     assert raw.get(page.local_url).status_code == 200
+
+
+def test_another_studio_that_ends_takes_no_picture_of_this_one(page, studio, raw):
+    """Both show the example faces from one folder; the other one has changed its model meanwhile."""
+    with open_page(build(studio)) as other:
+        stage.replace(other, build(StyleCLIP(replace(studio.family, encoder=None))))
+    ours = [path for block in page.blocks.values() for path in block.keep_in_cache]
+    assert len(ours) >= 8
+    assert {raw.get(f"{page.local_url}gradio_api/file={path}").status_code for path in ours} == {200}
 
 
 def test_clearing_away_goes_on_while_the_app_runs(studio, monkeypatch):

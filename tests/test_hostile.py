@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from pipeline import Latent
 from pipeline.errors import UserError
 from tests import hostile
+from tests.pictures import EXAMPLES
 from tests.programs import as_file, posted, uploaded
 from webapp import api, turns
 from webapp.files import new_file
-from webapp.panels.photo import EXAMPLES
 from webapp.stage import Lent
 
 pytestmark = pytest.mark.filterwarnings("ignore:Saving I mode:DeprecationWarning")

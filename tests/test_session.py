@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.registry import read_registry
+from webapp.example_faces import DRAWINGS, PHOTOGRAPHS
 from webapp.files import on_screen
 from webapp.panels import likeness, photo
 from webapp.panels.result import keep, mean
@@ -144,8 +145,8 @@ def test_deleted_pictures_are_the_first_to_make_room(studio, session):
 
 
 def test_faces_from_photos_are_called_by_their_files(studio, session, drawn_faces):
-    def taken(path, count=1, number=0, drawn=False):
-        found = [Found.of(path, studio.align(drawn_faces[0][0])[0], drawn=drawn) for _ in range(count)]
+    def taken(path, count=1, number=0, example=False):
+        found = [Found.of(path, studio.align(drawn_faces[0][0])[0], example=example) for _ in range(count)]
         photo.start(studio, session, found, number)
         keep(session, *edited(studio, session, f"face {len(session.shots)}"))
         return session.here.origin.title
@@ -154,7 +155,8 @@ def test_faces_from_photos_are_called_by_their_files(studio, session, drawn_face
     assert taken("/tmp/another/holiday in Rome.png") == "holiday in Rome (2)"
     assert taken("two.jpg", count=2, number=1) == "two, face 2"
     assert taken("/tmp/secret/" + "x" * 300) == "x" * photo.LONGEST_NAME
-    assert taken(str(photo.EXAMPLES[2]), drawn=True) == "Example 3"
+    assert taken(str(DRAWINGS[2].path), example=True) == "Example 3"
+    assert taken(str(PHOTOGRAPHS[1].path), example=True) == "Example 2"
 
 
 def test_who_brings_a_photo_to_drawn_faces_is_told(studio, monkeypatch):
@@ -281,15 +283,17 @@ def test_an_edit_that_comes_late_does_not_take_the_place_of_a_mixture(studio, se
 
 
 @pytest.mark.parametrize("known", [None, "drawings", "photographs"])
-@pytest.mark.parametrize("drawn", [True, False])
+@pytest.mark.parametrize(
+    ("example", "kind"), [(DRAWINGS[0], "drawings"), (PHOTOGRAPHS[0], "photographs"), (None, "photographs")]
+)
 def test_likeness_is_told_only_of_pictures_on_which_it_was_shown_to_hold(
-    known, drawn, studio, drawn_faces, tmp_path, monkeypatch
+    known, example, kind, studio, drawn_faces, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     face = studio.align(drawn_faces[0][0])[0]
     family = SimpleNamespace(family=SimpleNamespace(row=SimpleNamespace(likeness=known)), likeness=studio.likeness)
-    said = likeness.line(family, Found.of("photo.png", face, drawn=drawn), studio.invert(face))
-    assert ("identity" in said) == (known == ("drawings" if drawn else "photographs"))
+    found = Found.of(str(example.path) if example else "photo.png", face, example=example is not None)
+    assert ("identity" in likeness.line(family, found, studio.invert(face))) == (known == kind)
 
 
 def test_a_registry_says_of_which_pictures_likeness_holds():

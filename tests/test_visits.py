@@ -1,7 +1,6 @@
 """Visits, over HTTP as a browser asks: they last, belong to one page and one browser, and their end is told."""
 
 import datetime
-import html
 import json
 import os
 import secrets
@@ -17,6 +16,7 @@ from PIL import Image
 
 from benchmarks.sessions import Page
 from pipeline import StyleCLIP
+from tests.pictures import EXAMPLES
 from tests.programs import uploaded
 from tests.visits import Visit, event_of, open_page
 from webapp import stage, tidy, visits
@@ -25,7 +25,6 @@ from webapp.page import build
 from webapp.panels import training
 from webapp.panels.mappers import Mappers
 from webapp.panels.optimization import NO_FACE
-from webapp.panels.photo import EXAMPLES, UnopenedImage
 from webapp.session import Session
 from webapp.stage import Lent
 
@@ -261,63 +260,6 @@ def test_starting_over_ends_what_runs_and_nothing_of_it_comes_back(studio, app, 
         assert fresh.here.title == everybodys(app).here.title and not fresh.frames and fresh.secret == first.secret
         assert page.call(page.event("random", "click"), visitor.session) and page.pictures(visitor.session) == 1
         visitor.leave()
-
-
-@pytest.mark.parametrize(
-    ("gallery", "keys"),
-    [
-        ("examples", []),
-        ("mappers", []),
-        ("others", ["abc"]),
-        ("strip", []),
-        ("faces", []),
-        ("grid", [None]),
-        ("film", []),
-    ],
-)
-def test_a_picture_that_cannot_be_chosen_any_more_is_told(app, page, gallery, keys):
-    visitor = Visit(app, f"choose-{secrets.token_hex(4)}")
-    of_gallery = [e for e in page.events if [page.ids[gallery], "select"] in e["targets"] and e["backend_fn"]]
-    event = of_gallery[-1] if gallery == "film" else of_gallery[0]  # a moment that is chosen ends the run first
-    for index in (1000, -1, "1", None):
-        body = {"fn_index": event["id"], "data": [*keys, None], "session_hash": visitor.session}
-        body["event_data"] = {"index": index, "value": "a picture"}
-        if event["queue"] is False:
-            told = visitor.client.post(f"{visitor.url}/run/predict", json=body).json()["error"]
-        else:
-            visitor.client.post(f"{visitor.url}/queue/join", json=body).raise_for_status()
-            visitor.messages.clear()
-            visitor.listen()
-            told = visitor.hear("process_completed")["output"]["error"]
-        assert html.unescape(told) == "This picture can't be chosen any more; please choose another one."
-    visitor.leave()
-
-
-def test_a_random_face_does_not_overtake_the_photos_before_it(app, page, monkeypatch):
-    """A visitor's fifth photo waits until one of the four before it is done, and takes long to be read; a random face
-    that was asked for after it is the one that is shown."""
-    align, go_on = StyleCLIP.align, threading.Event()
-    monkeypatch.setattr(StyleCLIP, "align", lambda *args: go_on.wait(60) and align(*args))
-    preprocess, seen, random_came = UnopenedImage.preprocess, [], threading.Event()
-
-    def slow(component, payload):
-        seen.append(payload)
-        return len(seen) == 5 and not random_came.wait(60) or preprocess(component, payload)
-
-    monkeypatch.setattr(UnopenedImage, "preprocess", slow)
-    sample = StyleCLIP.sample
-    monkeypatch.setattr(StyleCLIP, "sample", lambda *args: random_came.set() or sample(*args))
-    visitor = Visit(app, f"photos-{secrets.token_hex(4)}")
-    photo = uploaded(page.client, app.local_url, EXAMPLES[0].read_bytes())
-    for _ in range(5):
-        visitor.join(event_of(app, "take"), photo).raise_for_status()
-    visitor.listen()
-    visitor.hear("process_starts", 4)
-    visitor.join(event_of(app, "sample")).raise_for_status()
-    go_on.set()
-    assert visitor.hear("process_completed", 6)["success"]
-    assert app.app.state_holder[visitor.session].session.here.title.startswith("Random face")
-    visitor.leave()
 
 
 def everybodys(app):

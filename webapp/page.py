@@ -14,6 +14,7 @@ import gradio as gr
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from webapp import api, opening, queues, renewal, visits
+from webapp.example_faces import EVERY, examples_of
 from webapp.limits import MAPPER_BYTES
 from webapp.panels import (
     alignment,
@@ -36,7 +37,6 @@ from webapp.session import Session
 from webapp.shots import Found
 from webapp.stage import Lent, replace
 from webapp.theme import CSS, theme
-from webapp.tidy import AN_HOUR
 
 TITLE = "StyleCLIP Studio"
 TRAINING_MINUTES = 10.0
@@ -48,7 +48,8 @@ LAUNCH: dict[str, Any] = {
     "css_paths": CSS,
     "js": Path(__file__).with_name("page.js").read_text(encoding="utf-8"),
     "max_file_size": MAPPER_BYTES,  # photos are bounded where they are read
-    "allowed_paths": [str(path) for path in photo.EXAMPLES],  # else shown only where the app was started in its folder
+    # Else the examples are shown only where the app was started in its folder.
+    "allowed_paths": [str(example.path) for example in EVERY],
     "footer_links": ["api"],
     "run_history": False,
     "show_error": False,
@@ -62,9 +63,9 @@ Switch = Callable[[str], None]
 def first_session(studio: StyleCLIP, known: Presets) -> Session:
     """What a first visitor finds: an example face, or a random picture, already edited with the first good pair."""
     session = Session(model=studio.family.name)
-    if photo.EXAMPLES and photo.finds_faces(studio):
-        example = str(photo.EXAMPLES[0])
-        found = Found.of(example, studio.align(example)[0], drawn=True)
+    if examples := examples_of(studio):
+        example = str(examples[0].path)
+        found = Found.of(example, studio.align(example)[0], example=True)
         photo.start(studio, session, [found], said=photo.first_line(studio, found))
     else:
         latent = studio.sample(seed=1, truncation=photo.TRUNCATION)
@@ -122,7 +123,7 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
     session = first_session(studio, known)
     first_tab = "directions" if studio.family.directions else "optimization"
     width, height = studio.image(session.here.latent).size
-    with queues.Page(title=TITLE, analytics_enabled=False, delete_cache=(int(AN_HOUR) // 4, int(AN_HOUR))) as page:
+    with queues.Page(title=TITLE, analytics_enabled=False) as page:
         api.connect(studio)  # first, so that the endpoints get the names that private events have as well
         state = gr.State(session)  # `webapp.visits` gives each visitor a copy, and forgets it after an hour
         with gr.Row(elem_id="top"):

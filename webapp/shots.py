@@ -114,16 +114,16 @@ class Found:
     """As `Face.turn`."""
     shown: str = ""
     """The path of what the page shows of the photo; of the photo itself where a browser shows it as it is."""
-    drawn: bool = False
-    """Whether it is one of the examples, which are drawings; what a visitor brings counts as a photograph."""
+    example: bool = False
+    """Whether it is one of the page's examples; what a visitor brings counts as a photograph."""
     key: str = field(default_factory=lambda: secrets.token_hex(4))
     """By which the browser names it."""
 
     @classmethod
-    def of(cls, photo: str, face: Face, shown: str | None = None, drawn: bool = False) -> Found:
+    def of(cls, photo: str, face: Face, shown: str | None = None, example: bool = False) -> Found:
         path = new_file("face.png")
         face.image.save(path, compress_level=1)
-        return cls(photo, str(path), face.landmarks, face.quad, face.turn, shown or photo, drawn)
+        return cls(photo, str(path), face.landmarks, face.quad, face.turn, shown or photo, example)
 
     def face(self) -> Face:
         """The face again. Raises UserError when the hour for which files are kept is over."""

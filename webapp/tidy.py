@@ -1,8 +1,8 @@
 """What visitors leave behind, cleared away an hour later: their sessions, and files, also of an app that was killed.
 
-Gradio's `delete_cache` alone is not enough: it knows the files that a component showed, not those that a session holds
-or a process before left; it ends with the first file that a visitor adds while it looks. Visits are dropped by
-`webapp.visits`.
+Not by Gradio's `delete_cache`: it knows the files that a component showed, not those that a session holds or a process
+before left; it ends with the first file that a visitor adds while it looks; and a page that ends would delete what
+other pages and studios show from the same folder, as the example faces. Visits are dropped by `webapp.visits`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tests.browser.test_page import SLOW, after, changes, open_tab
-from webapp.panels.photo import EXAMPLES
+from tests.pictures import EXAMPLES
 
 TABS = ("Global directions", "Optimization", "Mappers", "Text to face")
 

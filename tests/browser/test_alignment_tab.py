@@ -8,9 +8,9 @@ from playwright.sync_api import expect
 
 from tests.browser.test_history import bring, taken_home, words
 from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
+from tests.pictures import EXAMPLES
 from tests.visits import open_page
 from webapp.page import build
-from webapp.panels.photo import EXAMPLES
 
 
 def open_it(page):

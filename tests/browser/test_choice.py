@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from tests.browser.test_history import bring, taken_home, words
 from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
-from webapp.panels.photo import EXAMPLES
+from tests.pictures import EXAMPLES
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from pipeline import Latent
 from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
-from webapp.panels.photo import EXAMPLES
+from tests.pictures import EXAMPLES
 
 
 @pytest.fixture(scope="module")

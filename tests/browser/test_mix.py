@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from tests.browser.test_history import bring, pair, taken_home, words  # noqa: F401
 from tests.browser.test_page import SLOW, after, changes, press, visit  # noqa: F401
-from webapp.panels.photo import EXAMPLES
+from tests.pictures import EXAMPLES
 
 
 def others(page):

@@ -8,9 +8,9 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.browser.test_page import SLOW, after, changes, press, visit  # noqa: F401
+from tests.pictures import EXAMPLES
 from webapp import visits
 from webapp.panels import link
-from webapp.panels.photo import EXAMPLES
 from webapp.session import Session
 
 LINK = "?method=direct&target=old+face&neutral=face&strength=3&threshold=0.1"
@@ -54,8 +54,13 @@ def guest(chromium):
     page.close()
 
 
-def send(page, photo):
+def choose(page, photo):
     page.locator("#photo input[type=file]").set_input_files(photo)
+
+
+def send(page, photo):
+    """Choose a photo, which the server can't look at yet."""
+    choose(page, photo)
     expect(page.locator("#working")).to_contain_text("Looking at the photo", timeout=SLOW)
 
 
@@ -112,7 +117,7 @@ def test_a_link_replaces_no_words_that_were_typed_while_its_edit_is_made(guest, 
 def test_a_photo_that_comes_while_the_edit_of_a_link_is_made_is_kept(guest, url, held, two_faces):
     go = held(Session, "resume")
     guest.goto(url + LINK)
-    send(guest, two_faces)
+    choose(guest, two_faces)
     expect(guest.locator("#photo-note")).to_contain_text("2 faces found", timeout=SLOW)
     shown = after(guest).get_attribute("src")
     go.set()

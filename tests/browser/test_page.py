@@ -6,7 +6,7 @@ import pytest
 from gradio_client import Client
 from playwright.sync_api import expect
 
-from webapp.panels.photo import EXAMPLES
+from tests.pictures import EXAMPLES
 
 SLOW = 60_000  # milliseconds that a busy machine may take for a picture
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from webapp.panels.photo import EXAMPLES
+from tests.pictures import EXAMPLES
 
 SLOW = 60_000  # milliseconds
 

@@ -5,8 +5,8 @@ import re
 from playwright.sync_api import expect
 
 from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
+from tests.pictures import EXAMPLES
 from webapp import tidy
-from webapp.panels.photo import EXAMPLES
 
 
 def pictures(page):

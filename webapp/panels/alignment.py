@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +19,10 @@ from webapp.panels.grid import problem
 from webapp.panels.likeness import line
 from webapp.panels.pair import PairFields
 from webapp.panels.photo import thing
-from webapp.panels.result import Result, forget, keep, mean, settle, shown
+from webapp.panels.result import Result, forget, glanced, keep, mean, settle, shown
 from webapp.presets import Pair
 from webapp.session import Session
+from webapp.stage import Lent
 
 SEEN = "As CLIP sees it"
 
@@ -81,7 +83,7 @@ def drawn(session: Session) -> tuple[Any, ...]:
 def connect(
     panel: Alignment,
     result: Result,
-    studio: StyleCLIP,
+    studio: Lent,
     pairs: tuple[Pair, ...],
     state: gr.State,
     job: dict[str, Any],
@@ -105,6 +107,20 @@ def connect(
             return *unchanged, problem(str(error))
         keep(session, source, edit)
         return *shown(session), noted(*edit.notes)
+
+    @guard
+    def slide(
+        target: str, neutral: str, strength: float, levels: list[str], session: Session
+    ) -> Iterator[Sequence[Any]]:
+        """`apply` by a slider, with a small picture first."""
+        source = session.base("bridge", target=target, neutral=neutral)
+        yield from glanced(
+            session,
+            studio,
+            lambda model: model.bridge(source, target, neutral, strength, levels).latent,
+            lambda: apply(target, neutral, strength, levels, session),
+            len(outputs),
+        )
 
     @guard
     def imagine(target: str, strength: float, session: Session) -> tuple[Any, ...]:
@@ -134,7 +150,7 @@ def connect(
     fields = [*texts, panel.strength, panel.levels, state]
     private: dict[str, Any] = {"api_visibility": "private"} | job
     moved = gr.on(
-        [panel.strength.input, panel.levels.input], apply, fields, outputs, trigger_mode="always_last", **private
+        [panel.strength.input, panel.levels.input], slide, fields, outputs, trigger_mode="always_last", **private
     )
     suggested = pair.connect(panel.texts, pairs)
     asked = [

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from pipeline import Edit, StyleCLIP
+from pipeline import Edit, Latent, StyleCLIP
 from pipeline.directions import SUGGESTED_CHANNELS
 from pipeline.errors import UserError
 from webapp.choices import the_only_one
@@ -20,10 +20,11 @@ from webapp.panels.bounded import bounded
 from webapp.panels.chooser import pressed
 from webapp.panels.grid import Grid, GridFields, problem
 from webapp.panels.pair import PairFields
-from webapp.panels.result import Result, forget, keep, settle, shown
+from webapp.panels.result import Result, forget, glanced, keep, settle, shown
 from webapp.presets import Pair
 from webapp.queues import asked_now
 from webapp.session import Session
+from webapp.stage import Lent
 
 FEWEST_CHOICE = 200  # channels that the slider reaches at least: large shapes want as many
 
@@ -98,7 +99,7 @@ def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Dire
 def connect(
     panel: Directions,
     result: Result,
-    studio: StyleCLIP,
+    studio: Lent,
     pairs: tuple[Pair, ...],
     state: gr.State,
     job: dict[str, Any],
@@ -142,7 +143,7 @@ def connect(
         return *unchanged, problem(str(error)), no_offer
 
     @guard
-    def move(
+    def edit_with(
         target: str, neutral: str, strength: float, channels: int, threshold: float | None, session: Session
     ) -> tuple[Any, ...]:
         """α or β was changed: edit with them. An empty field for β takes the one that goes with k."""
@@ -150,6 +151,42 @@ def connect(
             *outputs, beta = keep_channels(target, neutral, strength, channels, session)
             return *outputs, gr.skip(), beta
         return *applied(session, target, neutral, strength, max(threshold, 0.0), the_only_one), gr.skip()
+
+    @guard
+    def move(
+        target: str, neutral: str, strength: float, channels: int, threshold: float | None, session: Session
+    ) -> Iterator[Sequence[Any]]:
+        """`edit_with` by a slider, with a small picture first."""
+
+        def whole() -> tuple[Any, ...]:
+            return edit_with(target, neutral, strength, channels, threshold, session)
+
+        if threshold is None:
+            yield whole()
+            return
+        source, beta = session.base("direct", target=target, neutral=neutral), max(threshold, 0.0)
+        yield from glanced(
+            session,
+            studio,
+            lambda model: model.direct(source, target, neutral, strength, beta).latent,
+            whole,
+            len(edited) + len(numbers),
+        )
+
+    @guard
+    def count(target: str, neutral: str, strength: float, channels: int, session: Session) -> Iterator[Sequence[Any]]:
+        """`keep_channels` by the slider, with a small picture first."""
+        source = session.base("direct", target=target, neutral=neutral)
+
+        def make(model: StyleCLIP) -> Latent:
+            return model.direct(
+                source, target, neutral, strength, model.threshold(target, neutral, int(channels))
+            ).latent
+
+        def whole() -> tuple[Any, ...]:
+            return keep_channels(target, neutral, strength, channels, session)
+
+        yield from glanced(session, studio, make, whole, len(edited) + 1)
 
     @guard
     def keep_channels(
@@ -173,7 +210,7 @@ def connect(
     ) -> tuple[Any, ...]:
         """The numbers as they stand for the words of the current edit; for others β follows k."""
         same = session.base("direct", target=target, neutral=neutral) is session.here.source
-        return move(target, neutral, strength, channels, threshold if same else None, session)
+        return edit_with(target, neutral, strength, channels, threshold if same else None, session)
 
     @guard
     def use_helpful(target: str, neutral: str, strength: float, session: Session) -> tuple[Any, ...]:
@@ -201,7 +238,7 @@ def connect(
     moved = gr.on(
         [panel.strength.input, panel.threshold.input], move, [*texts, *numbers, state], [*edited, *numbers], **last
     )
-    counted = panel.channels.input(keep_channels, [*texts, panel.channels, state], [*edited, panel.threshold], **last)
+    counted = panel.channels.input(count, [*texts, panel.channels, state], [*edited, panel.threshold], **last)
     suggested = pair.connect(panel.texts, pairs)
     asked = [
         event(apply, [*texts, *numbers, state], [*edited, *numbers], **last)

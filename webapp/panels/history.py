@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import gradio as gr
 from pipeline.errors import UserError
 from webapp.guard import guard
 from webapp.panels.chooser import chooser, pressed
-from webapp.panels.result import SILENT, Result, settle, shown
+from webapp.panels.result import SILENT, Result, glanced, settle, shown
 from webapp.session import Session
 from webapp.shots import LONGEST_TITLE
 from webapp.stage import LOST, Lent
@@ -130,19 +131,25 @@ def connect(panel: History, result: Result, studio: Lent, state: gr.State, job: 
         return shown(session)
 
     @guard
-    def adjust(percent: float, key: str, session: Session) -> tuple[Any, ...]:
+    def adjust(percent: float, key: str, session: Session) -> Iterator[Sequence[Any]]:
         """An edit at another strength, on the line from what it was made from; or another share of a mixture."""
         shot = next((shot for shot in session.shots if shot.key == key), None)
         if shot is None or shot.line is None:
             raise UserError("This is a face as it was; its edits have a strength.")
         start, end = shot.line
         latent = start.towards(end, percent / 100)
-        session.redraw(shot, percent / 100, latent, studio.image(latent))
-        lost = studio.lost(latent)
-        told, notes = ([line for line in lines if line != LOST] for lines in (shot.details.splitlines(), shot.notes))
-        shot.details = "\n".join(filter(None, [*told, lost]))
-        shot.notes = tuple(filter(None, [*notes, lost]))
-        return shown(session)
+
+        def whole() -> tuple[Any, ...]:
+            session.redraw(shot, percent / 100, latent, studio.image(latent))
+            lost = studio.lost(latent)
+            told, notes = (
+                [text for text in texts if text != LOST] for texts in (shot.details.splitlines(), shot.notes)
+            )
+            shot.details = "\n".join(filter(None, [*told, lost]))
+            shot.notes = tuple(filter(None, [*notes, lost]))
+            return shown(session)
+
+        yield from glanced(session, studio, lambda model: latent, whole, len(result.picture))
 
     for trigger, handler in ((panel.strip.select, choose), (panel.undo.click, undo), (panel.redo.click, redo)):
         moved = trigger(handler, state, result.picture, trigger_mode="multiple", **SILENT)

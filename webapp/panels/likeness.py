@@ -14,6 +14,7 @@ from pipeline import Latent
 from pipeline.errors import UserError
 from pipeline.inversion import REFINE_STEPS, TUNE_STEPS
 from webapp.arrival import bar, in_line
+from webapp.example_faces import kind_of
 from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.lossplot import progress
@@ -43,7 +44,7 @@ class Likeness:
 def line(studio: Lent, found: Found, latent: Latent) -> str:
     """How close a latent is to the person in a photo; "" where the identity network doesn't know, which else would
     praise strangers: on pictures of a kind that it was not shown to tell people apart on."""
-    if studio.family.row.likeness != ("drawings" if found.drawn else "photographs"):
+    if studio.family.row.likeness != (kind_of(found.photo) if found.example else "photographs"):
         return ""
     likeness = studio.likeness(latent, found.face())
     return "" if likeness is None else in_words(likeness)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from typing import Any
@@ -19,9 +19,10 @@ from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.panels.bounded import bounded
 from webapp.panels.chooser import chooser, pressed
-from webapp.panels.result import SILENT, Result, keep, set_to, settle, shown
+from webapp.panels.result import SILENT, Result, glanced, keep, set_to, settle, shown
 from webapp.queues import MAPPER_DOWNLOAD
 from webapp.session import Session
+from webapp.stage import Lent
 
 THUMB = 256  # pixels
 CHOOSE = "choose it in the gallery of the tab Mappers, which fetches it while others go on."
@@ -111,7 +112,7 @@ def layout(studio: StyleCLIP, session: Session) -> Mappers:
     return Mappers(pictures, name, progress, strength, drawn)
 
 
-def connect(panel: Mappers, result: Result, studio: StyleCLIP, state: gr.State, job: dict[str, Any]) -> None:
+def connect(panel: Mappers, result: Result, studio: Lent, state: gr.State, job: dict[str, Any]) -> None:
     """Say what the panel's fields do. `job` holds the queue settings of everything that computes."""
 
     @guard
@@ -122,6 +123,22 @@ def connect(panel: Mappers, result: Result, studio: StyleCLIP, state: gr.State, 
         source = session.base("map", mapper=name)
         keep(session, source, studio.map(source, session.mappers.get(name, name), strength))
         return shown(session)
+
+    @guard
+    def slide(name: str, strength: float, session: Session) -> Iterator[Sequence[Any]]:
+        """`apply` by the slider, with a small picture first."""
+        mapper = session.mappers.get(name, name)
+        if not name or (mapper is name and not_here(studio, name)):  # which takes no turn while it is fetched
+            yield apply(name, strength, session)
+            return
+        source = session.base("map", mapper=name)
+        yield from glanced(
+            session,
+            studio,
+            lambda model: model.map(source, mapper, strength).latent,
+            lambda: apply(name, strength, session),
+            len(result.picture),
+        )
 
     @guard
     def choose(event: gr.SelectData, session: Session) -> str:
@@ -153,7 +170,7 @@ def connect(panel: Mappers, result: Result, studio: StyleCLIP, state: gr.State, 
         apply, fields, result.picture, api_visibility="private", trigger_mode="always_last", **job
     )
     moved = panel.strength.input(
-        apply, fields, result.picture, api_visibility="private", trigger_mode="always_last", **job
+        slide, fields, result.picture, api_visibility="private", trigger_mode="always_last", **job
     )
     settle(result, applied, state)
     settle(result, moved, state)

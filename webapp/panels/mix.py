@@ -10,9 +10,10 @@ import gradio as gr
 
 from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
+from webapp.example_faces import examples_of
 from webapp.guard import guard
 from webapp.panels.chooser import chooser, pressed
-from webapp.panels.photo import EXAMPLES, finds_faces, thing
+from webapp.panels.photo import thing
 from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.queues import PHOTO, asked_now
 from webapp.session import Session
@@ -60,8 +61,10 @@ def others(studio: StyleCLIP, session: Session) -> list[Other]:
         if found not in begun
     ]
     examples = [
-        Other(path.stem, f"Example {number}", str(path), lambda path=path: studio.invert(studio.align(path)[0]))
-        for number, path in enumerate(EXAMPLES if finds_faces(studio) else [], 1)
+        Other(
+            f"example{number}", f"Example {number}", str(path), lambda path=path: studio.invert(studio.align(path)[0])
+        )
+        for number, (path, _) in enumerate(examples_of(studio), 1)
         if str(path) not in [found.photo for found in begun]
     ]
     return [*strip, *photo, *examples]

@@ -20,6 +20,7 @@ from pipeline.registry import read_registry
 from webapp import uploads
 from webapp.arrival import bar
 from webapp.choices import the_only_one
+from webapp.example_faces import examples_of, number_of
 from webapp.files import on_screen
 from webapp.guard import guard
 from webapp.limits import MAX_BYTES
@@ -31,17 +32,6 @@ from webapp.queues import PHOTO, asked_now
 from webapp.session import Session
 from webapp.shots import Found, Shot, one_line
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.png"))
-EXAMPLE_NAMES = (
-    "a woman with black hair and earrings",
-    "a man with curly brown hair",
-    "an angry woman with long red hair",
-    "a sad woman with straight red hair",
-    "a man with a beard",
-    "a sad woman with red curls",
-    "an old woman with glasses",
-    "a smiling man with blond curls",
-)
 TOO_LARGE = f"This file is too large; please choose one of at most {MAX_BYTES // 2**20} MB."
 SHOWN = 1200  # pixels a side of the copy of a photo that a browser would not show as it is
 PUT_AWAY = "The photo is put away; its face stays in use until you choose another."
@@ -129,7 +119,7 @@ def face_line(studio: StyleCLIP, faces: list[Found], found: Found, latent: Laten
     if studio.family.faces is None:
         return "No face is looked for with this model: the middle of the photo is used."
     told = "One face found." if len(faces) == 1 else f"{len(faces)} faces found."
-    drawing = "" if found.drawn else drawing_line(studio)
+    drawing = "" if found.example else drawing_line(studio)
     return " ".join(filter(None, [told, drawing, likeness.line(studio, found, latent)]))
 
 
@@ -148,8 +138,8 @@ def name_of(session: Session, faces: list[Found], number: int) -> str:
     where a face from another photo on the strip is called so."""
     found = faces[number]
     name = one_line("".join(c if c.isprintable() else " " for c in Path(found.photo).stem))[:LONGEST_NAME].rstrip()
-    if found.drawn:
-        name = f"Example {EXAMPLES.index(Path(found.photo)) + 1}"
+    if found.example:
+        name = f"Example {number_of(found.photo)}"
     face = f", face {number + 1}" if len(faces) > 1 else ""
     taken = {shot.title for shot in session.shots if shot.found and shot.found.photo != found.photo}
     names = chain([name or "Photo"], (f"{name or 'Photo'} ({again})" for again in count(2)))
@@ -179,14 +169,11 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
         elem_id="faces",
     )
     examples = chooser(
-        value=[
-            (str(path), f"Example {number}: {name}")
-            for number, (path, name) in enumerate(zip(EXAMPLES, EXAMPLE_NAMES, strict=True), 1)
-        ],
+        value=[(str(path), f"Example {number}: {name}") for number, (path, name) in enumerate(examples_of(studio), 1)],
         label="Examples",
         columns=4,
         object_fit="cover",
-        visible=bool(EXAMPLES) and finds_faces(studio),
+        visible=bool(examples_of(studio)),
         elem_id="examples",
     )
     random = gr.Button(f"Random {thing(studio)}", elem_id="random")
@@ -277,21 +264,21 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State) ->
         return shown(session)
 
     def find(
-        path: str, photo: BytesIO, session: Session, newest: Callable[[], bool], drawn: bool = False
+        path: str, photo: BytesIO, session: Session, newest: Callable[[], bool], example: bool = False
     ) -> list[Found]:
         found = studio.align(photo)
         turn = found[0].turn
         copied = turn or not browsers_show(photo.getvalue())
         seen = on_screen(studio.view(photo, SHOWN, turn)) if copied else path
-        faces = [Found.of(path, face, seen, drawn) for face in found]
+        faces = [Found.of(path, face, seen, example) for face in found]
         start(studio, session, faces, newest=newest)
         return faces
 
     @guard
     def choose_example(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
-        path = pressed(EXAMPLES, event)
+        path, _ = pressed(examples_of(studio), event)
         with session.choices.making(asked_now()) as newest:
-            find(str(path), BytesIO(path.read_bytes()), session, newest, drawn=True)
+            find(str(path), BytesIO(path.read_bytes()), session, newest, example=True)
         return shown(session)
 
     @guard

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,9 @@ from pipeline.alignment import LEVELS
 from pipeline.edits import FROM_WORDS
 from pipeline.errors import UserError
 from webapp import links
-from webapp.session import Session
+from webapp.files import on_screen
+from webapp.session import CHOSEN, Session
+from webapp.stage import Lent
 
 SILENT: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
 """Settings of an event that computes next to nothing."""
@@ -68,6 +70,35 @@ def shown(session: Session, losses: str = "") -> tuple[tuple[str, str], str, str
     words = "\n".join(filter(None, [here.title, here.details]))
     link = "\n".join(links.query_of(here.recipes))
     return (session.before.picture, here.picture), words, link, losses
+
+
+def glanced(
+    session: Session,
+    studio: Lent,
+    make: Callable[[StyleCLIP], Latent],
+    whole: Callable[[], Sequence[Any]],
+    outputs: int,
+) -> Iterator[Sequence[Any]]:
+    """The answers of a slider with so many `outputs`, of which those of `Result.picture` come first: a small picture of
+    the latent that `make` makes, where the model has such ones; then what `whole` gives.
+
+    Raises UserError where another picture was chosen meanwhile, and what `whole` raises. The page then shows the
+    picture that it showed.
+    """
+    here, small = session.here, studio.glance(make)
+    if session.here is not here:
+        raise UserError(CHOSEN)
+    if small:
+        pictures = (session.before.picture, on_screen(small))
+        yield [pictures, *[gr.skip()] * (outputs - 1)]
+    try:
+        answer = whole()
+    except Exception:
+        if small:
+            now = shown(session)
+            yield [*now, *[gr.skip()] * (outputs - len(now))]
+        raise
+    yield answer
 
 
 def mean(studio: StyleCLIP) -> Latent:

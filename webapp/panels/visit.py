@@ -14,6 +14,7 @@ from webapp.panels.form import Form, left_behind
 from webapp.panels.mappers import Mappers
 from webapp.panels.result import SILENT, Result, settle, shown
 from webapp.panels.training import Training
+from webapp.queues import asked_now
 from webapp.request_limits import address_of
 from webapp.session import Session
 from webapp.stage import Lent
@@ -96,6 +97,7 @@ def connect(
             return [gr.skip()] * (1 + len(outputs))
         with told_plainly():
             fresh = visits.start_over(session, first)
+            fresh.choices.made = asked_now()  # a photo that waits in line since before is not of this visit
             return fresh, *opened(fresh)
 
     @guard

@@ -11,7 +11,7 @@ from pipeline.images import to_pil
 from pipeline.training.demo.attributes import attributes, sample_z
 from pipeline.training.demo.renderer import render
 
-FOLDER = Path("webapp/examples")
+FOLDER = Path("webapp/examples/drawings")
 SEED, CHOSEN = 4242, (36, 300, 66, 13, 91, 330, 163, 358)  # picked by eye for variety
 SIZE, EXTENT = 384, 1.2
 
