@@ -23,7 +23,7 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 
 demo-models: $(VENV)/app.stamp  ## remake the built-in models; goes on where it stopped
-	$(BIN)/python -m pipeline.training.demo $(ARGS)
+	$(BIN)/python -m families.drawn $(ARGS)
 
 # The page is tested in Debian's Chromium.
 browser:

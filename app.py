@@ -31,12 +31,12 @@ with process.told_in_a_sentence(), process.without_proxies():  # Gradio makes cl
 
     from pipeline import StyleCLIP
     from pipeline.errors import UserError
-    from pipeline.registry import BUILT_IN, DEFAULT, GENERATOR, family_row
+    from pipeline.models.registry import BUILT_IN, DEFAULT, GENERATOR, family_row
     from webapp.access import hide_endpoints_before_login
+    from webapp.cleanup import few_arenas, tidying
     from webapp.files import make_private
     from webapp.gpu import on_gpu
     from webapp.page import LAUNCH, TRAINING_MINUTES, build
-    from webapp.tidy import few_arenas, tidying
 
 
 def credentials(text: str) -> tuple[str, str]:
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument(
         "--model",
         default=os.environ.get("STYLECLIP_MODEL"),
-        help=f"model family, see `python -m pipeline.zoo list` (default: STYLECLIP_MODEL, or else {DEFAULT})",
+        help=f"model family, see `python -m pipeline.models list` (default: STYLECLIP_MODEL, or else {DEFAULT})",
     )
     parser.add_argument("--generator", metavar="FILE", help="your own StyleGAN2, as the model “custom”")
     parser.add_argument(

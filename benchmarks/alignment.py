@@ -20,15 +20,15 @@ from torch import Tensor
 from benchmarks.cells import SHARE, strength
 from benchmarks.judging import Judge, Seen, verdict
 from benchmarks.targets import PAIRS, Pair
+from families.drawn.attributes import CATEGORIES
+from families.drawn.reader import Reader
 from pipeline import Latent, StyleCLIP
-from pipeline.alignment import bridge_step, seen
 from pipeline.latents import draw_together
 from pipeline.losses import clip_features
-from pipeline.networks.alignment import Alignment
-from pipeline.training.alignment import Form, align
-from pipeline.training.demo.attributes import CATEGORIES
-from pipeline.training.demo.reader import Reader
-from pipeline.training.judges import Judges
+from pipeline.methods.csla import bridge_step, seen
+from pipeline.networks.csla import Alignment
+from pipeline.training.csla import Form, align
+from pipeline.training.frozen import FrozenModels
 from pipeline.training.pairs import Pairs, sample_pairs
 
 FIRST_SEED, POOL = 2_000_000, 160
@@ -182,7 +182,7 @@ def main() -> None:
     if options.kept.exists():
         pairs = Pairs(*(values[: options.pairs] for values in (load_file(options.kept)[k] for k in Pairs._fields)))
     else:
-        pairs = sample_pairs(Judges.of(family), options.pairs, kept=options.kept)
+        pairs = sample_pairs(FrozenModels.of(family), options.pairs, kept=options.kept)
 
     def in_s(network: Alignment, target: Tensor, neutral: Tensor) -> list[Tensor]:
         return bridge_step(network, family.generator, target, neutral)

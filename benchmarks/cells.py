@@ -16,13 +16,13 @@ from benchmarks import methods
 from benchmarks.judging import BATCH, FIRST_SEED, Judge, Seen, Verdict, log_odds, verdict
 from benchmarks.methods import METHODS, Method
 from benchmarks.targets import Pair
+from families.drawn.attributes import attributes, labels, sample_z
+from families.drawn.reader import Reader
+from families.drawn.renderer import render
 from pipeline import Latent, StyleCLIP
 from pipeline.images import to_pil
-from pipeline.registry import Defaults, family_row
-from pipeline.training.demo.attributes import attributes, labels, sample_z
-from pipeline.training.demo.reader import Reader
-from pipeline.training.demo.renderer import render
-from pipeline.training.judges import Judges
+from pipeline.models.registry import Defaults, family_row
+from pipeline.training.frozen import FrozenModels
 from pipeline.training.pairs import Pairs, sample_pairs
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +37,7 @@ CORE = (
     *(f"checkpoints/demo/{name}.safetensors" for name in ("generator", "clip", "identity", "reader")),
     *(f"pipeline/{name}.py" for name in ("styleclip", "latents", "losses", "text")),
     *(f"pipeline/networks/{name}.py" for name in ("stylegan2", "clip", "arcface")),
-    *(f"pipeline/training/demo/{name}.py" for name in "attributes reader renderer hair geometry shapes".split()),
+    *(f"families/drawn/{name}.py" for name in "attributes reader renderer hair geometry shapes".split()),
 )
 
 
@@ -184,7 +184,7 @@ class Work:
 
     def _pairs(self, number: int) -> tuple[Pairs, float]:
         begin = time.process_time()
-        pairs = sample_pairs(Judges.of(self.studio.family), self.plan.pairs // 2, seed=number)
+        pairs = sample_pairs(FrozenModels.of(self.studio.family), self.plan.pairs // 2, seed=number)
         return pairs, time.process_time() - begin
 
     def amount(self, pair: Pair) -> float:

@@ -24,7 +24,7 @@ from benchmarks.cells import SHARE, Plan, Work, key
 from benchmarks.methods import METHODS, OURS
 from benchmarks.tables import Cells, Report
 from benchmarks.targets import PAIRS, Pair
-from pipeline.sources import asset
+from pipeline.models.sources import asset
 
 BEGIN, END = "<!-- python -m benchmarks.edits writes from here", "to here -->"
 SHOWN = {"blonde hair", "bald", "beard", "glasses", "smiling", "surprised", "old", "red lipstick"}  # in the sheet
@@ -113,7 +113,7 @@ def written(report: Report, plan: Plan) -> str:
     cells = len(report.cells)
 
     def both(make: Callable[[Sequence[str]], str]) -> str:
-        """A table of our methods, and one of the rivals."""
+        """A table of our methods, and one of the baselines."""
         groups = ([n for n in report.methods if n in OURS], [n for n in report.methods if n not in OURS])
         return "\n\n".join(make(names) for names in groups if names)
 
@@ -186,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, write, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", type=int, default=Plan().faces, help="held-out faces a target (%(default)s)")
-    parser.add_argument("--pairs", type=int, default=Plan().pairs, help="sampled faces that rivals learn from")
+    parser.add_argument("--pairs", type=int, default=Plan().pairs, help="sampled faces that baselines learn from")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD")
     parser.add_argument("--targets", nargs="+", help="only targets with one of these words")
     parser.add_argument("--folder", type=Path, default=Path("docs"), help="where tables and pictures go (%(default)s)")

@@ -57,7 +57,7 @@ def line(axes: Axes, cells: Cells, name: str, faint: bool = False) -> None:
 
 
 def chart(cells: Cells, path: Path) -> None:
-    """Two panels: our methods with the paper's defaults, and the rivals beside our directions and CSLA."""
+    """Two panels: our methods with the paper's defaults, and the baselines beside our directions and CSLA."""
     with matplotlib.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure((10, 5), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
@@ -66,7 +66,7 @@ def chart(cells: Cells, path: Path) -> None:
         for name in METHODS:
             if name in ("directions", "csla") or name not in OURS:
                 line(right, cells, name)
-        for axes, title in ((left, "ours, and the paper's defaults (dashed)"), (right, "beside the rivals")):
+        for axes, title in ((left, "ours, and the paper's defaults (dashed)"), (right, "beside the baselines")):
             axes.set_title(title, fontsize=11)
             axes.set_xlabel("other attributes changed")
             axes.set_xlim(0, 0.32)

@@ -24,11 +24,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.downloads import fetch
+from pipeline.models.downloads import fetch
+from pipeline.models.family import load_generator
+from pipeline.models.openvino_ir import FOLDER
+from pipeline.models.registry import family_row
 from pipeline.networks.stylegan2 import Generator, StyledConv, ToRGB
-from pipeline.openvino_ir import FOLDER
-from pipeline.registry import family_row
-from pipeline.zoo import load_generator
 
 
 def upfirdn(x: Tensor, kernel: Tensor, up: int, pad: tuple[int, int]) -> Tensor:

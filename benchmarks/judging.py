@@ -11,11 +11,11 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.targets import Pair
+from families.drawn.attributes import CATEGORIES
+from families.drawn.reader import SIZE, Reader, read, visible
 from pipeline import Latent, StyleCLIP
 from pipeline.latents import draw_together
 from pipeline.losses import identity_features
-from pipeline.training.demo.attributes import CATEGORIES
-from pipeline.training.demo.reader import SIZE, Reader, read, visible
 
 FIRST_SEED = 1_000_000
 BATCH = 4  # pictures at a time: as fast as a CPU gets

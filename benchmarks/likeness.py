@@ -19,12 +19,12 @@ from PIL import Image, ImageDraw
 
 from benchmarks.judging import FIRST_SEED, Face, Score, direct, map_, tensor
 from benchmarks.targets import PAIRS
+from families.drawn.attributes import CATEGORIES, attributes, sample_z
+from families.drawn.reader import Reader, read, visible
+from families.drawn.renderer import render
 from pipeline import Latent, StyleCLIP
 from pipeline.edits import Step
 from pipeline.images import to_pil
-from pipeline.training.demo.attributes import CATEGORIES, attributes, sample_z
-from pipeline.training.demo.reader import Reader, read, visible
-from pipeline.training.demo.renderer import render
 
 WAYS = {"e4e": (), "refined": ("refine",), "tuned": ("tune",), "refined, then tuned": ("refine", "tune")}
 EDITS = {"direction: smiling": direct, "direction: glasses": direct, "mapper: blonde": map_}

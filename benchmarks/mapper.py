@@ -22,16 +22,16 @@ from torch import Tensor
 
 from benchmarks.judging import Face, Score, faces
 from benchmarks.targets import PAIRS, Pair
+from families.drawn.reader import Reader
 from pipeline import StyleCLIP
-from pipeline.directions import mean_codes
-from pipeline.mapper import apply_mapper
+from pipeline.methods.directions import mean_codes
+from pipeline.methods.mapper import apply_mapper
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.clip import CLIP, narrow_clip
 from pipeline.networks.stylegan2 import Generator
 from pipeline.text import Texts
-from pipeline.training.demo.reader import Reader
-from pipeline.training.judges import Judges
-from pipeline.training.mapper import GAIN, STRENGTH, MapperTraining, Recipe
+from pipeline.training.frozen import FrozenModels
+from pipeline.training.mapper_training import GAIN, STRENGTH, MapperRecipe, MapperTraining
 
 WIDTH, HEIGHT, MARGIN = 460, 320, 48
 COLOURS = {"Adam 1.5": "#c0392b", "Ranger 0.5, as published": "#2c3e50", "Ranger 0.5, gradients lifted": "#2980b9"}
@@ -78,10 +78,10 @@ class Ranger:
 
 
 def trained(
-    judges: Judges, texts: Texts, recipe: Recipe, optimizer: Callable | None
+    models: FrozenModels, texts: Texts, recipe: MapperRecipe, optimizer: Callable | None
 ) -> tuple[MapperTraining, list[tuple[int, float]], float]:
     """A finished training; its validation losses by step; CPU seconds a step, validation included."""
-    training = MapperTraining(judges, texts, recipe)
+    training = MapperTraining(models, texts, recipe)
     if optimizer:
         training.adam = optimizer(training.values)
     curve, begin = [], time.process_time()
@@ -131,7 +131,7 @@ def held_out(supply: Iterator[Face], pool: list[Face], pair: Pair, count: int) -
 def compare(prompts: list[str], steps: int, count: int, folder: Path) -> None:
     """Print the table; write the curves and their picture."""
     studio, reader = StyleCLIP.from_pretrained("demo", device="cpu"), Reader.from_file()
-    judges, weight = Judges.of(studio.family), studio.family.defaults.mapper_clip
+    models, weight = FrozenModels.of(studio.family), studio.family.defaults.mapper_clip
     supply, pool, curves = faces(studio, reader), [], {}
     print("| prompt | optimizer | CPU s a step | in all | validation loss | appeared · identity · others changed |")
     print("|---|---|---|---|---|---|")
@@ -139,8 +139,8 @@ def compare(prompts: list[str], steps: int, count: int, folder: Path) -> None:
         pair = next(pair for pair in PAIRS if word in pair.target)
         curves[pair.prompt] = {}
         for name, optimizer in zip(COLOURS, (None, Ranger, partial(Ranger, gain=GAIN)), strict=True):
-            recipe = Recipe(pair.prompt, clip=weight, steps=steps, every=10, patience=10**6)
-            training, curve, seconds = trained(judges, studio.texts, recipe, optimizer)
+            recipe = MapperRecipe(pair.prompt, clip=weight, steps=steps, every=10, patience=10**6)
+            training, curve, seconds = trained(models, studio.texts, recipe, optimizer)
             curves[pair.prompt][name] = curve
             mapper, score = training.mapper, Score(studio, reader, pair)
             for face in held_out(supply, pool, pair, count):
@@ -167,9 +167,9 @@ def full_size(dtype: torch.dtype, batch: int, steps: int) -> None:
     generator.compute_dtype = dtype
     if dtype == torch.bfloat16:
         narrow_clip(clip)
-    recipe = Recipe("a face", batch=batch, every=10**6)
+    recipe = MapperRecipe("a face", batch=batch, every=10**6)
     training = MapperTraining(
-        Judges(generator, mean_codes(generator), clip, identity, False, True), Texts(clip), recipe
+        FrozenModels(generator, mean_codes(generator), clip, identity, False, True), Texts(clip), recipe
     )
     training.advance()
     cpu, wall = time.process_time(), time.perf_counter()

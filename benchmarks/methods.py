@@ -13,18 +13,18 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from benchmarks.baselines import RIVALS
 from benchmarks.targets import Pair
 from pipeline import Latent, StyleCLIP
-from pipeline.baselines import RIVALS
-from pipeline.directions import Directions, StyleDirections
-from pipeline.estimate import estimated_directions
-from pipeline.mapper import apply_mapper
+from pipeline.methods.directions import Directions, StyleDirections
+from pipeline.methods.estimate import estimated_directions
+from pipeline.methods.mapper import apply_mapper
+from pipeline.models.family import Family
+from pipeline.models.registry import Defaults
 from pipeline.networks.mapper import mapper_from_state_dict
-from pipeline.registry import Defaults
-from pipeline.training.judges import Judges
-from pipeline.training.mapper import STRENGTH, Recipe, train
+from pipeline.training.frozen import FrozenModels
+from pipeline.training.mapper_training import STRENGTH, MapperRecipe, train
 from pipeline.training.pairs import Pairs
-from pipeline.zoo import Family
 
 PAPER = Defaults()
 
@@ -71,7 +71,7 @@ class Optimization(Method):
     """Latent optimization (section 4) at the family's defaults."""
 
     title, share, guess = "optimization", 0.03, 30.0
-    sources = ("pipeline/optimization.py",)
+    sources = ("pipeline/methods/optimization.py",)
 
     def settings(self) -> Defaults:
         return self.studio.family.defaults
@@ -96,7 +96,7 @@ class Mapper(Method):
     """The family's mappers (section 5); an edit without one is left out."""
 
     title, shipped = "mapper", ("text",)
-    sources = ("pipeline/mapper.py", "checkpoints/demo/mappers/*")
+    sources = ("pipeline/methods/mapper.py", "checkpoints/demo/mappers/*")
 
     @classmethod
     def offers(cls, pair: Pair) -> bool:
@@ -112,7 +112,7 @@ class PaperMapper(Method):
     takes a while."""
 
     title, guess = "mapper (paper)", 90.0
-    sources = ("pipeline/mapper.py", "pipeline/networks/mapper.py", "pipeline/training/mapper.py")
+    sources = ("pipeline/methods/mapper.py", "pipeline/networks/mapper.py", "pipeline/training/mapper_training.py")
     PROMPTS = ("blonde_hair", "glasses", "smiling", "beard")
 
     @classmethod
@@ -124,8 +124,8 @@ class PaperMapper(Method):
         file = self.shelf / f"{pair.mapper}.safetensors"
         note = file.with_suffix(".json")
         if not note.exists():
-            begin, recipe = time.process_time(), Recipe(pair.prompt, clip=PAPER.mapper_clip)
-            *_, last = train(Judges.of(self.studio.family), self.studio.texts, recipe)
+            begin, recipe = time.process_time(), MapperRecipe(pair.prompt, clip=PAPER.mapper_clip)
+            *_, last = train(FrozenModels.of(self.studio.family), self.studio.texts, recipe)
             self.shelf.mkdir(parents=True, exist_ok=True)
             save_file({name: value.contiguous() for name, value in last.mapper.state_dict().items()}, file)
             note.write_text(json.dumps(time.process_time() - begin))
@@ -140,7 +140,7 @@ class Global(Method):
     """Global directions (section 6) from the measured matrix."""
 
     title, shipped = "global directions", ("model",)
-    sources = ("pipeline/directions.py", "checkpoints/demo/directions.safetensors")
+    sources = ("pipeline/methods/directions.py", "checkpoints/demo/directions.safetensors")
     options: dict[str, float] = {}
 
     def __init__(self, studio: StyleCLIP, shelf: Path, pairs: Pairs | None) -> None:
@@ -174,7 +174,7 @@ class Estimate(Global):
     """Global directions as long as no matrix was measured: relevance from gradients, of the same channels."""
 
     title, shipped = "global directions, estimated", ()
-    sources = ("pipeline/directions.py", "pipeline/estimate.py")
+    sources = ("pipeline/methods/directions.py", "pipeline/methods/estimate.py")
 
     def directions(self, family: Family) -> StyleDirections:
         to_rgb = len(family.directions.relevance) == sum(layer.channels for layer in family.generator.style_layers)
@@ -185,7 +185,7 @@ class Bridge(Method):
     """CSLA: the step between what two texts are in the generator's terms."""
 
     title, shipped = "CSLA", ("model",)
-    sources = ("pipeline/alignment.py", "pipeline/networks/alignment.py", "checkpoints/demo/alignment.safetensors")
+    sources = ("pipeline/methods/csla.py", "pipeline/networks/csla.py", "checkpoints/demo/alignment.safetensors")
 
     def text(self, pair: Pair) -> None:
         mean = Latent(self.studio.family.latent_avg[None].cpu())
@@ -196,20 +196,20 @@ class Bridge(Method):
 
 
 class Baseline(Method):
-    """One of `pipeline.baselines`."""
+    """One of `benchmarks.baselines`."""
 
     needs_pairs, kind = True, ""
-    sources = ("pipeline/baselines/*.py", "pipeline/training/pairs.py")
+    sources = ("benchmarks/baselines/*.py", "pipeline/training/pairs.py")
 
     def __init__(self, studio: StyleCLIP, shelf: Path, pairs: Pairs) -> None:
         super().__init__(studio, shelf, pairs)
-        self.rival = RIVALS[self.kind](studio.family, pairs, studio.texts)
+        self.baseline = RIVALS[self.kind](studio.family, pairs, studio.texts)
 
     def text(self, pair: Pair) -> None:
-        self.rival.prepare(pair.target, pair.neutral)
+        self.baseline.prepare(pair.target, pair.neutral)
 
     def edit(self, latent: Latent, pair: Pair) -> Latent:
-        return self.rival.edit(latent, pair.target, pair.neutral)
+        return self.baseline.edit(latent, pair.target, pair.neutral)
 
 
 OURS: dict[str, type[Method]] = {

@@ -15,13 +15,13 @@ import dlib
 import numpy as np
 from PIL import Image
 
+from families.drawn.reader import SIZE as READER_SIZE
+from families.drawn.reader import Reader, probabilities
+from families.photo.captions import CATEGORIES
+from families.photo.face_labels import face_labels, install
+from families.photo.samples import SIZE
 from pipeline.errors import UserError
 from pipeline.images import to_tensor
-from pipeline.training.demo.reader import SIZE as READER_SIZE
-from pipeline.training.demo.reader import Reader, probabilities
-from pipeline.training.photo.captions import CATEGORIES
-from pipeline.training.photo.face_labels import face_labels, install
-from pipeline.training.photo.samples import SIZE
 
 READER = Path("checkpoints/photo/reader.safetensors")
 SAME_PERSON = 0.6  # dlib's own threshold for the distance of two descriptors

@@ -22,7 +22,7 @@ from PIL import Image
 from benchmarks.photo_judging import SAME_PERSON, SMILES, TARGETS, Seen, Target, look
 from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
-from pipeline.faces import Face
+from pipeline.faces.detection import Face
 from pipeline.training.command import run
 
 CACHE = Path(".cache/photographs")

@@ -21,50 +21,50 @@ from torch import Tensor
 
 from benchmarks.judging import Score, direct, faces
 from benchmarks.targets import PAIRS
+from families.drawn.reader import Reader
 from pipeline import StyleCLIP
-from pipeline.directions import TRUNCATION, StyleDirections, mean_codes, style_statistics, unit_change
-from pipeline.estimate import estimated_directions
 from pipeline.latents import truncated
 from pipeline.losses import clip_features
+from pipeline.methods.directions import TRUNCATION, StyleDirections, mean_codes, style_statistics, unit_change
+from pipeline.methods.estimate import estimated_directions
 from pipeline.networks.clip import CLIP
 from pipeline.networks.stylegan2 import Generator
-from pipeline.training.demo.reader import Reader
-from pipeline.training.judges import Judges, load_judges
+from pipeline.training.frozen import FrozenModels, load_frozen_models
 from pipeline.training.relevance import batches, embedding_basis, measure_relevance, perturbed
 
 CODES, SIGMAS = 100, 5.0
 
 
-def embedded(judges: Judges, pictures: Tensor) -> Tensor:
+def embedded(models: FrozenModels, pictures: Tensor) -> Tensor:
     """CLIP's unit embeddings (N, E) of pictures (N, 3, R, R)."""
-    return clip_features(judges.clip, pictures.clamp(-1, 1), judges.normalize_directions)
+    return clip_features(models.clip, pictures.clamp(-1, 1), models.normalize_directions)
 
 
 @torch.inference_mode()
-def plain_changes(judges: Judges, std: Tensor, channels: Sequence[int], codes: int) -> Tensor:
+def plain_changes(models: FrozenModels, std: Tensor, channels: Sequence[int], codes: int) -> Tensor:
     """The paper's loop: the directions (N, K, E) in which CLIP sees those channels of S move, code by code."""
-    generator, rng, changes = judges.generator, torch.Generator().manual_seed(1), []
+    generator, rng, changes = models.generator, torch.Generator().manual_seed(1), []
     sizes = [layer.channels for layer in generator.style_layers]
     for _ in range(codes):
         z = torch.randn(1, generator.style_dim, generator=rng)
-        s = torch.cat(generator.styles(truncated(generator.mapping(z), judges.latent_avg, TRUNCATION)), 1)
+        s = torch.cat(generator.styles(truncated(generator.mapping(z), models.latent_avg, TRUNCATION)), 1)
         for channel in channels:
             ends = []
             for sign in (-1, 1):
                 moved = s.clone()
                 moved[0, channel] += sign * SIGMAS * std[channel]
-                ends.append(embedded(judges, generator.synthesize(moved.split(sizes, 1))))
+                ends.append(embedded(models, generator.synthesize(moved.split(sizes, 1))))
             changes.append(unit_change(*ends))
     return torch.cat(changes).unflatten(0, (codes, -1))
 
 
 def speed(model: str, every: int, codes: int, ways: Sequence[tuple[torch.dtype, int, float]]) -> None:
     """Print what the matrix takes in each way (precision, lowest size, share drawn), and how far it is the loop's."""
-    judges = load_judges(model)
-    std = style_statistics(judges.generator, 10_000, average=judges.latent_avg)[1]
+    models = load_frozen_models(model)
+    std = style_statistics(models.generator, 10_000, average=models.latent_avg)[1]
     chosen = list(range(every // 2, len(std), every))
     begin = time.process_time()
-    changes = plain_changes(judges, std, chosen, codes)
+    changes = plain_changes(models, std, chosen, codes)
     each = (time.process_time() - begin) / len(chosen) / codes
     plain, whole = changes.mean(0), each * len(std)
     halves = F.cosine_similarity(changes[::2].mean(0), changes[1::2].mean(0), dim=-1)
@@ -75,17 +75,17 @@ def speed(model: str, every: int, codes: int, ways: Sequence[tuple[torch.dtype, 
     print("| precision | drawn at least at | share drawn | s a code | times faster | mean cosine | median | least |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     for dtype, lowest, share in ways:
-        judges = load_judges(model, dtype=dtype)
+        models = load_frozen_models(model, dtype=dtype)
 
-        def embed(pictures: Tensor, judges: Judges = judges) -> Tensor:
-            return embedded(judges, pictures)
+        def embed(pictures: Tensor, models: FrozenModels = models) -> Tensor:
+            return embedded(models, pictures)
 
         begin = time.process_time()
         if share < 1:
-            embedding_basis(judges.generator, embed, changes.shape[-1], 4)
+            embedding_basis(models.generator, embed, changes.shape[-1], 4)
         once, begin = time.process_time() - begin, time.process_time()
-        options = {"lowest": lowest, "to_rgb": True, "pictures": share, "average": judges.latent_avg}
-        fast = measure_relevance(judges.generator, embed, std, codes, **options)
+        options = {"lowest": lowest, "to_rgb": True, "pictures": share, "average": models.latent_avg}
+        fast = measure_relevance(models.generator, embed, std, codes, **options)
         seconds = (time.process_time() - begin - once) / codes + once / CODES
         cosines = F.cosine_similarity(fast[chosen], plain)
         print(
@@ -147,7 +147,7 @@ def full_size(batch: int, dtype: torch.dtype) -> None:
     generator = Generator(1024).eval().requires_grad_(False)
     generator.compute_dtype = dtype
     clip = CLIP(512, 224, 12, 768, 32, 77, 49408, 512, 8, 12).eval().requires_grad_(False)
-    judges = Judges(generator, mean_codes(generator), clip, None, False, True)
+    models = FrozenModels(generator, mean_codes(generator), clip, None, False, True)
     layers = generator.style_layers
     std = list(torch.ones(sum(layer.channels for layer in layers)).split([layer.channels for layer in layers]))
     whole = [(p, torch.arange(layer.channels)) for p, layer in enumerate(layers) if not layer.is_to_rgb]
@@ -155,11 +155,11 @@ def full_size(batch: int, dtype: torch.dtype) -> None:
     print("| layer | px | pictures | s |\n|---|---|---|---|")
     total = 0.0
     with torch.inference_mode():
-        pictures = perturbed(generator, judges.latent_avg[None], std, SIGMAS, 256, [parts[0], *parts])
-        embedded(judges, next(pictures))  # draws the unmoved code too
+        pictures = perturbed(generator, models.latent_avg[None], std, SIGMAS, 256, [parts[0], *parts])
+        embedded(models, next(pictures))  # draws the unmoved code too
         for p, channels in parts:
             begin = time.process_time()
-            embedded(judges, next(pictures))
+            embedded(models, next(pictures))
             seconds = time.process_time() - begin
             total += seconds / len(channels) * layers[p].channels
             print(f"| {layers[p].name} | {layers[p].resolution} | {2 * len(channels)} | {seconds:.2f} |", flush=True)

@@ -21,11 +21,11 @@ from torch import Tensor
 
 from benchmarks.judging import FIRST_SEED, Face, Score, faces
 from benchmarks.targets import Pair
+from families.drawn.reader import Reader
 from pipeline import StyleCLIP
-from pipeline.mapper import apply_mapper
-from pipeline.training.demo.reader import Reader
-from pipeline.training.judges import Judges
-from pipeline.training.mapper import Recipe, train
+from pipeline.methods.mapper import apply_mapper
+from pipeline.training.frozen import FrozenModels
+from pipeline.training.mapper_training import MapperRecipe, train
 
 STEPS = 120  # of the mappers that are compared, about half of what a finished one gets
 TILE, LABEL, FONT = 160, 22, ImageFont.load_default(13)
@@ -68,10 +68,10 @@ def lacking(studio: StyleCLIP, reader: Reader, pair: Pair, count: int) -> list[F
 
 
 def ablation(
-    studio: StyleCLIP, folder: Path, name: str, pair: Pair, variants: dict[str, Recipe], count: int = 20
+    studio: StyleCLIP, folder: Path, name: str, pair: Pair, variants: dict[str, MapperRecipe], count: int = 20
 ) -> str:
     """Train a mapper for each variant; a sheet of four faces, and a table over `count` held-out faces."""
-    reader, judges = Reader.from_file(), Judges.of(studio.family)
+    reader, models = Reader.from_file(), FrozenModels.of(studio.family)
     pool = lacking(studio, reader, pair, count)
     shown = [[face.image for face in pool[:6]]]
     lines = [
@@ -79,7 +79,7 @@ def ablation(
         "|---|---|---|",
     ]
     for words, recipe in variants.items():
-        *_, last = train(judges, studio.texts, recipe)
+        *_, last = train(models, studio.texts, recipe)
         score, pictures = Score(studio, reader, pair), []
         for face in pool:
             edited = apply_mapper(
@@ -100,7 +100,7 @@ CURLY = Pair("face", "face with curly hair", "hair_texture", "curly")
 
 def parts(studio: StyleCLIP, folder: Path) -> str:
     """Appendix: one network for all rows, and three with one left out, for a text that should leave colours alone."""
-    recipe = Recipe(CURLY.prompt, clip=studio.family.defaults.mapper_clip, steps=STEPS)
+    recipe = MapperRecipe(CURLY.prompt, clip=studio.family.defaults.mapper_clip, steps=STEPS)
     variants = {
         "all three": recipe,
         "no fine": replace(recipe, levels=("course", "medium")),
@@ -114,7 +114,7 @@ def parts(studio: StyleCLIP, folder: Path) -> str:
 
 def identity(studio: StyleCLIP, folder: Path) -> str:
     """Appendix: without the identity loss, and with twice λ_L2 in its place."""
-    recipe = Recipe(OLD.prompt, clip=studio.family.defaults.mapper_clip, steps=STEPS)
+    recipe = MapperRecipe(OLD.prompt, clip=studio.family.defaults.mapper_clip, steps=STEPS)
     variants = {
         "with identity": recipe,
         "without identity": replace(recipe, identity=0.0),
@@ -125,7 +125,7 @@ def identity(studio: StyleCLIP, folder: Path) -> str:
 
 def table1(studio: StyleCLIP, folder: Path) -> str:
     """Table 1: preparation, training and edit of each method, timed here."""
-    latent, judges = studio.sample(FIRST_SEED), Judges.of(studio.family)
+    latent, models = studio.sample(FIRST_SEED), FrozenModels.of(studio.family)
     defaults = studio.family.defaults
 
     def timed(call: Callable[[], object], times: int = 1) -> float:
@@ -136,8 +136,8 @@ def table1(studio: StyleCLIP, folder: Path) -> str:
         return (time.perf_counter() - begin) / times
 
     step = timed(lambda: list(studio.optimize(latent, "a smiling face", steps=10))) / 10
-    recipe = Recipe("a smiling face")
-    training = timed(lambda: list(islice(train(judges, studio.texts, recipe), 10))) / 10
+    recipe = MapperRecipe("a smiling face")
+    training = timed(lambda: list(islice(train(models, studio.texts, recipe), 10))) / 10
     mapped = timed(lambda: studio.map(latent, "smiling").image, 10)
     directed = timed(lambda: studio.direct(latent, "smiling face", "face").image, 10)
     return "\n".join(

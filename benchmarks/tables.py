@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmarks.cells import FACTORS, Drawings, Pool
 from benchmarks.methods import METHODS, PAPERS
 from benchmarks.targets import Pair
-from pipeline.training.demo.attributes import CATEGORIES
+from families.drawn.attributes import CATEGORIES
 
 RESAMPLED, LEVEL = 1000, 0.95
 Cells = dict[tuple[str, str], dict[str, Any]]

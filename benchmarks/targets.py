@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from pipeline.training.demo.attributes import CATEGORIES
-from pipeline.training.demo.reader import visible
+from families.drawn.attributes import CATEGORIES
+from families.drawn.reader import visible
 
 
 class Pair(NamedTuple):

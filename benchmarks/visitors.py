@@ -27,7 +27,7 @@ from gradio_client import Client, handle_file
 
 from benchmarks.server import serving
 
-FACES = sorted((Path(__file__).parents[1] / "webapp" / "examples").glob("*.png"))[:2]
+FACES = sorted((Path(__file__).parents[1] / "webapp" / "examples" / "drawings").glob("*.png"))[:2]
 SEEDS = (1, 2)
 SLIDER = ("face with blonde hair", "smiling face")
 MOVES = [-4.0, -2.0, 1.0, 3.0, 5.0, 7.0]

@@ -10,21 +10,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .edits import Edit, Step
-    from .errors import UserError
-    from .faces import Face
-    from .latents import Latent
-    from .styleclip import StyleCLIP
-    from .zoo import available_models
+    from pipeline.edits import Edit, Step
+    from pipeline.errors import UserError
+    from pipeline.faces.detection import Face
+    from pipeline.latents import Latent
+    from pipeline.models.family import available_models
+    from pipeline.styleclip import StyleCLIP
 
 _HOMES = {
     "Edit": "edits",
-    "Face": "faces",
+    "Face": "faces.detection",
     "Latent": "latents",
     "Step": "edits",
     "StyleCLIP": "styleclip",
     "UserError": "errors",
-    "available_models": "zoo",
+    "available_models": "models.family",
 }
 __all__ = ["Edit", "Face", "Latent", "Step", "StyleCLIP", "UserError", "available_models"]
 

@@ -16,7 +16,7 @@ class _Call(Generic[Item, Answer]):
         self.error: BaseException | None = None
 
 
-class Together(Generic[Item, Answer]):
+class MicroBatcher(Generic[Item, Answer]):
     """A function of one item, for any number of threads; `work` answers for up to `most` items at a time.
 
     Nobody waits for company: whoever finds `work` idle begins, and takes along those who are waiting by then.

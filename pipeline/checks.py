@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from PIL import Image
 
-from .errors import UserError
-from .faces import Face
-from .latents import Latent
-from .networks.generator import StyleGenerator
-from .photos import open_photo
+from pipeline.errors import UserError
+from pipeline.faces.detection import Face
+from pipeline.faces.photos import open_photo
+from pipeline.latents import Latent
+from pipeline.networks.generator import StyleGenerator
 
 # The least and the greatest value of each number that the methods take; None: no greatest one.
 LIMITS: dict[str, tuple[float, float | None]] = {

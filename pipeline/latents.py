@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
-from .errors import UserError
-from .networks.generator import Factors, StyleGenerator
+from pipeline.errors import UserError
+from pipeline.networks.generator import Factors, StyleGenerator
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,10 +1,10 @@
 """StyleCLIP: the three methods of the paper (Patashnik et al. 2021) and latent alignment behind one object."""
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +12,35 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .alignment import bridged, check_levels, seen_in
-from .batching import Together
-from .checks import aligned, device_of, files_of, latent_of, number, of_type, one_of, resolution_of, text
-from .directions import StyleDirections
-from .downloads import Progress
-from .edits import Edit, Recipe, Step, follow, new_recipe, run_parameters, steps_of
-from .errors import UserError
-from .estimate import GradientDirections, estimated_directions
-from .faces import Face, centred, turned
-from .images import to_pil
-from .inversion import PHOTO_SIZE, REFINE_STEPS, TUNE_STEPS, invert, likeness, photo_square, towards_photo
-from .latents import Latent, draw_together, truncated
-from .mapper import apply_mapper
-from .optimization import towards_text
-from .pasting import paste
-from .photos import Photo, opened
-from .registry import DEFAULT, REGISTRY, family_row
-from .text import Texts, check_goal, check_pair
-from .vocabulary import unknown_note
-from .zoo import Family, load_family
+from pipeline.batching import MicroBatcher
+from pipeline.checks import aligned, device_of, files_of, latent_of, number, of_type, one_of, resolution_of, text
+from pipeline.edits import Edit, Step, steps_of
+from pipeline.errors import UserError
+from pipeline.faces.detection import Face, centred, turned
+from pipeline.faces.paste import paste
+from pipeline.faces.photos import Photo, opened
+from pipeline.images import to_pil
+from pipeline.latents import Latent, draw_together, truncated
+from pipeline.methods.csla import bridged, check_levels, seen_in
+from pipeline.methods.directions import StyleDirections
+from pipeline.methods.estimate import estimated_directions
+from pipeline.methods.inversion import (
+    PHOTO_SIZE,
+    REFINE_STEPS,
+    TUNE_STEPS,
+    invert,
+    likeness,
+    photo_square,
+    towards_photo,
+)
+from pipeline.methods.mapper import apply_mapper
+from pipeline.methods.optimization import State, towards_text
+from pipeline.models.downloads import Progress
+from pipeline.models.family import Family, load_family
+from pipeline.models.registry import DEFAULT, REGISTRY, family_row
+from pipeline.recipes import Recipe, new_recipe, run_parameters
+from pipeline.text import Texts, check_goal, check_pair
+from pipeline.vocabulary import unknown_note
 
 BATCH = 8  # pictures of several threads that a GPU draws together; a CPU gains little, and stays exact to the bit
 ENCODER_SIZE = 256  # aligned faces have at least this many pixels a side
@@ -50,9 +59,10 @@ class StyleCLIP:
         self.family = family
         self.texts = Texts(family.clip)
         self.vocabulary = frozenset(family.row.vocabulary.split())
-        self._estimate: GradientDirections | None = None
-        self._lock = threading.Lock()
-        self._draw = Together(partial(draw_together, family.generator), BATCH if family.device.type == "cuda" else 1)
+        self._estimated = cache(partial(estimated_directions, family))
+        self._draw = MicroBatcher(
+            partial(draw_together, family.generator), BATCH if family.device.type == "cuda" else 1
+        )
 
     @classmethod
     def from_pretrained(
@@ -82,8 +92,8 @@ class StyleCLIP:
     def align(self, photo: Photo) -> list[Face]:
         """The faces of a photo (a PIL image, a path or an open file), the largest and surest first, at most twelve.
 
-        The photo is taken as `pipeline.photos.open_photo` gives it, and turned where its faces are not upright, see
-        `Face.turn`.
+        The photo is taken as `open_photo` of `pipeline.faces.photos` gives it, and turned where its faces are not
+        upright, see `Face.turn`.
         A model of other things than faces looks for none: the middle of the photo is its one answer. Raises UserError
         when there is no face, or the picture is too small, too large or not readable.
         """
@@ -156,7 +166,7 @@ class StyleCLIP:
         self._check(latent)
         steps, preview = number("steps", steps), number("preview", preview, None)
         begin = partial(towards_photo, self.family, method, latent, self._photo(face), steps)
-        return steps_of(begin, new_recipe(self.family, method, latent, {"steps": steps}), self, preview)
+        return self._steps(begin, new_recipe(self.family, method, latent, {"steps": steps}), preview)
 
     def _photo(self, face: Face | Image.Image) -> Tensor:
         """An aligned face as the generator would draw it, (1, 3, S, S)."""
@@ -238,7 +248,16 @@ class StyleCLIP:
         notes = check_goal(parameters["prompt"], parameters.get("neutral", "")) + self._word_notes(parameters["prompt"])
         recipe, preview = new_recipe(self.family, method, source, parameters), number("preview", preview, None)
         begin = partial(towards_text, self.family, self.texts, source, parameters)
-        return steps_of(begin, recipe, self, preview, tuple(notes))
+        return self._steps(begin, recipe, preview, tuple(notes))
+
+    def _steps(
+        self,
+        begin: Callable[[], Iterator[State]],
+        recipe: dict[str, Any],
+        preview: int | None,
+        notes: tuple[str, ...] = (),
+    ) -> Iterator[Step]:
+        return steps_of(begin, recipe, self.picture, self.image, self.family.generator.size, preview, notes)
 
     # Latent mapper (section 5)
 
@@ -316,10 +335,7 @@ class StyleCLIP:
         )
 
     def _directions(self) -> StyleDirections:
-        with self._lock:
-            if self.family.directions is None and self._estimate is None:
-                self._estimate = estimated_directions(self.family)
-        return self.family.directions or self._estimate
+        return self.family.directions or self._estimated()
 
     # Latent alignment (CSLA)
 
@@ -382,7 +398,17 @@ class StyleCLIP:
         """
         known = Recipe.read(recipe)
         latent = self._mean() if known.from_mean else latent
-        edit = known.noted(follow(self, known, latent, anywhere))
+        if known.model != self.family.name:
+            raise UserError(f"This recipe was made with the model “{known.model}”; start the studio with that model.")
+        if latent is None:
+            raise UserError("This recipe is applied to a face; please give the latent that was saved with it as well.")
+        self._check(latent)
+        if not (known.from_mean or anywhere or latent.digest() == known.source):
+            raise UserError("This recipe was made from another face; please load the latent that was saved with it.")
+        source = () if known.from_mean else (latent,)
+        made = getattr(self, known.method)(*source, **known.parameters)
+        edit = made if isinstance(made, Edit) else next(islice(made, known.taken - 1, None)).edit
+        edit = known.noted(edit)
         return edit if known.share is None else self.adjust(latent, edit, known.share)
 
     def _mean(self) -> Latent:

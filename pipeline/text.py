@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .errors import UserError
-from .networks.clip import encode_text, is_too_long, tokenize
+from pipeline.errors import UserError
+from pipeline.networks.clip import encode_text, is_too_long, tokenize
 
 # ImageNet templates of CLIP's authors, without "a photo of many {}." as published with StyleCLIP. @ is "a" and "the".
 _WITH_ARTICLE = (

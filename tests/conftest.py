@@ -18,17 +18,17 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from families.drawn.attributes import attributes, sample_z
+from families.drawn.renderer import render
 from pipeline import StyleCLIP
-from pipeline.networks.alignment import Alignment
+from pipeline.models.openvino_ir import read_mobile_generator
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.clip import CLIP
+from pipeline.networks.csla import Alignment
 from pipeline.networks.e4e import Encoder
 from pipeline.networks.mapper import LevelsMapper, StyleSpaceMapper
 from pipeline.networks.stylegan2 import Generator
 from pipeline.networks.w_encoder import WEncoder
-from pipeline.openvino_ir import read_mobile_generator
-from pipeline.training.demo.attributes import attributes, sample_z
-from pipeline.training.demo.renderer import render
 from tests.wheels import STYLE_DIM, members, write_wheel
 
 # Of this run alone: a studio that ends, in another run of the tests too, clears the folder that its account shares.

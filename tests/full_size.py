@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from pipeline import StyleCLIP
-from pipeline.registry import REGISTRY
+from pipeline.models.registry import REGISTRY
 
 FILES = {
     "e4e-ffhq": "e4e_ffhq_encode.pt",

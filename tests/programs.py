@@ -8,16 +8,16 @@ import httpx
 
 from pipeline import StyleCLIP
 from webapp import api
+from webapp.model_handle import ModelHandle
 from webapp.page import LAUNCH
 from webapp.queues import Page
-from webapp.stage import Lent
 
 
 @contextmanager
 def served(studio: StyleCLIP, **launch) -> Iterator[str]:
     """The address of a page that has nothing but the endpoints."""
     with Page(analytics_enabled=False) as page:
-        api.connect(Lent(studio))
+        api.connect(ModelHandle(studio))
     _, url, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **LAUNCH | launch)
     yield url
     page.close(verbose=False)

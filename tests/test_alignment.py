@@ -11,16 +11,16 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from families.drawn.attributes import CATEGORIES
+from families.drawn.reader import Reader, read
 from pipeline import Latent, StyleCLIP, UserError
-from pipeline.alignment import bridge_step
-from pipeline.measured import alignment_path
-from pipeline.networks.alignment import Alignment
+from pipeline.methods.csla import bridge_step
+from pipeline.models.family import load_family
+from pipeline.models.measured import alignment_path
+from pipeline.models.registry import family_row
+from pipeline.networks.csla import Alignment
 from pipeline.networks.stylegan2 import Generator
-from pipeline.registry import family_row
-from pipeline.training.alignment import alignment_command
-from pipeline.training.demo.attributes import CATEGORIES
-from pipeline.training.demo.reader import Reader, read
-from pipeline.zoo import load_family
+from pipeline.training.csla import alignment_command
 
 FIRST_SEED = 3_000_000  # faces that neither training nor the choice of the defaults saw
 EDITS = {
@@ -124,7 +124,7 @@ def test_a_model_without_an_alignment_says_how_to_get_one(studio):
         lambda: studio.imagine("a smiling face"),
         lambda: studio.invert(studio.image(latent), through="clip"),
     ):
-        with pytest.raises(UserError, match=r"python -m pipeline\.training\.alignment --model seeded"):
+        with pytest.raises(UserError, match=r"python -m pipeline\.training\.csla --model seeded"):
             edit()
 
 
@@ -167,7 +167,7 @@ def test_a_killed_training_goes_on_to_the_same_file(place, monkeypatch):
 # The command, saving after each batch, which is killed at the third.
 KILLED = """
 import os, signal, sys
-from pipeline.training import alignment, pairs
+from pipeline.training import csla, pairs
 from pipeline.training.partial import write
 
 def writing(state, path, written=[]):
@@ -177,7 +177,7 @@ def writing(state, path, written=[]):
         os.kill(os.getpid(), signal.SIGKILL)
 
 pairs.EVERY, pairs.write = -1, writing
-alignment.alignment_command(sys.argv[1:])
+csla.alignment_command(sys.argv[1:])
 """
 
 

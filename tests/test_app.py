@@ -6,9 +6,9 @@ import gradio as gr
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.registry import read_registry
+from pipeline.models.registry import read_registry
+from webapp.error_messages import guard
 from webapp.files import file_name
-from webapp.guard import guard
 from webapp.lossplot import plot, progress
 from webapp.presets import FILE, Pair, presets, tomllib
 

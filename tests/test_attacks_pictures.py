@@ -11,9 +11,9 @@ import httpx
 import pytest
 from PIL import Image
 
-from pipeline import decode, photos
 from pipeline.errors import UserError
-from pipeline.photos import open_photo
+from pipeline.faces import decode, photos
+from pipeline.faces.photos import open_photo
 from tests.pictures import EXAMPLES
 from tests.programs import posted, uploaded
 from tests.slow_pictures import MEGAPIXELS, PICTURES, png, saved
@@ -70,7 +70,7 @@ def test_a_decoder_that_crashes_costs_nobody_else_anything(monkeypatch, tmp_path
 MEASURE = """
 import io, resource, sys
 from PIL import Image
-from pipeline.photos import open_photo
+from pipeline.faces.photos import open_photo
 most = lambda who: resource.getrusage(who).ru_maxrss // 1024
 before = most(resource.RUSAGE_SELF)
 open_photo(sys.argv[1])

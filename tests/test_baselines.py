@@ -1,13 +1,13 @@
-"""The rivals on drawn faces: each makes easy edits from a pair of texts, straight and the same every time."""
+"""The baselines on drawn faces: each makes easy edits from a pair of texts, straight and the same every time."""
 
 import pytest
 import torch
 
+from benchmarks.baselines import RIVALS
 from pipeline import StyleCLIP
-from pipeline.baselines import RIVALS
 from pipeline.errors import UserError
 from pipeline.losses import clip_features
-from pipeline.training.judges import Judges
+from pipeline.training.frozen import FrozenModels
 from pipeline.training.pairs import sample_pairs
 
 EASY = ("face with glasses", "face with a beard")
@@ -20,7 +20,7 @@ def demo():
 
 @pytest.fixture(scope="module")
 def pairs(demo):
-    return sample_pairs(Judges.of(demo.family), 240)
+    return sample_pairs(FrozenModels.of(demo.family), 240)
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +29,10 @@ def faces(demo):
 
 
 @pytest.fixture(scope="module", params=RIVALS)
-def rival(request, demo, pairs):
+def baseline(request, demo, pairs):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.baselines.tedigan.STEPS", 300)  # as far as so few pairs carry
-        patch.setattr("pipeline.baselines.rival.FACES", 2)
+        patch.setattr("benchmarks.baselines.tedigan.STEPS", 300)  # as far as so few pairs carry
+        patch.setattr("benchmarks.baselines.baseline.FACES", 2)
         yield RIVALS[request.param](demo.family, pairs, demo.texts)
 
 
@@ -45,18 +45,18 @@ def scores(demo, latents, target):
 
 
 @pytest.mark.parametrize("target", EASY)
-def test_the_edit_brings_faces_closer_to_the_text(demo, faces, rival, target):
-    edited = [rival.edit(face, target, "face") for face in faces]
+def test_the_edit_brings_faces_closer_to_the_text(demo, faces, baseline, target):
+    edited = [baseline.edit(face, target, "face") for face in faces]
     gain = scores(demo, edited, target) - scores(demo, faces, target)
     assert gain.mean() > 0.01
 
 
-def test_an_edit_is_a_straight_way_from_the_face(demo, faces, rival):
+def test_an_edit_is_a_straight_way_from_the_face(demo, faces, baseline):
     face, target = faces[0], EASY[0]
-    assert demo.image(rival.edit(face, target, "face", 0)).tobytes() == demo.image(face).tobytes()
+    assert demo.image(baseline.edit(face, target, "face", 0)).tobytes() == demo.image(face).tobytes()
 
     def styles(strength):
-        return torch.cat(rival.edit(face, target, "face", strength).styles(demo.family.generator), 1)
+        return torch.cat(baseline.edit(face, target, "face", strength).styles(demo.family.generator), 1)
 
     start, step = styles(0), styles(1) - styles(0)
     assert step.any()
@@ -64,27 +64,27 @@ def test_an_edit_is_a_straight_way_from_the_face(demo, faces, rival):
         assert torch.allclose(styles(strength), start + strength * step, atol=1e-4)
 
 
-def test_the_same_texts_make_the_same_edit(demo, pairs, faces, rival):
-    again = type(rival)(demo.family, pairs, demo.texts)
-    edits = [maker.edit(faces[0], EASY[0], "face") for maker in (rival, again)]
+def test_the_same_texts_make_the_same_edit(demo, pairs, faces, baseline):
+    again = type(baseline)(demo.family, pairs, demo.texts)
+    edits = [maker.edit(faces[0], EASY[0], "face") for maker in (baseline, again)]
     assert edits[0].digest() == edits[1].digest() != faces[0].digest()
 
 
-def test_an_edit_keeps_what_was_edited_before(demo, faces, rival):
+def test_an_edit_keeps_what_was_edited_before(demo, faces, baseline):
     before = demo.direct(faces[0], "face with blonde hair", "face").latent
-    after = rival.edit(before, EASY[0], "face", 0)
+    after = baseline.edit(before, EASY[0], "face", 0)
     assert demo.image(after).tobytes() == demo.image(before).tobytes()
 
 
-def test_texts_that_clip_cannot_tell_apart_are_refused(rival):
+def test_texts_that_clip_cannot_tell_apart_are_refused(baseline):
     with pytest.raises(UserError):
-        rival.prepare("face", "face")
+        baseline.prepare("face", "face")
 
 
 def test_stylespace_counts_in_the_deviations_of_all_faces(demo, pairs):
     """As the pairs are, not in those of truncated codes, which are 0.7 times as large."""
-    rival = RIVALS["stylespace"](demo.family, pairs, demo.texts)
+    baseline = RIVALS["stylespace"](demo.family, pairs, demo.texts)
     with torch.inference_mode():
         styles = torch.cat(demo.family.generator.styles(pairs.w), 1)
-    shift, spread = rival.deviations(styles)
-    assert shift.abs().median() < 0.1 and 0.95 < spread[rival.movable].median() < 1.05
+    shift, spread = baseline.deviations(styles)
+    assert shift.abs().median() < 0.1 and 0.95 < spread[baseline.movable].median() < 1.05

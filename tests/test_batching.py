@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from pipeline.batching import Together
+from pipeline.batching import MicroBatcher
 
 
 def test_who_waits_is_taken_along():
@@ -18,7 +18,7 @@ def test_who_waits_is_taken_along():
         go.wait(10)
         return [10 * item for item in items]
 
-    together = Together(work, 3)
+    together = MicroBatcher(work, 3)
     with ThreadPoolExecutor(6) as threads:
         first = threads.submit(together, 0)
         begun.wait(10)
@@ -31,7 +31,7 @@ def test_who_waits_is_taken_along():
 
 
 def test_a_failure_ends_and_the_next_call_works():
-    together = Together(lambda items: [1 / item for item in items], 3)
+    together = MicroBatcher(lambda items: [1 / item for item in items], 3)
     with pytest.raises(ZeroDivisionError):
         together(0)
     assert together(2) == 0.5
@@ -45,7 +45,7 @@ def test_who_fails_does_not_fail_the_others():
         go.wait(10)
         return [1 / item for item in items]
 
-    together = Together(work, 3)
+    together = MicroBatcher(work, 3)
     with ThreadPoolExecutor(4) as threads:
         first = threads.submit(together, 1)
         begun.wait(10)

@@ -13,10 +13,10 @@ from benchmarks.judging import Judge, Seen, verdict
 from benchmarks.methods import METHODS
 from benchmarks.tables import difference, frechet, interval
 from benchmarks.targets import PAIRS
+from families.drawn.attributes import attributes, sample_z
+from families.drawn.reader import Reader
+from families.drawn.renderer import render
 from pipeline import StyleCLIP
-from pipeline.training.demo.attributes import attributes, sample_z
-from pipeline.training.demo.reader import Reader
-from pipeline.training.demo.renderer import render
 
 GLASSES, SMILING = (next(pair for pair in PAIRS if word in pair.target) for word in ("glasses", "smiling"))
 

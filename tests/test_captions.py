@@ -4,10 +4,10 @@ import random
 
 import torch
 
-from pipeline.training.clip import Space
-from pipeline.training.demo.attributes import CATEGORIES, attributes, labels, sample_z
-from pipeline.training.demo.captions import CAPTIONS
-from pipeline.training.demo.clip import NUMBERS_OF, known_faces
+from families.clip import Space
+from families.drawn.attributes import CATEGORIES, attributes, labels, sample_z
+from families.drawn.captions import CAPTIONS
+from families.drawn.clip import NUMBERS_OF, known_faces
 
 
 def test_captions_state_every_value_and_repeat() -> None:

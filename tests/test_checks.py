@@ -10,8 +10,8 @@ from PIL import Image
 
 from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
-from pipeline.training.judges import Judges
-from pipeline.training.mapper import Recipe, train
+from pipeline.training.frozen import FrozenModels
+from pipeline.training.mapper_training import MapperRecipe, train
 from tests.programs import posted, uploaded
 from webapp.panels.takehome import edits_of
 
@@ -320,4 +320,4 @@ def test_places_that_are_no_files_are_named(studio, seeded_registry, tmp_path):
 def test_a_training_needs_faces(studio):
     none = torch.zeros(0, *studio.family.latent_avg.shape)
     with pytest.raises(UserError, match="These latents"):
-        next(train(Judges.of(studio.family), studio.texts, Recipe("a hat"), none))
+        next(train(FrozenModels.of(studio.family), studio.texts, MapperRecipe("a hat"), none))

@@ -12,14 +12,14 @@ import pytest
 from fastapi import Request
 from gradio.queueing import Event, EventQueue
 
-from pipeline import decode
 from pipeline.errors import UserError
+from pipeline.faces import decode
 from tests.pictures import EXAMPLES
 from tests.visits import Visit, event_of, visited
 from webapp import queues, request_limits, turns
 from webapp.api import Programs, faces, values
+from webapp.model_handle import ModelHandle
 from webapp.places import Places
-from webapp.stage import Lent
 
 WORDS = ("a face with glasses", "This face", 4, 0.01, 0.01)
 
@@ -212,7 +212,7 @@ def until(due):
 
 
 def test_every_picture_that_a_program_sends_is_read_in_a_place_for_photos(studio, monkeypatch):
-    lent, taken, read = Lent(studio), [], decode.open_checked
+    lent, taken, read = ModelHandle(studio), [], decode.open_checked
     programs = Programs(lent)
     monkeypatch.setattr(decode, "open_checked", lambda file: taken.append(lent._photos.taken) or read(file))
     for module in (values, faces):
@@ -263,7 +263,7 @@ def iter_steps(count):
 
 
 def test_a_run_takes_as_many_steps_as_fit_while_others_wait(studio, monkeypatch):
-    lent = Lent(studio)
+    lent = ModelHandle(studio)
     latent = studio.sample(0)
     assert lent.fitting("optimize", 300) == 300  # nothing is known yet
     assert len(list(lent.optimize(latent, "a face with glasses", steps=3))) == 3

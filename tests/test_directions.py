@@ -5,15 +5,15 @@ import torch
 from goldens import Goldens
 from scipy.stats import spearmanr
 
-from pipeline.directions import Directions, channel_relevance
 from pipeline.errors import UserError
-from pipeline.estimate import GradientDirections
 from pipeline.losses import clip_features
+from pipeline.methods.directions import Directions, channel_relevance
+from pipeline.methods.estimate import GradientDirections
+from pipeline.models.family import load_family
+from pipeline.models.registry import family_row
 from pipeline.networks.clip import CLIP, build_clip
 from pipeline.networks.stylegan2 import Generator
-from pipeline.registry import family_row
 from pipeline.text import SIGNS_NOTE, TEMPLATES, Texts, check_pair, check_prompt
-from pipeline.zoo import load_family
 
 GOLDENS = Goldens.from_environment()
 

@@ -12,11 +12,11 @@ import requests
 from gdown.exceptions import FileURLRetrievalError
 from huggingface_hub import constants
 
-from pipeline import downloads
-from pipeline.downloads import fetch, flaw, verify
 from pipeline.errors import UserError
-from pipeline.sources import Source
-from pipeline.weights import known_flaw
+from pipeline.models import downloads
+from pipeline.models.downloads import fetch, flaw, verify
+from pipeline.models.sources import Source
+from pipeline.models.weights import known_flaw
 from tests.hub import Hub
 
 CONTENT = bytes(range(256)) * 20_000  # 5 MB

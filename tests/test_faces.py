@@ -8,7 +8,7 @@ import pytest
 from goldens import Goldens
 from PIL import Image
 
-from pipeline.faces import crop_quad, face_quad
+from pipeline.faces.detection import crop_quad, face_quad
 
 GOLDENS = Goldens.from_environment()
 CASES = ["mid", "corner_pad", "small", "big", "ffhq1024", "pad1024"]

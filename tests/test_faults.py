@@ -26,9 +26,9 @@ from pipeline.latents import Tuning
 from pipeline.networks.stylegan2 import Generator
 from tests.programs import posted, served, uploaded
 from tests.visits import open_page
-from webapp import stage, tidy, turns
+from webapp import cleanup, model_handle, turns
+from webapp.error_messages import guard
 from webapp.files import new_file, on_screen
-from webapp.guard import guard
 from webapp.page import build
 from webapp.session import MOST_SHOTS, Session
 from webapp.shots import Found, Frame
@@ -75,7 +75,7 @@ def test_a_killed_app_leaves_nothing_that_harms_the_next(tmp_path, raw, monkeypa
     assert left and _weights() == before
     with served(StyleCLIP.from_pretrained("demo", device="cpu"), server_port=port) as url:
         assert posted(raw, url, "generate", prompt="smiling face", steps=1)[0] == "complete"
-    tidy.clear(tmp_path, -1)
+    cleanup.clear(tmp_path, -1)
     assert not [path for path in left if path.exists()]  # what it left goes with the rest
 
 
@@ -303,7 +303,7 @@ def test_going_to_and_fro_is_not_remembered_for_ever(monkeypatch, tmp_path):
 def page(studio, monkeypatch, tmp_path):
     """A whole page being served, with files of its own, whose age is what `os.utime` says."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr(tidy, "_idle", lambda path: time.time() - path.lstat().st_mtime)
+    monkeypatch.setattr(cleanup, "_idle", lambda path: time.time() - path.lstat().st_mtime)
     with open_page(build(studio)) as page:
         yield page
 
@@ -332,7 +332,7 @@ def test_what_visitors_left_an_hour_ago_is_gone_and_nothing_else(page, raw):
         visits.used[name] -= 0 if name == "here" else 4000
     held = weakref.ref(gone)
     del gone, session
-    tidy.tidy(page.app, tidy.AN_HOUR)
+    cleanup.tidy(page.app, cleanup.AN_HOUR)
     assert "gone" not in visits and held() is None and visits["here"][state._id] is here
     assert set(visits.session_data) == {"here"} and not page._queue.pending_event_ids_session
     assert not [path for path in written if path.exists()] and not upload.parent.exists()
@@ -344,7 +344,7 @@ def test_what_visitors_left_an_hour_ago_is_gone_and_nothing_else(page, raw):
 def test_another_studio_that_ends_takes_no_picture_of_this_one(page, studio, raw):
     """Both show the example faces from one folder; the other one has changed its model meanwhile."""
     with open_page(build(studio)) as other:
-        stage.replace(other, build(StyleCLIP(replace(studio.family, encoder=None))))
+        model_handle.replace(other, build(StyleCLIP(replace(studio.family, encoder=None))))
     ours = [path for block in page.blocks.values() for path in block.keep_in_cache]
     assert len(ours) >= 8
     assert {raw.get(f"{page.local_url}gradio_api/file={path}").status_code for path in ours} == {200}
@@ -359,7 +359,7 @@ def test_clearing_away_goes_on_while_the_app_runs(studio, monkeypatch):
             two.set()
         raise RuntimeError("Set changed size during iteration")
 
-    monkeypatch.setattr(tidy, "EVERY", 0.0)
-    monkeypatch.setattr(tidy, "tidy", failing)
-    with served(studio, app_kwargs={"lifespan": tidy.tidying}):
-        assert two.wait(10) and rounds[0] == tidy.AN_HOUR
+    monkeypatch.setattr(cleanup, "EVERY", 0.0)
+    monkeypatch.setattr(cleanup, "tidy", failing)
+    with served(studio, app_kwargs={"lifespan": cleanup.tidying}):
+        assert two.wait(10) and rounds[0] == cleanup.AN_HOUR

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipeline.errors import UserError
-from webapp import addresses, tidy
+from webapp import addresses, cleanup
 from webapp.files import OWN_FOLDER, make_private
 
 
@@ -54,30 +54,30 @@ def filled(folder):
 
 @pytest.mark.parametrize(("name", "kept"), [(f"{OWN_FOLDER}-7", 0), ("chosen", 1)])
 def test_nothing_of_a_visitor_stays_longer_than_an_hour(tmp_path, monkeypatch, name, kept):
-    monkeypatch.setattr(tidy, "_idle", lambda path: time.time() - path.lstat().st_mtime)
+    monkeypatch.setattr(cleanup, "_idle", lambda path: time.time() - path.lstat().st_mtime)
     paths = filled(tmp_path / name)
-    tidy.clear(tmp_path / name, tidy.AN_HOUR)
+    cleanup.clear(tmp_path / name, cleanup.AN_HOUR)
     assert all(path.exists() for path in paths)
     for path in (tmp_path / name).rglob("*"):
         os.utime(path, (time.time() - 4000,) * 2)
-    tidy.clear(tmp_path / name, tidy.AN_HOUR)
+    cleanup.clear(tmp_path / name, cleanup.AN_HOUR)
     for _ in range(3):  # a folder's age is that of the last change in it
         for path in (tmp_path / name).rglob("*"):
             os.utime(path, (time.time() - 4000,) * 2)
-        tidy.clear(tmp_path / name, tidy.AN_HOUR)
+        cleanup.clear(tmp_path / name, cleanup.AN_HOUR)
     left = [path for path in (tmp_path / name).rglob("*") if path.is_file()]
     assert left == paths[4 - kept :] and len(list((tmp_path / name).iterdir())) == kept
 
 
 def test_links_in_it_are_not_followed(tmp_path, monkeypatch):
-    monkeypatch.setattr(tidy, "_idle", lambda path: 1e6)
+    monkeypatch.setattr(cleanup, "_idle", lambda path: 1e6)
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "kept").write_text("")
     folder = tmp_path / OWN_FOLDER
     folder.mkdir()
     (folder / "link").symlink_to(outside)
-    tidy.clear(folder, tidy.AN_HOUR)
+    cleanup.clear(folder, cleanup.AN_HOUR)
     assert (outside / "kept").exists() and not list(folder.iterdir())
 
 

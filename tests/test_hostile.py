@@ -20,7 +20,7 @@ from tests.pictures import EXAMPLES
 from tests.programs import as_file, posted, uploaded
 from webapp import api, turns
 from webapp.files import new_file
-from webapp.stage import Lent
+from webapp.model_handle import ModelHandle
 
 pytestmark = pytest.mark.filterwarnings("ignore:Saving I mode:DeprecationWarning")
 SOON = 10.0  # seconds; two on a quiet machine, see what is printed
@@ -183,7 +183,7 @@ def fitting(endpoint, files) -> st.SearchStrategy[dict]:
 def test_any_parameters_get_a_result_or_a_sentence(aligned_studio, files, monkeypatch, name):
     monkeypatch.setattr(turns, "LONGEST_RUN", 0.5)
     monkeypatch.setattr(turns.Turns, "others_wait", lambda _: True)
-    endpoint = getattr(api.Programs(Lent(aligned_studio)), name)
+    endpoint = getattr(api.Programs(ModelHandle(aligned_studio)), name)
     names = list(inspect.signature(endpoint).parameters)
     if not names:
         assert endpoint()

@@ -17,9 +17,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipeline.checkpoints import LONGEST_NAME
 from pipeline.errors import UserError
-from pipeline.weights import read_weights
+from pipeline.models.checkpoints import LONGEST_NAME
+from pipeline.models.weights import read_weights
 
 
 def touch(trace):
@@ -148,7 +148,7 @@ def test_names_without_end_are_refused(studio, tmp_path, monkeypatch):
     save_file({"." * (LONGEST_NAME + 1): torch.zeros(1)}, tmp_path / "x.safetensors")
     with pytest.raises(UserError, match="no mapper for the model .*more than 300 characters"):
         studio.family.own_mapper(tmp_path / "x.safetensors")
-    monkeypatch.setattr("pipeline.checkpoints.MOST_TENSORS", 50)
+    monkeypatch.setattr("pipeline.models.checkpoints.MOST_TENSORS", 50)
     save_file({f"mapper_{i}.": torch.zeros(1) for i in range(51)}, tmp_path / "x.safetensors")
     with pytest.raises(UserError, match="no mapper for the model .*more than 50 tensors"):
         studio.family.own_mapper(tmp_path / "x.safetensors")

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 
 from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
-from pipeline.inversion import contrast_distance, photo_square, pixel_distance
 from pipeline.latents import Tuning
+from pipeline.methods.inversion import contrast_distance, photo_square, pixel_distance
 
 STEPS = 8
 PAIR = ("face with blonde hair", "face with hair")
@@ -79,7 +79,7 @@ def test_a_blurred_picture_lacks_contrast_wherever_its_details_are():
 
 
 def test_the_finest_layers_are_not_tuned(studio, latent, face, monkeypatch):
-    monkeypatch.setattr("pipeline.inversion.TUNED_UP_TO", 16)
+    monkeypatch.setattr("pipeline.methods.inversion.TUNED_UP_TO", 16)
     (step,) = studio.tune(latent, face, steps=1)
     layers = {layer.name: layer.resolution for layer in studio.family.generator.style_layers}
     assert {layers[name] for name in step.latent.tuning.factors} == {4, 8, 16}

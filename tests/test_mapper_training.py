@@ -16,28 +16,28 @@ from safetensors.torch import load_file, save_file
 
 from pipeline import StyleCLIP, UserError
 from pipeline.losses import clip_features
+from pipeline.models.registry import family_row
 from pipeline.networks.mapper import LevelsMapper, NarrowMapper, SingleMapper, StyleSpaceMapper
 from pipeline.networks.stylegan2 import Generator
-from pipeline.registry import family_row
 from pipeline.text import Texts
-from pipeline.training.judges import Judges
-from pipeline.training.mapper import MapperTraining, Recipe, sample_codes, train
-from pipeline.training.mapper_runs import save_mapper, train_command
+from pipeline.training.frozen import FrozenModels
+from pipeline.training.mapper import save_mapper, train_command
+from pipeline.training.mapper_training import MapperRecipe, MapperTraining, sample_codes, train
 
 PROMPT = "a person with purple hair"
 KINDS = {
-    "levels": (Recipe(PROMPT, variant="levels"), LevelsMapper),
-    "no_fine": (Recipe(PROMPT, variant="levels", levels=("course", "medium")), LevelsMapper),
-    "single": (Recipe(PROMPT, variant="single"), SingleMapper),
-    "space": (Recipe(PROMPT, variant="stylespace"), StyleSpaceMapper),
-    "narrow": (Recipe(PROMPT, variant="narrow"), NarrowMapper),
+    "levels": (MapperRecipe(PROMPT, variant="levels"), LevelsMapper),
+    "no_fine": (MapperRecipe(PROMPT, variant="levels", levels=("course", "medium")), LevelsMapper),
+    "single": (MapperRecipe(PROMPT, variant="single"), SingleMapper),
+    "space": (MapperRecipe(PROMPT, variant="stylespace"), StyleSpaceMapper),
+    "narrow": (MapperRecipe(PROMPT, variant="narrow"), NarrowMapper),
 }
 COMMAND = ["--model", "seeded", "--prompt", PROMPT, "--batch", "2", "--every", "2", "--resolution", "16"]
 
 
 @pytest.fixture(scope="module")
-def judges(studio) -> Judges:
-    return Judges.of(studio.family)
+def models(studio) -> FrozenModels:
+    return FrozenModels.of(studio.family)
 
 
 @pytest.fixture
@@ -52,14 +52,14 @@ def seeded(seeded_registry, monkeypatch) -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
-def quick(**changes) -> Recipe:
-    return Recipe(PROMPT, **{"steps": 4, "batch": 2, "every": 2, "resolution": 16} | changes)
+def quick(**changes) -> MapperRecipe:
+    return MapperRecipe(PROMPT, **{"steps": 4, "batch": 2, "every": 2, "resolution": 16} | changes)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_is_read_by_the_family_it_was_trained_for(kind, judges, texts, tmp_path, seeded_registry):
+def test_every_kind_is_read_by_the_family_it_was_trained_for(kind, models, texts, tmp_path, seeded_registry):
     recipe, network = KINDS[kind]
-    *_, last = train(judges, texts, quick(variant=recipe.variant, levels=recipe.levels))
+    *_, last = train(models, texts, quick(variant=recipe.variant, levels=recipe.levels))
     save_mapper(last.mapper, tmp_path / "new.safetensors", recipe, last.validation, title="New")
     folder = seeded_registry.parent
     rows = seeded_registry.read_text().replace('path = "', f'path = "{folder}/')
@@ -76,63 +76,63 @@ def test_every_kind_is_read_by_the_family_it_was_trained_for(kind, judges, texts
     assert set(about["losses"]) == {"clip", "l2", "identity", "total"}
 
 
-def test_sampled_faces_are_truncated_towards_the_mean_face(judges, texts):
-    held = {psi: MapperTraining(judges, texts, quick(truncation=psi, jitter=0.0)).held for psi in (0.0, 0.7, 1.0)}
-    mean = judges.latent_avg.expand_as(held[0.0])
+def test_sampled_faces_are_truncated_towards_the_mean_face(models, texts):
+    held = {psi: MapperTraining(models, texts, quick(truncation=psi, jitter=0.0)).held for psi in (0.0, 0.7, 1.0)}
+    mean = models.latent_avg.expand_as(held[0.0])
     torch.testing.assert_close(held[0.0], mean)
     torch.testing.assert_close(held[0.7] - mean, 0.7 * (held[1.0] - mean))
-    codes = sample_codes(judges.generator, 8, 0.0, torch.Generator().manual_seed(~0))
+    codes = sample_codes(models.generator, 8, 0.0, torch.Generator().manual_seed(~0))
     assert torch.equal(held[1.0], codes)
     assert family_row("ffhq").mapper_truncation == 0.7 and family_row("demo").mapper_truncation == 1.0
 
 
-def test_levels_that_are_left_out_leave_their_rows(judges, texts):
-    *_, last = train(judges, texts, quick(levels=("medium",)))
-    step = last.mapper(sample_codes(judges.generator, 2, 0.1, torch.Generator().manual_seed(0)))
+def test_levels_that_are_left_out_leave_their_rows(models, texts):
+    *_, last = train(models, texts, quick(levels=("medium",)))
+    step = last.mapper(sample_codes(models.generator, 2, 0.1, torch.Generator().manual_seed(0)))
     assert step[:, 4:8].abs().min() > 0 and not step[:, :4].any() and not step[:, 8:].any()
 
 
-def test_in_stylespace_the_l2_term_sums_the_means_of_the_vectors(judges, texts):
-    *_, last = train(judges, texts, quick(variant="stylespace", steps=2))
-    steps = last.mapper(judges.generator.styles(last.training.held))
+def test_in_stylespace_the_l2_term_sums_the_means_of_the_vectors(models, texts):
+    *_, last = train(models, texts, quick(variant="stylespace", steps=2))
+    steps = last.mapper(models.generator.styles(last.training.held))
     expected = sum((0.1 * step).square().mean().item() for step in steps)
     assert last.validation["l2"] == pytest.approx(expected, rel=1e-4)
     assert expected > 5 * (0.1 * torch.cat(steps, 1)).square().mean()
 
 
-def test_the_losses_see_what_all_rows_do_to_the_picture(judges, texts):
+def test_the_losses_see_what_all_rows_do_to_the_picture(models, texts):
     """At 1024 px, with few channels: rows 14 to 17 work above what CLIP fits in."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         wide = Generator(1024, 32, 2, {2**i: 4 for i in range(2, 11)}).eval().requires_grad_(False)
-    judges = replace(judges, generator=wide, identity=None)
+    models = replace(models, generator=wide, identity=None)
     codes = sample_codes(wide, 5, 0.1, torch.Generator().manual_seed(0))
-    recipe = Recipe(PROMPT, levels=("fine",), l2=0.0, steps=1, batch=1, every=1)
-    *_, last = train(judges, texts, recipe, codes)
+    recipe = MapperRecipe(PROMPT, levels=("fine",), l2=0.0, steps=1, batch=1, every=1)
+    *_, last = train(models, texts, recipe, codes)
     w, moved = last.training.held, 0.1 * last.mapper(last.training.held)
 
     def distance(resolution: int) -> float:
         pictures = wide(w + moved, resolution)
-        return 1 - (clip_features(judges.clip, pictures, False) @ texts.embedding(PROMPT).T).mean().item()
+        return 1 - (clip_features(models.clip, pictures, False) @ texts.embedding(PROMPT).T).mean().item()
 
     assert last.validation["clip"] == pytest.approx(distance(1024), abs=1e-5)
     assert last.validation["clip"] != pytest.approx(distance(64), abs=1e-4)
     assert last.pictures.shape[-1] == 1024
 
 
-def test_training_lowers_the_loss_and_repeats(judges, texts):
+def test_training_lowers_the_loss_and_repeats(models, texts):
     recipe = quick(steps=16, every=8, l2=0.1)
-    first, second = ([s.validation["total"] for s in train(judges, texts, recipe) if s.validation] for _ in range(2))
+    first, second = ([s.validation["total"] for s in train(models, texts, recipe) if s.validation] for _ in range(2))
     assert first == second and first[-1] < first[0]
 
 
-def test_with_a_neutral_text_faces_stay_nearer_to_what_they_were(judges, texts):
+def test_with_a_neutral_text_faces_stay_nearer_to_what_they_were(models, texts):
     change = texts.embedding(PROMPT) - texts.embedding("a person")
 
     def effects(neutral: str) -> tuple[float, float]:
         """On what CLIP sees in held-out faces: how far they went the texts' way, and 1 - cosine to those before."""
-        *_, last = train(judges, texts, quick(steps=30, every=30, l2=0.0, identity=0.0, neutral=neutral))
-        before, after = (clip_features(judges.clip, pictures, judges.normalize) for pictures in last.pictures)
+        *_, last = train(models, texts, quick(steps=30, every=30, l2=0.0, identity=0.0, neutral=neutral))
+        before, after = (clip_features(models.clip, pictures, models.normalize) for pictures in last.pictures)
         return ((after - before) @ change.T).mean().item(), 1 - (before * after).sum(1).mean().item()
 
     (gain, lost), (_, lost_alone) = effects("a person"), effects("")
@@ -140,14 +140,14 @@ def test_with_a_neutral_text_faces_stay_nearer_to_what_they_were(judges, texts):
     assert lost < 0.8 * lost_alone
 
 
-def test_training_leaves_the_shared_networks_and_the_callers_mode_alone(judges, texts):
-    networks = (judges.generator, judges.clip, judges.identity)
+def test_training_leaves_the_shared_networks_and_the_callers_mode_alone(models, texts):
+    networks = (models.generator, models.clip, models.identity)
     before = [p.clone() for network in networks for p in network.parameters()]
     random = torch.get_rng_state()
     with torch.no_grad():
-        for _ in train(judges, texts, quick()):
+        for _ in train(models, texts, quick()):
             assert not torch.is_grad_enabled()
-    for state in train(judges, texts, quick()):
+    for state in train(models, texts, quick()):
         assert torch.is_grad_enabled()
         assert not any(p.requires_grad for p in state.mapper.parameters())
     after = [p for network in networks for p in network.parameters()]
@@ -157,49 +157,49 @@ def test_training_leaves_the_shared_networks_and_the_callers_mode_alone(judges, 
     assert torch.equal(random, torch.get_rng_state())
 
 
-def test_a_closed_training_does_no_more_and_its_mapper_stays(judges, texts, monkeypatch):
+def test_a_closed_training_does_no_more_and_its_mapper_stays(models, texts, monkeypatch):
     advanced = []
     advance = MapperTraining.advance
     monkeypatch.setattr(MapperTraining, "advance", lambda self: advanced.append(1) or advance(self))
-    run = train(judges, texts, quick(steps=1000))
+    run = train(models, texts, quick(steps=1000))
     *_, third = islice(run, 3)
     run.close()
     assert len(advanced) == 3 and (third.step, third.steps) == (3, 1000)
-    assert third.mapper(sample_codes(judges.generator, 1, 0.1, torch.Generator().manual_seed(0))).abs().sum() > 0
+    assert third.mapper(sample_codes(models.generator, 1, 0.1, torch.Generator().manual_seed(0))).abs().sum() > 0
 
 
-def test_pictures_of_held_out_faces_come_with_the_validation(judges, texts):
-    states = list(train(judges, texts, quick()))
+def test_pictures_of_held_out_faces_come_with_the_validation(models, texts):
+    states = list(train(models, texts, quick()))
     assert [s.pictures is not None for s in states] == [False, True, False, True]
     before, after = states[1].pictures
     assert before.shape == after.shape == (4, 3, 16, 16) and not torch.equal(before, after)
     assert torch.equal(before, states[3].pictures[0])
 
 
-def test_training_stops_when_the_validation_loss_no_longer_falls(judges, texts):
-    states = list(train(judges, texts, quick(steps=500, every=1, patience=3, rate=60.0)))
+def test_training_stops_when_the_validation_loss_no_longer_falls(models, texts):
+    states = list(train(models, texts, quick(steps=500, every=1, patience=3, rate=60.0)))
     totals = [s.validation["total"] for s in states]
     best = totals.index(min(totals))
     assert len(totals) == best + 1 + 3 < 500
     assert states[-1].training.lowest["total"] == totals[best]
-    fresh = MapperTraining(judges, texts, quick())  # the same held-out faces
+    fresh = MapperTraining(models, texts, quick())  # the same held-out faces
     fresh.network.load_state_dict(states[-1].mapper.state_dict())
     losses, _ = fresh._losses(fresh.held, fresh.unedited)
     assert losses["total"].item() == pytest.approx(totals[best], rel=1e-5)
 
 
-def test_given_faces_are_trained_on_and_some_held_out(judges, texts):
-    codes = sample_codes(judges.generator, 12, 0.1, torch.Generator().manual_seed(3))
-    training = MapperTraining(judges, texts, quick(), codes)
+def test_given_faces_are_trained_on_and_some_held_out(models, texts):
+    codes = sample_codes(models.generator, 12, 0.1, torch.Generator().manual_seed(3))
+    training = MapperTraining(models, texts, quick(), codes)
     assert torch.equal(training.held, codes[-2:]) and torch.equal(training.codes, codes[:-2])
     with pytest.raises(UserError, match="another model"):
-        MapperTraining(judges, texts, quick(), codes[:, :4])
+        MapperTraining(models, texts, quick(), codes[:, :4])
 
 
-def test_what_a_recipe_cannot_be_is_a_sentence(judges, texts):
+def test_what_a_recipe_cannot_be_is_a_sentence(models, texts):
     for wrong in ({"variant": "tall"}, {"levels": ()}, {"levels": ("coarse",)}):
         with pytest.raises(UserError, match="levels"):
-            next(train(judges, texts, quick(**wrong)))
+            next(train(models, texts, quick(**wrong)))
 
 
 def command(folder, *more) -> list[str]:

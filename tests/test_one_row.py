@@ -9,22 +9,22 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from pipeline import StyleCLIP
-from pipeline.alignment import LEVELS
-from pipeline.directions import style_statistics, unit_change
 from pipeline.errors import UserError
 from pipeline.images import to_tensor
 from pipeline.latents import Tuning
 from pipeline.losses import clip_features
-from pipeline.measured import relevance_path
+from pipeline.methods.csla import LEVELS
+from pipeline.methods.directions import style_statistics, unit_change
+from pipeline.models.measured import relevance_path
+from pipeline.models.registry import family_row
 from pipeline.networks.e4e import Encoder
 from pipeline.networks.mapper import LevelsMapper, NarrowMapper
 from pipeline.networks.preview import Preview
 from pipeline.networks.w_encoder import WEncoder
-from pipeline.registry import family_row
-from pipeline.training.alignment import alignment_command
-from pipeline.training.judges import Judges
-from pipeline.training.mapper import Recipe, train
-from pipeline.training.mapper_runs import save_mapper
+from pipeline.training.csla import alignment_command
+from pipeline.training.frozen import FrozenModels
+from pipeline.training.mapper import save_mapper
+from pipeline.training.mapper_training import MapperRecipe, train
 from pipeline.training.relevance import measure_relevance, relevance_command
 from tests.conftest import NARROW
 from tests.wheels import STYLE_DIM
@@ -144,8 +144,8 @@ def test_an_encoder_into_w_plus_is_not_for_a_single_row(one_row_registry, seeded
 
 
 def test_a_mapper_works_in_style_space_unless_told_otherwise(one_row_studio, tmp_path):
-    recipe = Recipe("a red face", steps=2, batch=1, every=2)
-    *_, last = train(Judges.of(one_row_studio.family), one_row_studio.texts, recipe)
+    recipe = MapperRecipe("a red face", steps=2, batch=1, every=2)
+    *_, last = train(FrozenModels.of(one_row_studio.family), one_row_studio.texts, recipe)
     assert isinstance(last.mapper, NarrowMapper)
     assert last.training.recipe.variant == "narrow"
     save_mapper(last.mapper, tmp_path / "red.safetensors", last.training.recipe, last.losses, title="Red")
@@ -155,16 +155,24 @@ def test_a_mapper_works_in_style_space_unless_told_otherwise(one_row_studio, tmp
 
 
 def test_with_many_rows_it_has_a_network_for_each_level(studio):
-    training = next(train(Judges.of(studio.family), studio.texts, Recipe("a red face", steps=1, batch=1))).training
+    training = next(
+        train(FrozenModels.of(studio.family), studio.texts, MapperRecipe("a red face", steps=1, batch=1))
+    ).training
     assert isinstance(training.network, LevelsMapper) and training.recipe.variant == "levels"
 
 
 @pytest.mark.parametrize("variant", ["levels", "single"])
 def test_mappers_of_w_plus_are_refused(variant, one_row_studio, tmp_path):
     with pytest.raises(UserError, match="StyleSpace"):
-        next(train(Judges.of(one_row_studio.family), one_row_studio.texts, Recipe("a red face", variant=variant)))
+        next(
+            train(
+                FrozenModels.of(one_row_studio.family),
+                one_row_studio.texts,
+                MapperRecipe("a red face", variant=variant),
+            )
+        )
     mapper = LevelsMapper(one_row_studio.family.generator.style_dim)
-    save_mapper(mapper, tmp_path / "w.safetensors", Recipe("a red face", variant="levels"), {}, title="Red")
+    save_mapper(mapper, tmp_path / "w.safetensors", MapperRecipe("a red face", variant="levels"), {}, title="Red")
     with pytest.raises(UserError, match="works in W\\+"):
         one_row_studio.map(one_row_studio.sample(0), tmp_path / "w.safetensors")
 

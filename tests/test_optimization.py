@@ -6,7 +6,7 @@ import torch
 
 from pipeline.errors import UserError
 from pipeline.losses import clip_features, shifted
-from pipeline.optimization import Adam, learning_rate
+from pipeline.methods.optimization import Adam, learning_rate
 
 PROMPT = "a person with purple hair"
 

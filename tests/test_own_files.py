@@ -14,10 +14,10 @@ from safetensors.torch import save, save_file
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
+from pipeline.models.weights import read_weights
 from pipeline.networks.mapper import LevelsMapper, SingleMapper, StyleSpaceMapper
 from pipeline.networks.stylegan2 import Generator
-from pipeline.training.mapper_runs import retitle
-from pipeline.weights import read_weights
+from pipeline.training.mapper import retitle
 from tests.published import Sizes, ada_state, tensorflow_state, write_ada_pickle, write_tensorflow_pickle
 
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipeline.downloads import fetch
 from pipeline.errors import UserError
+from pipeline.models.downloads import fetch
 from pipeline.networks.mapper import LevelsMapper, NarrowMapper, SingleMapper, StyleSpaceMapper
 from pipeline.networks.stylegan2 import Generator
-from pipeline.training.judges import Judges
-from pipeline.training.mapper import Recipe, train
-from pipeline.training.mapper_runs import retitle, save_mapper
+from pipeline.training.frozen import FrozenModels
+from pipeline.training.mapper import retitle, save_mapper
+from pipeline.training.mapper_training import MapperRecipe, train
 from webapp.page import LAUNCH
 from webapp.panels.mappers import own_name
 from webapp.session import Session
@@ -22,8 +22,8 @@ from webapp.session import Session
 
 @pytest.mark.parametrize("variant", ["levels", "single", "stylespace", "narrow"])
 def test_a_mapper_that_was_trained_is_applied_from_its_file(variant, studio, tmp_path):
-    recipe = Recipe("a red face", variant=variant, steps=2, batch=1, every=2)
-    *_, last = train(Judges.of(studio.family), studio.texts, recipe)
+    recipe = MapperRecipe("a red face", variant=variant, steps=2, batch=1, every=2)
+    *_, last = train(FrozenModels.of(studio.family), studio.texts, recipe)
     path = tmp_path / "red.safetensors"
     save_mapper(last.mapper, path, recipe, last.losses, title="Red face")
     latent = studio.sample(4)
@@ -94,7 +94,9 @@ def test_a_stylespace_mapper_at_1024_px_is_no_larger_than_an_upload_may_be():
 
 
 def test_a_narrow_mapper_leaves_the_colours_of_torgb_and_moves_less_than_a_megabyte(studio, tmp_path):
-    *_, last = train(Judges.of(studio.family), studio.texts, Recipe("a red face", variant="narrow", steps=2, batch=1))
+    *_, last = train(
+        FrozenModels.of(studio.family), studio.texts, MapperRecipe("a red face", variant="narrow", steps=2, batch=1)
+    )
     save_mapper(last.mapper, tmp_path / "red.safetensors", last.training.recipe, last.losses, title="Red")
     moved = studio.map(studio.sample(0), tmp_path / "red.safetensors").latent.style_step
     for layer, step in zip(studio.family.generator.style_layers, moved, strict=True):
@@ -118,7 +120,7 @@ def test_nobody_waits_for_the_download_of_another_s_mapper(studio, monkeypatch):
             assert done.wait(60)
         return fetch(source, progress)
 
-    monkeypatch.setattr("pipeline.zoo.fetch", slow)
+    monkeypatch.setattr("pipeline.models.family.fetch", slow)
     with ThreadPoolExecutor(2) as threads:
         try:
             waiting = threads.submit(family.mapper, "levels")

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
-from pipeline.weights import read_weights
+from pipeline.models.weights import read_weights
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageOps
 
-from pipeline.faces import Face, centred
-from pipeline.pasting import paste
+from pipeline.faces.detection import Face, centred
+from pipeline.faces.paste import paste
 
 
 def difference(a: Image.Image, b: Image.Image) -> np.ndarray:

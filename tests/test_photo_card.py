@@ -2,8 +2,8 @@
 
 import pytest
 
+from families.photo import card, reader, samples
 from pipeline.errors import UserError
-from pipeline.training.photo import card, reader, samples
 
 
 def test_a_value_of_which_there_are_no_faces_does_not_count():

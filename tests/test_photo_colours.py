@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.faces import CERTAIN, MOST_FACES, crop_quad
-from pipeline.photos import browsers_show, open_photo
+from pipeline.faces.detection import CERTAIN, MOST_FACES, crop_quad
+from pipeline.faces.photos import browsers_show, open_photo
 from tests import profiles
 
 P3, ADOBE = profiles.rgb(profiles.DISPLAY_P3, 2.2), profiles.rgb(profiles.ADOBE_RGB, 2.2)
@@ -125,7 +125,7 @@ def test_a_crowd_is_cropped_up_to_a_dozen_and_small_faces_as_fine_as_they_are(st
         sampled.append(samples)
         return crop_quad(photo, quad, size, samples)
 
-    monkeypatch.setattr("pipeline.faces.crop_quad", crop)
+    monkeypatch.setattr("pipeline.faces.detection.crop_quad", crop)
     faces = studio.family.faces.find(crowd, 1024)
     assert len(faces) == MOST_FACES == 12 and all(face.image.size == (1024, 1024) for face in faces)
     assert sampled == [1024] * 12  # four times as many for a large face

@@ -10,16 +10,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from pipeline.errors import UserError
-from pipeline.faces import FaceFinder
-from pipeline.networks.arcface import IRSE
-from pipeline.networks.clip import build_clip, tokenize
-from pipeline.networks.preview import Preview
-from pipeline.networks.w_encoder import WEncoder
-from pipeline.training import clip as small_clip
-from pipeline.training.demo.reader import Reader
-from pipeline.training.photo import clip as photo_clip
-from pipeline.training.photo import (
+from families import clip as small_clip
+from families.drawn.reader import Reader
+from families.photo import clip as photo_clip
+from families.photo import (
     edited,
     encoder,
     face_labels,
@@ -31,8 +25,14 @@ from pipeline.training.photo import (
     reader,
     samples,
 )
-from pipeline.training.photo.captions import CATEGORIES
-from pipeline.training.photo.face_labels import EXPRESSIONS, label
+from families.photo.captions import CATEGORIES
+from families.photo.face_labels import EXPRESSIONS, label
+from pipeline.errors import UserError
+from pipeline.faces.detection import FaceFinder
+from pipeline.networks.arcface import IRSE
+from pipeline.networks.clip import build_clip, tokenize
+from pipeline.networks.preview import Preview
+from pipeline.networks.w_encoder import WEncoder
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from pipeline.decode import FORMATS, MAX_PIXELS
 from pipeline.errors import UserError
-from pipeline.photos import open_photo
+from pipeline.faces.decode import FORMATS, MAX_PIXELS
+from pipeline.faces.photos import open_photo
 from webapp.api.faces import Faces
 
 SKY = (90, 120, 150)  # around the face in `photo`

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from pipeline.registry import Defaults, read_registry
-from pipeline.training.demo.captions import CAPTIONS
+from families.drawn.captions import CAPTIONS
+from pipeline.models.registry import Defaults, read_registry
 from pipeline.vocabulary import unknown_note, unknown_words
 from webapp.presets import Prompt, presets
 

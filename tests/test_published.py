@@ -15,9 +15,9 @@ from PIL import Image
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
-from pipeline.measured import relevance_path
-from pipeline.registry import REGISTRY, family_row, read_registry
-from pipeline.zoo import main
+from pipeline.models.__main__ import main
+from pipeline.models.measured import relevance_path
+from pipeline.models.registry import REGISTRY, family_row, read_registry
 from tests.conftest import train_landmarks
 from tests.hub import Hub
 from tests.published import write_family
@@ -115,7 +115,7 @@ def test_a_file_of_another_kind_is_named(hub, tmp_path, monkeypatch):
 
 def test_the_command_line_lists_fetches_and_verifies(hub, tmp_path, monkeypatch, capsys):
     environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "cache")}
-    command = [sys.executable, "-m", "pipeline.zoo", "fetch", "ffhq"]
+    command = [sys.executable, "-m", "pipeline.models", "fetch", "ffhq"]
     fetched = subprocess.run(command, env=environment, cwd=REGISTRY.parents[1], capture_output=True, text=True)
     assert fetched.returncode == 0, fetched.stderr
     assert "not for commercial use" in fetched.stdout

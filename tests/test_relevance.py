@@ -13,16 +13,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from pipeline import StyleCLIP
-from pipeline.directions import style_statistics
 from pipeline.errors import UserError
-from pipeline.estimate import GradientDirections
 from pipeline.losses import clip_features, clip_preprocess
-from pipeline.measured import alignment_settings, relevance_path, relevance_settings, warn_of_other_settings
-from pipeline.registry import family_row
-from pipeline.training.judges import Judges, load_judges
+from pipeline.methods.directions import style_statistics
+from pipeline.methods.estimate import GradientDirections
+from pipeline.models.family import load_family
+from pipeline.models.measured import alignment_settings, relevance_path, relevance_settings, warn_of_other_settings
+from pipeline.models.registry import family_row
+from pipeline.training.frozen import FrozenModels, load_frozen_models
 from pipeline.training.pairs import sample_pairs
 from pipeline.training.relevance import measure_relevance, relevance_command
-from pipeline.zoo import load_family
 
 ARGUMENTS = ["--model", "tiny", "--codes", "3", "--batch", "8"]
 
@@ -120,13 +120,13 @@ def test_two_processes_measure_the_matrix_of_one(place):
 
 
 def test_derivatives_stand_in_for_small_steps(place):
-    judges = load_judges("tiny")
+    models = load_frozen_models("tiny")
 
     def rows(pictures: float) -> torch.Tensor:
         return measure_relevance(
-            judges.generator,
-            lambda images: clip_features(judges.clip, images, judges.normalize_directions),
-            style_statistics(judges.generator, 1_000)[1],
+            models.generator,
+            lambda images: clip_features(models.clip, images, models.normalize_directions),
+            style_statistics(models.generator, 1_000)[1],
             codes=1,
             sigmas=0.3,
             pictures=pictures,
@@ -209,7 +209,7 @@ def test_estimates_and_pairs_see_pictures_through_clip_s_own_preprocessing(place
     def embed(pictures: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.normalize(clip.encode_image(clip_preprocess(pictures, clip.visual.input_resolution)))
 
-    pairs = sample_pairs(Judges.of(studio.family), 2)
+    pairs = sample_pairs(FrozenModels.of(studio.family), 2)
     torch.testing.assert_close(pairs.features, embed(generator(pairs.w).clamp(-1, 1)))
     expected = GradientDirections(generator, embed, average=studio.family.latent_avg)
     assert studio.threshold("old", "face", 9) == expected.threshold(studio.texts.direction("old", "face"), 9)

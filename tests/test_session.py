@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.registry import read_registry
+from pipeline.models.registry import read_registry
 from webapp.example_faces import DRAWINGS, PHOTOGRAPHS
 from webapp.files import on_screen
 from webapp.panels import likeness, photo

@@ -5,7 +5,7 @@ import pytest
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from pipeline.networks.stylegan2 import Generator
-from webapp.stage import Lent
+from webapp.model_handle import ModelHandle
 
 SMALL = 16
 
@@ -14,7 +14,7 @@ SMALL = 16
 def quick(studio, monkeypatch):
     """The seeded family, whose generator is said to draw small pictures for less."""
     monkeypatch.setattr(Generator, "working_size", property(lambda self: SMALL))
-    return Lent(studio)
+    return ModelHandle(studio)
 
 
 def test_it_is_small_and_of_the_latent(quick, studio):
@@ -25,7 +25,7 @@ def test_it_is_small_and_of_the_latent(quick, studio):
 
 
 def test_there_is_none_where_it_would_be_no_quicker(studio):
-    assert Lent(studio).glance(lambda model: studio.sample(1)) is None
+    assert ModelHandle(studio).glance(lambda model: studio.sample(1)) is None
 
 
 def test_of_a_tuned_face_there_is_one_where_small_pictures_were_tuned_too(quick, studio, photo, monkeypatch):
@@ -42,7 +42,7 @@ def test_what_is_wrong_is_left_to_the_whole_edit_to_say(quick):
         raise UserError("These words say nothing.")
 
     def changed(model: StyleCLIP):
-        quick.take_back()
+        quick.release()
         return model.sample(1)
 
     assert quick.glance(wrong) is None

@@ -24,7 +24,7 @@ from huggingface_hub import metadata_load
 from PIL import Image
 
 from pipeline import Latent, UserError
-from pipeline.registry import read_registry
+from pipeline.models.registry import read_registry
 from webapp.gpu import on_gpu
 
 ROOT = Path(__file__).parents[1]

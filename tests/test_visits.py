@@ -19,14 +19,14 @@ from pipeline import StyleCLIP
 from tests.pictures import EXAMPLES
 from tests.programs import uploaded
 from tests.visits import Visit, event_of, open_page
-from webapp import stage, tidy, visits
-from webapp.guard import STARTED_OVER
+from webapp import cleanup, model_handle, visits
+from webapp.error_messages import STARTED_OVER
+from webapp.model_handle import ModelHandle
 from webapp.page import build
 from webapp.panels import training
 from webapp.panels.mappers import Mappers
 from webapp.panels.optimization import NO_FACE
 from webapp.session import Session
-from webapp.stage import Lent
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_a_visit_goes_on_in_the_page_that_knows_its_secret_and_nowhere_else(page
 def test_a_page_whose_visit_is_over_is_told_and_gets_no_example(app, page):
     visit, secret = working(page)
     app.app.state_holder.used[visit] -= 4000
-    tidy.tidy(app.app, tidy.AN_HOUR)
+    cleanup.tidy(app.app, cleanup.AN_HOUR)
     for button in ("undo", "delete-shot", "still-here"):
         assert "visit is over" in refusal(page, button, visit)
     assert page.call(page.event("random", "click"), visit) is None
@@ -96,7 +96,7 @@ def test_the_hour_is_counted_by_no_clock_that_anybody_sets(app, page, monkeypatc
     monkeypatch.setattr(state_holder.datetime, "datetime", Tomorrow)
     app.app.state_holder[visit].is_closed = True
     app.app.state_holder.delete_all_expired_state()
-    tidy.forget(app.app.state_holder, tidy.AN_HOUR)
+    cleanup.forget(app.app.state_holder, cleanup.AN_HOUR)
     assert page.pictures(visit) == 1
 
 
@@ -122,10 +122,10 @@ def test_the_hour_goes_on_while_the_machine_sleeps_as_that_of_files_does(monkeyp
     with gr.Blocks() as blocks:
         pages.set_blocks(blocks)
     pages["page"].state_data[0] = "anything"
-    pages.forget(tidy.AN_HOUR, tidy.EVERY)
+    pages.forget(cleanup.AN_HOUR, cleanup.EVERY)
     assert "page" in pages
     monkeypatch.setattr(time, "clock_gettime", lambda kind: clock(kind) + 4000 * (kind == time.CLOCK_BOOTTIME))
-    pages.forget(tidy.AN_HOUR, tidy.EVERY)
+    pages.forget(cleanup.AN_HOUR, cleanup.EVERY)
     assert "page" not in pages
 
 
@@ -290,7 +290,7 @@ def test_a_mapper_whose_visitor_chose_another_face_at_its_end_is_in_the_gallery(
 
 
 def test_a_mapper_is_downloaded_before_the_turn_of_the_edit(studio, monkeypatch):
-    lent, seen = Lent(studio), []
+    lent, seen = ModelHandle(studio), []
 
     class Away:
         def here(self):
@@ -301,7 +301,7 @@ def test_a_mapper_is_downloaded_before_the_turn_of_the_edit(studio, monkeypatch)
             seen.append(source)
 
     monkeypatch.setitem(studio.family.row.mappers, "levels", ("Levels", away := Away()))
-    monkeypatch.setattr(stage, "fetch", fetched)
+    monkeypatch.setattr(model_handle, "fetch", fetched)
     monkeypatch.setattr(StyleCLIP, "map", lambda self, *args: args)
     latent = studio.sample(0)
     assert lent.map(latent, "levels", 0.1) == (latent, "levels", 0.1) and seen == [away]
@@ -311,7 +311,7 @@ def test_after_a_hurried_hour_no_file_of_a_visitor_is_left(studio, monkeypatch, 
     """Neither of a visit, nor of an upload that was broken off; what the page shows to everybody stays."""
     folder = tmp_path / "styleclip-studio-test"
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(folder))
-    monkeypatch.setattr(tidy, "_idle", lambda path: time.time() - path.lstat().st_mtime)
+    monkeypatch.setattr(cleanup, "_idle", lambda path: time.time() - path.lstat().st_mtime)
 
     def files():
         return {path for path in folder.rglob("*") if path.is_file()}
@@ -327,7 +327,7 @@ def test_after_a_hurried_hour_no_file_of_a_visitor_is_left(studio, monkeypatch, 
             pages.used[name] -= 4000
         for path in folder.rglob("*"):
             os.utime(path, (time.time() - 4000,) * 2)
-        tidy.tidy(served.app, tidy.AN_HOUR)
+        cleanup.tidy(served.app, cleanup.AN_HOUR)
         assert files() == everybodys and not pages.session_data
 
 

@@ -12,9 +12,9 @@ import torch
 from huggingface_hub import constants
 
 from pipeline.errors import UserError
+from pipeline.models.weights import read_slim, read_weights
 from pipeline.networks.clip import build_clip
 from pipeline.networks.stylegan2 import Generator
-from pipeline.weights import read_slim, read_weights
 from tests.published import (
     Sizes,
     published_format,
@@ -252,7 +252,7 @@ def test_where_nothing_can_be_kept_the_file_itself_serves(folder, sizes, monkeyp
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipeline.weights.save_file", full)
+    monkeypatch.setattr("pipeline.models.weights.save_file", full)
     assert same(read_slim("mapper", folder / "afro.pt"), sizes.mapper)
 
 

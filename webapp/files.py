@@ -1,4 +1,4 @@
-"""Files for the browser: written into Gradio's cache, from which `webapp.tidy` clears what is older than an hour."""
+"""Files for the browser: written into Gradio's cache, from which `webapp.cleanup` clears what is older than an hour."""
 
 from __future__ import annotations
 

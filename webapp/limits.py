@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.errors import UserError
 
 MOST_STEPS = 500  # of one run
-MAX_BYTES = 20 * 2**20  # of an upload; pixels are looked at by pipeline.decode, before it decodes them
+MAX_BYTES = 20 * 2**20  # of an upload; pixels are looked at by pipeline.faces.decode, before it decodes them
 MAPPER_BYTES = 24 * 2**20  # of an upload: a mapper of StyleSpace at 1024 px has 21.4 MiB
 LIMITS: dict[str, tuple[float, float]] = {
     "strength": (-20, 20),

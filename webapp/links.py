@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from pipeline.edits import FROM_WORDS, ONE_OF, PARAMETERS, SPACES
 from pipeline.errors import UserError
+from pipeline.recipes import FROM_WORDS, ONE_OF, PARAMETERS, SPACES
 from webapp import limits
 
 LONGEST = 2000  # characters of a query that every browser and messenger takes

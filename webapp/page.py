@@ -13,9 +13,10 @@ import gradio as gr
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
-from webapp import api, opening, queues, renewal, visits
+from webapp import api, opening, queues, session_expiry, visits
 from webapp.example_faces import EVERY, examples_of
 from webapp.limits import MAPPER_BYTES
+from webapp.model_handle import ModelHandle, replace
 from webapp.panels import (
     alignment,
     directions,
@@ -35,7 +36,6 @@ from webapp.panels import (
 from webapp.presets import Presets, presets
 from webapp.session import Session
 from webapp.shots import Found
-from webapp.stage import Lent, replace
 from webapp.theme import CSS, theme
 
 TITLE = "StyleCLIP Studio"
@@ -97,7 +97,7 @@ def build(
 
     `training_minutes` is how long a visitor's training of a mapper may compute; 0 switches it off.
     """
-    lent = Lent(studio)
+    lent = ModelHandle(studio)
 
     def switch(name: str) -> None:
         nonlocal lent
@@ -107,17 +107,17 @@ def build(
                     pass
                 if lent is not old:  # somebody else's choice came first
                     continue
-                fresh = Lent(load(name))
+                fresh = ModelHandle(load(name))
                 with ThreadPoolExecutor(1) as elsewhere:  # in a handler's thread, Gradio makes updates of components
                     replace(page, elsewhere.submit(_drawn, fresh, switch, training_minutes).result())
-                old.take_back()
+                old.release()
                 lent = fresh
 
     page = _drawn(lent, switch if load else None, training_minutes)
     return page
 
 
-def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.Blocks:
+def _drawn(studio: ModelHandle, switch: Switch | None, training_minutes: float) -> gr.Blocks:
     visits.install()
     known = presets(studio.family.name, studio.family.defaults)
     session = first_session(studio, known)
@@ -138,7 +138,7 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
                 models_panel = models.layout(studio.family.row)
             else:
                 models.fixed(studio.family.row)
-            renewal.layout(studio.family.row.title)
+            session_expiry.layout(studio.family.row.title)
         with gr.Row(elem_id="studio"):
             with gr.Column(elem_id="face"):
                 gr.HTML(f"<h2>The {thing}</h2>")
@@ -195,6 +195,6 @@ def _drawn(studio: Lent, switch: Switch | None, training_minutes: float) -> gr.B
         if switch:
             models.connect(models_panel, studio.family.row, switch, state)
             page.load(None, None, None, js=models.WATCH)
-        page.load(None, None, None, js=renewal.WATCH)
+        page.load(None, None, None, js=session_expiry.WATCH)
         opening.let_events_wait(page, state)
     return page

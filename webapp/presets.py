@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.registry import Defaults
+from pipeline.models.registry import Defaults
 
 FILE = Path(__file__).with_name("presets.toml")
 

@@ -220,7 +220,7 @@ def serve_until_stopped(page: Any, folder: Path, alone: Callable[[], bool]) -> N
 def _end(page: Any, folder: Path, alone: Callable[[], bool]) -> None:
     from gradio.tunneling import CURRENT_TUNNELS
 
-    from webapp.tidy import clear
+    from webapp.cleanup import clear
     from webapp.turns import stop_all
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -13,8 +13,8 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from webapp.cleanup import AN_HOUR
 from webapp.limits import MAPPER_BYTES
-from webapp.tidy import AN_HOUR
 from webapp.visits import seconds
 
 BODY = 2**20  # bytes of a request: words and numbers; Gradio keeps them until the event is over

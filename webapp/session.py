@@ -92,7 +92,7 @@ class Session:
     cancel_training: bool = False
     """The same of a training."""
     ended: bool = False
-    """Whether the visitor has started over: `webapp.guard` drops what a handler still makes of this session."""
+    """Whether the visitor has started over: what a handler still makes of this session is dropped."""
 
     @property
     def faces(self) -> list[Found]:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import load_frozen
+from pipeline.networks.layers import load_frozen
 
 WIDTHS = (64, 128, 256, 512)  # IR-SE50
 DEPTHS = (3, 4, 14, 3)

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .arcface import DEPTHS, WIDTHS, body, body_arguments, input_layer
-from .layers import EqualLinear, load_frozen, part
+from pipeline.networks.arcface import DEPTHS, WIDTHS, body, body_arguments, input_layer
+from pipeline.networks.layers import EqualLinear, load_frozen, part
 
 MEDIUM_ROW, FINE_ROW = 3, 7  # the first rows of W+ that are read off the medium and the fine feature map
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from .layers import EqualLinear, PixelNorm, load_frozen, part
+from pipeline.networks.layers import EqualLinear, PixelNorm, load_frozen, part
 
 LEVELS = {"course": (0, 4), "medium": (4, 8), "fine": (8, None)}  # rows of W+; "course" is how published files spell it
 

@@ -23,8 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from .generator import Factors, StyleGenerator, StyleLayer
-from .layers import PixelNorm, load_frozen
+from pipeline.networks.generator import Factors, StyleGenerator, StyleLayer
+from pipeline.networks.layers import PixelNorm, load_frozen
 
 SLOPE = 0.2  # of all leaky ReLUs
 LEVELS = ("coarse", "coarse", "medium", "medium")  # of the first blocks; the others are fine

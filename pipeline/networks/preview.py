@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from .generator import Factors
-from .layers import load_frozen
-from .mobilestylegan import StyledConv, ToImage
+from pipeline.networks.generator import Factors
+from pipeline.networks.layers import load_frozen
+from pipeline.networks.mobilestylegan import StyledConv, ToImage
 
 
 class Preview(nn.Module):

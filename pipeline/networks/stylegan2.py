@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from .generator import Factors, StyleGenerator, StyleLayer, Trace
-from .layers import EqualLinear, PixelNorm, load_frozen
+from pipeline.networks.generator import Factors, StyleGenerator, StyleLayer, Trace
+from pipeline.networks.layers import EqualLinear, PixelNorm, load_frozen
 
 SQRT2 = math.sqrt(2)
 FIR = (1.0, 3.0, 3.0, 1.0)  # the filter of all up-sampling in StyleGAN2

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import load_frozen
+from pipeline.networks.layers import load_frozen
 
 STEM = 5  # pixels a side of the first kernel
 GRID = 8  # places a side of the last feature map, whose order the head still sees

@@ -10,7 +10,7 @@ import torch
 import torch.distributed
 
 from pipeline.errors import UserError
-from pipeline.registry import DEFAULT, GENERATOR, Row, family_row
+from pipeline.models.registry import DEFAULT, GENERATOR, Row, family_row
 
 GO_ON = "start the same command again to go on"
 

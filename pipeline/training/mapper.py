@@ -1,361 +1,297 @@
-"""Training of a latent mapper: one network for one description (StyleCLIP, section 5).
+"""The command that trains a mapper, and what it leaves in a run's folder.
 
     python -m pipeline.training.mapper --model NAME --prompt "a person with purple hair"    (see --help)
 
-The mapper's step, scaled by 0.1, is added to sampled or inverted codes; generator, CLIP and identity network judge the
-picture. The loss is the paper's: λ_CLIP·D_CLIP + λ_L2·mean|Δ|² + λ_ID·D_ID, in S with the vectors' means summed. With a
-neutral text, D_CLIP is the distance to each face as it is, moved by the difference of the texts. `train` is the
-library's way in.
+losses.csv has a row a step; step_000020.jpg shows held-out faces before and after; checkpoint.safetensors is what a run
+that was cut off, however hard, goes on from, to the same file as if nothing had happened.
 """
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+import argparse
+import json
+import os
+import time
+from dataclasses import asdict, fields
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
 import torch
 import torch.distributed
-from torch import Tensor
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
-from pipeline.checks import number, of_type, text
-from pipeline.directions import style_statistics
 from pipeline.errors import UserError
-from pipeline.losses import clip_features, identity_distance, identity_features, shifted
-from pipeline.networks.generator import StyleGenerator
-from pipeline.networks.layers import EqualLinear, part
-from pipeline.networks.mapper import (
-    LEVELS,
-    LatentMapper,
-    LevelsMapper,
-    NarrowMapper,
-    SingleMapper,
-    StyleSpaceMapper,
-    mapper_from_state_dict,
-    only_in_style_space,
-)
-from pipeline.optimization import Adam
+from pipeline.images import to_pil
+from pipeline.models.downloads import fetch
+from pipeline.models.family import load_family
+from pipeline.models.registry import DEFAULT, GENERATOR, Row, family_row
+from pipeline.models.sources import asset
+from pipeline.models.weights import kind_of_file, metadata, read_weights
+from pipeline.networks.mapper import LEVELS
+from pipeline.styleclip import StyleCLIP
 from pipeline.text import Texts, check_goal
-from pipeline.training.judges import Judges
+from pipeline.training.command import GO_ON, own_device, run
+from pipeline.training.frozen import load_frozen_models
+from pipeline.training.mapper_training import VARIANTS, MapperRecipe, MapperTraining, TrainingState, learning_rate
 
-STRENGTH = 0.1  # what a mapper's step is multiplied with, in training as in use
-# Of a recipe.
-NUMBERS = ("clip", "l2", "identity", "steps", "batch", "rate", "truncation", "jitter", "every", "patience", "seed")
-VARIANTS = ("levels", "single", "stylespace", "narrow")
-WARM_UP = 20  # steps over which the learning rate rises
-GAIN = 2.0**16  # lifts the gradients, which equalised layers make as small as Adam's ε, well above it
-STATISTICS = 2_000  # sampled codes, of which the narrow mapper knows mean and deviation of S
-HELD_OUT, SHOWN = 8, 4  # faces that the validation loss is measured on, and how many of them are shown
+TERMS = ("clip", "l2", "identity", "total")
+COLUMNS = ("step", "rate", *TERMS, *(f"validation {term}" for term in TERMS))
+LONGEST_NAME = 60  # characters of a mapper's file
+PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a mapper is trained; it is stored in the mapper's file.
+def save_mapper(mapper: nn.Module, path: Path, recipe: MapperRecipe, losses: dict[str, float], **notes: str) -> None:
+    """Write the published keys `mapper.*` in half precision, with the recipe as JSON in the file's metadata."""
+    about = notes | asdict(recipe) | {"losses": {name: round(value, 4) for name, value in losses.items()}}
+    state = {f"mapper.{name}": value.half().cpu().contiguous() for name, value in mapper.state_dict().items()}
+    _write(state, path, {"recipe": json.dumps(about)})
 
-    `neutral`: what the prompt is compared with, which spares what it doesn't name, but may not begin a change that
-    brings little at first, such as an open mouth, where λ_L2 is large; "" for the prompt alone, as in the paper.
-    `variant`: "levels", a network for each of `levels`; "single", one for all rows of W+; "stylespace", one for each
-    vector of S but toRGB's; "narrow", a small one for all of these vectors; None for "levels", or for "narrow" where a
-    latent is a single row. `resolution`: the losses see pictures of the generator's working size when None; a lower one
-    is the running RGB, which is quicker, but rows that work above it move unjudged. `truncation`: ψ of sampled codes; a
-    family's row in the registry says which suits it. `jitter`: deviation of the noise added to each row of sampled
-    codes, so that the mapper also knows codes whose rows differ, as an encoder's do. `every`: steps between
-    validations; training stops when `patience` of them in a row have found no lower loss.
+
+def retitle(path: Path, copy: Path, title: str) -> None:
+    """Copy a mapper's file that `Family.own_mapper` has accepted, of any form, as training writes it, under another
+    title."""
+    about = json.loads(metadata(path).get("recipe", "{}"))
+    state = {f"mapper.{name}": value.contiguous().clone() for name, value in read_weights("mapper", path).items()}
+    _write(state, copy, {"recipe": json.dumps((about if isinstance(about, dict) else {}) | {"title": title})})
+
+
+def _write(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """A safetensors file that is either whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".part")
+    save_file(tensors, fresh, metadata)
+    fresh.replace(path)
+
+
+def read_codes(path: Path) -> Tensor:
+    """Codes (M, L, D) of a safetensors file with `w_plus`, or of a .pt file that holds one tensor, as the paper's.
+
+    Raises UserError for any other file.
+    """
+    try:
+        if kind_of_file(path) == "safetensors":
+            codes = load_file(path)["w_plus"]
+        else:
+            codes = torch.load(path, map_location="cpu", weights_only=True)
+        if codes.ndim != 3 or not len(codes):
+            raise ValueError
+    except (OSError, EOFError, SafetensorError, UnpicklingError, RuntimeError) as error:
+        raise UserError(f"The file {path} can't be read; please name another.") from error
+    except (ValueError, LookupError, AttributeError) as error:
+        raise UserError(f"The file {path} holds no latents (M, rows, features); please name another.") from error
+    return codes.float().clone()  # where in memory a file is mapped can change the last bits of products
+
+
+def invert_photos(studio: StyleCLIP, folder: Path) -> Tensor:
+    """Codes (M, L, D) of the foremost faces of a folder's photos; says which had none. Raises UserError if all."""
+    codes = []
+    for path in _photos(folder):
+        try:
+            codes.append(studio.invert(studio.align(path)[0]).w_plus)
+        except UserError as error:
+            print(f"{path.name}: {error}")
+    if not codes:
+        raise UserError(f"There is no photo with a face in {folder}; please name another folder.")
+    return torch.cat(codes)
+
+
+def _photos(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob("*") if p.suffix.lower() in PHOTOS and p.is_file())
+
+
+class Run:
+    """A training with its folder: goes on from the checkpoint in it, if there is one.
+
+    In several processes the first alone writes.
     """
 
-    prompt: str
-    variant: str | None = None
-    levels: tuple[str, ...] = tuple(LEVELS)
-    clip: float = 1.0
-    l2: float = 0.8
-    identity: float = 0.1
-    steps: int = 220
-    batch: int = 3
-    rate: float = 1.5
-    truncation: float = 1.0
-    jitter: float = 0.1
-    resolution: int | None = None
-    every: int = 20
-    patience: int = 5
-    seed: int = 0
-    neutral: str = ""
+    def __init__(self, training: MapperTraining, folder: Path) -> None:
+        """Raises UserError when the folder holds an unfinished training of another recipe, model or faces."""
+        self.training, self.folder = training, folder
+        self.checkpoint, self.table = folder / "checkpoint.safetensors", folder / "losses.csv"
+        dtype = training.models.generator.compute_dtype or torch.float32
+        self.recipe = json.dumps(asdict(training.recipe) | {"dtype": str(dtype).removeprefix("torch.")})
+        self.writes = training.rank == 0
+        if self.checkpoint.is_file():
+            self._take_up()
+        if self.writes:
+            folder.mkdir(parents=True, exist_ok=True)
+            rows = self.table.read_text().splitlines()[1 : training.step + 1] if self.table.is_file() else []
+            self.table.write_text("".join(f"{row}\n" for row in (",".join(COLUMNS), *rows)))
+        self.board = _tensorboard(folder, training.step) if self.writes else None
+
+    def _take_up(self) -> None:
+        try:
+            with safe_open(self.checkpoint, "pt") as file:
+                about = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            theirs, numbers = json.loads(about["recipe"]), json.loads(about["numbers"])
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{self.checkpoint} is damaged; delete it to begin the training anew.") from error
+        ours, theirs = json.loads(self.recipe), {"neutral": "", "truncation": 1.0} | theirs  # which older ones lack
+        if differs := [name for name in ours if theirs.get(name) != ours[name]]:
+            told = ", ".join(f"{name} {theirs.get(name)} instead of {ours[name]}" for name in differs)
+            raise UserError(
+                f"{self.folder} holds another unfinished training ({told}); delete it, or name a folder with --folder."
+            )
+        self.training.restore(tensors, numbers)
+        if self.writes:
+            print(f"Going on at step {self.training.step} of {self.training.recipe.steps}", flush=True)
+
+    def finish(self) -> tuple[nn.Module, dict[str, float]]:
+        """Train to the end; the mapper and its losses on the held-out faces."""
+        begin, first = time.monotonic(), self.training.step
+        try:
+            with self.table.open("a") if self.writes else open(os.devnull, "w") as table:  # noqa: PTH123
+                while not self.training.finished:
+                    state = self.training.advance()
+                    if self.writes:
+                        table.write(self._record(state))
+                        if state.validation is not None:
+                            table.flush()
+                            self._keep(state)
+                            left = (time.monotonic() - begin) / (state.step - first) * (state.steps - state.step)
+                            values = "  ".join(f"{name} {value:.4f}" for name, value in state.validation.items())
+                            print(f"step {state.step} of {state.steps}  {values}  {left:.0f} s left", flush=True)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"Stopped at step {self.training.step}; {GO_ON}.") from None
+        if self.board is not None:
+            self.board.close()
+        return self.training.mapper, self.training.lowest
+
+    def _record(self, state: TrainingState) -> str:
+        rate = learning_rate(state.step - 1, self.training.recipe)
+        values = [state.losses.get(term, "") for term in TERMS]
+        values += [(state.validation or {}).get(term, "") for term in TERMS]
+        if self.board is not None:
+            for name, value in zip(COLUMNS[2:], values, strict=True):
+                if value != "":
+                    self.board.add_scalar(name.replace(" ", "/"), value, state.step)
+        return ",".join(str(v) for v in (state.step, f"{rate:.6g}", *values)) + "\n"
+
+    def _keep(self, state: TrainingState) -> None:
+        sheet(state.pictures).save(self.folder / f"step_{state.step:06}.jpg", quality=90)
+        tensors, numbers = self.training.state()
+        tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        _write(tensors, self.checkpoint, {"recipe": self.recipe, "numbers": json.dumps(numbers)})
 
 
-class Unedited(NamedTuple):
-    """Of faces before the edit: what CLIP is to find after it, (N or 1, E), and who they are (N, E), if that counts."""
-
-    goal: Tensor
-    identity: Tensor | None
-
-
-class TrainingState(NamedTuple):
-    """After `step` of at most `steps` updates.
-
-    `losses` are those of the step's batch, by name, and their weighted sum as `total`. Every so many steps there are
-    also `validation`, the same for the held-out faces, and `pictures` (2, n, 3, R, R) of some, before and after.
-    """
-
-    step: int
-    steps: int
-    losses: dict[str, float]
-    validation: dict[str, float] | None
-    pictures: Tensor | None
-    training: "MapperTraining"
-
-    @property
-    def mapper(self) -> LatentMapper:
-        """A frozen copy of the mapper so far: that of the lowest validation loss, once there is one."""
-        return self.training.mapper
+def sheet(pictures: Tensor) -> Image.Image:
+    """Pictures (2, n, 3, R, R), before and after, as two rows."""
+    rows = [torch.cat(list(row), 2) for row in pictures]
+    return to_pil(torch.cat(rows, 1)[None])
 
 
-def sample_codes(
-    generator: StyleGenerator,
-    count: int,
-    jitter: float,
-    rng: torch.Generator,
-    average: Tensor | None = None,
-    truncation: float = 1.0,
-) -> Tensor:
-    """W+ codes (count, L, D): sampled w in every row, moved to `average` (L, D) by ψ `truncation`, plus a little noise
-    of each row's own."""
-    with torch.no_grad():
-        device = generator.device
-        w = generator.mapping(torch.randn(count, generator.style_dim, generator=rng).to(device))
-        rows = w[:, None].expand(-1, generator.num_rows, -1)
-        rows = rows if average is None else average.lerp(rows, truncation)  # the same bits for ψ 1
-        return rows + jitter * w.std() * torch.randn(rows.shape, generator=rng).to(device)
+def _tensorboard(folder: Path, step: int) -> Any:
+    """A writer, where TensorBoard is installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(folder / "tensorboard", purge_step=step + 1)
 
 
-def usual_variant(generator: StyleGenerator) -> str:
-    """The variant of a mapper for which none is named."""
-    return "narrow" if only_in_style_space(generator.num_rows) else VARIANTS[0]
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.training.mapper",
+        description="Train a latent mapper; started again after a cut, it goes on. Several GPUs: torchrun.",
+    )
+    parser.add_argument("--model", default=DEFAULT)
+    parser.add_argument("--generator", metavar="FILE", help="your own StyleGAN2, as the model “custom”")
+    parser.add_argument("--prompt", required=True, help="what the mapper is to make of a face")
+    parser.add_argument("--name", help="of the mapper's file; default: the prompt's words")
+    faces = parser.add_mutually_exclusive_group()
+    faces.add_argument("--photos", type=Path, help="folder of photos to train on; default: sampled faces")
+    faces.add_argument("--latents", type=Path, help="safetensors with `w_plus` (M, L, D), or .pt with such a tensor")
+    parser.add_argument(
+        "--variant", choices=VARIANTS, help="default: levels; narrow, where a latent of the model is a single row"
+    )
+    levels = parser.add_mutually_exclusive_group()
+    spelt = {level.replace("course", "coarse"): level for level in LEVELS}
+    levels.add_argument("--levels", nargs="+", choices=spelt, default=list(spelt))
+    levels.add_argument("--no-fine", action="store_true", help="leave out the fine part, so that colours stay")
+    parser.add_argument("--folder", type=Path, help="the run's folder; default: .cache/mappers/MODEL-NAME")
+    parser.add_argument("--output", type=Path, help="folder of the finished file; default: one in the Hub's cache")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of generator and CLIP")
+    for field in fields(MapperRecipe):
+        if field.name not in ("prompt", "variant", "levels"):
+            kind = int if field.name == "resolution" else type(field.default)
+            default = None if field.name in ("clip", "truncation") else field.default  # these go with the model
+            parser.add_argument(f"--{field.name}", type=kind, default=default)
+    options = parser.parse_args(arguments)
+    levels = [level for level in options.levels if not (options.no_fine and level == "fine")]
+    options.levels = tuple(level for name, level in spelt.items() if name in levels)
+    words = "".join(c if c.isalnum() else " " for c in options.prompt).lower().split()
+    options.name = (options.name or "_".join(words))[:LONGEST_NAME] or "mapper"
+    if options.generator:
+        os.environ[GENERATOR], options.model = options.generator, "custom"
+    return options
 
 
-def new_mapper(generator: StyleGenerator, recipe: Recipe, rng: torch.Generator) -> LatentMapper:
-    """An untrained mapper for a generator, on the CPU. Raises UserError for a variant or a level that there is not, or
-    that the generator's latents don't allow."""
-    if recipe.variant not in VARIANTS or not recipe.levels or not set(recipe.levels) <= set(LEVELS):
-        raise UserError(f"A mapper is one of {', '.join(VARIANTS)}, and its levels are some of {', '.join(LEVELS)}.")
-    if only_in_style_space(generator.num_rows) and recipe.variant not in ("stylespace", "narrow"):
-        raise UserError("A face of this model is a single w, so its mappers work in StyleSpace; choose “narrow”.")
-    with torch.device("meta"):
-        if recipe.variant == "stylespace":
-            layers = enumerate(generator.style_layers)
-            network = StyleSpaceMapper({i: layer.channels for i, layer in layers if not layer.is_to_rgb})
-        elif recipe.variant == "narrow":
-            network = NarrowMapper(sum(layer.channels for layer in generator.style_layers))
-        elif recipe.variant == "single":
-            network = SingleMapper(generator.style_dim)
-        else:
-            network = LevelsMapper(generator.style_dim, recipe.levels)
-    network.to_empty(device="cpu")
-    with torch.no_grad():
-        for layer in network.modules():
-            if isinstance(layer, EqualLinear):
-                layer.weight.normal_(0, 1 / layer.lr_mul, generator=rng)
-                layer.bias.zero_()
-        if isinstance(network, NarrowMapper):
-            mean, std = style_statistics(generator, STATISTICS)
-            moves = torch.cat([torch.full((la.channels,), not la.is_to_rgb) for la in generator.style_layers])
-            network.mean.copy_(mean)
-            network.seen_std.copy_(torch.where(std > 1e-4, std, 1))
-            network.moved_std.copy_(moves * std)
-    return network
+def _made_from(photos: Path, row: Row) -> str:
+    """Names the photos of a folder, and the files that read them."""
+    models = [fetch(row.files[kind]).resolve() for kind in ("generator", "encoder", "landmarks") if kind in row.files]
+    files = [*models, *_photos(photos.resolve())]
+    return json.dumps([(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files])
 
 
-def learning_rate(step: int, recipe: Recipe) -> float:
-    """The rate of step 0 ... steps - 1: a linear rise, then a cosine's fall to a fiftieth."""
-    t = step / recipe.steps
-    return recipe.rate * min(1, (step + 1) / WARM_UP, 0.02 + math.cos(math.pi * t / 2) ** 2)
+def _codes(options: argparse.Namespace, row: Row, folder: Path, device: torch.device) -> Tensor | None:
+    """The codes to train on; those of photos are kept in the run's folder, and made anew when the photos change."""
+    if not options.photos:
+        return read_codes(options.latents) if options.latents else None
+    kept = folder / "latents.safetensors"
+    distributed = torch.distributed.is_initialized()
+    if not (distributed and torch.distributed.get_rank()):
+        made_from = _made_from(options.photos, row)
+        if not _is_of(kept, made_from):
+            studio = StyleCLIP(load_family(row, device, torch.float32))
+            _write({"w_plus": invert_photos(studio, options.photos)}, kept, {"made_from": made_from})
+    if distributed:
+        torch.distributed.barrier()
+    return read_codes(kept)
 
 
-class MapperTraining:
-    """One mapper in training, a step at a time; its whole state can be kept, and taken up again to the bit.
-
-    In several processes of `torch.distributed` each takes its share of every batch, and all hold the same mapper. The
-    judges are only looked through: nothing about them is changed.
-    """
-
-    def __init__(self, judges: Judges, texts: Texts, recipe: Recipe, codes: Tensor | None = None) -> None:
-        """`texts` are the judges' CLIP's; `codes` (M, L, D) are the faces to train on, sampled anew when None.
-
-        Of given codes the last fifth, at most eight, are held out for the validation. Raises UserError for texts that
-        are empty, too long or the same, codes of another model, a batch of fewer faces than processes, and a recipe
-        that can't be followed.
-        """
-        check_goal(text("prompt", recipe.prompt), text("neutral", recipe.neutral))
-        for name in NUMBERS:
-            number(name, getattr(recipe, name))
-        recipe = replace(recipe, variant=recipe.variant or usual_variant(judges.generator))
-        self.judges, self.recipe = judges, recipe
-        self.text = texts.embedding(recipe.prompt).to(judges.device)
-        self.neutral = texts.embedding(recipe.neutral).to(judges.device) if recipe.neutral else None
-        generator = judges.generator
-        fitting = [layer.resolution for layer in generator.style_layers] + [generator.size]
-        if recipe.resolution not in (None, *fitting):
-            raise UserError(f"This generator draws at 4, 8, ... {generator.size} px; please choose one as resolution.")
-        self.resolution = recipe.resolution or generator.working_size
-        distributed = torch.distributed.is_initialized()
-        self.rank = torch.distributed.get_rank() if distributed else 0
-        self.world = torch.distributed.get_world_size() if distributed else 1
-        if self.world > recipe.batch:
-            raise UserError(f"A batch of {recipe.batch} is too small for {self.world} processes; make it larger.")
-        self.rng = torch.Generator().manual_seed(recipe.seed)
-        self.network = new_mapper(generator, recipe, self.rng).to(judges.device)
-        self.values = list(self.network.parameters())
-        self.adam = Adam(self.values)
-        if codes is None:
-            self.codes = None
-            self.held = self._sampled(HELD_OUT, torch.Generator().manual_seed(~recipe.seed))
-        else:
-            of_type("codes", codes, Tensor, "a tensor (M, L, D)")
-            size = (generator.num_rows, generator.style_dim)
-            if not len(codes) or codes.shape[1:] != size or not codes.isfinite().all():
-                raise UserError("These latents were made with another model; please name some of this one.")
-            held = min(HELD_OUT, len(codes) // 5)
-            self.codes = codes[:-held] if held else codes
-            self.held = codes[-(held or HELD_OUT) :].clone()
-        with torch.no_grad():
-            self.before = generator(self.held.to(judges.device), self.resolution)
-            self.unedited = self._unedited(self.before)
-        self.step = 0
-        self.best: dict[str, Tensor] | None = None
-        self.lowest: dict[str, float] = {}
-        self.waited = 0
-
-    @property
-    def finished(self) -> bool:
-        """Whether all steps are done, or the last ones brought nothing."""
-        return self.step >= self.recipe.steps or self.waited >= self.recipe.patience
-
-    @property
-    def mapper(self) -> LatentMapper:
-        """See `TrainingState.mapper`."""
-        state = self.best or self.network.state_dict()
-        return mapper_from_state_dict({name: value.detach().clone() for name, value in state.items()})
-
-    def advance(self) -> TrainingState:
-        """One update."""
-        recipe, codes = self.recipe, self.codes
-        if codes is None:
-            w = self._sampled(recipe.batch, self.rng)
-        else:
-            w = codes[torch.randint(len(codes), (recipe.batch,), generator=self.rng)].to(self.judges.device)
-        w = w[self.rank :: self.world]
-        with torch.no_grad():
-            wanted = self._sees_identity or self.neutral is not None
-            unedited = self._unedited(self.judges.generator(w, self.resolution) if wanted else None)
-        with torch.enable_grad():
-            losses, _ = self._losses(w, unedited)
-            gradients = torch.autograd.grad(GAIN * losses["total"], self.values)
-        losses, gradients = self._averaged(losses, gradients, len(w) / recipe.batch)
-        self.adam.update(gradients, learning_rate(self.step, recipe))
-        self.step += 1
-        due = self.step % recipe.every == 0 or self.step == recipe.steps
-        validation, pictures = self._validate() if due else (None, None)
-        return TrainingState(self.step, recipe.steps, losses, validation, pictures, self)
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything that the coming steps depend on: tensors, and what can be written as JSON."""
-        tensors = {f"mapper.{name}": value for name, value in self.network.state_dict().items()}
-        tensors |= {f"best.{name}": value for name, value in (self.best or {}).items()}
-        tensors |= {f"mean.{i}": value for i, value in enumerate(self.adam.mean)}
-        tensors |= {f"square.{i}": value for i, value in enumerate(self.adam.square)}
-        tensors |= {"rng": self.rng.get_state(), "text": self.text, "pictures": self.before, "held": self.held}
-        numbers = {"step": self.step, "lowest": self.lowest, "waited": self.waited}
-        return tensors, numbers | {"codes": 0 if self.codes is None else len(self.codes)}
-
-    def restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-        """Take up what `state` gave, of a training with the same recipe. Raises UserError when the networks or the
-        codes are others than they were then."""
-        own, own_numbers = self.state()
-        same = own.keys() - {k for k in own if k.startswith("best.")} <= tensors.keys()
-        for name in ("text", "held", "pictures"):
-            known = tensors.get(name)
-            same = same and known.shape == own[name].shape and torch.allclose(known.to(own[name]), own[name], atol=0.01)
-        if not same or numbers["codes"] != own_numbers["codes"]:
-            raise UserError("This training was begun with other models or other faces; please begin it anew.")
-        self.network.load_state_dict(part(tensors, "mapper."))
-        for name, values in (("mean", self.adam.mean), ("square", self.adam.square)):
-            for i, value in enumerate(values):
-                value.copy_(tensors[f"{name}.{i}"])
-        self.adam.steps = self.step = numbers["step"]
-        self.rng.set_state(tensors["rng"].cpu())
-        best = {k.removeprefix("best."): v.to(self.judges.device) for k, v in tensors.items() if k.startswith("best.")}
-        self.best, self.lowest, self.waited = best or None, numbers["lowest"], numbers["waited"]
-
-    def _sampled(self, count: int, rng: torch.Generator) -> Tensor:
-        """Codes (count, L, D) as the recipe samples them."""
-        judges, recipe = self.judges, self.recipe
-        return sample_codes(judges.generator, count, recipe.jitter, rng, judges.latent_avg, recipe.truncation)
-
-    @property
-    def _sees_identity(self) -> bool:
-        return bool(self.recipe.identity) and self.judges.identity is not None
-
-    def _unedited(self, images: Tensor | None) -> Unedited:
-        """Of pictures (N, 3, R, R), which only a neutral text and the identity loss need."""
-        judges, goal = self.judges, self.text
-        if self.neutral is not None:
-            goal = shifted(clip_features(judges.clip, images, judges.normalize), self.text - self.neutral)
-        return Unedited(goal, identity_features(judges.identity, images) if self._sees_identity else None)
-
-    def _losses(self, w: Tensor, unedited: Unedited) -> tuple[dict[str, Tensor], Tensor]:
-        """The losses of codes (N, L, D), and the edited pictures."""
-        judges, generator = self.judges, self.judges.generator
-        if self.network.in_style_space:
-            styles = generator.styles(w)
-            steps = [STRENGTH * step for step in self.network(styles)]
-            l2 = sum(step.square().mean() for step in steps)  # as in the reference
-            styles = [style + step for style, step in zip(styles, steps, strict=True)]
-        else:
-            step = STRENGTH * self.network(w)
-            l2 = step.square().mean()
-            styles = generator.styles(w + step)
-        image = generator.synthesize(styles, self.resolution)
-        features = clip_features(judges.clip, image, judges.normalize)
-        losses = {"clip": 1 - (features * unedited.goal).sum(1).mean(), "l2": l2}
-        if unedited.identity is not None:
-            people = identity_features(judges.identity, image)
-            losses["identity"] = identity_distance(people, unedited.identity).mean()
-        losses["total"] = sum(getattr(self.recipe, name) * value for name, value in losses.items())
-        return losses, image
-
-    def _averaged(
-        self, losses: dict[str, Tensor], gradients: tuple[Tensor, ...], share: float
-    ) -> tuple[dict[str, float], tuple[Tensor, ...]]:
-        """Means over all processes, of which this one did `share` of the batch."""
-        if self.world > 1:
-            parts = [*gradients, *losses.values()]
-            joined = torch.cat([v.detach().flatten() for v in parts]) * share
-            torch.distributed.all_reduce(joined)
-            parts = [v.view_as(p) for v, p in zip(joined.split([p.numel() for p in parts]), parts, strict=True)]
-            gradients, losses = tuple(parts[: len(gradients)]), dict(zip(losses, parts[len(gradients) :], strict=True))
-        return {name: value.item() for name, value in losses.items()}, gradients
-
-    @torch.no_grad()
-    def _validate(self) -> tuple[dict[str, float], Tensor]:
-        losses, after = self._losses(self.held.to(self.judges.device), self.unedited)
-        losses, _ = self._averaged(losses, (), 1 / self.world)  # so that all processes stop at the same step
-        if not self.lowest or losses["total"] < self.lowest["total"]:
-            self.best = {name: value.clone() for name, value in self.network.state_dict().items()}
-            self.lowest, self.waited = losses, 0
-        else:
-            self.waited += 1
-        return losses, torch.stack([self.before[:SHOWN], after[:SHOWN]]).cpu()
+def _is_of(kept: Path, made_from: str) -> bool:
+    try:
+        with safe_open(kept, "pt") as file:
+            return (file.metadata() or {}).get("made_from") == made_from
+    except (SafetensorError, OSError):
+        return False
 
 
-def train(judges: Judges, texts: Texts, recipe: Recipe, codes: Tensor | None = None) -> Iterator[TrainingState]:
-    """Train a mapper for the recipe's prompt, see `MapperTraining`.
+def train_command(arguments: list[str] | None = None) -> Path:
+    """Train one mapper as the command line says; the path of its file. Raises UserError."""
+    options = _options(arguments)
+    row = family_row(options.model)
+    if any(sign in options.name for sign in "/\\"):
+        raise UserError("The name of a mapper has no slashes; name a folder for it with --output.")
+    if options.name in row.mappers and not options.output:
+        raise UserError(f"The model has a mapper “{options.name}”; choose another --name, or an --output folder.")
+    device = own_device()
+    options.clip = row.defaults.mapper_clip if options.clip is None else options.clip
+    options.truncation = row.mapper_truncation if options.truncation is None else options.truncation
+    check_goal(options.prompt, options.neutral)
+    recipe = MapperRecipe(**{field.name: getattr(options, field.name) for field in fields(MapperRecipe)})
+    folder = options.folder or Path(".cache/mappers") / f"{row.name}-{options.name}"
+    path = (options.output or asset("mappers") / row.name) / f"{options.name}.safetensors"
+    codes = _codes(options, row, folder, device)
+    models = load_frozen_models(row.name, device=device, dtype=getattr(torch, options.dtype))
+    work = Run(MapperTraining(models, Texts(models.clip), recipe, codes), folder)
+    mapper, losses = work.finish()
+    if work.writes:
+        title = options.name.replace("_", " ").capitalize()
+        save_mapper(mapper, path, work.training.recipe, losses, title=title, dtype=options.dtype)
+        work.checkpoint.unlink()
+        print(f'wrote {path}; use it with studio.map(latent, Path("{path}")), or load it in the page (Your own words)')
+    return path
 
-    Yields the state after each update, and does the next one only when asked to; closing the iterator ends the work.
-    The last state's `mapper` is the result. The same arguments give the same mapper.
-    """
-    training = MapperTraining(judges, texts, recipe, codes)
-    while not training.finished:
-        yield training.advance()
+
+def main() -> None:
+    """The command line."""
+    run(train_command)
 
 
 if __name__ == "__main__":
-    from pipeline.training.mapper_runs import main
-
     main()

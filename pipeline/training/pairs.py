@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pipeline.losses import clip_features
-from pipeline.training.judges import Judges
+from pipeline.training.frozen import FrozenModels
 from pipeline.training.partial import write
 
 BATCH = 8
@@ -30,7 +30,7 @@ class Pairs(NamedTuple):
 
 @torch.inference_mode()
 def sample_pairs(
-    judges: Judges,
+    models: FrozenModels,
     count: int,
     seed: int = 0,
     progress: Callable[[int], None] = lambda done: None,
@@ -41,7 +41,7 @@ def sample_pairs(
     A longer run begins with the faces of a shorter one. What is done is kept in the file `kept`, and found again there:
     the path is to name the networks and the seed.
     """
-    generator, rng = judges.generator, torch.Generator().manual_seed(seed)
+    generator, rng = models.generator, torch.Generator().manual_seed(seed)
     found = _found(kept)
     codes, features = ([found.w], [found.features]) if found else ([], [])
     ready, saved = len(found.w) if found else 0, time.monotonic()
@@ -53,10 +53,10 @@ def sample_pairs(
         z = torch.randn(BATCH, generator.style_dim, generator=rng)
         if done + BATCH <= ready:
             continue
-        w = generator.mapping(z.to(judges.device))
+        w = generator.mapping(z.to(models.device))
         images = generator.synthesize(generator.styles(w), generator.working_size).clamp(-1, 1)
         codes.append(w.cpu())
-        features.append(clip_features(judges.clip, images, judges.normalize_directions).cpu())
+        features.append(clip_features(models.clip, images, models.normalize_directions).cpu())
         progress(min(done + BATCH, count))
         if kept and (time.monotonic() - saved > EVERY or done + BATCH >= count):
             write(pairs()._asdict(), kept)

@@ -24,16 +24,16 @@ import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.directions import TRUNCATION, mean_codes, style_statistics, unit_change
 from pipeline.errors import UserError
-from pipeline.estimate import derivatives
 from pipeline.latents import truncated
 from pipeline.losses import clip_features
-from pipeline.measured import relevance_path, relevance_settings
+from pipeline.methods.directions import TRUNCATION, mean_codes, style_statistics, unit_change
+from pipeline.methods.estimate import derivatives
+from pipeline.models.measured import relevance_path, relevance_settings
+from pipeline.models.sources import asset
 from pipeline.networks.generator import StyleGenerator
-from pipeline.sources import asset
 from pipeline.training.command import GO_ON, family_and_file, family_parser, own_device, run
-from pipeline.training.judges import load_judges
+from pipeline.training.frozen import load_frozen_models
 from pipeline.training.partial import Partial, kept_files, write
 
 Embed = Callable[[Tensor], Tensor]
@@ -201,8 +201,8 @@ def relevance_command(arguments: list[str] | None = None) -> Path:
     row, path, use = family_and_file(options, "directions", "a relevance matrix", relevance_path)
     device, dtype = own_device(), getattr(torch, options.dtype)
     batch = options.batch or (4 if device.type == "cpu" else 32)
-    judges = load_judges(row.name, device=device, dtype=dtype)
-    generator, lowest = judges.generator, options.lowest or judges.generator.working_size
+    models = load_frozen_models(row.name, device=device, dtype=dtype)
+    generator, lowest = models.generator, options.lowest or models.generator.working_size
     if lowest not in {layer.resolution for layer in generator.style_layers}:
         raise UserError(f"This generator draws at 4, 8, ... {generator.size} px; please choose one of them as lowest.")
     rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
@@ -222,16 +222,16 @@ def relevance_command(arguments: list[str] | None = None) -> Path:
             left = (now - before[1]) * (1 - done) / (done - before[0])
             print(f"{done:.1%}, {left / 60:.1f} min left", flush=True)
 
-    _, std = style_statistics(generator, average=judges.latent_avg)
+    _, std = style_statistics(generator, average=models.latent_avg)
     settings = {"codes": options.codes, "lowest": lowest, "batch": batch, "to_rgb": options.to_rgb}
     settings["pictures"] = options.pictures
-    kept = asset("relevance") / f"{row.name}-{judges.digest(settings, TRUNCATION, dtype, device.type)}"
+    kept = asset("relevance") / f"{row.name}-{models.digest(settings, TRUNCATION, dtype, device.type)}"
     try:
         relevance = measure_relevance(
             generator,
-            lambda pictures: clip_features(judges.clip, pictures, judges.normalize_directions),
+            lambda pictures: clip_features(models.clip, pictures, models.normalize_directions),
             std,
-            average=judges.latent_avg,
+            average=models.latent_avg,
             progress=progress,
             kept=kept,
             **settings,

@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import Error, sync_playwright
 
 from pipeline import StyleCLIP
-from pipeline.zoo import REGISTRY
+from pipeline.models.family import REGISTRY
 from tests.visits import open_page
 from webapp.page import build
 

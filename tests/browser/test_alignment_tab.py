@@ -135,6 +135,6 @@ def test_a_model_without_alignment_says_how_to_get_one(chromium, studio):
         guest = chromium.new_page()
         guest.goto(page.local_url, timeout=SLOW)
         open_tab(guest, "Text to face")
-        expect(guest.locator("#no-alignment code")).to_have_text("python -m pipeline.training.alignment --model seeded")
+        expect(guest.locator("#no-alignment code")).to_have_text("python -m pipeline.training.csla --model seeded")
         expect(guest.locator("#apply-bridge")).to_be_hidden()
         guest.close()

@@ -11,11 +11,11 @@ from huggingface_hub import constants
 from playwright.sync_api import expect
 
 from pipeline import StyleCLIP
-from pipeline.registry import OVERLAY
+from pipeline.models.registry import OVERLAY
 from tests.browser.test_page import SLOW, after, changes, open_tab, press
 from tests.hub import Hub
 from tests.visits import open_page
-from webapp import api, arrival
+from webapp import api, download_progress
 from webapp.page import build
 
 FAMILIES = """
@@ -188,7 +188,7 @@ def test_a_download_asks_first_and_can_be_stopped_on_a_phone(arrive, monkeypatch
     visit.get_by_label("I agree").check()
 
     with monkeypatch.context() as patch:
-        patch.setattr(arrival, "fetch", endless)
+        patch.setattr(download_progress, "fetch", endless)
         press(visit, "Download and use it")
         expect(visit.locator("#download")).to_contain_text("generator.safetensors: 3 of 4 MB", timeout=SLOW)
         press(visit, "Cancel")

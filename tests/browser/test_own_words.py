@@ -9,13 +9,13 @@ import torch
 from gradio_client import Client
 from playwright.sync_api import expect
 
-from pipeline.training.mapper import Recipe
+from pipeline.training.mapper_training import MapperRecipe
 from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
 from tests.visits import open_page
 from webapp.page import build
 from webapp.panels import training
 
-TINY = partial(Recipe, steps=4, batch=1, every=2)
+TINY = partial(MapperRecipe, steps=4, batch=1, every=2)
 
 
 def open_training(visit):  # noqa: F811
@@ -36,7 +36,7 @@ def panel(visit):  # noqa: F811
 
 
 def test_a_mapper_is_trained_applied_saved_and_loaded_again(panel, monkeypatch, tmp_path):
-    monkeypatch.setattr(training, "Recipe", TINY)
+    monkeypatch.setattr(training, "MapperRecipe", TINY)
     some = panel.locator("#mappers button.thumbnail-item").count()
     panel.locator("#train-words textarea").fill("a face with a green <b>hat</b>")
     changes(panel, lambda: press(panel, "Train"))
@@ -69,7 +69,7 @@ def test_edits_go_before_a_training_which_can_be_cancelled(panel, url, chromium,
 
     def endless(judges, texts, recipe):
         begun.append(recipe.prompt)
-        yield from train(judges, texts, Recipe("x", steps=10_000, batch=1, every=10_000))
+        yield from train(judges, texts, MapperRecipe("x", steps=10_000, batch=1, every=10_000))
 
     monkeypatch.setattr(training, "train", endless)
     press(panel, "Train")

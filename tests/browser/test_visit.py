@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 
 from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
 from tests.pictures import EXAMPLES
-from webapp import tidy
+from webapp import cleanup
 
 
 def pictures(page):
@@ -80,12 +80,12 @@ def test_after_an_hour_the_visitor_is_told_and_nothing_is_replaced(chromium, url
     with guest.expect_response(re.compile("run/predict")):
         guest.keyboard.press("Shift")
     age(3000)
-    tidy.forget(pages, tidy.AN_HOUR)
+    cleanup.forget(pages, cleanup.AN_HOUR)
     changes(guest, lambda: guest.locator("#pairs button").nth(3).click())
     shown = after(guest).get_attribute("src")
 
     age(4000)
-    tidy.forget(pages, tidy.AN_HOUR)
+    cleanup.forget(pages, cleanup.AN_HOUR)
     press(guest, "Apply")
     expect(guest.locator(".toast-body").first).to_contain_text("This visit is over", timeout=SLOW)
     assert after(guest).get_attribute("src") == shown

@@ -18,9 +18,9 @@ from webapp import addresses, uploads
 from webapp.api.edits import Edits
 from webapp.api.faces import Faces
 from webapp.api.values import Fields, Picture, Result
-from webapp.guard import guard
+from webapp.error_messages import guard
+from webapp.model_handle import ModelHandle
 from webapp.queues import EDIT, LONG, PHOTO
-from webapp.stage import Lent
 
 
 class Programs(Faces, Edits):
@@ -49,7 +49,7 @@ ANSWERS: dict[str, Any] = {
 GROUPS = dict.fromkeys(("align", "invert", "paste"), PHOTO) | dict.fromkeys(("optimize", "generate", "refine"), LONG)
 
 
-def connect(studio: Lent) -> None:
+def connect(studio: ModelHandle) -> None:
     """Add the endpoints to the page being built."""
     programs = Programs(studio)
     addresses.bound()

@@ -7,8 +7,8 @@ from typing import Literal
 
 import gradio as gr
 
-from pipeline.downloads import fetch
 from pipeline.errors import UserError
+from pipeline.models.downloads import fetch
 from webapp.api.values import PREVIEW, Endpoints, Fields, Result, finished, number, streamed, whole, words
 from webapp.limits import MOST_STEPS
 

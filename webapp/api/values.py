@@ -16,10 +16,10 @@ from pipeline import Edit, Face, Latent
 from pipeline.edits import Step
 from pipeline.errors import UserError
 from webapp import uploads
-from webapp.brought import read_latent
 from webapp.files import new_file
+from webapp.latent_files import read_latent
 from webapp.limits import MAX_BYTES
-from webapp.stage import Lent
+from webapp.model_handle import ModelHandle
 from webapp.turns import LONGEST_RUN, Run
 
 PREVIEW, PREVIEW_EVERY = 256, 0.5  # pixels, and seconds from one to the next
@@ -33,7 +33,7 @@ Result = tuple[gr.FileData, gr.FileData, Fields]
 class Endpoints:
     """What endpoints of one studio share."""
 
-    def __init__(self, studio: Lent) -> None:
+    def __init__(self, studio: ModelHandle) -> None:
         self.studio = studio
 
     def _face(self, photo: Any, which: Any, aligned: Any) -> tuple[Face | Image.Image, int]:

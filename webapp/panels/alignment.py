@@ -10,9 +10,10 @@ from typing import Any
 import gradio as gr
 
 from pipeline import StyleCLIP
-from pipeline.alignment import LEVELS
 from pipeline.errors import UserError
-from webapp.guard import guard
+from pipeline.methods.csla import LEVELS
+from webapp.error_messages import guard
+from webapp.model_handle import ModelHandle
 from webapp.panels import pair
 from webapp.panels.bounded import bounded
 from webapp.panels.grid import problem
@@ -22,7 +23,6 @@ from webapp.panels.photo import thing
 from webapp.panels.result import Result, forget, glanced, keep, mean, settle, shown
 from webapp.presets import Pair
 from webapp.session import Session
-from webapp.stage import Lent
 
 SEEN = "As CLIP sees it"
 
@@ -52,7 +52,7 @@ def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Alig
     if not able:
         gr.HTML(
             '<p class="note">This model has no alignment of texts and pictures yet; '
-            f"<code>python -m pipeline.training.alignment --model {name}</code> makes it, without data.</p>",
+            f"<code>python -m pipeline.training.csla --model {name}</code> makes it, without data.</p>",
             elem_id="no-alignment",
         )
     with gr.Row(visible=able, elem_classes="two"):
@@ -83,7 +83,7 @@ def drawn(session: Session) -> tuple[Any, ...]:
 def connect(
     panel: Alignment,
     result: Result,
-    studio: Lent,
+    studio: ModelHandle,
     pairs: tuple[Pair, ...],
     state: gr.State,
     job: dict[str, Any],

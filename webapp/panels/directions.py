@@ -11,10 +11,11 @@ from typing import Any
 import gradio as gr
 
 from pipeline import Edit, Latent, StyleCLIP
-from pipeline.directions import SUGGESTED_CHANNELS
 from pipeline.errors import UserError
+from pipeline.methods.directions import SUGGESTED_CHANNELS
 from webapp.choices import the_only_one
-from webapp.guard import guard
+from webapp.error_messages import guard
+from webapp.model_handle import ModelHandle
 from webapp.panels import grid, pair
 from webapp.panels.bounded import bounded
 from webapp.panels.chooser import pressed
@@ -24,7 +25,6 @@ from webapp.panels.result import Result, forget, glanced, keep, settle, shown
 from webapp.presets import Pair
 from webapp.queues import asked_now
 from webapp.session import Session
-from webapp.stage import Lent
 
 FEWEST_CHOICE = 200  # channels that the slider reaches at least: large shapes want as many
 
@@ -99,7 +99,7 @@ def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Dire
 def connect(
     panel: Directions,
     result: Result,
-    studio: Lent,
+    studio: ModelHandle,
     pairs: tuple[Pair, ...],
     state: gr.State,
     job: dict[str, Any],

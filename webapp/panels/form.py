@@ -81,9 +81,11 @@ def drawn(form: Form, studio: StyleCLIP, session: Session) -> list[Any]:
     here = session.here
     values: dict[Any, Any] = dict.fromkeys(form.notes, "") | {form.directions.offer: gr.update(visible=False)}
     if session.why_ended:
-        seen, told = session.why_ended
-        values[form.optimization.note] = as_html(told if seen is here else "")
-        session.why_ended = None
+        seen, told = session.why_ended  # told as long as that picture is there: an event may draw the fields twice
+        if seen is here:
+            values[form.optimization.note] = as_html(told)
+        else:
+            session.why_ended = None
     if here.recipes:
         recipe = here.recipes[-1]
         method, parameters = recipe["method"], recipe["parameters"]

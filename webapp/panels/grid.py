@@ -13,9 +13,9 @@ from PIL import Image
 from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
 from pipeline.text import check_pair
-from webapp.arrival import bar
+from webapp.download_progress import bar
+from webapp.error_messages import guard
 from webapp.files import on_screen
-from webapp.guard import guard
 from webapp.panels.chooser import chooser
 from webapp.panels.result import SILENT, set_to
 from webapp.queues import SERIES

@@ -9,12 +9,12 @@ from typing import Any
 import gradio as gr
 
 from pipeline.errors import UserError
-from webapp.guard import guard
+from webapp.error_messages import guard
+from webapp.model_handle import LOST, ModelHandle
 from webapp.panels.chooser import chooser, pressed
 from webapp.panels.result import SILENT, Result, glanced, settle, shown
 from webapp.session import Session
 from webapp.shots import LONGEST_TITLE
-from webapp.stage import LOST, Lent
 
 STRONGEST = 200  # percent of an edit
 STRENGTH, SHARE = "Strength of this edit, %", "Share of the other one, %"
@@ -100,7 +100,7 @@ def layout(session: Session) -> History:
     return History(strip, undo, redo, name, compared, share, key)
 
 
-def connect(panel: History, result: Result, studio: Lent, state: gr.State, job: dict[str, Any]) -> None:
+def connect(panel: History, result: Result, studio: ModelHandle, state: gr.State, job: dict[str, Any]) -> None:
     """Say what the panel's fields do. `job` holds the queue settings of everything that computes."""
 
     @guard

@@ -12,17 +12,17 @@ import gradio as gr
 
 from pipeline import Latent
 from pipeline.errors import UserError
-from pipeline.inversion import REFINE_STEPS, TUNE_STEPS
-from webapp.arrival import bar, in_line
+from pipeline.methods.inversion import REFINE_STEPS, TUNE_STEPS
+from webapp.download_progress import bar, in_line
+from webapp.error_messages import guard
 from webapp.example_faces import kind_of
 from webapp.files import on_screen
-from webapp.guard import guard
 from webapp.lossplot import progress
+from webapp.model_handle import ModelHandle
 from webapp.panels.result import SILENT, Result, keep, set_to, settle, shown
 from webapp.queues import LONG
 from webapp.session import Session
 from webapp.shots import Found, Shot
-from webapp.stage import Lent
 
 REDRAW_EVERY = 0.25  # seconds between two pictures sent to the browser
 PREVIEW = 256  # pixels of these pictures
@@ -41,7 +41,7 @@ class Likeness:
     progress: gr.HTML
 
 
-def line(studio: Lent, found: Found, latent: Latent) -> str:
+def line(studio: ModelHandle, found: Found, latent: Latent) -> str:
     """How close a latent is to the person in a photo; "" where the identity network doesn't know, which else would
     praise strangers: on pictures of a kind that it was not shown to tell people apart on."""
     if studio.family.row.likeness != (kind_of(found.photo) if found.example else "photographs"):
@@ -56,7 +56,7 @@ def in_words(likeness: float) -> str:
     return f"The inversion looks {words} (identity {likeness:.2f})."
 
 
-def make_again(studio: Lent, session: Session, edited: Shot) -> str:
+def make_again(studio: ModelHandle, session: Session, edited: Shot) -> str:
     """Make the edits of a picture again on the face that is chosen now, and choose the last; what to say of that."""
     source, made = session.here.latent, []
     for recipe in edited.recipes:
@@ -93,7 +93,7 @@ def connect(
     inversion: gr.Image,
     uploaded: gr.events.Dependency | None,
     result: Result,
-    studio: Lent,
+    studio: ModelHandle,
     state: gr.State,
 ) -> None:
     """Say what the panel's fields do. `inversion` is the photo panel's; after `uploaded`, which inverts a new photo,

@@ -8,18 +8,18 @@ from typing import Any
 import gradio as gr
 
 from pipeline import Edit, Latent
-from pipeline.edits import FROM_WORDS
 from pipeline.errors import UserError
-from webapp.arrival import bytes_of, megabytes
-from webapp.guard import guard
+from pipeline.recipes import FROM_WORDS
+from webapp.download_progress import bytes_of, megabytes
+from webapp.error_messages import guard
 from webapp.links import LONG, Asked, edits_of
+from webapp.model_handle import ModelHandle
 from webapp.panels.directions import kept_note, most_channels
 from webapp.panels.form import TABS, Form
 from webapp.panels.mappers import CHOOSE, not_here
 from webapp.panels.optimization import NO_FACE, THIS_FACE, as_html, linked_note
 from webapp.panels.result import Result, keep, mean, settle, shown
 from webapp.session import Session
-from webapp.stage import Lent
 
 # A page without a link asks for nothing more when it opens, and what the visitor does by then is not drawn over.
 PRESS = """() => {
@@ -51,7 +51,7 @@ def fills(form: Form) -> list[gr.blocks.Block]:
     return list(dict.fromkeys([form.tabs, form.optimization.start, form.optimization.note, *named]))
 
 
-def filled(form: Form, studio: Lent, session: Session, query: Mapping[str, str]) -> dict[gr.blocks.Block, Any]:
+def filled(form: Form, studio: ModelHandle, session: Session, query: Mapping[str, str]) -> dict[gr.blocks.Block, Any]:
     """The fields of the last edit that the page's address names, but for one that is on the strip already. One that
     takes long waits there for the visitor to start it."""
     try:
@@ -81,7 +81,7 @@ def connect(
     came: gr.events.Dependency,
     form: Form,
     result: Result,
-    studio: Lent,
+    studio: ModelHandle,
     state: gr.State,
     job: dict[str, Any],
 ) -> None:

@@ -12,17 +12,17 @@ from PIL import Image, ImageOps
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
-from pipeline.sources import Source
-from pipeline.zoo import mapper_title
-from webapp.arrival import arriving, bytes_of, megabytes
+from pipeline.models.family import mapper_title
+from pipeline.models.sources import Source
+from webapp.download_progress import arriving, bytes_of, megabytes
+from webapp.error_messages import guard
 from webapp.files import on_screen
-from webapp.guard import guard
+from webapp.model_handle import ModelHandle
 from webapp.panels.bounded import bounded
 from webapp.panels.chooser import chooser, pressed
 from webapp.panels.result import SILENT, Result, glanced, keep, set_to, settle, shown
 from webapp.queues import MAPPER_DOWNLOAD
 from webapp.session import Session
-from webapp.stage import Lent
 
 THUMB = 256  # pixels
 CHOOSE = "choose it in the gallery of the tab Mappers, which fetches it while others go on."
@@ -112,7 +112,7 @@ def layout(studio: StyleCLIP, session: Session) -> Mappers:
     return Mappers(pictures, name, progress, strength, drawn)
 
 
-def connect(panel: Mappers, result: Result, studio: Lent, state: gr.State, job: dict[str, Any]) -> None:
+def connect(panel: Mappers, result: Result, studio: ModelHandle, state: gr.State, job: dict[str, Any]) -> None:
     """Say what the panel's fields do. `job` holds the queue settings of everything that computes."""
 
     @guard

@@ -10,8 +10,8 @@ import gradio as gr
 
 from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
+from webapp.error_messages import guard
 from webapp.example_faces import examples_of
-from webapp.guard import guard
 from webapp.panels.chooser import chooser, pressed
 from webapp.panels.photo import thing
 from webapp.panels.result import SILENT, Result, settle, shown

@@ -10,10 +10,10 @@ from typing import Any
 import gradio as gr
 
 from pipeline.errors import UserError
-from pipeline.registry import Row, read_registry
+from pipeline.models.registry import Row, read_registry
 from webapp.access import ELSEWHERE, is_here, only_here
-from webapp.arrival import arriving, bar, bytes_of, megabytes
-from webapp.guard import guard
+from webapp.download_progress import arriving, bar, bytes_of, megabytes
+from webapp.error_messages import guard
 from webapp.panels.result import SILENT, set_to
 from webapp.queues import DOWNLOAD, LONG
 from webapp.session import Session

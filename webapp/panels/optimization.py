@@ -16,10 +16,11 @@ from pipeline import Edit, Latent
 from pipeline.edits import Step
 from pipeline.errors import UserError
 from pipeline.vocabulary import unknown_note
-from webapp.arrival import bar, in_line
+from webapp.download_progress import bar, in_line
+from webapp.error_messages import guard
 from webapp.files import on_screen
-from webapp.guard import guard
 from webapp.lossplot import plot, progress
+from webapp.model_handle import ModelHandle
 from webapp.panels.bounded import bounded
 from webapp.panels.chooser import chooser, pressed
 from webapp.panels.photo import thing
@@ -28,7 +29,6 @@ from webapp.presets import Prompt, presets
 from webapp.queues import LONG, asked_now
 from webapp.session import Session
 from webapp.shots import THUMB, Frame, Shot
-from webapp.stage import Lent
 from webapp.turns import LONGEST_RUN
 
 OPTIMIZE, RUNNING = "Optimize", "Optimizing"
@@ -84,7 +84,7 @@ def linked(session: Session, words: str) -> dict[str, Any]:
     return {name: value for name, value in known.items() if name in EXTRA}
 
 
-def linked_note(studio: Lent, values: dict[str, Any]) -> str:
+def linked_note(studio: ModelHandle, values: dict[str, Any]) -> str:
     """What of a link's parameters has no field and is not the model's own; "" for nothing."""
     own = studio.family.defaults.model_dump()
     own["neutral"] = own["prompt_neutral"]
@@ -93,7 +93,7 @@ def linked_note(studio: Lent, values: dict[str, Any]) -> str:
     return f"With these words the link brought {', '.join(told)}." if told else ""
 
 
-def layout(studio: Lent, prompts: tuple[Prompt, ...]) -> Optimization:
+def layout(studio: ModelHandle, prompts: tuple[Prompt, ...]) -> Optimization:
     """Draw the panel; the first of `prompts` stands in its field."""
     usual, face = studio.family.defaults, thing(studio)
     known = presets(studio.family.name, usual)
@@ -212,7 +212,7 @@ def frame_of(step: Step) -> Frame:
 def connect(
     panel: Optimization,
     result: Result,
-    studio: Lent,
+    studio: ModelHandle,
     prompts: tuple[Prompt, ...],
     state: gr.State,
     job: dict[str, Any],

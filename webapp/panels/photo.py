@@ -15,14 +15,14 @@ import gradio as gr
 
 from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
-from pipeline.photos import browsers_show
-from pipeline.registry import read_registry
+from pipeline.faces.photos import browsers_show
+from pipeline.models.registry import read_registry
 from webapp import uploads
-from webapp.arrival import bar
 from webapp.choices import the_only_one
+from webapp.download_progress import bar
+from webapp.error_messages import guard
 from webapp.example_faces import examples_of, number_of
 from webapp.files import on_screen
-from webapp.guard import guard
 from webapp.limits import MAX_BYTES
 from webapp.opening import WAIT
 from webapp.panels import likeness

@@ -10,13 +10,13 @@ from typing import Any
 import gradio as gr
 
 from pipeline import Edit, Latent, StyleCLIP
-from pipeline.alignment import LEVELS
-from pipeline.edits import FROM_WORDS
 from pipeline.errors import UserError
+from pipeline.methods.csla import LEVELS
+from pipeline.recipes import FROM_WORDS
 from webapp import links
 from webapp.files import on_screen
+from webapp.model_handle import ModelHandle
 from webapp.session import CHOSEN, Session
-from webapp.stage import Lent
 
 SILENT: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
 """Settings of an event that computes next to nothing."""
@@ -74,7 +74,7 @@ def shown(session: Session, losses: str = "") -> tuple[tuple[str, str], str, str
 
 def glanced(
     session: Session,
-    studio: Lent,
+    studio: ModelHandle,
     make: Callable[[StyleCLIP], Latent],
     whole: Callable[[], Sequence[Any]],
     outputs: int,

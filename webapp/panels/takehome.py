@@ -13,20 +13,20 @@ from typing import Any
 import gradio as gr
 
 from pipeline import Edit, Latent
-from pipeline.edits import FROM_WORDS, Recipe
 from pipeline.errors import UserError
+from pipeline.recipes import FROM_WORDS, Recipe
 from webapp import animation, limits, links, uploads
-from webapp.arrival import arriving
-from webapp.brought import LATENT_BYTES, TOO_LARGE, read_latent
+from webapp.download_progress import arriving
+from webapp.error_messages import guard
 from webapp.files import file_name, new_file
-from webapp.guard import guard
+from webapp.latent_files import LATENT_BYTES, TOO_LARGE, read_latent
+from webapp.model_handle import ModelHandle
 from webapp.opening import WAIT
 from webapp.panels.mappers import not_here
 from webapp.panels.result import SILENT, Result, keep, mean, set_to, settle, shown
 from webapp.queues import EDIT, LONG, PHOTO, SERIES
 from webapp.session import Session
 from webapp.shots import one_line
-from webapp.stage import Lent
 from webapp.turns import LONGEST_RUN
 
 KINDS = {
@@ -142,7 +142,7 @@ def drawn(session: Session) -> tuple[Any, ...]:
     return gr.update(visible=bool(query)), gr.update(visible=photo), DELETED if deleted else HINT
 
 
-def connect(panel: TakeHome, result: Result, studio: Lent, state: gr.State) -> None:
+def connect(panel: TakeHome, result: Result, studio: ModelHandle, state: gr.State) -> None:
     """Say what the panel's fields do."""
 
     def write(kind: str, session: Session) -> Iterator[tuple[str, str | None]]:

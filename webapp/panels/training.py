@@ -14,20 +14,20 @@ from PIL import Image
 
 from pipeline.errors import UserError
 from pipeline.images import to_pil
-from pipeline.mapper import apply_mapper
+from pipeline.methods.mapper import apply_mapper
 from pipeline.text import check_prompt
-from pipeline.training.judges import Judges
-from pipeline.training.mapper import Recipe, TrainingState, train
-from pipeline.training.mapper_runs import retitle, save_mapper
+from pipeline.training.frozen import FrozenModels
+from pipeline.training.mapper import retitle, save_mapper
+from pipeline.training.mapper_training import MapperRecipe, TrainingState, train
 from webapp import uploads
-from webapp.arrival import bar
+from webapp.download_progress import bar
+from webapp.error_messages import guard
 from webapp.files import file_name, new_file, on_screen
-from webapp.guard import guard
+from webapp.model_handle import ModelHandle
 from webapp.panels import mappers
 from webapp.panels.result import SILENT, Result, keep, set_to, settle, shown
 from webapp.queues import EDIT, TRAINING
 from webapp.session import Session
-from webapp.stage import Lent
 
 TILE = 128  # pixels of a picture in the preview
 
@@ -45,7 +45,7 @@ class Training:
     download: gr.DownloadButton
 
 
-def layout(studio: Lent, minutes: float) -> Training:
+def layout(studio: ModelHandle, minutes: float) -> Training:
     """Draw the panel, closed. `minutes` is how long a training may compute; with 0 mappers can only be loaded."""
     with gr.Accordion("Your own words", open=False, elem_id="own-mappers"):
         words = gr.Textbox(
@@ -74,7 +74,7 @@ def layout(studio: Lent, minutes: float) -> Training:
 
 
 def offer(
-    studio: Lent, chosen: mappers.Mappers, session: Session, name: str, file: Path, strength: float
+    studio: ModelHandle, chosen: mappers.Mappers, session: Session, name: str, file: Path, strength: float
 ) -> tuple[Any, ...]:
     """Put a visitor's new mapper into the gallery and apply it; where another face was chosen meanwhile, the gallery
     alone has it, and the visitor is told."""
@@ -91,7 +91,7 @@ def offer(
 
 
 @torch.no_grad()
-def preview(studio: Lent, session: Session, state: TrainingState) -> str:
+def preview(studio: ModelHandle, session: Session, state: TrainingState) -> str:
     """The visitor's face and some of those held out, before and after the mapper so far."""
     columns = [tuple(to_pil(image[None]) for image in pair) for pair in state.pictures.unbind(1)]
     if session.at is not None:
@@ -110,7 +110,7 @@ def preview(studio: Lent, session: Session, state: TrainingState) -> str:
 
 
 def connect(
-    panel: Training, chosen: mappers.Mappers, result: Result, studio: Lent, minutes: float, state: gr.State
+    panel: Training, chosen: mappers.Mappers, result: Result, studio: ModelHandle, minutes: float, state: gr.State
 ) -> None:
     """Say what the panel's fields do."""
 
@@ -127,8 +127,8 @@ def connect(
         nothing = [gr.skip()] * len(offered)
         yield gr.skip(), bar("Waiting for the edits that are running"), gr.skip(), gr.skip(), *nothing
         row = studio.family.row
-        recipe = Recipe(words, clip=row.defaults.mapper_clip, truncation=row.mapper_truncation)
-        steps = train(Judges.of(studio.family), studio.texts, recipe)
+        recipe = MapperRecipe(words, clip=row.defaults.mapper_clip, truncation=row.mapper_truncation)
+        steps = train(FrozenModels.of(studio.family), studio.texts, recipe)
         computed, now, far, share = 0.0, None, "Ready", 0.0
         while computed < 60 * minutes and not session.cancel_training:
             if not studio.turns.is_free():

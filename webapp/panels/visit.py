@@ -7,8 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from webapp import opening, renewal, visits
-from webapp.guard import guard, told_plainly
+from webapp import opening, session_expiry, visits
+from webapp.error_messages import guard, told_plainly
+from webapp.model_handle import ModelHandle
 from webapp.panels import link, mappers
 from webapp.panels.form import Form, left_behind
 from webapp.panels.mappers import Mappers
@@ -17,7 +18,6 @@ from webapp.panels.training import Training
 from webapp.queues import asked_now
 from webapp.request_limits import address_of
 from webapp.session import Session
-from webapp.stage import Lent
 
 ASK = """(_, session) => [
   confirm("Start over? Your photo, all pictures on the strip and your own mappers are removed."), session
@@ -42,7 +42,9 @@ def layout() -> Visit:
     with gr.Row(elem_classes="actions"):
         delete = gr.Button("Delete this picture", size="sm", elem_id="delete-shot")
         start_over = gr.Button("Start over", size="sm", elem_id="start-over")
-        still_here = gr.Button("Still here", elem_id="still-here")  # style.css hides it; renewal.WATCH presses it
+        still_here = gr.Button(
+            "Still here", elem_id="still-here"
+        )  # style.css hides it; session_expiry.WATCH presses it
     secret = gr.Textbox(label="secret", visible=False)
     over = gr.Checkbox(label="over", visible=False)
     sure = gr.Checkbox(label="sure", visible=False)
@@ -56,7 +58,7 @@ def connect(
     chosen: Mappers,
     training: Training,
     result: Result,
-    studio: Lent,
+    studio: ModelHandle,
     first: Session,
     state: gr.State,
 ) -> gr.events.Dependency:
@@ -109,8 +111,8 @@ def connect(
         session.touch()
 
     everything = [state, panel.secret, panel.over, *outputs, *result.follows(fills=True), *link.fills(form)]
-    came = page.load(come, panel.secret, list(dict.fromkeys(everything)), js=renewal.SECRET, **SILENT)
-    came.success(None, [panel.secret, panel.over], None, js=renewal.KEEP)
+    came = page.load(come, panel.secret, list(dict.fromkeys(everything)), js=session_expiry.SECRET, **SILENT)
+    came.success(None, [panel.secret, panel.over], None, js=session_expiry.KEEP)
     late = list(opening.drawn_late(page))
     drawn = came.success(None, None, late, js=f"() => Array({len(late)}).fill({{__type__: 'update', visible: true}})")
     drawn.then(None, None, None, js=opening.OPEN)

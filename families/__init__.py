@@ -1,0 +1,1 @@
+"""How this repository makes the files of the families that it ships."""

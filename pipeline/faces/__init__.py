@@ -1,0 +1,1 @@
+"""Photos in, faces found and aligned, and put back."""

@@ -1,0 +1,1 @@
+"""The methods, one file each, to be read beside their papers."""

@@ -1,0 +1,97 @@
+"""Global directions before the relevance of a generator has been measured: an estimate from gradients, in seconds.
+
+A row of the relevance matrix is the mean of the directions, of unit length, in which a channel moves CLIP's embedding e
+of the samples; its product with Δt is a mean cosine. To first order that is ∂(e·Δt)/∂s_c over the length of ∂e/∂s_c,
+sample by sample: where a channel does little counts as much as where it does a lot. The first takes one backward pass a
+sample and text; the length, once a generator, one for each of a few random directions.
+"""
+
+import threading
+from collections.abc import Callable
+from functools import lru_cache, partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.latents import truncated
+from pipeline.losses import clip_features
+from pipeline.methods.directions import TRUNCATION, StyleDirections, mean_codes, style_statistics
+from pipeline.models.family import Family
+from pipeline.networks.generator import StyleGenerator
+
+Embed = Callable[[Tensor], Tensor]
+SAMPLES, PROBES, BATCH = 12, 8, 4  # sampled faces, random directions for each, faces at a time
+STATISTICS = 10_000  # codes from which a channel's deviation is known to a hundredth
+
+
+def derivatives(generator: StyleGenerator, see: Embed, w: Tensor, directions: Tensor) -> Tensor:
+    """∂(v·d)/∂s (K, N, C_all) at the codes w (N, L, D), where v (N, V) is what `see` makes of their pictures
+    (N, 3, R, R) in [-1, 1], of the working size, and d are the `directions` (K, V): one pass back for each, of all
+    codes together."""
+    sizes = [layer.channels for layer in generator.style_layers]
+    with torch.inference_mode(False), torch.enable_grad():
+        w, directions = w.clone(), directions.to(w.device, copy=True)
+        with torch.no_grad():
+            s = torch.cat(generator.styles(w), 1)
+        s.requires_grad_()
+        images = generator.synthesize(s.split(sizes, 1), generator.working_size)
+        along = see(images.clamp(-1, 1)) @ directions.T
+        last = len(directions) - 1
+        slopes = [torch.autograd.grad(along[:, k].sum(), s, retain_graph=k < last)[0] for k in range(last + 1)]
+    return torch.stack(slopes)
+
+
+class GradientDirections(StyleDirections):
+    """Directions for any generator at once; `embed` turns pictures (N, 3, R, R) into unit CLIP embeddings (N, E).
+
+    Scores run lower than a matrix's, to about half, so a β of one does not suit the other; ask `threshold` for it.
+    Those of the latest texts are remembered. `to_rgb`: whether toRGB's channels move too.
+    """
+
+    def __init__(
+        self,
+        generator: StyleGenerator,
+        embed: Embed,
+        to_rgb: bool = False,
+        samples: int = SAMPLES,
+        average: Tensor | None = None,
+    ) -> None:
+        """`average` (L, D) is the mean latent, as in `style_statistics`."""
+        average = mean_codes(generator) if average is None else average
+        std = style_statistics(generator, STATISTICS, average=average)[1]
+        super().__init__(std, generator.style_layers)
+        self.generator, self.embed = generator, embed
+        self.rows = torch.cat([torch.full((la.channels,), to_rgb or not la.is_to_rgb) for la in self.layers])
+        rng = torch.Generator().manual_seed(0)
+        z = torch.randn(samples, generator.style_dim, generator=rng)
+        with torch.no_grad():
+            self.w = truncated(generator.mapping(z.to(generator.device)), average, TRUNCATION)
+        self.lock = threading.Lock()
+        self._lengths: Tensor | None = None
+        self._remembered = lru_cache(maxsize=64)(self._estimate)
+
+    def scores(self, text_direction: Tensor) -> Tensor:
+        """The estimated cosine (C,) of every channel's effect with Δt (E,)."""
+        with self.lock:  # whoever asks for the same again finds it
+            return self._remembered(text_direction.float().cpu().numpy().tobytes())
+
+    def _estimate(self, text_direction: bytes) -> Tensor:
+        direction = torch.from_numpy(np.frombuffer(text_direction, np.float32).copy())
+        if self._lengths is None:
+            probes = torch.randn(PROBES, len(direction), generator=torch.Generator().manual_seed(1))
+            self._lengths = self._derivatives(probes).square().mean(0).sqrt()
+        slopes = self._derivatives(direction[None])[0]
+        return (slopes / self._lengths.clamp(min=1e-12)).clamp(-1, 1).mean(0)
+
+    def _derivatives(self, directions: Tensor) -> Tensor:
+        """σ ∂(e·d)/∂s (K, N, C) for directions (K, E) and every sample."""
+        slopes = [derivatives(self.generator, self.embed, part, directions) for part in self.w.split(BATCH)]
+        return (torch.cat(slopes, 1).cpu() * self.style_std)[..., self.rows]
+
+
+def estimated_directions(family: Family, to_rgb: bool = False) -> GradientDirections:
+    """The estimate for a family, whose CLIP sees the pictures as for relevance."""
+    clip, normalize = family.clip, family.clip_normalize_directions
+    embed = partial(clip_features, clip, normalize=normalize)
+    return GradientDirections(family.generator, embed, to_rgb, average=family.latent_avg)

@@ -1,0 +1,200 @@
+"""From an aligned face to a latent: e4e in one forward pass (Tov et al. 2021), then closer to the photo by refining the
+code, and by tuning the generator around it (pivotal tuning, Roich et al. 2021)."""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from pipeline.errors import UserError
+from pipeline.images import to_tensor
+from pipeline.latents import Latent, Tuning
+from pipeline.losses import clip_features, identity_distance, identity_features
+from pipeline.methods.optimization import (
+    Adam,
+    Codes,
+    Loss,
+    State,
+    Terms,
+    Variable,
+    clip_loss,
+    descend,
+    identity_loss,
+    learning_rate,
+)
+from pipeline.models.family import Family
+from pipeline.networks.e4e import Encoder
+from pipeline.networks.generator import Factors, StyleGenerator
+
+PHOTO_SIZE = 256  # pixels a side, at most, at which a picture is compared with the photo
+SCALES = (1, 4, 16)  # and areas of so many pixels a side of these
+PIXELS, CONTRAST, IDENTITY, CLIP = 1.0, 0.02, 0.1, 0.1  # weights of the terms
+CELL, LEAST_CONTRAST = 8, 0.02  # pixels a side of the areas whose contrast is compared, and what counts as none
+REFINE_STEPS, REFINE_LR, REFINE_L2 = 40, 0.05, 1e-4
+TUNE_STEPS, TUNE_LR, PREVIEW_LR, RANK = 80, 0.01, 0.02, 8  # the rates are shares of the weights' root mean square
+TUNED_UP_TO = 128  # pixels a side: what finer layers learn shows as a pattern, on hair and skin first
+
+
+@torch.no_grad()
+def invert(encoder: Encoder, latent_avg: Tensor, image: Image.Image, rows: int) -> Latent:
+    """The code of an aligned picture; `latent_avg` (L, D) is what the encoder's offsets count from, unless it knows.
+
+    The encoder sees it `encoder.size` pixels wide and `rows` high; rows of its answer that the generator does not have
+    are left out. Raises UserError for a picture of another shape.
+    """
+    check_shape(image, encoder.size, rows)
+    pixels = to_tensor(image, (encoder.size, rows)).to(next(encoder.parameters()))
+    offsets = encoder(pixels).float()
+    start = latent_avg if encoder.start is None else encoder.start[: len(latent_avg)].to(latent_avg)
+    return Latent((offsets[:, : len(latent_avg)] + start).cpu())
+
+
+def check_shape(image: Image.Image, size: int, rows: int) -> None:
+    """Raises UserError for a picture that is not `size` to `rows` pixels in shape."""
+    if abs(image.width * rows - image.height * size) > size:
+        shape = "a square picture" if rows == size else f"{size}:{rows} wide"
+        raise UserError(f"An aligned picture is {shape}; please let the studio align this one first.")
+
+
+def photo_square(image: Image.Image, size: int, rows: int) -> Tensor:
+    """An aligned picture as the generator would draw it: (1, 3, size, size), black above and below its `rows`.
+
+    Raises UserError for a picture of another shape.
+    """
+    check_shape(image, size, rows)
+    above = (size - rows) // 2
+    return F.pad(to_tensor(image, (size, rows)), (0, 0, above, size - rows - above), value=-1.0)
+
+
+def pixel_distance(images: Tensor, photo: Tensor) -> Tensor:
+    """Mean absolute difference of images (N, 3, R, R) and a photo (1, 3, S, S), at several scales, summed."""
+    difference = F.adaptive_avg_pool2d(images.float(), photo.shape[-1]) - photo
+    return sum((F.avg_pool2d(difference, scale) if scale > 1 else difference).abs().mean() for scale in SCALES)
+
+
+def _contrasts(images: Tensor) -> list[Tensor]:
+    """Logarithms of the mean contrast of areas of images (N, 3, R, R), at the two finest scales."""
+    found = []
+    for _ in range(2):
+        small = F.avg_pool2d(images, 2)
+        detail = images - F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
+        found.append((F.avg_pool2d(detail.abs().mean(1, keepdim=True), CELL) + LEAST_CONTRAST).log())
+        images = small
+    return found
+
+
+def contrast_distance(photo: Tensor) -> Loss:
+    """The mean absolute difference of the contrasts of images and a photo (1, 3, S, S), at two scales, summed.
+
+    Where details can't be met pixel by pixel, `pixel_distance` is lowest for hair and skin that are blurred.
+    """
+    size, wanted = photo.shape[-1], _contrasts(photo)
+
+    def distance(images: Tensor) -> Tensor:
+        found = _contrasts(F.adaptive_avg_pool2d(images.float(), size))
+        return sum((ours - theirs).abs().mean() for ours, theirs in zip(found, wanted, strict=True))
+
+    return distance
+
+
+@torch.no_grad()
+def photo_terms(photo: Tensor, clip: nn.Module, normalize: bool, identity: nn.Module | None) -> Terms:
+    """What makes a picture like a photo (1, 3, S, S): name -> (weight, loss of images). No `identity`, no such term."""
+    terms = {
+        "pixels": (PIXELS, lambda images: pixel_distance(images, photo)),
+        "contrast": (CONTRAST, contrast_distance(photo)),
+        "clip": (CLIP, clip_loss(clip, normalize, clip_features(clip, photo, normalize))),
+    }
+    if identity is not None:
+        terms["identity"] = (IDENTITY, identity_loss(identity, photo))
+    return terms
+
+
+@torch.no_grad()
+def likeness(network: nn.Module, photo: Tensor, image: Tensor) -> float:
+    """The cosine of the identity embeddings of a photo and a picture, (1, 3, S, S) each."""
+    return 1 - identity_distance(*identity_features(network, torch.cat([photo, image.clamp(-1, 1)])).split(1)).item()
+
+
+def towards_photo(family: Family, method: str, source: Latent, photo: Tensor, steps: int) -> Iterator[State]:
+    """`refine` or `tune`, as `method` says, a latent towards a photo (1, 3, S, S) of its face."""
+    terms = photo_terms(photo, family.clip, family.clip_normalize, family.identity)
+    return {"refine": refine, "tune": tune}[method](family.generator, source, terms, steps)
+
+
+def refine(generator: StyleGenerator, source: Latent, terms: Terms, steps: int) -> Iterator[State]:
+    """Move a code in W+ towards the photo that `terms` know. Yields as `descend` does."""
+    return descend(Codes(generator, source, rows=True), terms, steps=steps, lr=REFINE_LR, l2=REFINE_L2)
+
+
+def tune(generator: StyleGenerator, source: Latent, terms: Terms, steps: int) -> Iterator[State]:
+    """Tune the generator around a latent, the pivot, towards the photo that `terms` know. Yields as `descend` does."""
+    return descend(Tuned(generator, source), terms, steps=steps, lr=TUNE_LR)
+
+
+class Differences:
+    """Low-rank differences of some weights (out, in, k, k), by name, in shares of the weights' root mean square."""
+
+    def __init__(self, weights: Mapping[str, Tensor], start: Mapping[str, Factors]) -> None:
+        """`start`: factors to go on from; where there are none their product is zero, and descent can begin."""
+        rng = torch.Generator().manual_seed(0)
+        self.scales = {name: weight.square().mean().sqrt() for name, weight in weights.items()}
+        self.pairs: dict[str, Factors] = {}
+        for name, weight in weights.items():
+            rank, width = min(RANK, len(weight)), weight[0].numel()
+            right = torch.randn(rank, width, generator=rng) / rank**0.5
+            left, right = start.get(name) or (weight.new_zeros(len(weight), rank), right.to(weight))
+            self.pairs[name] = (left / self.scales[name]).requires_grad_(), right.clone().requires_grad_()
+        self.values = [factor for pair in self.pairs.values() for factor in pair]
+
+    def factors(self) -> dict[str, Factors]:
+        """As `StyleGenerator.synthesize` takes them, differentiable with respect to `values`."""
+        return {name: (self.scales[name] * left, right) for name, (left, right) in self.pairs.items()}
+
+
+class Tuned(Variable):
+    """The generator's weights around a pivot: W+ and S stay, and a low-rank difference of each layer's weight moves,
+    but for layers above `TUNED_UP_TO`. What draws small pictures apart learns to follow."""
+
+    def __init__(self, generator: StyleGenerator, source: Latent) -> None:
+        self.generator, self.source = generator, source
+        with torch.no_grad():
+            self.styles = source.styles(generator)
+        self.start_factors = source.tuning.on(generator.device) if source.tuning else {}
+        self.tuned = Differences(coarse_weights(generator), self.start_factors)
+        self.preview = Differences(generator.preview_weights(), self.start_factors)
+        self.preview_adam = Adam(self.preview.values)
+        self.values = self.tuned.values
+        self.drawn: dict[str, Factors] = {}
+
+    def image(self, noise: Tensor | None = None) -> Tensor:
+        factors = self.start_factors | self.tuned.factors()
+        self.drawn = _detached(factors)
+        return self.generator.synthesize(self.styles, tuning=factors)
+
+    def latent(self) -> Latent:
+        factors = self.drawn | _detached(self.preview.factors())
+        tuning = Tuning({name: (left.cpu().clone(), right.cpu().clone()) for name, (left, right) in factors.items()})
+        return Latent(self.source.w_plus, self.source.style_step, tuning)
+
+    def updated(self, image: Tensor, t: float) -> None:
+        """The preview's step down: its picture towards the whole one, which was drawn before the weights' step."""
+        if not self.preview.values:
+            return
+        size = self.generator.working_size
+        small = self.generator.synthesize(self.styles, size, self.drawn | self.preview.factors())
+        loss = F.mse_loss(small, F.adaptive_avg_pool2d(image.float(), size))
+        self.preview_adam.update(torch.autograd.grad(loss, self.preview.values), learning_rate(t, PREVIEW_LR))
+
+
+def _detached(factors: Mapping[str, Factors]) -> dict[str, Factors]:
+    return {name: (left.detach().clone(), right.detach().clone()) for name, (left, right) in factors.items()}
+
+
+def coarse_weights(generator: StyleGenerator) -> dict[str, Tensor]:
+    """The tunable weights of layers that work at up to `TUNED_UP_TO`."""
+    resolutions = {layer.name: layer.resolution for layer in generator.style_layers}
+    weights = generator.tunable_weights()
+    return {name: weight for name, weight in weights.items() if resolutions[name] <= TUNED_UP_TO}

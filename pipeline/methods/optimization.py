@@ -1,0 +1,231 @@
+"""Latent optimization (StyleCLIP, section 4): gradient descent on a code until CLIP agrees with a text.
+
+    argmin over w of   D_CLIP(G(w), t)  +  λ_L2 · ‖w − w_s‖²  +  λ_ID · L_ID(w)                  (equation 1)
+
+w_s is the code of the source face. With a neutral text, the unit embedding of t is replaced by that of the face as CLIP
+sees it, moved by the difference of the two texts (`losses.shifted`).
+
+`descend` is the loop. Free generation (only D_CLIP, from the mean face), refining and tuning (inversion.py) use it too.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.latents import Latent
+from pipeline.losses import clip_distance, clip_features, identity_distance, identity_features, l2_distance, shifted
+from pipeline.models.family import Family
+from pipeline.networks.generator import StyleGenerator
+from pipeline.text import Texts
+
+RAMP_UP, RAMP_DOWN = 0.05, 0.25  # shares of the run over which the learning rate rises and falls
+NOISY = 0.75  # share of the run in which copies with noise are judged
+BETAS, EPS = (0.9, 0.999), 1e-8  # Adam's usual constants
+
+Loss = Callable[[Tensor], Tensor]
+Terms = Mapping[str, tuple[float, Loss]]
+"""Name -> weight λ, and loss of images (1, 3, R, R)."""
+
+
+class State(NamedTuple):
+    """After `index` updates: image (1, 3, R, R), loss terms with their weighted sum as `total`, and latent.
+
+    R is the generator's working size, in tuning its full size. While there is noise, the losses are those of the noisy
+    copy.
+    """
+
+    index: int
+    image: Tensor
+    losses: dict[str, float]
+    latent: Latent
+
+
+class Variable(ABC):
+    """What of a face a descent changes: the leaf tensors `values`, and the face that they make."""
+
+    values: list[Tensor]
+
+    @abstractmethod
+    def image(self, noise: Tensor | None = None) -> Tensor:
+        """The face (1, 3, R, R), differentiable with respect to `values`; with `noise` (D,) in W, that of a copy."""
+
+    @abstractmethod
+    def latent(self) -> Latent:
+        """A copy of the latent as it is now."""
+
+    def distance(self) -> Tensor:
+        """The L2 term: the squared distance from the source."""
+        return sum(l2_distance(value, start) for value, start in zip(self.values, self.start, strict=True))
+
+    def updated(self, image: Tensor, t: float) -> None:
+        """Called after each update, with the picture from before it, at t in (0, 1) of the run."""
+        return None
+
+
+class Codes(Variable):
+    """A code in W+: each row moves ("w+"), or all rows take the same step ("w").
+
+    A step in W stays among the codes that the generator was trained on, and changes less than was not asked for; the
+    paper's W+ reaches more.
+    """
+
+    def __init__(self, generator: StyleGenerator, source: Latent, rows: bool) -> None:
+        self.generator, self.source = generator, source
+        self.tuning = source.tuning and source.tuning.on(generator.device)
+        w_s = source.w_plus.to(generator.device)  # (1, L, D)
+        self.base, start = (torch.zeros_like(w_s), w_s) if rows else (w_s, torch.zeros_like(w_s[:, :1]))
+        self.start, self.values = [start], [start.clone().requires_grad_()]
+
+    @property
+    def w_plus(self) -> Tensor:
+        return self.base + self.values[0]
+
+    def image(self, noise: Tensor | None = None) -> Tensor:
+        w_plus = self.w_plus if noise is None else self.w_plus + noise
+        styles = replace(self.source, w_plus=w_plus).styles(self.generator)
+        return self.generator.synthesize(styles, self.generator.working_size, self.tuning)
+
+    def distance(self) -> Tensor:
+        return super().distance() * (self.base.shape[1] / self.values[0].shape[1])  # in W the step is that of L rows
+
+    def latent(self) -> Latent:
+        return replace(self.source, w_plus=self.w_plus.detach().cpu().clone())
+
+
+class Styles(Variable):
+    """Steps in StyleSpace S ("s"), but for the layers toRGB, which would only recolour the picture."""
+
+    def __init__(self, generator: StyleGenerator, source: Latent) -> None:
+        self.generator, self.source = generator, source
+        self.tuning = source.tuning and source.tuning.on(generator.device)
+        self.w_plus = source.w_plus.to(generator.device)
+        with torch.no_grad():
+            self.base = generator.styles(self.w_plus)
+        steps = source.style_step or tuple(torch.zeros_like(s) for s in self.base)
+        self.steps = [s.to(generator.device) for s in steps]
+        self.moving = [i for i, layer in enumerate(generator.style_layers) if not layer.is_to_rgb]
+        self.start = [self.steps[i] for i in self.moving]
+        self.values = [step.clone().requires_grad_() for step in self.start]
+
+    def _moved(self) -> list[Tensor]:
+        steps = list(self.steps)
+        for i, value in zip(self.moving, self.values, strict=True):
+            steps[i] = value
+        return steps
+
+    def image(self, noise: Tensor | None = None) -> Tensor:
+        base = self.base if noise is None else self.generator.styles(self.w_plus + noise)
+        styles = [s + step for s, step in zip(base, self._moved(), strict=True)]
+        return self.generator.synthesize(styles, self.generator.working_size, self.tuning)
+
+    def latent(self) -> Latent:
+        return replace(self.source, style_step=tuple(s.detach().cpu().clone() for s in self._moved()))
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015). torch.optim's would load torch's compiler first, which takes seconds and 80 MB."""
+
+    def __init__(self, values: list[Tensor]) -> None:
+        self.values = values
+        self.mean = [torch.zeros_like(v) for v in values]
+        self.square = [torch.zeros_like(v) for v in values]
+        self.steps = 0
+
+    @torch.no_grad()
+    def update(self, gradients: tuple[Tensor, ...], lr: float) -> None:
+        self.steps += 1
+        correction = [1 - beta**self.steps for beta in BETAS]
+        for value, mean, square, gradient in zip(self.values, self.mean, self.square, gradients, strict=True):
+            mean.lerp_(gradient, 1 - BETAS[0])
+            square.lerp_(gradient.square(), 1 - BETAS[1])
+            value.addcdiv_(mean, (square / correction[1]).sqrt_().add_(EPS), value=-lr / correction[0])
+
+
+def learning_rate(t: float, peak: float) -> float:
+    """Learning rate at t in (0, 1) of the run: a linear rise, a plateau and a cosine fall."""
+    fall = 0.5 - 0.5 * math.cos(math.pi * min(1.0, (1 - t) / RAMP_DOWN))
+    return peak * fall * min(1.0, t / RAMP_UP)
+
+
+def noise_level(t: float, peak: float) -> float:
+    """Deviation of the noise at t in (0, 1) of the run: it fades, and the last quarter has none."""
+    return peak * math.sqrt(max(0.0, 1 - t / NOISY))
+
+
+def descend(
+    variable: Variable, terms: Terms, *, steps: int, lr: float, l2: float | None = None, deviation: Tensor | None = None
+) -> Iterator[State]:
+    """Minimise the weighted sum of `terms`, and of `l2` times the distance from the source unless that is None.
+
+    With a `deviation` (D,) of noise in W, the losses are those of copies beside the latent, so that CLIP is asked for
+    what is seen around it as well, and can't be won over by a change that nobody sees. Yields the state after each of
+    the `steps` updates, and does the next one only when asked to.
+    """
+    adam, rng = Adam(variable.values), torch.Generator().manual_seed(0)
+    weights = {name: weight for name, (weight, _) in terms.items()} | ({} if l2 is None else {"l2": l2})
+    for index in range(steps + 1):
+        # Gradients are on inside this block alone, never across a yield, where they would leak to the caller.
+        with torch.set_grad_enabled(index < steps):
+            # The face, or a noisy copy of it.
+            level = 0.0 if deviation is None else noise_level(index / steps, 1.0)
+            noise = level * deviation * torch.randn(len(deviation), generator=rng).to(deviation) if level else None
+            image = variable.image(noise)
+            # Equation 1.
+            losses = {name: loss(image) for name, (_, loss) in terms.items()}
+            if l2 is not None:
+                losses["l2"] = variable.distance()
+            total = sum(weights[name] * loss for name, loss in losses.items())
+            if noise is not None:
+                with torch.no_grad():
+                    image = variable.image()
+            told = {name: value.item() for name, value in losses.items()} | {"total": total.item()}
+            state = State(index, image.detach(), told, variable.latent())
+            # One step down.
+            if index < steps:
+                t = (index + 0.5) / steps
+                adam.update(torch.autograd.grad(total, variable.values), learning_rate(t, lr))
+                variable.updated(state.image, t)
+        if index:
+            yield state
+
+
+def clip_loss(model: nn.Module, normalize: bool, target: Tensor) -> Loss:
+    """D_CLIP of images and the unit embedding (1, E) of a text or a picture."""
+    return lambda images: clip_distance(clip_features(model, images, normalize), target).sum()
+
+
+@torch.no_grad()
+def identity_loss(network: nn.Module, image: Tensor) -> Loss:
+    """L_ID of images and one image (1, 3, R, R) (equation 2)."""
+    person = identity_features(network, image)
+    return lambda images: identity_distance(identity_features(network, images), person).sum()
+
+
+@torch.no_grad()
+def text_terms(family: Family, texts: Texts, source: Latent, prompt: str, neutral: str, identity: float) -> Terms:
+    """D_CLIP towards the prompt, and L_ID with the weight `identity`, for a source face."""
+    generator, goal = family.generator, texts.embedding(prompt)
+    image = source.draw(generator, generator.working_size) if neutral or identity else None
+    if neutral:
+        seen = clip_features(family.clip, image, family.clip_normalize)
+        goal = shifted(seen, goal - texts.embedding(neutral))
+    terms = {"clip": (1.0, clip_loss(family.clip, family.clip_normalize, goal))}
+    return terms | ({"identity": (identity, identity_loss(family.identity, image))} if identity else {})
+
+
+def towards_text(family: Family, texts: Texts, source: Latent, parameters: Mapping[str, Any]) -> Iterator[State]:
+    """Optimization and free generation; `parameters` are those of the recipe, of generation no more than prompt, steps,
+    lr, space and noise (in deviations of W)."""
+    usual = {"l2": 0.0, "identity": 0.0, "space": family.defaults.space, "noise": family.defaults.noise, "neutral": ""}
+    asked, generator = usual | dict(parameters), family.generator
+    weight = 0.0 if family.identity is None else asked["identity"]
+    terms = text_terms(family, texts, source, asked["prompt"], asked["neutral"], weight)
+    space = asked["space"]
+    variable = Styles(generator, source) if space == "s" else Codes(generator, source, rows=space == "w+")
+    deviation = asked["noise"] * generator.code_deviation() if asked["noise"] else None
+    return descend(variable, terms, steps=asked["steps"], lr=asked["lr"], l2=asked["l2"], deviation=deviation)

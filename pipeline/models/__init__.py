@@ -1,0 +1,1 @@
+"""The model families on disk: which there are, how their files are fetched, read and made into networks."""

@@ -1,0 +1,362 @@
+"""Loading a model family.
+
+Only this module turns files into networks; `registry` knows which, `downloads` gets them, `weights` reads them.
+"""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import UserError
+from pipeline.faces.detection import FaceFinder
+from pipeline.latents import Latent
+from pipeline.methods.directions import TRUNCATION, Directions, style_statistics
+from pipeline.methods.mapper import apply_mapper
+from pipeline.models.checkpoints import MOBILE_GENERATOR, W_ENCODER
+from pipeline.models.downloads import Progress, digest, fetch, verify
+from pipeline.models.measured import (
+    alignment_path,
+    alignment_settings,
+    relevance_path,
+    relevance_settings,
+    warn_of_other_settings,
+)
+from pipeline.models.registry import REGISTRY, Defaults, Row, read_registry
+from pipeline.models.sources import Source
+from pipeline.models.weights import State, kind_of_file, metadata, read_slim, read_weights, remembered
+from pipeline.networks.arcface import IRSE
+from pipeline.networks.clip import build_clip, narrow_clip
+from pipeline.networks.csla import Alignment
+from pipeline.networks.e4e import Encoder
+from pipeline.networks.generator import StyleGenerator
+from pipeline.networks.mapper import LatentMapper, mapper_from_state_dict, only_in_style_space
+from pipeline.networks.mobilestylegan import MobileGenerator
+from pipeline.networks.preview import Preview
+from pipeline.networks.stylegan2 import Generator
+from pipeline.networks.w_encoder import WEncoder
+
+T = TypeVar("T")
+_NARROWED = {"encoder": nn.Module.bfloat16, "clip": narrow_clip}  # kind -> what makes it compute in bfloat16
+
+
+@dataclass
+class Family:
+    """The loaded models of one row of the registry; mappers are loaded when first asked for.
+
+    What a family does not have is None: an encoder, where faces can only be made up; directions, before their relevance
+    has been measured; an alignment, before one has been trained; an identity network and a face finder, where the
+    pictures are of other things.
+    """
+
+    row: Row
+    generator: StyleGenerator
+    latent_avg: Tensor  # (L, D)
+    clip: nn.Module
+    encoder: Encoder | WEncoder | None
+    identity: IRSE | None
+    directions: Directions | None
+    alignment: Alignment | None
+    faces: FaceFinder | None
+    device: torch.device
+    digests: dict[str, str] = field(default_factory=dict)
+    """Kind of file -> start of its SHA-256, of those that edits depend on."""
+    _loaded: dict[str, nn.Module] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def name(self) -> str:
+        return self.row.name
+
+    @property
+    def title(self) -> str:
+        return self.row.title
+
+    @property
+    def clip_normalize(self) -> bool:
+        return self.row.clip_normalize
+
+    @property
+    def clip_normalize_directions(self) -> bool:
+        return self.row.clip_normalize_directions
+
+    @property
+    def defaults(self) -> Defaults:
+        return self.row.defaults
+
+    def mapper(self, name: str, progress: Progress | None = None) -> LatentMapper:
+        """A mapper by name, downloaded when it is not here. Raises UserError when this family has none of that name."""
+        mappers = self.row.mappers
+        if name not in mappers:
+            known = f"There is no mapper “{name}”; there are: {', '.join(mappers) or 'none'}."
+            is_path = name.endswith((".pt", ".pth", ".safetensors"))
+            raise UserError(known + (" A file of your own is given as a pathlib.Path." if is_path else ""))
+        source = mappers[name][1]
+        if name not in self._loaded:
+            fetch(source, progress)  # before the lock: others need not wait for a download
+        with self._lock:
+            if name not in self._loaded:
+                network = _built(mapper_from_state_dict, _read("mapper", source), source)
+                if wrong := self._misfit(network):
+                    raise UserError(f"The file {source.name} holds no mapper for the model “{self.title}”: {wrong}.")
+                self._loaded[name] = network
+            return self._loaded[name]
+
+    def mapper_digest(self, name: str) -> str:
+        """The start of the SHA-256 of a mapper's file, which is here."""
+        return _short_digest(self.row.mappers[name][1])
+
+    def own_mapper(self, path: Path) -> tuple[str, LatentMapper]:
+        """Title and network of a mapper that somebody brings: a file as training writes it, or as the paper's authors
+        published theirs.
+
+        Raises UserError for any other file, for a mapper of another model, and when the file is gone.
+        """
+        if not path.is_file():
+            raise UserError(f"There is no mapper {path.name}, or it is no longer kept; please load it again.")
+        try:
+            if kind_of_file(path) not in ("safetensors", "zip"):  # a pickle of 20 MB could keep the server for minutes
+                raise UserError("It is neither safetensors nor a file of PyTorch from 1.6 on.")
+            network = _built(mapper_from_state_dict, read_weights("mapper", path), Source(path=path))
+            about = json.loads(metadata(path).get("recipe", "{}"))
+            wrong = self._misfit(network)
+        except UserError as error:
+            wrong = str(error)[:1].lower() + str(error)[1:].rstrip(".")
+        except (ValueError, RecursionError):
+            wrong = "the recipe in it can't be read"
+        if wrong:
+            raise UserError(
+                f"This file holds no mapper for the model “{self.title}” ({wrong}); please choose one that was trained "
+                "with it."
+            )
+        title = about.get("title") if isinstance(about, dict) else None
+        usual = "" if path.suffix == ".safetensors" else path.stem
+        return mapper_title(title if isinstance(title, str) else usual), network
+
+    def _misfit(self, network: LatentMapper) -> str:
+        """What keeps a mapper from working with this generator, or ""; it is moved to the family's device."""
+        if only_in_style_space(self.generator.num_rows) and not network.in_style_space:
+            return "it works in W+, where faces of this model have a single row"
+        if not network.fits([layer.channels for layer in self.generator.style_layers]):
+            return "its sizes are those of another model"
+        try:
+            tried = apply_mapper(network.to(self.device), self.generator, Latent(self.latent_avg[None].cpu()), 1.0)
+        except (RuntimeError, ValueError):
+            return "its sizes are those of another model"
+        finite = all(values.isfinite().all() for values in (tried.w_plus, *(tried.style_step or ())))
+        return "" if finite else "it holds numbers that are none"
+
+
+def mapper_title(text: str) -> str:
+    """A text as a mapper's title: on one line, of at most 60 printable characters; “Mapper” where nothing is left."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:60].strip() or "Mapper"
+
+
+def available_models(registry: Path | str = REGISTRY) -> list[str]:
+    """The names that `StyleCLIP.from_pretrained` knows. Raises UserError for a registry that can't be read."""
+    return list(read_registry(registry))
+
+
+def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Progress | None = None) -> Family:
+    """The models of a family on a device; in `dtype`, float32 or bfloat16, compute generator, encoder and CLIP.
+
+    Fetches what is not here; `progress` is called on the way. Raises UserError when a file cannot be had or read.
+    """
+    files = row.files
+    if "generator" not in files:
+        raise UserError(
+            f"The model “{row.name}” needs a generator; name its file with --generator or in a models file."
+        )
+    if "clip" not in files:
+        raise UserError(f"The model “{row.name}” needs a CLIP; name its file as `clip` in a models file.")
+    for source in sorted(row.sources(), key=lambda source: source.path is None):  # a wrong path is told at once
+        fetch(source, progress)
+
+    generator, average = load_generator(row, device, dtype)
+    if row.crop_rows and row.crop_rows > generator.size:
+        raise UserError(
+            f"The model “{row.name}” has crop_rows = {row.crop_rows}, and its generator draws {generator.size} rows; "
+            "please mend this in the models file."
+        )
+
+    def network(kind: str, build: Callable[[State], nn.Module]) -> nn.Module | None:
+        if kind not in files:
+            return None
+        made = _built(build, _read(kind, files[kind]), files[kind])
+        if dtype == torch.bfloat16 and kind in _NARROWED:
+            _NARROWED[kind](made)
+            _copy_views(made)
+        return made.to(device)
+
+    finder = None
+    if "landmarks" in files:
+        path = fetch(files["landmarks"])
+        _checked(files["landmarks"], path)
+        finder = FaceFinder.from_file(path, files["landmarks"].name)
+    clip = network("clip", build_clip)
+    directions = _directions(row, generator, average, clip)
+    alignment = _alignment(row, generator, clip, device)
+    return Family(
+        row=row,
+        generator=generator,
+        latent_avg=average,
+        encoder=_fitting(network("encoder", _encoder), generator, files),
+        clip=clip,
+        identity=network("identity", IRSE.from_state_dict),
+        directions=directions,
+        alignment=alignment,
+        faces=finder,
+        device=device,
+        digests=_weight_digests(row, directions is not None, alignment is not None),
+    )
+
+
+def _weight_digests(row: Row, measured: bool, aligned: bool) -> dict[str, str]:
+    """`Family.digests` of the files that edits depend on."""
+    sources = {kind: row.files[kind] for kind in ("generator", "preview", "clip", "identity") if kind in row.files}
+    if measured:
+        sources["directions"] = row.files.get("directions") or Source(path=relevance_path(row))
+    if aligned:
+        sources["alignment"] = row.files.get("alignment") or Source(path=alignment_path(row))
+    digests = {kind: _short_digest(source) for kind, source in sources.items()}
+    if measured and not sources["directions"].name.endswith(".safetensors"):
+        digests["directions"] += f"-psi{TRUNCATION}"  # published without deviations, which follow from the generator
+    return {"directions": "estimated"} | digests
+
+
+def _short_digest(source: Source) -> str:
+    return digest(source, fetch(source))[:16]
+
+
+def load_generator(row: Row, device: torch.device, dtype: torch.dtype) -> tuple[StyleGenerator, Tensor]:
+    """The generator of a family, as `load_family` loads it, and its mean latent (L, D)."""
+    state = _read("generator", row.files["generator"])
+    average = state.pop("latent_avg", None)
+    generator = _built(_generator, state, row.files["generator"])
+    if "preview" in row.files:
+        _add_preview(generator, row.files["preview"])
+    generator = generator.to(device)
+    generator.compute_dtype = dtype
+    if average is None:
+        average = generator.mean_latent()
+    average = average.float().to(device)
+    return generator, average.expand(generator.num_rows, -1) if average.ndim == 1 else average[: generator.num_rows]
+
+
+def _generator(state: State) -> StyleGenerator:
+    """The generator whose kind the keys of `state` tell."""
+    return (MobileGenerator if MOBILE_GENERATOR in state else Generator).from_state_dict(state)
+
+
+def _add_preview(generator: StyleGenerator, source: Source) -> None:
+    """Let a generator draw small pictures by a preview. Raises UserError where it is for another one."""
+    preview = _built(Preview.from_state_dict, _read("preview", source), source)
+    later = [layer.channels for layer in generator.style_layers if layer.resolution > preview.resolution]
+    fits = isinstance(generator, MobileGenerator) and preview.size < generator.size
+    if not fits or preview.conv1.modulation.weight.shape != (later[0], sum(later)):
+        raise UserError(f"The preview {source.name} is for another generator: the sizes differ.")
+    generator.preview = preview
+
+
+def _encoder(state: State) -> Encoder | WEncoder:
+    """The encoder whose kind the keys of `state` tell."""
+    return (WEncoder if W_ENCODER in state else Encoder).from_state_dict(state)
+
+
+def _fitting(
+    encoder: Encoder | WEncoder | None, generator: StyleGenerator, files: Mapping[str, Source]
+) -> Encoder | WEncoder | None:
+    """The encoder. Raises UserError when it finds too few rows of a latent, more than one for a generator of a single
+    row, or rows of another width."""
+    if encoder is None:
+        return None
+    single, rows = generator.num_rows == 1, encoder.num_rows
+    right = rows == 1 if single else rows >= generator.num_rows  # the first of several is not a code of W
+    if not right or encoder.style_dim != generator.style_dim:
+        raise UserError(
+            f"The encoder {files['encoder'].name} is for another generator: it finds {rows} rows of "
+            f"{encoder.style_dim} numbers, and this one has {generator.num_rows} of {generator.style_dim}."
+        )
+    return encoder
+
+
+def _copy_views(network: nn.Module) -> None:
+    """Copy what is small: each of these tensors is a view of the mapped file, and would keep all of it in memory."""
+    for module in network.modules():
+        for name, buffer in module._buffers.items():
+            module._buffers[name] = buffer.clone()
+        for parameter in module._parameters.values():
+            if parameter is not None and parameter.dtype == torch.float32:
+                parameter.data = parameter.data.clone()
+
+
+def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.Module) -> Directions | None:
+    own = relevance_path(row)
+    source = row.files.get("directions") or (Source(path=own) if own.is_file() else None)
+    if source is None:
+        return None
+    state = {k: v.float() for k, v in _read("directions", source).items()}
+    channels, width = sum(layer.channels for layer in generator.style_layers), clip.text_projection.shape[1]
+    moving = sum(layer.channels for layer in generator.style_layers if not layer.is_to_rgb)
+    size, std = state["relevance"].shape, state.get("style_std", torch.empty(channels))
+    right = len(size) == 2 and size[1] == width and (0 < size[0] <= moving or size[0] == channels)
+    if not right or std.shape != (channels,):
+        if source.path == own:  # the row has had another generator or CLIP since: the directions are estimated
+            return None
+        raise UserError(
+            f"The file {source.name} was not measured with this generator and CLIP: its size is "
+            f"{tuple(size)}, which should be at most {moving} × {width}, or with the channels of toRGB "
+            f"{channels} × {width}, and of its deviations {channels}."
+        )
+    if "style_std" not in state:  # published matrices come without: seconds, once for a generator
+        path = fetch(row.files["generator"])
+        about = path.resolve().stat()
+        stamp = f"{path.resolve()} {about.st_size} {about.st_mtime_ns} {TRUNCATION}"
+        state |= remembered(
+            f"{path.stem}-statistics", stamp, lambda: {"style_std": style_statistics(generator, average=average)[1]}
+        )
+    else:
+        warn_of_other_settings(row, source, relevance_settings(row), "relevance")
+    return Directions(state["relevance"], state["style_std"], generator.style_layers)
+
+
+def _alignment(row: Row, generator: StyleGenerator, clip: nn.Module, device: torch.device) -> Alignment | None:
+    own = alignment_path(row)
+    source = row.files.get("alignment") or (Source(path=own) if own.is_file() else None)
+    if source is None:
+        return None
+    network = _built(Alignment.from_state_dict, _read("alignment", source), source)
+    sizes = clip.text_projection.shape[1], generator.style_dim, sum(la.channels for la in generator.style_layers)
+    if (len(network.centre), len(network.w_std), len(network.s_std)) != sizes:
+        if source.path == own:  # the row has had another generator or CLIP since
+            return None
+        raise UserError(f"The file {source.name} was not trained with this generator and CLIP: the sizes differ.")
+    warn_of_other_settings(row, source, alignment_settings(row), "alignment")
+    return network.to(device)
+
+
+def _read(kind: str, source: Source) -> State:
+    path = fetch(source)
+    expected = f"{source.sha256} {source.git_blob}"
+    return read_slim(kind, path, expected, lambda: _checked(source, path), source.name)
+
+
+def _checked(source: Source, path: Path) -> None:
+    """Verify what has a checksum of its own, each time before it is read."""
+    if source.sha256 or source.git_blob or not source.path:
+        verify(source, path)
+
+
+def _built(build: Callable[[State], T], state: State, source: Source) -> T:
+    try:
+        return build(state)
+    except Exception as error:  # whatever a network is missing when it is built from what is not its own
+        keys = re.search(r'(Missing|Unexpected) key[^"]*"([^"]+)"|(size mismatch) for ([\w.]+)', str(error))
+        told = f" ({' '.join(filter(None, keys.groups())).lower()})" if keys else ""
+        raise UserError(f"The file {source.name} is not of the kind that this model needs there{told}.") from error

@@ -1,0 +1,355 @@
+"""Training of a latent mapper: one network for one description (StyleCLIP, section 5).
+
+The mapper's step, scaled by 0.1, is added to sampled or inverted codes; generator, CLIP and identity network judge the
+picture. The loss is the paper's: λ_CLIP·D_CLIP + λ_L2·mean|Δ|² + λ_ID·D_ID, in S with the vectors' means summed. With a
+neutral text, D_CLIP is the distance to each face as it is, moved by the difference of the texts. `train` is the
+library's way in.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+from pipeline.checks import number, of_type, text
+from pipeline.errors import UserError
+from pipeline.losses import clip_features, identity_distance, identity_features, shifted
+from pipeline.methods.directions import style_statistics
+from pipeline.methods.optimization import Adam
+from pipeline.networks.generator import StyleGenerator
+from pipeline.networks.layers import EqualLinear, part
+from pipeline.networks.mapper import (
+    LEVELS,
+    LatentMapper,
+    LevelsMapper,
+    NarrowMapper,
+    SingleMapper,
+    StyleSpaceMapper,
+    mapper_from_state_dict,
+    only_in_style_space,
+)
+from pipeline.text import Texts, check_goal
+from pipeline.training.frozen import FrozenModels
+
+STRENGTH = 0.1  # what a mapper's step is multiplied with, in training as in use
+# Of a recipe.
+NUMBERS = ("clip", "l2", "identity", "steps", "batch", "rate", "truncation", "jitter", "every", "patience", "seed")
+VARIANTS = ("levels", "single", "stylespace", "narrow")
+WARM_UP = 20  # steps over which the learning rate rises
+GAIN = 2.0**16  # lifts the gradients, which equalised layers make as small as Adam's ε, well above it
+STATISTICS = 2_000  # sampled codes, of which the narrow mapper knows mean and deviation of S
+HELD_OUT, SHOWN = 8, 4  # faces that the validation loss is measured on, and how many of them are shown
+
+
+@dataclass(frozen=True)
+class MapperRecipe:
+    """How a mapper is trained; it is stored in the mapper's file.
+
+    `neutral`: what the prompt is compared with, which spares what it doesn't name, but may not begin a change that
+    brings little at first, such as an open mouth, where λ_L2 is large; "" for the prompt alone, as in the paper.
+    `variant`: "levels", a network for each of `levels`; "single", one for all rows of W+; "stylespace", one for each
+    vector of S but toRGB's; "narrow", a small one for all of these vectors; None for "levels", or for "narrow" where a
+    latent is a single row. `resolution`: the losses see pictures of the generator's working size when None; a lower one
+    is the running RGB, which is quicker, but rows that work above it move unjudged. `truncation`: ψ of sampled codes; a
+    family's row in the registry says which suits it. `jitter`: deviation of the noise added to each row of sampled
+    codes, so that the mapper also knows codes whose rows differ, as an encoder's do. `every`: steps between
+    validations; training stops when `patience` of them in a row have found no lower loss.
+    """
+
+    prompt: str
+    variant: str | None = None
+    levels: tuple[str, ...] = tuple(LEVELS)
+    clip: float = 1.0
+    l2: float = 0.8
+    identity: float = 0.1
+    steps: int = 220
+    batch: int = 3
+    rate: float = 1.5
+    truncation: float = 1.0
+    jitter: float = 0.1
+    resolution: int | None = None
+    every: int = 20
+    patience: int = 5
+    seed: int = 0
+    neutral: str = ""
+
+
+class Unedited(NamedTuple):
+    """Of faces before the edit: what CLIP is to find after it, (N or 1, E), and who they are (N, E), if that counts."""
+
+    goal: Tensor
+    identity: Tensor | None
+
+
+class TrainingState(NamedTuple):
+    """After `step` of at most `steps` updates.
+
+    `losses` are those of the step's batch, by name, and their weighted sum as `total`. Every so many steps there are
+    also `validation`, the same for the held-out faces, and `pictures` (2, n, 3, R, R) of some, before and after.
+    """
+
+    step: int
+    steps: int
+    losses: dict[str, float]
+    validation: dict[str, float] | None
+    pictures: Tensor | None
+    training: "MapperTraining"
+
+    @property
+    def mapper(self) -> LatentMapper:
+        """A frozen copy of the mapper so far: that of the lowest validation loss, once there is one."""
+        return self.training.mapper
+
+
+def sample_codes(
+    generator: StyleGenerator,
+    count: int,
+    jitter: float,
+    rng: torch.Generator,
+    average: Tensor | None = None,
+    truncation: float = 1.0,
+) -> Tensor:
+    """W+ codes (count, L, D): sampled w in every row, moved to `average` (L, D) by ψ `truncation`, plus a little noise
+    of each row's own."""
+    with torch.no_grad():
+        device = generator.device
+        w = generator.mapping(torch.randn(count, generator.style_dim, generator=rng).to(device))
+        rows = w[:, None].expand(-1, generator.num_rows, -1)
+        rows = rows if average is None else average.lerp(rows, truncation)  # the same bits for ψ 1
+        return rows + jitter * w.std() * torch.randn(rows.shape, generator=rng).to(device)
+
+
+def usual_variant(generator: StyleGenerator) -> str:
+    """The variant of a mapper for which none is named."""
+    return "narrow" if only_in_style_space(generator.num_rows) else VARIANTS[0]
+
+
+def new_mapper(generator: StyleGenerator, recipe: MapperRecipe, rng: torch.Generator) -> LatentMapper:
+    """An untrained mapper for a generator, on the CPU. Raises UserError for a variant or a level that there is not, or
+    that the generator's latents don't allow."""
+    if recipe.variant not in VARIANTS or not recipe.levels or not set(recipe.levels) <= set(LEVELS):
+        raise UserError(f"A mapper is one of {', '.join(VARIANTS)}, and its levels are some of {', '.join(LEVELS)}.")
+    if only_in_style_space(generator.num_rows) and recipe.variant not in ("stylespace", "narrow"):
+        raise UserError("A face of this model is a single w, so its mappers work in StyleSpace; choose “narrow”.")
+    with torch.device("meta"):
+        if recipe.variant == "stylespace":
+            layers = enumerate(generator.style_layers)
+            network = StyleSpaceMapper({i: layer.channels for i, layer in layers if not layer.is_to_rgb})
+        elif recipe.variant == "narrow":
+            network = NarrowMapper(sum(layer.channels for layer in generator.style_layers))
+        elif recipe.variant == "single":
+            network = SingleMapper(generator.style_dim)
+        else:
+            network = LevelsMapper(generator.style_dim, recipe.levels)
+    network.to_empty(device="cpu")
+    with torch.no_grad():
+        for layer in network.modules():
+            if isinstance(layer, EqualLinear):
+                layer.weight.normal_(0, 1 / layer.lr_mul, generator=rng)
+                layer.bias.zero_()
+        if isinstance(network, NarrowMapper):
+            mean, std = style_statistics(generator, STATISTICS)
+            moves = torch.cat([torch.full((la.channels,), not la.is_to_rgb) for la in generator.style_layers])
+            network.mean.copy_(mean)
+            network.seen_std.copy_(torch.where(std > 1e-4, std, 1))
+            network.moved_std.copy_(moves * std)
+    return network
+
+
+def learning_rate(step: int, recipe: MapperRecipe) -> float:
+    """The rate of step 0 ... steps - 1: a linear rise, then a cosine's fall to a fiftieth."""
+    t = step / recipe.steps
+    return recipe.rate * min(1, (step + 1) / WARM_UP, 0.02 + math.cos(math.pi * t / 2) ** 2)
+
+
+class MapperTraining:
+    """One mapper in training, a step at a time; its whole state can be kept, and taken up again to the bit.
+
+    In several processes of `torch.distributed` each takes its share of every batch, and all hold the same mapper. The
+    models are only looked through: nothing about them is changed.
+    """
+
+    def __init__(self, models: FrozenModels, texts: Texts, recipe: MapperRecipe, codes: Tensor | None = None) -> None:
+        """`texts` are the models' CLIP's; `codes` (M, L, D) are the faces to train on, sampled anew when None.
+
+        Of given codes the last fifth, at most eight, are held out for the validation. Raises UserError for texts that
+        are empty, too long or the same, codes of another model, a batch of fewer faces than processes, and a recipe
+        that can't be followed.
+        """
+        check_goal(text("prompt", recipe.prompt), text("neutral", recipe.neutral))
+        for name in NUMBERS:
+            number(name, getattr(recipe, name))
+        recipe = replace(recipe, variant=recipe.variant or usual_variant(models.generator))
+        self.models, self.recipe = models, recipe
+        self.text = texts.embedding(recipe.prompt).to(models.device)
+        self.neutral = texts.embedding(recipe.neutral).to(models.device) if recipe.neutral else None
+        generator = models.generator
+        fitting = [layer.resolution for layer in generator.style_layers] + [generator.size]
+        if recipe.resolution not in (None, *fitting):
+            raise UserError(f"This generator draws at 4, 8, ... {generator.size} px; please choose one as resolution.")
+        self.resolution = recipe.resolution or generator.working_size
+        distributed = torch.distributed.is_initialized()
+        self.rank = torch.distributed.get_rank() if distributed else 0
+        self.world = torch.distributed.get_world_size() if distributed else 1
+        if self.world > recipe.batch:
+            raise UserError(f"A batch of {recipe.batch} is too small for {self.world} processes; make it larger.")
+        self.rng = torch.Generator().manual_seed(recipe.seed)
+        self.network = new_mapper(generator, recipe, self.rng).to(models.device)
+        self.values = list(self.network.parameters())
+        self.adam = Adam(self.values)
+        if codes is None:
+            self.codes = None
+            self.held = self._sampled(HELD_OUT, torch.Generator().manual_seed(~recipe.seed))
+        else:
+            of_type("codes", codes, Tensor, "a tensor (M, L, D)")
+            size = (generator.num_rows, generator.style_dim)
+            if not len(codes) or codes.shape[1:] != size or not codes.isfinite().all():
+                raise UserError("These latents were made with another model; please name some of this one.")
+            held = min(HELD_OUT, len(codes) // 5)
+            self.codes = codes[:-held] if held else codes
+            self.held = codes[-(held or HELD_OUT) :].clone()
+        with torch.no_grad():
+            self.before = generator(self.held.to(models.device), self.resolution)
+            self.unedited = self._unedited(self.before)
+        self.step = 0
+        self.best: dict[str, Tensor] | None = None
+        self.lowest: dict[str, float] = {}
+        self.waited = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done, or the last ones brought nothing."""
+        return self.step >= self.recipe.steps or self.waited >= self.recipe.patience
+
+    @property
+    def mapper(self) -> LatentMapper:
+        """See `TrainingState.mapper`."""
+        state = self.best or self.network.state_dict()
+        return mapper_from_state_dict({name: value.detach().clone() for name, value in state.items()})
+
+    def advance(self) -> TrainingState:
+        """One update."""
+        recipe, codes = self.recipe, self.codes
+        if codes is None:
+            w = self._sampled(recipe.batch, self.rng)
+        else:
+            w = codes[torch.randint(len(codes), (recipe.batch,), generator=self.rng)].to(self.models.device)
+        w = w[self.rank :: self.world]
+        with torch.no_grad():
+            wanted = self._sees_identity or self.neutral is not None
+            unedited = self._unedited(self.models.generator(w, self.resolution) if wanted else None)
+        with torch.enable_grad():
+            losses, _ = self._losses(w, unedited)
+            gradients = torch.autograd.grad(GAIN * losses["total"], self.values)
+        losses, gradients = self._averaged(losses, gradients, len(w) / recipe.batch)
+        self.adam.update(gradients, learning_rate(self.step, recipe))
+        self.step += 1
+        due = self.step % recipe.every == 0 or self.step == recipe.steps
+        validation, pictures = self._validate() if due else (None, None)
+        return TrainingState(self.step, recipe.steps, losses, validation, pictures, self)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that the coming steps depend on: tensors, and what can be written as JSON."""
+        tensors = {f"mapper.{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in (self.best or {}).items()}
+        tensors |= {f"mean.{i}": value for i, value in enumerate(self.adam.mean)}
+        tensors |= {f"square.{i}": value for i, value in enumerate(self.adam.square)}
+        tensors |= {"rng": self.rng.get_state(), "text": self.text, "pictures": self.before, "held": self.held}
+        numbers = {"step": self.step, "lowest": self.lowest, "waited": self.waited}
+        return tensors, numbers | {"codes": 0 if self.codes is None else len(self.codes)}
+
+    def restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+        """Take up what `state` gave, of a training with the same recipe. Raises UserError when the networks or the
+        codes are others than they were then."""
+        own, own_numbers = self.state()
+        same = own.keys() - {k for k in own if k.startswith("best.")} <= tensors.keys()
+        for name in ("text", "held", "pictures"):
+            known = tensors.get(name)
+            same = same and known.shape == own[name].shape and torch.allclose(known.to(own[name]), own[name], atol=0.01)
+        if not same or numbers["codes"] != own_numbers["codes"]:
+            raise UserError("This training was begun with other models or other faces; please begin it anew.")
+        self.network.load_state_dict(part(tensors, "mapper."))
+        for name, values in (("mean", self.adam.mean), ("square", self.adam.square)):
+            for i, value in enumerate(values):
+                value.copy_(tensors[f"{name}.{i}"])
+        self.adam.steps = self.step = numbers["step"]
+        self.rng.set_state(tensors["rng"].cpu())
+        best = {k.removeprefix("best."): v.to(self.models.device) for k, v in tensors.items() if k.startswith("best.")}
+        self.best, self.lowest, self.waited = best or None, numbers["lowest"], numbers["waited"]
+
+    def _sampled(self, count: int, rng: torch.Generator) -> Tensor:
+        """Codes (count, L, D) as the recipe samples them."""
+        models, recipe = self.models, self.recipe
+        return sample_codes(models.generator, count, recipe.jitter, rng, models.latent_avg, recipe.truncation)
+
+    @property
+    def _sees_identity(self) -> bool:
+        return bool(self.recipe.identity) and self.models.identity is not None
+
+    def _unedited(self, images: Tensor | None) -> Unedited:
+        """Of pictures (N, 3, R, R), which only a neutral text and the identity loss need."""
+        models, goal = self.models, self.text
+        if self.neutral is not None:
+            goal = shifted(clip_features(models.clip, images, models.normalize), self.text - self.neutral)
+        return Unedited(goal, identity_features(models.identity, images) if self._sees_identity else None)
+
+    def _losses(self, w: Tensor, unedited: Unedited) -> tuple[dict[str, Tensor], Tensor]:
+        """The losses of codes (N, L, D), and the edited pictures."""
+        models, generator = self.models, self.models.generator
+        if self.network.in_style_space:
+            styles = generator.styles(w)
+            steps = [STRENGTH * step for step in self.network(styles)]
+            l2 = sum(step.square().mean() for step in steps)  # as in the reference
+            styles = [style + step for style, step in zip(styles, steps, strict=True)]
+        else:
+            step = STRENGTH * self.network(w)
+            l2 = step.square().mean()
+            styles = generator.styles(w + step)
+        image = generator.synthesize(styles, self.resolution)
+        features = clip_features(models.clip, image, models.normalize)
+        losses = {"clip": 1 - (features * unedited.goal).sum(1).mean(), "l2": l2}
+        if unedited.identity is not None:
+            people = identity_features(models.identity, image)
+            losses["identity"] = identity_distance(people, unedited.identity).mean()
+        losses["total"] = sum(getattr(self.recipe, name) * value for name, value in losses.items())
+        return losses, image
+
+    def _averaged(
+        self, losses: dict[str, Tensor], gradients: tuple[Tensor, ...], share: float
+    ) -> tuple[dict[str, float], tuple[Tensor, ...]]:
+        """Means over all processes, of which this one did `share` of the batch."""
+        if self.world > 1:
+            parts = [*gradients, *losses.values()]
+            joined = torch.cat([v.detach().flatten() for v in parts]) * share
+            torch.distributed.all_reduce(joined)
+            parts = [v.view_as(p) for v, p in zip(joined.split([p.numel() for p in parts]), parts, strict=True)]
+            gradients, losses = tuple(parts[: len(gradients)]), dict(zip(losses, parts[len(gradients) :], strict=True))
+        return {name: value.item() for name, value in losses.items()}, gradients
+
+    @torch.no_grad()
+    def _validate(self) -> tuple[dict[str, float], Tensor]:
+        losses, after = self._losses(self.held.to(self.models.device), self.unedited)
+        losses, _ = self._averaged(losses, (), 1 / self.world)  # so that all processes stop at the same step
+        if not self.lowest or losses["total"] < self.lowest["total"]:
+            self.best = {name: value.clone() for name, value in self.network.state_dict().items()}
+            self.lowest, self.waited = losses, 0
+        else:
+            self.waited += 1
+        return losses, torch.stack([self.before[:SHOWN], after[:SHOWN]]).cpu()
+
+
+def train(
+    models: FrozenModels, texts: Texts, recipe: MapperRecipe, codes: Tensor | None = None
+) -> Iterator[TrainingState]:
+    """Train a mapper for the recipe's prompt, see `MapperTraining`.
+
+    Yields the state after each update, and does the next one only when asked to; closing the iterator ends the work.
+    The last state's `mapper` is the result. The same arguments give the same mapper.
+    """
+    training = MapperTraining(models, texts, recipe, codes)
+    while not training.finished:
+        yield training.advance()

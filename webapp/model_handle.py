@@ -1,0 +1,168 @@
+"""The studio behind the page, which another can take the place of while visitors are there."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, suppress
+from dataclasses import replace as with_values
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import torch
+from PIL import Image
+
+from pipeline import Edit, Latent, StyleCLIP
+from pipeline.errors import UserError
+from pipeline.faces.photos import Photo, open_photo
+from pipeline.models.downloads import fetch
+from webapp import turns
+from webapp.gpu import CALLS, RUNS
+from webapp.places import Places
+from webapp.queues import caller_now
+from webapp.turns import Run, Turns
+
+TOGETHER = frozenset({"direct", "map", "bridge", "imagine", "image"})  # short edits, drawn as one batch
+CHANGED = "The model was changed meanwhile, so this face is no longer known; the page starts anew."
+LOST = "The face is lost: the edits together went too far. Please use less strength, or undo the last one."
+# Deviations of S, as a root mean square over all channels, that steps in S may add up to. On the built-in model five
+# edits at the usual α reach 1.6; from 2 on features dissolve, as with two or three nonsense words at the largest α.
+FARTHEST = 2.0
+PHOTOS = frozenset({"align", "paste", "view"})  # which take no turn, but memory: up to a quarter of a gigabyte each
+MOST_PHOTOS = 2  # at a time
+
+
+class ModelHandle:
+    """A studio, lent to the handlers of one page until it is taken back.
+
+    Pages outlive their model: a browser still shows them, a job of theirs waits in the queue. Through this they keep
+    nothing of the model in memory, and get a sentence instead of another model's answer. What computes takes a turn
+    as an edit; `turns` is for what waits until there is none.
+    """
+
+    def __init__(self, studio: StyleCLIP) -> None:
+        self._studio: StyleCLIP | None = studio
+        self.turns = Turns()
+        self._seconds: dict[str, float] = {}
+        """How long a step of each kind of run took, the last time."""
+        self._photos = Places(MOST_PHOTOS)
+        self._deviations = studio.family.directions and studio.family.directions.style_std.cpu()
+
+    def __getattr__(self, name: str) -> Any:
+        if self._studio is None:
+            raise UserError(CHANGED)
+        attribute = getattr(self._studio, name)
+        if name in PHOTOS:
+            return partial(self._call, attribute, self._place)
+        if name in CALLS:
+            return partial(self._call, attribute, self.turns.edit if name in TOGETHER else self.turns.alone)
+        return partial(self._run, name) if name in RUNS else attribute
+
+    def map(self, latent: Latent, mapper: str | Path, *args: Any, **kwargs: Any) -> Edit:
+        """As the studio's. A mapper that must be downloaded is fetched before the turn, so that nobody waits for it."""
+        source = self.family.row.mappers[mapper][1] if mapper in self.family.row.mappers else None
+        if source is not None and not source.here():
+            fetch(source)
+        return self.__getattr__("map")(latent, mapper, *args, **kwargs)
+
+    def open(self, photo: Photo) -> Image.Image:
+        """The picture of a photo, as `pipeline.faces.photos.open_photo` gives it."""
+        with self._place():
+            return open_photo(photo)
+
+    def _place(self) -> AbstractContextManager[None]:
+        return self._photos.place(caller_now())
+
+    def _call(self, method: Any, turn: Any, *args: Any, **kwargs: Any) -> Any:
+        for edit in (value for value in args if isinstance(value, Edit)):
+            edit.draw()  # which may take a turn of its own: another process may want the picture
+        with turn():
+            answer = method(*args, **kwargs)
+            if isinstance(answer, Edit):
+                answer.draw()  # in this turn
+        if isinstance(answer, Edit) and (told := self.lost(answer.latent)):
+            return with_values(answer, notes=(*answer.notes, told))
+        return answer
+
+    def glance(self, make: Callable[[StyleCLIP], Latent]) -> Image.Image | None:
+        """A small picture of the latent that `make` makes, for a fraction of the time of the whole picture.
+
+        None where the generator is no quicker with small ones, where the latent can't be made, on a GPU that is lent
+        for each call, and where small pictures don't show what was tuned.
+        """
+        generator = self.family.generator
+        if generator.working_size == generator.size or not isinstance(self._studio, StyleCLIP):
+            return None
+        with suppress(UserError), self.turns.edit():
+            if (studio := self._studio) is not None:  # it may have been taken back meanwhile
+                latent = make(studio)
+                if latent.tuning is None or latent.tuning.previews(generator):
+                    return studio.image(latent, generator.working_size)
+        return None
+
+    def lost(self, latent: Latent) -> str:
+        """What a visitor is told of a face that its edits in S have pulled apart; "" for any other."""
+        if self._deviations is None or latent.style_step is None:
+            return ""
+        step = torch.cat(latent.style_step, dim=1)[0] / self._deviations
+        return LOST if step[self._deviations > 0].square().mean().sqrt() > FARTHEST else ""
+
+    def _run(self, name: str, *args: Any, **kwargs: Any) -> Run:
+        """Checks the arguments at once, as the studio does; who waits in line keeps nothing of the model meanwhile."""
+        getattr(self._studio, name)(*args, **kwargs)
+
+        def start() -> Any:
+            if self._studio is None:
+                raise UserError(CHANGED)
+            return self._timed(name, getattr(self._studio, name)(*args, **kwargs))
+
+        address, visitor = caller_now()
+        return Run(self.turns, start, visitor, address)
+
+    def _timed(self, name: str, steps: Iterator[Any]) -> Iterator[Any]:
+        """The steps of a run, each timed but for the first, which prepares the others, and the last."""
+        with closing(steps):
+            for number in itertools.count():
+                began = time.monotonic()
+                if (step := next(steps, None)) is None:
+                    return
+                if number and step.index < step.total:  # the last one may draw the whole picture
+                    self._seconds[name] = time.monotonic() - began
+                draw = partial(self._call, step.edit.draw, self.turns.alone)
+                yield with_values(step, edit=with_values(step.edit, draw=draw))
+
+    def fitting(self, name: str, steps: int) -> int:
+        """How many of `steps` a run of this kind should take: while others stand in line, as many as fit into the time
+        that it may compute then, because one that is cut has not settled; all of them for one who is alone.
+
+        How long a step takes is known from the run before; all of them where there was none yet.
+        """
+        seconds = self._seconds.get(name)
+        if seconds is None or not self.turns.busy():
+            return steps
+        return max(1, min(steps, int(turns.LONGEST_RUN / seconds)))
+
+    def release(self) -> None:
+        """Let go of the studio, and of the memory of its models."""
+        self._studio = None
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def replace(page: gr.Blocks, fresh: gr.Blocks) -> None:
+    """Let a page that is being served become another one, which was built and never launched.
+
+    Who opens it from now on finds the new one. A visit that has begun keeps the components and handlers it began with;
+    it can see from the page's `app_id` that it is out of date. Queue, sessions, settings and uploads stay `page`'s.
+    """
+    fresh.default_config.root_block = page
+    page.default_config, page.children, page._id = fresh.default_config, fresh.children, fresh._id
+    page.temp_file_sets += fresh.temp_file_sets
+    page.app_id = fresh.app_id
+    page.config = page.get_config_file()
+    page.app.api_info = page.app.all_app_info = None
+    page.app.page_api_info.clear()
