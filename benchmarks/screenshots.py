@@ -2,7 +2,7 @@
 
     python -m benchmarks.screenshots [--folder docs/screenshots]
 
-Starts the page on the built-in models and visits it with Debian's Chromium. Needs requirements-dev.txt.
+Starts the page on the default model and visits it with Debian's Chromium. Needs requirements-dev.txt.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from pipeline import StyleCLIP
-from webapp.example_faces import DRAWINGS
+from webapp.example_faces import PHOTOGRAPHS
 from webapp.page import LAUNCH, build
 
 SLOW = 60_000  # milliseconds
@@ -44,7 +44,7 @@ def changed(page: Page, act: Callable[[], object]) -> None:
 def pair_of_faces(folder: Path) -> Path:
     """A photo with two people in it."""
     photo = Image.new("RGB", (700, 400), (120, 130, 140))
-    for x, path in ((20, DRAWINGS[1].path), (370, DRAWINGS[4].path)):
+    for x, path in ((20, PHOTOGRAPHS[1].path), (370, PHOTOGRAPHS[4].path)):
         photo.paste(Image.open(path).convert("RGB").resize((310, 310)), (x, 60))
     photo.save(folder / "pair.png")
     return folder / "pair.png"
@@ -65,11 +65,14 @@ def visit(browser: Browser, url: str, kept: Callable[[Page, str], None], folder:
     expect(page.locator("#before-after img").nth(1)).to_be_visible()
     settled(page)
     kept(page, "first-visit")
-    page.get_by_role("button", name="Model: Drawn faces").click()
+    page.get_by_role("button", name="Model: Photographed faces").click()
     kept(page, "models")
-    page.get_by_role("button", name="Model: Drawn faces").click()
+    page.get_by_role("button", name="Model: Photographed faces").click()
     changed(page, lambda: page.locator("#photo input[type=file]").set_input_files(pair_of_faces(folder)))
-    kept(page, "two-faces")
+    expect(page.locator("#likeness-progress progress")).to_be_visible()
+    kept(page, "two-faces-tuning")
+    page.locator("#stop-likeness").click()
+    expect(page.locator("#stop-likeness")).to_be_hidden()
     changed(page, lambda: page.locator("#faces button").nth(1).click())
     changed(page, lambda: page.locator("#pairs button").nth(0).click())
     changed(page, lambda: page.locator("#pairs button").nth(3).click())
@@ -78,8 +81,7 @@ def visit(browser: Browser, url: str, kept: Callable[[Page, str], None], folder:
     settled(page)
     kept(page, "grid")
     tab("Mappers")
-    changed(page, lambda: page.locator("#mappers button").nth(0).click())
-    kept(page, "mappers-and-stack")
+    kept(page, "mappers")
     tab("Optimization")
     changed(page, lambda: press("Optimize"))
     expect(page.locator("#film img").nth(4)).to_be_visible()
@@ -120,7 +122,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("docs/screenshots"))
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
-    page = build(StyleCLIP.from_pretrained("demo"), StyleCLIP.from_pretrained).queue()
+    page = build(StyleCLIP.from_pretrained(), StyleCLIP.from_pretrained).queue()
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
 
     def kept(visited: Page, name: str) -> None:

@@ -1,7 +1,7 @@
 """StyleCLIP as a library: edit faces by text, without the web page.
 
 >>> from pipeline import StyleCLIP
->>> studio = StyleCLIP.from_pretrained("demo")
+>>> studio = StyleCLIP.from_pretrained()
 >>> latent = studio.invert(studio.align("photo.jpg")[0])
 >>> studio.direct(latent, target="smiling face", neutral="face").image.show()
 """

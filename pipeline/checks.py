@@ -125,6 +125,17 @@ def device_of(device: Any) -> torch.device:
     return made
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 itself. Elsewhere it is emulated, which takes longer than float32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    try:
+        about = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # not Linux
+        return False
+    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(about.split()))
+
+
 def files_of(files: Any) -> dict[str, Path]:
     """A user's own files, kind -> path."""
     of_type("files", files, Mapping, "a dictionary of kind and path")

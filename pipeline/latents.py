@@ -102,6 +102,10 @@ class Latent:
         tuning = self.tuning and self.tuning.on(generator.device)
         return generator.synthesize(self.styles(generator), resolution, tuning)
 
+    def working_size(self, generator: StyleGenerator) -> int:
+        """The generator's `working_size`, or `size` where its small pictures don't show what was tuned."""
+        return generator.working_size if self.tuning is None or self.tuning.previews(generator) else generator.size
+
     def fits(self, generator: StyleGenerator) -> bool:
         """Whether it was made with a generator of these sizes."""
         layers = generator.style_layers

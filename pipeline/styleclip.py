@@ -1,9 +1,10 @@
 """StyleCLIP: the three methods of the paper (Patashnik et al. 2021) and latent alignment behind one object."""
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,18 @@ from PIL import Image
 from torch import Tensor
 
 from pipeline.batching import MicroBatcher
-from pipeline.checks import aligned, device_of, files_of, latent_of, number, of_type, one_of, resolution_of, text
+from pipeline.checks import (
+    aligned,
+    device_of,
+    files_of,
+    has_bfloat16,
+    latent_of,
+    number,
+    of_type,
+    one_of,
+    resolution_of,
+    text,
+)
 from pipeline.edits import Edit, Step, steps_of
 from pipeline.errors import UserError
 from pipeline.faces.detection import Face, centred, turned
@@ -39,8 +51,7 @@ from pipeline.models.downloads import Progress
 from pipeline.models.family import Family, load_family
 from pipeline.models.registry import DEFAULT, REGISTRY, family_row
 from pipeline.recipes import Recipe, new_recipe, run_parameters
-from pipeline.text import Texts, check_goal, check_pair
-from pipeline.vocabulary import unknown_note
+from pipeline.text import Texts
 
 BATCH = 8  # pictures of several threads that a GPU draws together; a CPU gains little, and stays exact to the bit
 ENCODER_SIZE = 256  # aligned faces have at least this many pixels a side
@@ -57,9 +68,9 @@ class StyleCLIP:
 
     def __init__(self, family: Family) -> None:
         self.family = family
-        self.texts = Texts(family.clip)
-        self.vocabulary = frozenset(family.row.vocabulary.split())
-        self._estimated = cache(partial(estimated_directions, family))
+        self.texts = Texts(family.clip, family.row.vocabulary.split())
+        self._estimate: StyleDirections | None = None
+        self._lock = threading.Lock()
         self._draw = MicroBatcher(
             partial(draw_together, family.generator), BATCH if family.device.type == "cuda" else 1
         )
@@ -77,15 +88,18 @@ class StyleCLIP:
         """The family `name` of a registry, see `available_models`; what of it is not on this machine is downloaded.
 
         `device` is CUDA where there is one, else the CPU. `dtype`, float32 or bfloat16, is what the generator's
-        convolutions, the encoder and CLIP compute in: float32 unless told otherwise. `files`, kind -> path, are the
-        user's own for the family "custom". `progress` hears of downloads, which else draw a bar in the terminal. Raises
-        UserError for an unknown name, and for a file that cannot be had or read.
+        convolutions, the encoder and CLIP compute in: float32 unless told otherwise, here or by the family's row.
+        `files`, kind -> path, are the user's own for the family "custom". `progress` hears of downloads, which else
+        draw a bar in the terminal. Raises UserError for an unknown name, and for a file that cannot be had or read.
         """
         row = family_row(text("name", name), registry, None if files is None else files_of(files))
         of_type("progress", progress, (Callable, type(None)), "a function of a name, bytes and all bytes")
         of_type("dtype", dtype, (torch.dtype, type(None)), "a dtype of PyTorch")
-        dtype = one_of("dtype", dtype or torch.float32, (torch.float32, torch.bfloat16))
-        return cls(load_family(row, device_of(device), dtype, progress))
+        device = device_of(device)
+        if dtype is None:
+            dtype = torch.bfloat16 if row.bfloat16 and has_bfloat16(device) else torch.float32
+        dtype = one_of("dtype", dtype, (torch.float32, torch.bfloat16))
+        return cls(load_family(row, device, dtype, progress))
 
     # Faces in and out
 
@@ -137,8 +151,10 @@ class StyleCLIP:
         None where the model has no identity network, because its pictures are not of persons.
         """
         self._check(latent)
-        photo, network = self._photo(face), self.family.identity
-        return None if network is None else likeness(network, photo, latent.draw(self.family.generator))
+        photo, network, generator = self._photo(face), self.family.identity, self.family.generator
+        if network is None:
+            return None
+        return likeness(network, photo, latent.draw(generator, latent.working_size(generator)))
 
     def refine(
         self, latent: Latent, face: Face | Image.Image, steps: int = REFINE_STEPS, preview: int | None = None
@@ -245,10 +261,10 @@ class StyleCLIP:
         return self._run("generate", self._mean(), run_parameters(self.family.defaults, prompt, numbers), preview)
 
     def _run(self, method: str, source: Latent, parameters: dict[str, Any], preview: int | None) -> Iterator[Step]:
-        notes = check_goal(parameters["prompt"], parameters.get("neutral", "")) + self._word_notes(parameters["prompt"])
+        notes = self.texts.goal_notes(parameters["prompt"], parameters.get("neutral", ""))
         recipe, preview = new_recipe(self.family, method, source, parameters), number("preview", preview, None)
         begin = partial(towards_text, self.family, self.texts, source, parameters)
-        return self._steps(begin, recipe, preview, tuple(notes))
+        return self._steps(begin, recipe, preview, notes)
 
     def _steps(
         self,
@@ -301,7 +317,8 @@ class StyleCLIP:
         UserError for texts that are empty, too long or the same, and for a β that keeps no channel.
         """
         self._check(latent)
-        notes = self._pair_notes(target, neutral) + ([self.directions_note] if self.directions_note else [])
+        notes = self.texts.pair_notes(text("target", target), text("neutral", neutral))
+        notes += (self.directions_note,) if self.directions_note else ()
         strength = number("strength", strength, self.family.defaults.strength)
         if threshold is not None and channels is not None:
             raise UserError("Please give either `threshold` (β) or `channels`, not both.")
@@ -316,11 +333,11 @@ class StyleCLIP:
         step, kept = directions.step(text_direction, threshold)
         edited = latent.moved([strength * s for s in step])
         recipe = new_recipe(self.family, "direct", latent, parameters)
-        return Edit(partial(self.image, edited), edited, recipe, tuple(notes), kept)
+        return Edit(partial(self.image, edited), edited, recipe, notes, kept)
 
     def threshold(self, target: str, neutral: str, channels: int | None = None) -> float:
         """The β that keeps `channels` channels, or the family's default number, for a pair of texts."""
-        self._pair_notes(target, neutral)
+        self.texts.pair_notes(text("target", target), text("neutral", neutral))
         channels = number("channels", channels, self.family.defaults.channels)
         return self._directions().threshold(self.texts.direction(target, neutral).cpu(), channels)
 
@@ -335,7 +352,10 @@ class StyleCLIP:
         )
 
     def _directions(self) -> StyleDirections:
-        return self.family.directions or self._estimated()
+        with self._lock:
+            if self.family.directions is None and self._estimate is None:
+                self._estimate = estimated_directions(self.family)
+        return self.family.directions or self._estimate
 
     # Latent alignment (CSLA)
 
@@ -353,7 +373,7 @@ class StyleCLIP:
         are empty, too long or the same, and where the model has no alignment.
         """
         self._check(latent)
-        notes, levels = tuple(self._pair_notes(target, neutral)), check_levels(levels)
+        notes, levels = self.texts.pair_notes(text("target", target), text("neutral", neutral)), check_levels(levels)
         strength = number("strength", strength, self.family.defaults.bridge_strength)
         edited = bridged(self.family, self.texts, latent, target, neutral, strength, levels)
         parameters = {"target": target, "neutral": neutral, "strength": strength, "levels": levels}
@@ -366,7 +386,7 @@ class StyleCLIP:
         """
         mean, usual = self._mean(), self.family.defaults
         neutral = usual.neutral if neutral is None else text("neutral", neutral)
-        notes = (*check_pair(text("prompt", prompt), neutral), *self._word_notes(prompt))
+        notes = self.texts.pair_notes(text("prompt", prompt), neutral)
         strength = number("strength", strength, usual.bridge_strength)
         edited = bridged(self.family, self.texts, mean, prompt, neutral, strength)
         recipe = new_recipe(self.family, "imagine", mean, {"prompt": prompt, "neutral": neutral, "strength": strength})
@@ -416,11 +436,3 @@ class StyleCLIP:
 
     def _check(self, latent: Latent) -> Latent:
         return latent_of("latent", latent, self.family.generator)
-
-    def _pair_notes(self, target: str, neutral: str) -> list[str]:
-        """Notes about a pair of texts. Raises UserError when nothing lies between them."""
-        return check_pair(text("target", target), text("neutral", neutral)) + self._word_notes(target, neutral)
-
-    def _word_notes(self, *texts: str) -> list[str]:
-        """A note that names the words which this model's CLIP was never taught, where its words are known."""
-        return [note] if (note := unknown_note(self.vocabulary, " ".join(texts))) else []

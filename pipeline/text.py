@@ -1,5 +1,6 @@
 """Texts in CLIP's space: single prompts, and directions between prompts (StyleCLIP, section 6.1)."""
 
+from collections.abc import Collection
 from functools import lru_cache
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import UserError
 from pipeline.networks.clip import encode_text, is_too_long, tokenize
+from pipeline.vocabulary import unknown_note
 
 # ImageNet templates of CLIP's authors, without "a photo of many {}." as published with StyleCLIP. @ is "a" and "the".
 _WITH_ARTICLE = (
@@ -95,13 +97,27 @@ def check_pair(target: str, neutral: str) -> list[str]:
 
 
 class Texts:
-    """Embeddings of texts by one CLIP model. The latest are remembered, so that moving a slider computes none."""
+    """Embeddings of texts by one CLIP model. The latest are remembered, so that moving a slider computes none.
 
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
+    `vocabulary`: the words that the model was taught, where they can be listed.
+    """
+
+    def __init__(self, model: nn.Module, vocabulary: Collection[str] = ()) -> None:
+        self.model, self.vocabulary = model, frozenset(vocabulary)
         self.device = model.text_projection.device
         self.embedding = lru_cache(maxsize=256)(self._embedding)
         self.averaged = lru_cache(maxsize=256)(self._averaged)
+
+    def pair_notes(self, target: str, neutral: str) -> tuple[str, ...]:
+        """`check_pair`, and a note that names the words which the model was never taught."""
+        return (*check_pair(target, neutral), *self._unknown(target, neutral))
+
+    def goal_notes(self, prompt: str, neutral: str) -> tuple[str, ...]:
+        """`check_goal`, and the same of the prompt."""
+        return (*check_goal(prompt, neutral), *self._unknown(prompt))
+
+    def _unknown(self, *texts: str) -> list[str]:
+        return [note] if (note := unknown_note(self.vocabulary, " ".join(texts))) else []
 
     @torch.no_grad()
     def _encode(self, texts: list[str]) -> Tensor:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["STYLECLIP_MODEL"] = "demo"  # what the tests start as a process of its own needs no download
 
 import dlib
 import httpx

@@ -94,7 +94,7 @@ def test_a_matrix_that_a_model_has_is_not_written_over(place, tmp_path):
     shipped = family_row("demo").files["directions"].path
     before = shipped.read_bytes()
     with pytest.raises(UserError, match="“demo” has a relevance matrix; name another file .* --output"):
-        relevance_command(["--codes", "1"])
+        relevance_command(["--model", "demo", "--codes", "1"])
     assert shipped.read_bytes() == before
     with pytest.raises(UserError, match=r"ends in \.safetensors"):
         relevance_command(["--output", str(tmp_path)])

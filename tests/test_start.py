@@ -30,7 +30,8 @@ def environment(tmp_path, **variables):
     """What a start finds, without the proxies and the settings of who runs the tests."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GRADIO_", "STYLECLIP_"))}
     kept = {name: value for name, value in kept.items() if not name.lower().endswith("_proxy")}
-    return kept | {"GRADIO_TEMP_DIR": str(tmp_path / "files"), "GRADIO_SERVER_PORT": "7900"} | variables
+    ours = {"GRADIO_TEMP_DIR": str(tmp_path / "files"), "GRADIO_SERVER_PORT": "7900", "STYLECLIP_MODEL": "demo"}
+    return kept | ours | variables
 
 
 @contextmanager
@@ -305,6 +306,13 @@ def test_the_login_page_shows_no_endpoint(studio, raw):
             assert "/interpolate" in guest.get("/gradio_api/info").text
     with served(studio) as url:
         assert "/interpolate" in raw.get(url).text
+
+
+def test_without_a_package_index_the_studio_starts_with_drawn_faces(tmp_path, raw):
+    index = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1"}
+    with running(tmp_path, STYLECLIP_MODEL="", HF_HOME=str(tmp_path / "empty"), **index) as (process_, url):
+        assert "Drawn faces" in raw.get(url).text
+        process_.terminate()
 
 
 def test_without_the_files_of_the_default_the_built_in_family_is_there(monkeypatch, capsys):

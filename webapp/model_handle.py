@@ -100,8 +100,8 @@ class ModelHandle:
         with suppress(UserError), self.turns.edit():
             if (studio := self._studio) is not None:  # it may have been taken back meanwhile
                 latent = make(studio)
-                if latent.tuning is None or latent.tuning.previews(generator):
-                    return studio.image(latent, generator.working_size)
+                if (size := latent.working_size(generator)) < generator.size:
+                    return studio.image(latent, size)
         return None
 
     def lost(self, latent: Latent) -> str:

@@ -19,6 +19,7 @@ SECTIONS = {
     "landmarks": "Landmarks (dlib)",
     "encoder": "Encoder after learning codes, on held-out samples",
     "likeness": "Encoder after learning from pictures too, which is the one here",
+    "csla": "Alignment (CSLA), on held-out samples",
 }
 TEXT = """# Photographed faces
 

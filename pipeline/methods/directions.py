@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.errors import UserError
@@ -63,17 +64,22 @@ class Directions(StyleDirections):
 
     `relevance` (C, E) holds for every channel of S outside toRGB, in S order, the unit change of the CLIP image
     embedding that it causes (section 6.2); fewer rows leave the last channels alone. With C_all rows toRGB's channels
-    are among them, which the paper leaves out: for generators that keep colours there.
+    are among them, which the paper leaves out: for generators that keep colours there. `agreement` (C,), of at most 1,
+    is how alike a channel's effect is on all faces: the length of the mean of its unit changes, by which its cosines
+    are multiplied. The reference has none.
     """
 
-    def __init__(self, relevance: Tensor, style_std: Tensor, layers: Sequence[StyleLayer]) -> None:
+    def __init__(
+        self, relevance: Tensor, style_std: Tensor, layers: Sequence[StyleLayer], agreement: Tensor | None = None
+    ) -> None:
         super().__init__(style_std, layers)
         lengths = relevance.norm(dim=1)
         other = ((lengths - 1).abs() > ROUNDING) & (lengths > 0)  # β is a cosine, so rows have unit length
-        self.relevance = torch.nn.functional.normalize(relevance) if other.any() else relevance
+        self.relevance = F.normalize(relevance) if other.any() else relevance
+        self.agreement = torch.ones(len(relevance)) if agreement is None else agreement
 
     def scores(self, text_direction: Tensor) -> Tensor:
-        return self.relevance @ text_direction
+        return self.agreement * (self.relevance @ text_direction)
 
 
 def style_statistics(
@@ -104,10 +110,10 @@ def mean_codes(generator: StyleGenerator) -> Tensor:
 
 def unit_change(before: Tensor, after: Tensor) -> Tensor:
     """CLIP embeddings (..., E) of images with a channel lowered and raised -> the change's direction (..., E)."""
-    before, after = (torch.nn.functional.normalize(x, dim=-1) for x in (before, after))
-    return torch.nn.functional.normalize(after - before, dim=-1)
+    before, after = (F.normalize(x, dim=-1) for x in (before, after))
+    return F.normalize(after - before, dim=-1)
 
 
 def channel_relevance(before: Tensor, after: Tensor) -> Tensor:
     """CLIP embeddings (C, N, E) of N images, each channel lowered and raised -> relevance (C, E) (section 6.2)."""
-    return torch.nn.functional.normalize(unit_change(before, after).mean(1), dim=-1)
+    return F.normalize(unit_change(before, after).mean(1), dim=-1)

@@ -76,13 +76,23 @@ class GradientDirections(StyleDirections):
         with self.lock:  # whoever asks for the same again finds it
             return self._remembered(text_direction.float().cpu().numpy().tobytes())
 
+    def matrix(self, basis: Tensor) -> Tensor:
+        """The scores of all directions in the span of `basis` (K, E), orthonormal, at once: a relevance matrix (C, E)
+        for `Directions`."""
+        with self.lock:
+            return self._cosines(basis).T @ basis
+
     def _estimate(self, text_direction: bytes) -> Tensor:
         direction = torch.from_numpy(np.frombuffer(text_direction, np.float32).copy())
+        return self._cosines(direction[None])[0]
+
+    def _cosines(self, directions: Tensor) -> Tensor:
+        """The mean over the samples of the cosine (K, C) of each channel's effect with directions (K, E)."""
         if self._lengths is None:
-            probes = torch.randn(PROBES, len(direction), generator=torch.Generator().manual_seed(1))
+            probes = torch.randn(PROBES, directions.shape[1], generator=torch.Generator().manual_seed(1))
             self._lengths = self._derivatives(probes).square().mean(0).sqrt()
-        slopes = self._derivatives(direction[None])[0]
-        return (slopes / self._lengths.clamp(min=1e-12)).clamp(-1, 1).mean(0)
+        slopes = self._derivatives(directions)
+        return (slopes / self._lengths.clamp(min=1e-12)).clamp(-1, 1).mean(1)
 
     def _derivatives(self, directions: Tensor) -> Tensor:
         """σ ∂(e·d)/∂s (K, N, C) for directions (K, E) and every sample."""

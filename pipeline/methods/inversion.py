@@ -114,8 +114,9 @@ def photo_terms(photo: Tensor, clip: nn.Module, normalize: bool, identity: nn.Mo
 
 @torch.no_grad()
 def likeness(network: nn.Module, photo: Tensor, image: Tensor) -> float:
-    """The cosine of the identity embeddings of a photo and a picture, (1, 3, S, S) each."""
-    return 1 - identity_distance(*identity_features(network, torch.cat([photo, image.clamp(-1, 1)])).split(1)).item()
+    """The cosine of the identity embeddings of a photo (1, 3, S, S) and a picture (1, 3, R, R)."""
+    person, other = (identity_features(network, faces) for faces in (photo, image.clamp(-1, 1)))
+    return 1 - identity_distance(person, other).item()
 
 
 def towards_photo(family: Family, method: str, source: Latent, photo: Tensor, steps: int) -> Iterator[State]:

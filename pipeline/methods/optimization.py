@@ -190,6 +190,7 @@ def descend(
                 t = (index + 0.5) / steps
                 adam.update(torch.autograd.grad(total, variable.values), learning_rate(t, lr))
                 variable.updated(state.image, t)
+        del image, losses, total  # not held while the caller looks
         if index:
             yield state
 

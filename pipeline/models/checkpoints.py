@@ -40,7 +40,7 @@ KNOWN_BY = {
         r"(?:(?:course|medium|fine)_mapping|mapping|mapper_\d+)\.mapping\.1\.weight|moved_std",
         r"((course|medium|fine)_mapping|mapping|mapper_\d+)\..*|mean|seen_std|moved_std",
     ),
-    "directions": (r"relevance", r"relevance|style_std"),
+    "directions": (r"relevance", r"relevance|style_std|agreement"),
     "alignment": (r"w_mapper\.out\.weight", r".*"),
 }
 ENCODERS = {"Encoder4Editing": "e4e", "GradualStyleEncoder": "pSp", "GradientStyleEncoder": "pSp"}

@@ -306,6 +306,7 @@ def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.M
     moving = sum(layer.channels for layer in generator.style_layers if not layer.is_to_rgb)
     size, std = state["relevance"].shape, state.get("style_std", torch.empty(channels))
     right = len(size) == 2 and size[1] == width and (0 < size[0] <= moving or size[0] == channels)
+    right &= state.get("agreement", torch.empty(size[:1])).shape == size[:1]
     if not right or std.shape != (channels,):
         if source.path == own:  # the row has had another generator or CLIP since: the directions are estimated
             return None
@@ -323,7 +324,7 @@ def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.M
         )
     else:
         warn_of_other_settings(row, source, relevance_settings(row), "relevance")
-    return Directions(state["relevance"], state["style_std"], generator.style_layers)
+    return Directions(state["relevance"], state["style_std"], generator.style_layers, state.get("agreement"))
 
 
 def _alignment(row: Row, generator: StyleGenerator, clip: nn.Module, device: torch.device) -> Alignment | None:

@@ -13,7 +13,7 @@ from pipeline.models.sources import Source
 
 REGISTRY = Path(__file__).parents[2] / "checkpoints" / "models.toml"
 OVERLAY = "STYLECLIP_MODELS"  # names a file of the same form, laid over the registry
-DEFAULT = "demo"  # the family where none is named
+DEFAULT = "photo"  # the family where none is named
 BUILT_IN = "demo"  # the family all of whose files come with the repository
 GENERATOR = "STYLECLIP_GENERATOR"  # names the generator of the family "custom"
 
@@ -78,6 +78,8 @@ class _Family(_Strict):
     """What the faces are that the generator makes; None where there are none, or nobody said."""
     tunes: bool = False
     """Whether the page tunes the generator to a face as soon as its photo is inverted."""
+    bfloat16: bool = False
+    """Whether it computes in bfloat16 where the processor does so natively and nobody asks for another type."""
     vocabulary: str = ""
     """All words that the family's CLIP was taught, in lower case; "" where nobody could list them."""
     defaults: Defaults = Defaults()

