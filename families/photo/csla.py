@@ -18,7 +18,7 @@ from pipeline.models.registry import family_row
 from pipeline.text import Texts
 from pipeline.training.command import run
 from pipeline.training.csla import align
-from pipeline.training.frozen import load_frozen_models
+from pipeline.training.frozen import FrozenModels, load_frozen_models
 from pipeline.training.pairs import Pairs
 from pipeline.training.partial import write
 
@@ -26,25 +26,24 @@ OUTPUT = Path("checkpoints/photo/alignment.safetensors")
 BATCH, TOLD_EVERY = 16, 30.0  # pictures at a time; seconds between two lines
 
 
-@torch.inference_mode()
-def embedded(folder: Path) -> Pairs:
+@torch.no_grad()
+def embedded(folder: Path, models: FrozenModels) -> Pairs:
     """Codes and CLIP embeddings of all samples, those held out last."""
-    samples, models = Samples(folder), load_frozen_models("photo")
+    samples = Samples(folder)
     seeds, told, features = torch.cat([samples.train, samples.held]), time.monotonic(), []
     for part in seeds.split(BATCH):
         features.append(clip_features(models.clip, samples.pictures(part), models.normalize_directions))
         if time.monotonic() - told > TOLD_EVERY:
             told = time.monotonic()
             print(f"{len(features) * BATCH} of {len(seeds)} pictures", flush=True)
-    return Pairs(samples.w[seeds].clone(), torch.cat(features))
+    return Pairs(samples.w[seeds], torch.cat(features))
 
 
 def learn(folder: Path) -> None:
     """Train, write the file, and keep how much it explains."""
     torch.set_num_threads(1)
-    row, pairs, models = family_row("photo"), embedded(folder), load_frozen_models("photo")
-    pairs = Pairs(*(values.clone() for values in pairs))  # out of inference mode
-    learned = align(models.generator, pairs, Texts(models.clip).averaged(row.defaults.neutral))
+    row, models = family_row("photo"), load_frozen_models("photo")
+    learned = align(models.generator, embedded(folder, models), Texts(models.clip).averaged(row.defaults.neutral))
     state = {name: value.half().contiguous() for name, value in learned.network.state_dict().items()}
     write(state, OUTPUT, alignment_settings(row))
     tell(folder, "csla", figures({"explained share of W's variance": learned.w, "of S's": learned.s}))

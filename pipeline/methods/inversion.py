@@ -163,15 +163,15 @@ class Tuned(Variable):
         self.generator, self.source = generator, source
         with torch.no_grad():
             self.styles = source.styles(generator)
-        self.start_factors = source.tuning.on(generator.device) if source.tuning else {}
-        self.tuned = Differences(coarse_weights(generator), self.start_factors)
-        self.preview = Differences(generator.preview_weights(), self.start_factors)
+        self.before = source.tuning.on(generator.device) if source.tuning else {}
+        self.tuned = Differences(coarse_weights(generator), self.before)
+        self.preview = Differences(generator.preview_weights(), self.before)
         self.preview_adam = Adam(self.preview.values)
         self.values = self.tuned.values
         self.drawn: dict[str, Factors] = {}
 
     def image(self, noise: Tensor | None = None) -> Tensor:
-        factors = self.start_factors | self.tuned.factors()
+        factors = self.before | self.tuned.factors()
         self.drawn = _detached(factors)
         return self.generator.synthesize(self.styles, tuning=factors)
 

@@ -46,9 +46,10 @@ class State(NamedTuple):
 
 
 class Variable(ABC):
-    """What of a face a descent changes: the leaf tensors `values`, and the face that they make."""
+    """What of a face a descent changes: the leaf tensors `values`, at first `start`, and the face that they make."""
 
     values: list[Tensor]
+    start: list[Tensor]  # for the L2 term, which tuning does without
 
     @abstractmethod
     def image(self, noise: Tensor | None = None) -> Tensor:
