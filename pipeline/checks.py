@@ -37,6 +37,7 @@ LIMITS: dict[str, tuple[float, float | None]] = {
     "batch": (1, None),
     "every": (1, None),
     "patience": (1, None),
+    "start": (0, 1000),
 }
 WHOLE = {"channels", "steps", "preview", "side", "turn", "seed", "batch", "every", "patience"}
 LARGEST = 1e5  # no value of a face's latent is near this; far above it the networks' numbers overflow

@@ -55,6 +55,10 @@ class Defaults(_Strict):
     """What the optimization compares a prompt with; "" for the prompt alone."""
     mapper_strength: float = Field(0.1, ge=0.01, le=10)
     mapper_clip: float = Field(1.0, gt=0, le=1000)
+    mapper_l2: float = Field(0.8, ge=0, le=1000)
+    mapper_steps: int = Field(220, ge=1)
+    mapper_start: float = Field(0.0, ge=0, le=1000)
+    mapper_neutral: str = ""
     strength: float = Field(3.0, gt=0, le=20)
     channels: int = Field(20, ge=1, le=20_000)
     bridge_strength: float = Field(1.0, ge=0.05, le=20)

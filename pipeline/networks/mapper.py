@@ -126,7 +126,7 @@ class NarrowMapper(LatentMapper):
 
     in_style_space = True
 
-    def __init__(self, channels: int, width: int = 32) -> None:
+    def __init__(self, channels: int, width: int = 16) -> None:
         """`channels`: of all vectors of S; `width`: of the two hidden layers."""
         super().__init__()
         self.register_buffer("mean", torch.zeros(channels))
@@ -137,6 +137,13 @@ class NarrowMapper(LatentMapper):
             EqualLinear(width, width, lr_mul=0.01, activate=True),
             EqualLinear(width, channels, lr_mul=0.01),
         )
+
+    @torch.no_grad()
+    def begin_at(self, step: Tensor) -> None:
+        """Let all faces take the same step (C_all,) in S, until training tells them apart."""
+        last = self.mapping[-1]
+        last.weight.zero_()
+        last.bias.copy_(torch.where(self.moved_std > 0, step / self.moved_std, 0) / last.lr_mul)
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor]) -> "NarrowMapper":

@@ -34,10 +34,18 @@ from pipeline.styleclip import StyleCLIP
 from pipeline.text import Texts, check_goal
 from pipeline.training.command import GO_ON, own_device, run
 from pipeline.training.frozen import load_frozen_models
-from pipeline.training.mapper_training import VARIANTS, MapperRecipe, MapperTraining, TrainingState, learning_rate
+from pipeline.training.mapper_training import (
+    VARIANTS,
+    MapperRecipe,
+    MapperTraining,
+    TrainingState,
+    family_recipe,
+    learning_rate,
+)
 
 TERMS = ("clip", "l2", "identity", "total")
 COLUMNS = ("step", "rate", *TERMS, *(f"validation {term}" for term in TERMS))
+OF_THE_MODEL = ("clip", "l2", "steps", "start", "neutral", "truncation")  # fields whose default it chooses
 LONGEST_NAME = 60  # characters of a mapper's file
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
 
@@ -130,7 +138,10 @@ class Run:
             theirs, numbers = json.loads(about["recipe"]), json.loads(about["numbers"])
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{self.checkpoint} is damaged; delete it to begin the training anew.") from error
-        ours, theirs = json.loads(self.recipe), {"neutral": "", "truncation": 1.0} | theirs  # which older ones lack
+        ours, theirs = (
+            json.loads(self.recipe),
+            {"neutral": "", "truncation": 1.0, "start": 0.0} | theirs,
+        )
         if differs := [name for name in ours if theirs.get(name) != ours[name]]:
             told = ", ".join(f"{name} {theirs.get(name)} instead of {ours[name]}" for name in differs)
             raise UserError(
@@ -218,7 +229,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     for field in fields(MapperRecipe):
         if field.name not in ("prompt", "variant", "levels"):
             kind = int if field.name == "resolution" else type(field.default)
-            default = None if field.name in ("clip", "truncation") else field.default  # these go with the model
+            default = None if field.name in OF_THE_MODEL else field.default
             parser.add_argument(f"--{field.name}", type=kind, default=default)
     options = parser.parse_args(arguments)
     levels = [level for level in options.levels if not (options.no_fine and level == "fine")]
@@ -270,14 +281,13 @@ def train_command(arguments: list[str] | None = None) -> Path:
     if options.name in row.mappers and not options.output:
         raise UserError(f"The model has a mapper “{options.name}”; choose another --name, or an --output folder.")
     device = own_device()
-    options.clip = row.defaults.mapper_clip if options.clip is None else options.clip
-    options.truncation = row.mapper_truncation if options.truncation is None else options.truncation
-    check_goal(options.prompt, options.neutral)
-    recipe = MapperRecipe(**{field.name: getattr(options, field.name) for field in fields(MapperRecipe)})
+    recipe = family_recipe(row, **{field.name: getattr(options, field.name) for field in fields(MapperRecipe)})
+    check_goal(recipe.prompt, recipe.neutral)
     folder = options.folder or Path(".cache/mappers") / f"{row.name}-{options.name}"
     path = (options.output or asset("mappers") / row.name) / f"{options.name}.safetensors"
     codes = _codes(options, row, folder, device)
-    models = load_frozen_models(row.name, device=device, dtype=getattr(torch, options.dtype))
+    more = ("preview", "directions") if recipe.start else ("preview",)
+    models = load_frozen_models(row.name, device=device, dtype=getattr(torch, options.dtype), more=more)
     work = Run(MapperTraining(models, Texts(models.clip), recipe, codes), folder)
     mapper, losses = work.finish()
     if work.writes:

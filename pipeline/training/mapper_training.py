@@ -20,6 +20,7 @@ from pipeline.errors import UserError
 from pipeline.losses import clip_features, identity_distance, identity_features, shifted
 from pipeline.methods.directions import style_statistics
 from pipeline.methods.optimization import Adam
+from pipeline.models.registry import Row
 from pipeline.networks.generator import StyleGenerator
 from pipeline.networks.layers import EqualLinear, part
 from pipeline.networks.mapper import (
@@ -37,10 +38,24 @@ from pipeline.training.frozen import FrozenModels
 
 STRENGTH = 0.1  # what a mapper's step is multiplied with, in training as in use
 # Of a recipe.
-NUMBERS = ("clip", "l2", "identity", "steps", "batch", "rate", "truncation", "jitter", "every", "patience", "seed")
+NUMBERS = (
+    "clip",
+    "l2",
+    "identity",
+    "steps",
+    "batch",
+    "rate",
+    "truncation",
+    "jitter",
+    "every",
+    "patience",
+    "seed",
+    "start",
+)
 VARIANTS = ("levels", "single", "stylespace", "narrow")
 WARM_UP = 20  # steps over which the learning rate rises
 GAIN = 2.0**16  # lifts the gradients, which equalised layers make as small as Adam's ε, well above it
+NEUTRAL = "face"  # where a recipe that starts at a direction has no neutral text
 STATISTICS = 2_000  # sampled codes, of which the narrow mapper knows mean and deviation of S
 HELD_OUT, SHOWN = 8, 4  # faces that the validation loss is measured on, and how many of them are shown
 
@@ -57,7 +72,9 @@ class MapperRecipe:
     is the running RGB, which is quicker, but rows that work above it move unjudged. `truncation`: ψ of sampled codes; a
     family's row in the registry says which suits it. `jitter`: deviation of the noise added to each row of sampled
     codes, so that the mapper also knows codes whose rows differ, as an encoder's do. `every`: steps between
-    validations; training stops when `patience` of them in a row have found no lower loss.
+    validations; training stops when `patience` of them in a row have found no lower loss. `start`: α of the global
+    direction, from the neutral text or from "face" to the prompt, as which a narrow mapper begins; with 0 it begins as
+    next to nothing.
     """
 
     prompt: str
@@ -76,6 +93,14 @@ class MapperRecipe:
     patience: int = 5
     seed: int = 0
     neutral: str = ""
+    start: float = 0.0
+
+
+def family_recipe(row: Row, prompt: str, **given: Any) -> MapperRecipe:
+    """The recipe that suits a family. What is `given`, and not None, goes before."""
+    usual = {name: getattr(row.defaults, f"mapper_{name}") for name in ("clip", "l2", "steps", "start", "neutral")}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return MapperRecipe(prompt, **usual | {"truncation": row.mapper_truncation} | chosen)
 
 
 class Unedited(NamedTuple):
@@ -199,6 +224,8 @@ class MapperTraining:
             raise UserError(f"A batch of {recipe.batch} is too small for {self.world} processes; make it larger.")
         self.rng = torch.Generator().manual_seed(recipe.seed)
         self.network = new_mapper(generator, recipe, self.rng).to(models.device)
+        if recipe.start:
+            self._begin_at_direction(texts)
         self.values = list(self.network.parameters())
         self.adam = Adam(self.values)
         if codes is None:
@@ -280,6 +307,16 @@ class MapperTraining:
         self.rng.set_state(tensors["rng"].cpu())
         best = {k.removeprefix("best."): v.to(self.models.device) for k, v in tensors.items() if k.startswith("best.")}
         self.best, self.lowest, self.waited = best or None, numbers["lowest"], numbers["waited"]
+
+    def _begin_at_direction(self, texts: Texts) -> None:
+        """Section 6 as the first guess of section 5: from nothing, gradients take hundreds of steps to where the
+        direction is."""
+        recipe, directions = self.recipe, self.models.directions
+        if not isinstance(self.network, NarrowMapper) or directions is None:
+            raise UserError("Only a narrow mapper of a model with measured directions can start at one; leave it out.")
+        text_direction = texts.direction(recipe.prompt, recipe.neutral or NEUTRAL).cpu()
+        step, _ = directions.step(text_direction, directions.threshold(text_direction, self.models.channels))
+        self.network.begin_at(recipe.start / STRENGTH * torch.cat(step, 1)[0].to(self.models.device))
 
     def _sampled(self, count: int, rng: torch.Generator) -> Tensor:
         """Codes (count, L, D) as the recipe samples them."""

@@ -18,7 +18,7 @@ from pipeline.methods.mapper import apply_mapper
 from pipeline.text import check_prompt
 from pipeline.training.frozen import FrozenModels
 from pipeline.training.mapper import retitle, save_mapper
-from pipeline.training.mapper_training import MapperRecipe, TrainingState, train
+from pipeline.training.mapper_training import TrainingState, family_recipe, train
 from webapp import uploads
 from webapp.download_progress import bar
 from webapp.error_messages import guard
@@ -126,8 +126,7 @@ def connect(
         it runs."""
         nothing = [gr.skip()] * len(offered)
         yield gr.skip(), bar("Waiting for the edits that are running"), gr.skip(), gr.skip(), *nothing
-        row = studio.family.row
-        recipe = MapperRecipe(words, clip=row.defaults.mapper_clip, truncation=row.mapper_truncation)
+        recipe = family_recipe(studio.family.row, words)
         steps = train(FrozenModels.of(studio.family), studio.texts, recipe)
         computed, now, far, share = 0.0, None, "Ready", 0.0
         while computed < 60 * minutes and not session.cancel_training:
