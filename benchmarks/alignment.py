@@ -1,6 +1,6 @@
 """Which form of CSLA edits best? Forms trained on the same pairs, judged by their edits: a Markdown table.
 
-    python -m benchmarks.alignment --kept FILE [--faces N] [--forms WORD ...] | --sheet docs/results/csla.jpg
+    python -m benchmarks.alignment --kept FILE [--faces N] [--forms WORD ...] | --sheet FILE
 
 `--kept` has the pairs; they are sampled to there when it is not. Strength is chosen as in benchmarks.edits: for each
 form and target so that the target's log-odds rise by the same share of what parts faces without it from faces with it.

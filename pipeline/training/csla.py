@@ -41,7 +41,7 @@ SAMPLES = 10_000  # pairs from which covariances and deviations are known
 
 @dataclass(frozen=True)
 class Form:
-    """What is trained: CSLA unless told otherwise; the rest is for comparison (docs/results.md).
+    """What is trained: CSLA unless told otherwise; the rest is for comparison (docs/alignment.md).
 
     `residuals`: codes and embeddings count from their centres, else they are taken as they are. `centre`, in CLIP's
     space: the one that moves with the training's faces when None, else a fixed one (E,). `mixing`: adaptive style
