@@ -16,13 +16,14 @@ from safetensors.torch import load_file, save_file
 
 from pipeline import StyleCLIP, UserError
 from pipeline.losses import clip_features
+from pipeline.methods.mapper import apply_mapper
 from pipeline.models.registry import family_row
 from pipeline.networks.mapper import LevelsMapper, NarrowMapper, SingleMapper, StyleSpaceMapper
 from pipeline.networks.stylegan2 import Generator
 from pipeline.text import Texts
 from pipeline.training.frozen import FrozenModels
 from pipeline.training.mapper import save_mapper, train_command
-from pipeline.training.mapper_training import MapperRecipe, MapperTraining, sample_codes, train
+from pipeline.training.mapper_training import MapperRecipe, MapperTraining, family_recipe, sample_codes, train
 
 PROMPT = "a person with purple hair"
 KINDS = {
@@ -90,6 +91,29 @@ def test_levels_that_are_left_out_leave_their_rows(models, texts):
     *_, last = train(models, texts, quick(levels=("medium",)))
     step = last.mapper(sample_codes(models.generator, 2, 0.1, torch.Generator().manual_seed(0)))
     assert step[:, 4:8].abs().min() > 0 and not step[:, :4].any() and not step[:, 8:].any()
+
+
+def test_a_narrow_mapper_may_begin_as_the_global_direction(studio, models, texts):
+    recipe = quick(variant="narrow", neutral="a person", start=5.0)
+    latent, training = studio.sample(1), MapperTraining(models, texts, recipe)
+    begun = apply_mapper(training.mapper, models.generator, latent, 0.1)
+    direction = studio.direct(latent, PROMPT, "a person", strength=5.0).latent
+    for step, expected in zip(begun.style_step, direction.style_step, strict=True):
+        torch.testing.assert_close(step, expected, atol=1e-4, rtol=1e-3)
+    *_, last = train(models, texts, recipe)
+    faces = [apply_mapper(last.mapper, models.generator, studio.sample(seed), 0.1) for seed in (1, 2)]
+    assert not torch.equal(*(torch.cat(face.style_step, 1) for face in faces))  # by then it tells faces apart
+    for broken in (replace(recipe, variant="levels"), recipe):
+        frozen = models if broken.variant == "levels" else replace(models, directions=None)
+        with pytest.raises(UserError, match="directions"):
+            MapperTraining(frozen, texts, broken)
+
+
+def test_a_recipe_takes_what_suits_the_family():
+    photo, drawn = (family_recipe(family_row(name), PROMPT, l2=None) for name in ("photo", "demo"))
+    assert (photo.start, photo.l2, photo.neutral, photo.steps) == (3.0, 0.003, "a face", 60)
+    assert (drawn.start, drawn.l2, drawn.neutral, drawn.steps, drawn.clip) == (0.0, 0.8, "", 220, 2.0)
+    assert family_recipe(family_row("photo"), PROMPT, l2=0.5, neutral="").l2 == 0.5
 
 
 def test_in_stylespace_the_l2_term_sums_the_means_of_the_vectors(models, texts):
