@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
@@ -284,8 +285,8 @@ def zero_shot(
 
 
 def table(shares: Mapping[str, Mapping[str, float]]) -> str:
-    """What `zero_shot` gives, as a table."""
-    means = {category: sum(values.values()) / len(values) for category, values in shares.items()}
+    """What `zero_shot` gives, as a table; means are over values that there were."""
+    means = {category: np.nanmean([*values.values()]) for category, values in shares.items()}
     rows = [
         f"| {category} | {means[category]:.3f} | {', '.join(f'{v} {s:.2f}' for v, s in values.items())} |"
         for category, values in shares.items()
