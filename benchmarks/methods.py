@@ -189,7 +189,7 @@ class Bridge(Method):
 
     def text(self, pair: Pair) -> None:
         mean = Latent(self.studio.family.latent_avg[None].cpu())
-        self.step = self.studio.bridge(mean, pair.target, pair.neutral).latent.style_step
+        self.step = self.studio.csla_edit(mean, pair.target, pair.neutral).latent.style_step
 
     def edit(self, latent: Latent, pair: Pair) -> Latent:
         return latent.moved(list(self.step))

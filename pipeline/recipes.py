@@ -13,7 +13,8 @@ from pipeline.models.family import Family
 from pipeline.models.registry import Defaults
 
 SPACES = ("w", "w+", "s")
-FROM_WORDS = ("generate", "imagine")  # methods that begin with the mean face
+RENAMED = {"bridge": "csla_edit", "imagine": "csla_generate"}  # methods in older recipes and links
+FROM_WORDS = ("generate", "csla_generate")  # methods that begin with the mean face
 # What the recipes of a method tell: parameter -> type.
 PARAMETERS: dict[str, dict[str, type]] = {
     "optimize": dict.fromkeys(("l2", "identity", "lr", "noise"), float)
@@ -22,11 +23,11 @@ PARAMETERS: dict[str, dict[str, type]] = {
     "generate": {"prompt": str, "steps": int, "lr": float, "space": str, "noise": float},
     "map": {"mapper": str, "strength": float},
     "direct": {"target": str, "neutral": str, "strength": float, "channels": int, "threshold": float},
-    "bridge": {"target": str, "neutral": str, "strength": float, "levels": list},
-    "imagine": {"prompt": str, "neutral": str, "strength": float},
+    "csla_edit": {"target": str, "neutral": str, "strength": float, "levels": list},
+    "csla_generate": {"prompt": str, "neutral": str, "strength": float},
 }
 # What older recipes leave out: then the family's default counts, or for the optimization the prompt alone.
-SINCE = {"optimize": {"neutral"}, "generate": {"space", "noise"}, "imagine": {"neutral"}}
+SINCE = {"optimize": {"neutral"}, "generate": {"space", "noise"}, "csla_generate": {"neutral"}}
 # Which files' weights an edit depends on; a mapper's own comes to these.
 WEIGHTS = {
     "optimize": ("generator", "preview", "clip", "identity"),
@@ -35,8 +36,8 @@ WEIGHTS = {
     "tune": ("generator", "clip", "identity"),
     "map": ("generator",),
     "direct": ("generator", "clip", "directions"),
-    "bridge": ("generator", "clip", "alignment"),
-    "imagine": ("generator", "clip", "alignment"),
+    "csla_edit": ("generator", "clip", "alignment"),
+    "csla_generate": ("generator", "clip", "alignment"),
 }
 # Methods that show CLIP pictures, and the setting of the family that says how. Estimated directions do so too; what was
 # measured or trained is told by the digest of its file.
@@ -86,6 +87,7 @@ class Recipe:
         """Raises UserError for what is no recipe, and for one that can't be repeated from a latent alone."""
         try:
             method, model, source = (recipe[name] for name in ("method", "model", "source"))
+            method = RENAMED.get(method, method)
             parameters, taken, share = recipe["parameters"], recipe.get("taken", 1), recipe.get("share")
             weights, shown = recipe.get("weights"), recipe.get("clip_normalize")
         except (KeyError, TypeError, AttributeError):

@@ -33,7 +33,7 @@ from pipeline.faces.paste import paste
 from pipeline.faces.photos import Photo, opened
 from pipeline.images import to_pil
 from pipeline.latents import Latent, draw_together, truncated
-from pipeline.methods.csla import bridged, check_levels, seen_in
+from pipeline.methods.csla import check_levels, csla_edit, invert_through_clip
 from pipeline.methods.directions import StyleDirections
 from pipeline.methods.estimate import estimated_directions
 from pipeline.methods.inversion import (
@@ -139,7 +139,7 @@ class StyleCLIP:
         """
         image = aligned(face)
         if one_of("through", through, ("encoder", "clip")) == "clip":
-            return seen_in(self.family, self._photo(image))
+            return invert_through_clip(self.family, self._photo(image))
         if self.family.encoder is None:
             raise UserError(f"The model “{self.family.title}” can't read photos; please start from a random picture.")
         return invert(self.family.encoder, self.family.latent_avg, image, self._rows(self.family.encoder.size))
@@ -359,7 +359,7 @@ class StyleCLIP:
 
     # Latent alignment (CSLA)
 
-    def bridge(
+    def csla_edit(
         self,
         latent: Latent,
         target: str,
@@ -374,12 +374,14 @@ class StyleCLIP:
         """
         self._check(latent)
         notes, levels = self.texts.pair_notes(text("target", target), text("neutral", neutral)), check_levels(levels)
-        strength = number("strength", strength, self.family.defaults.bridge_strength)
-        edited = bridged(self.family, self.texts, latent, target, neutral, strength, levels)
+        strength = number("strength", strength, self.family.defaults.csla_strength)
+        edited = csla_edit(self.family, self.texts, latent, target, neutral, strength, levels)
         parameters = {"target": target, "neutral": neutral, "strength": strength, "levels": levels}
-        return Edit(partial(self.image, edited), edited, new_recipe(self.family, "bridge", latent, parameters), notes)
+        return Edit(
+            partial(self.image, edited), edited, new_recipe(self.family, "csla_edit", latent, parameters), notes
+        )
 
-    def imagine(self, prompt: str, strength: float | None = None, neutral: str | None = None) -> Edit:
+    def csla_generate(self, prompt: str, strength: float | None = None, neutral: str | None = None) -> Edit:
         """A face from text alone, in one forward pass from the mean face, which the `neutral` text describes.
 
         Raises UserError for texts that are empty or too long, and where the model has no alignment.
@@ -387,9 +389,11 @@ class StyleCLIP:
         mean, usual = self._mean(), self.family.defaults
         neutral = usual.neutral if neutral is None else text("neutral", neutral)
         notes = self.texts.pair_notes(text("prompt", prompt), neutral)
-        strength = number("strength", strength, usual.bridge_strength)
-        edited = bridged(self.family, self.texts, mean, prompt, neutral, strength)
-        recipe = new_recipe(self.family, "imagine", mean, {"prompt": prompt, "neutral": neutral, "strength": strength})
+        strength = number("strength", strength, usual.csla_strength)
+        edited = csla_edit(self.family, self.texts, mean, prompt, neutral, strength)
+        recipe = new_recipe(
+            self.family, "csla_generate", mean, {"prompt": prompt, "neutral": neutral, "strength": strength}
+        )
         return Edit(partial(self.image, edited), edited, recipe, notes)
 
     # Finished edits

@@ -21,7 +21,7 @@ from pipeline.networks.e4e import Encoder
 from pipeline.networks.mapper import LevelsMapper, NarrowMapper
 from pipeline.networks.preview import Preview
 from pipeline.networks.w_encoder import WEncoder
-from pipeline.training.csla import alignment_command
+from pipeline.training.csla import csla_command
 from pipeline.training.frozen import FrozenModels
 from pipeline.training.mapper import save_mapper
 from pipeline.training.mapper_training import MapperRecipe, train
@@ -181,11 +181,13 @@ def test_mappers_of_w_plus_are_refused(variant, one_row_studio, tmp_path):
 
 
 def test_an_alignment_is_trained_and_edits(commands, picture):
-    alignment_command(["--model", "one-row", "--pairs", "40", "--steps", "3"])
+    csla_command(["--model", "one-row", "--pairs", "40", "--steps", "3"])
     studio = StyleCLIP.from_pretrained("one-row", "cpu")
     face, width = studio.sample(0), studio.family.generator.style_dim
     assert studio.invert(picture, through="clip").w_plus.shape == (1, 1, width)
-    steps = {level: studio.bridge(face, "an old face", "a face", levels=[level]).latent.style_step for level in LEVELS}
+    steps = {
+        level: studio.csla_edit(face, "an old face", "a face", levels=[level]).latent.style_step for level in LEVELS
+    }
     for level, moved in steps.items():
         for layer, step in zip(studio.family.generator.style_layers, moved, strict=True):
             assert bool(step.any()) == (layer.level == level)

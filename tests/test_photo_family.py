@@ -77,7 +77,9 @@ def test_directions_change_what_they_name(words, category, value, studio, invert
 
 
 def test_the_alignment_edits(studio, inverted, sees):
-    assert sees(studio.bridge(inverted, "face with blonde hair", "face", strength=0.4).image)["hair_colour"] == "blonde"
+    assert (
+        sees(studio.csla_edit(inverted, "face with blonde hair", "face", strength=0.4).image)["hair_colour"] == "blonde"
+    )
 
 
 def test_optimization_comes_nearer_to_its_words(studio, inverted):

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from pipeline.errors import UserError
-from pipeline.recipes import FROM_WORDS, ONE_OF, PARAMETERS, SPACES
+from pipeline.recipes import FROM_WORDS, ONE_OF, PARAMETERS, RENAMED, SPACES
 from webapp import limits
 
 LONGEST = 2000  # characters of a query that every browser and messenger takes
@@ -21,8 +21,8 @@ NEEDED = {
     "map": ("mapper",),
     "optimize": ("prompt",),
     "generate": ("prompt",),
-    "bridge": ("target", "neutral"),
-    "imagine": ("prompt",),
+    "csla_edit": ("target", "neutral"),
+    "csla_generate": ("prompt",),
 }
 
 Asked = tuple[str, dict[str, Any]]
@@ -83,6 +83,7 @@ def edits_of(query: Mapping[str, str]) -> list[Asked]:
 
 def _edit(query: Mapping[str, str], before: str) -> Asked:
     method = query[f"{before}method"]
+    method = RENAMED.get(method, method)
     try:
         types = PARAMETERS[method] | {"share": float}
         given = {name: query[before + name] for name in types if before + name in query}

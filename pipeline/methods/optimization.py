@@ -3,7 +3,7 @@
     argmin over w of   D_CLIP(G(w), t)  +  λ_L2 · ‖w − w_s‖²  +  λ_ID · L_ID(w)                  (equation 1)
 
 w_s is the code of the source face. With a neutral text, the unit embedding of t is replaced by that of the face as CLIP
-sees it, moved by the difference of the two texts (`losses.shifted`).
+sees it, moved by the difference of the two texts (`losses.directional_target`).
 
 `descend` is the loop. Free generation (only D_CLIP, from the mean face), refining and tuning (inversion.py) use it too.
 """
@@ -18,7 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.latents import Latent
-from pipeline.losses import clip_distance, clip_features, identity_distance, identity_features, l2_distance, shifted
+from pipeline.losses import (
+    clip_distance,
+    clip_features,
+    directional_target,
+    identity_distance,
+    identity_features,
+    l2_distance,
+)
 from pipeline.models.family import Family
 from pipeline.networks.generator import StyleGenerator
 from pipeline.text import Texts
@@ -215,7 +222,7 @@ def text_terms(family: Family, texts: Texts, source: Latent, prompt: str, neutra
     image = source.draw(generator, generator.working_size) if neutral or identity else None
     if neutral:
         seen = clip_features(family.clip, image, family.clip_normalize)
-        goal = shifted(seen, goal - texts.embedding(neutral))
+        goal = directional_target(seen, goal - texts.embedding(neutral))
     terms = {"clip": (1.0, clip_loss(family.clip, family.clip_normalize, goal))}
     return terms | ({"identity": (identity, identity_loss(family.identity, image))} if identity else {})
 

@@ -33,7 +33,7 @@ from pipeline.models.sources import Source
 from pipeline.models.weights import State, kind_of_file, metadata, read_slim, read_weights, remembered
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.clip import build_clip, narrow_clip
-from pipeline.networks.csla import Alignment
+from pipeline.networks.csla import CSLA
 from pipeline.networks.e4e import Encoder
 from pipeline.networks.generator import StyleGenerator
 from pipeline.networks.mapper import LatentMapper, mapper_from_state_dict, only_in_style_space
@@ -62,7 +62,7 @@ class Family:
     encoder: Encoder | WEncoder | None
     identity: IRSE | None
     directions: Directions | None
-    alignment: Alignment | None
+    alignment: CSLA | None
     faces: FaceFinder | None
     device: torch.device
     digests: dict[str, str] = field(default_factory=dict)
@@ -327,18 +327,18 @@ def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.M
     return Directions(state["relevance"], state["style_std"], generator.style_layers, state.get("agreement"))
 
 
-def _alignment(row: Row, generator: StyleGenerator, clip: nn.Module, device: torch.device) -> Alignment | None:
+def _alignment(row: Row, generator: StyleGenerator, clip: nn.Module, device: torch.device) -> CSLA | None:
     own = alignment_path(row)
     source = row.files.get("alignment") or (Source(path=own) if own.is_file() else None)
     if source is None:
         return None
-    network = _built(Alignment.from_state_dict, _read("alignment", source), source)
+    network = _built(CSLA.from_state_dict, _read("alignment", source), source)
     sizes = clip.text_projection.shape[1], generator.style_dim, sum(la.channels for la in generator.style_layers)
     if (len(network.centre), len(network.w_std), len(network.s_std)) != sizes:
         if source.path == own:  # the row has had another generator or CLIP since
             return None
         raise UserError(f"The file {source.name} was not trained with this generator and CLIP: the sizes differ.")
-    warn_of_other_settings(row, source, alignment_settings(row), "alignment")
+    warn_of_other_settings(row, source, alignment_settings(row), "csla")
     return network.to(device)
 
 

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+)
 
 from pipeline.errors import UserError
 from pipeline.models.sources import Source
@@ -57,7 +66,12 @@ class Defaults(_Strict):
     mapper_clip: float = Field(1.0, gt=0, le=1000)
     strength: float = Field(3.0, gt=0, le=20)
     channels: int = Field(20, ge=1, le=20_000)
-    bridge_strength: float = Field(1.0, ge=0.05, le=20)
+    csla_strength: float = Field(
+        1.0,
+        ge=0.05,
+        le=20,
+        validation_alias=AliasChoices("csla_strength", "bridge_strength"),  # the older name
+    )
     neutral: Words = "face"
     target: Words = "smiling face"
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pipeline.checks import number, of_type, text
 from pipeline.errors import UserError
-from pipeline.losses import clip_features, identity_distance, identity_features, shifted
+from pipeline.losses import clip_features, directional_target, identity_distance, identity_features
 from pipeline.methods.directions import style_statistics
 from pipeline.methods.optimization import Adam
 from pipeline.networks.generator import StyleGenerator
@@ -294,7 +294,7 @@ class MapperTraining:
         """Of pictures (N, 3, R, R), which only a neutral text and the identity loss need."""
         models, goal = self.models, self.text
         if self.neutral is not None:
-            goal = shifted(clip_features(models.clip, images, models.normalize), self.text - self.neutral)
+            goal = directional_target(clip_features(models.clip, images, models.normalize), self.text - self.neutral)
         return Unedited(goal, identity_features(models.identity, images) if self._sees_identity else None)
 
     def _losses(self, w: Tensor, unedited: Unedited) -> tuple[dict[str, Tensor], Tensor]:

@@ -92,7 +92,7 @@ class Edits(Endpoints):
         fetch(known[mapper][1])  # before the turn to compute, which others wait for
         return finished(self.studio.map(source, mapper, strength))
 
-    def bridge(
+    def csla_edit(
         self,
         target: str,
         neutral: str | None = None,
@@ -117,9 +117,9 @@ class Edits(Endpoints):
         strength = number("strength", strength, -20, 20)
         if levels is not None and not (isinstance(levels, list) and all(isinstance(level, str) for level in levels)):
             raise UserError("`levels` is a list of coarse, medium, fine.")
-        return finished(self.studio.bridge(self._source(photo, latent), target, neutral, strength, levels))
+        return finished(self.studio.csla_edit(self._source(photo, latent), target, neutral, strength, levels))
 
-    def imagine(self, prompt: str, strength: float | None = None) -> Result:
+    def csla_generate(self, prompt: str, strength: float | None = None) -> Result:
         """Draw a face from the words alone, in one pass (latent alignment). Gives the picture (PNG), the latent
         (safetensors), and the recipe.
 
@@ -128,7 +128,7 @@ class Edits(Endpoints):
             strength: How strongly, -20 to 20; the model's default if left out.
         """
         strength = number("strength", strength, -20, 20)
-        return finished(self.studio.imagine(words("prompt", prompt), strength))
+        return finished(self.studio.csla_generate(words("prompt", prompt), strength))
 
     def mappers(self) -> Fields:
         """The edits that map can apply to this model: name and title of each."""
