@@ -141,14 +141,12 @@ def test_what_only_some_latents_and_levels_can_do(program, demo, latent):
     _, mixture, _ = program.predict(latent=latent, other=handle_file(other), share=0.25, api_name="/interpolate")
     wanted = Latent.load(latent["path"]).towards(Latent.load(other), 0.25)
     assert Latent.load(mixture).digest() == wanted.digest()
-    _, code, edit = program.predict(target="smiling face", latent=latent, levels=["fine"], api_name="/csla_edit")
+    _, code, edit = program.predict(target="smiling face", latent=latent, levels=["fine"], api_name="/bridge")
     wanted = demo.csla_edit(Latent.load(latent["path"]), "smiling face", "face", levels=["fine"])
     assert Latent.load(code).digest() == wanted.latent.digest() and edit["recipe"] == wanted.recipe
-    _, old_name, _ = program.predict(target="smiling face", latent=latent, levels=["fine"], api_name="/bridge")
-    assert Latent.load(old_name).digest() == wanted.latent.digest()
     for levels in ([], ["finest"], "fine", [["fine"]]):
         with pytest.raises(AppError, match="level"):
-            program.predict(target="smiling face", latent=latent, levels=levels, api_name="/csla_edit")
+            program.predict(target="smiling face", latent=latent, levels=levels, api_name="/bridge")
     with pytest.raises(AppError, match="encoder or clip"):
         program.predict(photo=handle_file(EXAMPLES[0]), through="eyes", api_name="/invert")
 
@@ -178,8 +176,8 @@ def test_words_that_the_model_was_never_taught_are_noted(program, latent):
     note = "This model was never taught “zeppelin”, which may change little or something else."
     for name, fields in (
         ("direct", {"target": "face with a zeppelin", "latent": latent}),
-        ("csla_edit", {"target": "face with a zeppelin", "latent": latent}),
-        ("csla_generate", {"prompt": "a zeppelin"}),
+        ("bridge", {"target": "face with a zeppelin", "latent": latent}),
+        ("imagine", {"prompt": "a zeppelin"}),
         ("optimize", {"prompt": "a zeppelin", "latent": latent, "steps": 1}),
         ("generate", {"prompt": "a zeppelin", "steps": 1}),
     ):

@@ -37,15 +37,13 @@ ANSWERS: dict[str, Any] = {
     "generate": Result,
     "map": Result,
     "direct": Result,
-    "csla_edit": Result,
-    "csla_generate": Result,
+    "bridge": Result,
+    "imagine": Result,
     "interpolate": Result,
     "paste": Picture,
     "mappers": Fields,
 }
 
-# What two endpoints were called before; programs that call them so are understood.
-OLD_NAMES = {"bridge": "csla_edit", "imagine": "csla_generate"}
 
 # In which group an endpoint waits, where that is not the one of short edits.
 GROUPS = dict.fromkeys(("align", "invert", "paste"), PHOTO) | dict.fromkeys(("optimize", "generate", "refine"), LONG)
@@ -57,12 +55,10 @@ def connect(studio: ModelHandle) -> None:
     addresses.bound()
     uploads.bound()
     Context.root_block.validate_inputs = _validate
-    for name in (*ANSWERS, *OLD_NAMES):
-        new = OLD_NAMES.get(name, name)
-        group = GROUPS.get(new, EDIT)
+    for name, answer in ANSWERS.items():
+        group = GROUPS.get(name, EDIT)
         queue = {setting: group[setting] for setting in ("concurrency_limit", "concurrency_id")}
-        endpoint = _endpoint(getattr(programs, new), ANSWERS[new])
-        gr.api(endpoint, api_name=name, api_visibility="public" if name == new else "undocumented", **queue)
+        gr.api(_endpoint(getattr(programs, name), answer), api_name=name, **queue)
 
 
 def _validate(event: Any, inputs: list[Any]) -> None:

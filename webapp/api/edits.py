@@ -92,7 +92,7 @@ class Edits(Endpoints):
         fetch(known[mapper][1])  # before the turn to compute, which others wait for
         return finished(self.studio.map(source, mapper, strength))
 
-    def csla_edit(
+    def bridge(
         self,
         target: str,
         neutral: str | None = None,
@@ -119,7 +119,7 @@ class Edits(Endpoints):
             raise UserError("`levels` is a list of coarse, medium, fine.")
         return finished(self.studio.csla_edit(self._source(photo, latent), target, neutral, strength, levels))
 
-    def csla_generate(self, prompt: str, strength: float | None = None) -> Result:
+    def imagine(self, prompt: str, strength: float | None = None) -> Result:
         """Draw a face from the words alone, in one pass (latent alignment). Gives the picture (PNG), the latent
         (safetensors), and the recipe.
 
