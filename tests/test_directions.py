@@ -7,7 +7,7 @@ from scipy.stats import spearmanr
 
 from pipeline.errors import UserError
 from pipeline.losses import clip_features
-from pipeline.methods.directions import Directions, channel_relevance
+from pipeline.methods.directions import Directions, unit_change
 from pipeline.methods.estimate import GradientDirections
 from pipeline.models.family import load_family
 from pipeline.models.registry import family_row
@@ -75,7 +75,7 @@ def test_threshold_keeps_the_channels_asked_for(golden_directions, channels):
 def test_relevance_golden():
     golden = GOLDENS.load("global_direction")
     before, after = GOLDENS.normal(9, *golden["getfs_input_shape"].tolist()).unbind(2)
-    golden.check("getfs", channel_relevance(before, after))
+    golden.check("getfs", torch.nn.functional.normalize(unit_change(before, after).mean(1), dim=-1))
 
 
 def test_text_direction_golden():

@@ -13,11 +13,11 @@ from pipeline.errors import UserError
 from pipeline.images import to_tensor
 from pipeline.latents import Tuning
 from pipeline.losses import clip_features
-from pipeline.methods.csla import LEVELS
 from pipeline.methods.directions import style_statistics, unit_change
 from pipeline.models.measured import relevance_path
 from pipeline.models.registry import family_row
 from pipeline.networks.e4e import Encoder
+from pipeline.networks.generator import LEVELS
 from pipeline.networks.mapper import LevelsMapper, NarrowMapper
 from pipeline.networks.preview import Preview
 from pipeline.networks.w_encoder import WEncoder

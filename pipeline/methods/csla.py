@@ -12,24 +12,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pipeline.checks import of_type
 from pipeline.errors import UserError
 from pipeline.latents import Latent
 from pipeline.losses import clip_features
 from pipeline.models.family import Family
 from pipeline.networks.csla import CSLA
-from pipeline.networks.generator import StyleGenerator
+from pipeline.networks.generator import LEVELS, StyleGenerator
 from pipeline.text import Texts
-
-LEVELS = ("coarse", "medium", "fine")
-
-
-def check_levels(levels: Sequence[str] | None) -> list[str]:
-    """The levels that are to move, in order; all for None. Raises UserError for none, and for what is no level."""
-    levels = LEVELS if levels is None else of_type("levels", levels, (list, tuple), "a list of texts")
-    if not levels or any(level not in LEVELS for level in levels):
-        raise UserError(f"Please choose at least one level of {', '.join(LEVELS)}.")
-    return [level for level in LEVELS if level in levels]
 
 
 def csla_of(family: Family) -> CSLA:

@@ -22,7 +22,12 @@ from pipeline.networks.generator import StyleGenerator
 
 Embed = Callable[[Tensor], Tensor]
 SAMPLES, PROBES, BATCH = 12, 8, 4  # sampled faces, random directions for each, faces at a time
+ESTIMATED_NOTE = (
+    "Which channels matter is estimated from gradients; "
+    "python -m pipeline.training.relevance --model {name} measures it."
+)
 STATISTICS = 10_000  # codes from which a channel's deviation is known to a hundredth
+_estimating = threading.Lock()
 
 
 def derivatives(generator: StyleGenerator, see: Embed, w: Tensor, directions: Tensor) -> Tensor:
@@ -71,10 +76,10 @@ class GradientDirections(StyleDirections):
         self._lengths: Tensor | None = None
         self._remembered = lru_cache(maxsize=64)(self._estimate)
 
-    def scores(self, text_direction: Tensor) -> Tensor:
+    def scores(self, delta_t: Tensor) -> Tensor:
         """The estimated cosine (C,) of every channel's effect with Δt (E,)."""
         with self.lock:  # whoever asks for the same again finds it
-            return self._remembered(text_direction.float().cpu().numpy().tobytes())
+            return self._remembered(delta_t.float().cpu().numpy().tobytes())
 
     def matrix(self, basis: Tensor) -> Tensor:
         """The scores of all directions in the span of `basis` (K, E), orthonormal, at once: a relevance matrix (C, E)
@@ -82,8 +87,8 @@ class GradientDirections(StyleDirections):
         with self.lock:
             return self._cosines(basis).T @ basis
 
-    def _estimate(self, text_direction: bytes) -> Tensor:
-        direction = torch.from_numpy(np.frombuffer(text_direction, np.float32).copy())
+    def _estimate(self, delta_t: bytes) -> Tensor:
+        direction = torch.from_numpy(np.frombuffer(delta_t, np.float32).copy())
         return self._cosines(direction[None])[0]
 
     def _cosines(self, directions: Tensor) -> Tensor:
@@ -105,3 +110,11 @@ def estimated_directions(family: Family, to_rgb: bool = False) -> GradientDirect
     clip, normalize = family.clip, family.clip_normalize_directions
     embed = partial(clip_features, clip, normalize=normalize)
     return GradientDirections(family.generator, embed, to_rgb, average=family.latent_avg)
+
+
+def directions_of(family: Family) -> StyleDirections:
+    """The measured directions of a family, or else their estimate, which is made when it is first asked for."""
+    with _estimating:
+        if family.directions is None and family.estimate is None:
+            family.estimate = estimated_directions(family)
+    return family.directions or family.estimate

@@ -39,7 +39,7 @@ Terms = Mapping[str, tuple[float, Loss]]
 """Name -> weight λ, and loss of images (1, 3, R, R)."""
 
 
-class State(NamedTuple):
+class DescentState(NamedTuple):
     """After `index` updates: image (1, 3, R, R), loss terms with their weighted sum as `total`, and latent.
 
     R is the generator's working size, in tuning its full size. While there is noise, the losses are those of the noisy
@@ -167,7 +167,7 @@ def noise_level(t: float, peak: float) -> float:
 
 def descend(
     variable: Variable, terms: Terms, *, steps: int, lr: float, l2: float | None = None, deviation: Tensor | None = None
-) -> Iterator[State]:
+) -> Iterator[DescentState]:
     """Minimise the weighted sum of `terms`, and of `l2` times the distance from the source unless that is None.
 
     With a `deviation` (D,) of noise in W, the losses are those of copies beside the latent, so that CLIP is asked for
@@ -192,7 +192,7 @@ def descend(
                 with torch.no_grad():
                     image = variable.image()
             told = {name: value.item() for name, value in losses.items()} | {"total": total.item()}
-            state = State(index, image.detach(), told, variable.latent())
+            state = DescentState(index, image.detach(), told, variable.latent())
             # One step down.
             if index < steps:
                 t = (index + 0.5) / steps
@@ -227,7 +227,7 @@ def text_terms(family: Family, texts: Texts, source: Latent, prompt: str, neutra
     return terms | ({"identity": (identity, identity_loss(family.identity, image))} if identity else {})
 
 
-def towards_text(family: Family, texts: Texts, source: Latent, parameters: Mapping[str, Any]) -> Iterator[State]:
+def towards_text(family: Family, texts: Texts, source: Latent, parameters: Mapping[str, Any]) -> Iterator[DescentState]:
     """Optimization and free generation; `parameters` are those of the recipe, of generation no more than prompt, steps,
     lr, space and noise (in deviations of W)."""
     usual = {"l2": 0.0, "identity": 0.0, "space": family.defaults.space, "noise": family.defaults.noise, "neutral": ""}

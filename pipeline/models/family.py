@@ -3,6 +3,7 @@
 Only this module turns files into networks; `registry` knows which, `downloads` gets them, `weights` reads them.
 """
 
+import hashlib
 import json
 import re
 import threading
@@ -14,10 +15,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from pipeline.checks import device_of, files_of, has_bfloat16, of_type, one_of, text
 from pipeline.errors import UserError
 from pipeline.faces.detection import FaceFinder
 from pipeline.latents import Latent
-from pipeline.methods.directions import TRUNCATION, Directions, style_statistics
+from pipeline.methods.directions import TRUNCATION, Directions, StyleDirections, style_statistics
 from pipeline.methods.mapper import apply_mapper
 from pipeline.models.checkpoints import MOBILE_GENERATOR, W_ENCODER
 from pipeline.models.downloads import Progress, digest, fetch, verify
@@ -28,7 +30,7 @@ from pipeline.models.measured import (
     relevance_settings,
     warn_of_other_settings,
 )
-from pipeline.models.registry import REGISTRY, Defaults, Row, read_registry
+from pipeline.models.registry import REGISTRY, Defaults, Row, family_row, read_registry
 from pipeline.models.sources import Source
 from pipeline.models.weights import State, kind_of_file, metadata, read_slim, read_weights, remembered
 from pipeline.networks.arcface import IRSE
@@ -67,6 +69,8 @@ class Family:
     device: torch.device
     digests: dict[str, str] = field(default_factory=dict)
     """Kind of file -> start of its SHA-256, of those that edits depend on."""
+    estimate: StyleDirections | None = field(default=None, init=False)
+    """The directions where none were measured, see `estimate.directions_of`."""
     _loaded: dict[str, nn.Module] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -89,6 +93,10 @@ class Family:
     @property
     def defaults(self) -> Defaults:
         return self.row.defaults
+
+    def rows(self, size: int) -> int:
+        """How many rows of a square of `size` pixels are the picture: not all, where it is wider than high."""
+        return size * (self.row.crop_rows or self.generator.size) // self.generator.size
 
     def mapper(self, name: str, progress: Progress | None = None) -> LatentMapper:
         """A mapper by name, downloaded when it is not here. Raises UserError when this family has none of that name."""
@@ -139,6 +147,12 @@ class Family:
         usual = "" if path.suffix == ".safetensors" else path.stem
         return mapper_title(title if isinstance(title, str) else usual), network
 
+    def any_mapper(self, mapper: str | Path) -> tuple[str, LatentMapper, dict[str, str]]:
+        """Name and network of a family's mapper, or of one's own by its path; of the latter its SHA-256, as `file`."""
+        if isinstance(mapper, str):
+            return mapper, self.mapper(mapper), {}
+        return *self.own_mapper(mapper), {"file": hashlib.sha256(mapper.read_bytes()).hexdigest()}
+
     def _misfit(self, network: LatentMapper) -> str:
         """What keeps a mapper from working with this generator, or ""; it is moved to the family's device."""
         if only_in_style_space(self.generator.num_rows) and not network.in_style_space:
@@ -161,6 +175,24 @@ def mapper_title(text: str) -> str:
 def available_models(registry: Path | str = REGISTRY) -> list[str]:
     """The names that `StyleCLIP.from_pretrained` knows. Raises UserError for a registry that can't be read."""
     return list(read_registry(registry))
+
+
+def load_pretrained(
+    name: str,
+    device: str | torch.device | None,
+    dtype: torch.dtype | None,
+    registry: str | Path,
+    files: Mapping[str, str | Path] | None,
+    progress: Progress | None,
+) -> Family:
+    """See `StyleCLIP.from_pretrained`: checks the arguments, and loads."""
+    row = family_row(text("name", name), registry, None if files is None else files_of(files))
+    of_type("progress", progress, (Callable, type(None)), "a function of a name, bytes and all bytes")
+    of_type("dtype", dtype, (torch.dtype, type(None)), "a dtype of PyTorch")
+    device = device_of(device)
+    if dtype is None:
+        dtype = torch.bfloat16 if row.bfloat16 and has_bfloat16(device) else torch.float32
+    return load_family(row, device, one_of("dtype", dtype, (torch.float32, torch.bfloat16)), progress)
 
 
 def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Progress | None = None) -> Family:

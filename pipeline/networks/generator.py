@@ -12,6 +12,9 @@ Factors = tuple[Tensor, Tensor]  # (out, r) and (r, in * k * k), whose product i
 Trace = dict[int, tuple[Tensor | None, ...]]  # position in S -> the features that enter the layer
 
 
+LEVELS = ("coarse", "medium", "fine")  # pose and shape; features and hair; colours and texture
+
+
 class StyleLayer(NamedTuple):
     """One vector of StyleSpace: the layer that it modulates, where that layer works, and what feeds it."""
 
@@ -22,7 +25,7 @@ class StyleLayer(NamedTuple):
     row: int
     """Row of the latent that the vector is made of."""
     level: str
-    """ "coarse" (pose, shape), "medium" (features, hair) or "fine" (colours, texture)."""
+    """One of `LEVELS`."""
 
 
 class StyleGenerator(nn.Module, ABC):

@@ -11,7 +11,7 @@ import gradio as gr
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
-from pipeline.methods.csla import LEVELS
+from pipeline.networks.generator import LEVELS
 from webapp.error_messages import guard
 from webapp.model_handle import ModelHandle
 from webapp.panels import pair

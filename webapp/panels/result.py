@@ -11,7 +11,7 @@ import gradio as gr
 
 from pipeline import Edit, Latent, StyleCLIP
 from pipeline.errors import UserError
-from pipeline.methods.csla import LEVELS
+from pipeline.networks.generator import LEVELS
 from pipeline.recipes import FROM_WORDS
 from webapp import links
 from webapp.files import on_screen
