@@ -21,7 +21,7 @@ from torch import Tensor
 
 from benchmarks.cells import SHARE, strength
 from benchmarks.judging import Judge, Seen, verdict
-from benchmarks.targets import PAIRS, Pair
+from benchmarks.targets import PAIRS, Target
 from families.drawn.attributes import CATEGORIES
 from families.drawn.reader import Reader
 from pipeline import Latent, StyleCLIP
@@ -68,7 +68,7 @@ EDITS = (
 SHOWN = (2, 1, 6, 3, 4)  # of the faces: the edited one, and those inverted
 TILE, GAP = 128, 8
 CORNER = 32  # pixels a side of the corners of a picture, where there is nothing but backdrop
-Step = Callable[[CSLA, Tensor, Tensor], list[Tensor]]
+StepFunction = Callable[[CSLA, Tensor, Tensor], list[Tensor]]
 
 
 class Scores(NamedTuple):
@@ -104,10 +104,10 @@ class Bench:
             corners.append(torch.cat([images[..., :CORNER, :CORNER], images[..., :CORNER, -CORNER:]], 3))
         return Seen.joined(found), torch.cat(corners).clamp(-1, 1)
 
-    def edits(self, pair: Pair, step: list[Tensor], faces: Tensor, factor: float) -> tuple[Seen, Tensor]:
+    def edits(self, pair: Target, step: list[Tensor], faces: Tensor, factor: float) -> tuple[Seen, Tensor]:
         return self.look([self.latents[i].moved([factor * s for s in step]) for i in faces.tolist()])
 
-    def score(self, network: CSLA, step: Step) -> Scores:
+    def score(self, network: CSLA, step: StepFunction) -> Scores:
         """Judge trained mappers by their edits."""
         rows, strengths = [], []
         for pair in self.pairs:
@@ -182,7 +182,7 @@ def main() -> None:
         read = load_file(options.pairs_file)
         pairs = Pairs(*(read[name][: options.pairs] for name in Pairs._fields))
     else:
-        pairs = sample_pairs(FrozenModels.of(family), options.pairs, kept=options.pairs_file)
+        pairs = sample_pairs(FrozenModels.of(family), options.pairs, path=options.pairs_file)
 
     def in_s(network: CSLA, target: Tensor, neutral: Tensor) -> list[Tensor]:
         return csla_step(network, family.generator, target, neutral)

@@ -23,6 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from families.captions import Captions
 from pipeline.errors import UserError
+from pipeline.files import written_whole
 from pipeline.losses import clip_features
 from pipeline.networks.clip import CLIP, encode_text, tokenize
 from pipeline.training.muon import Muon
@@ -178,8 +179,8 @@ class Fit:
             "steps": self.steps,
             "seconds": self.seconds,
         }
-        torch.save(state, path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
+        with written_whole(path) as fresh:
+            torch.save(state, fresh)
 
     def load(self, path: Path) -> None:
         """Go on from `save`."""
@@ -249,8 +250,8 @@ class Fit:
         state = {name: value.detach().half().contiguous() for name, value in self.model.state_dict().items()}
         state["token_embedding.weight"] = state["token_embedding.weight"][self.row]
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(state, path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
+        with written_whole(path) as fresh:
+            save_file(state, fresh)
 
 
 def _with_unknown(tokens: Tensor, random_: random.Random) -> Tensor:

@@ -1,4 +1,4 @@
-"""What each method is told, defined once: for the library, for recipes, for programs and for links.
+"""What each method is given_values, defined once: for the library, for recipes, for programs and for links.
 
 A required parameter has to be given; for any other one, the family has a default.
 """
@@ -17,12 +17,12 @@ SPACES = ("w", "w+", "s")
 RENAMED = {"bridge": "csla_edit", "imagine": "csla_generate"}  # methods in older recipes and links
 
 
-def _text(value: Any, about: ValidationInfo) -> str:
-    return text(about.field_name, value)
+def _text(value: Any, info: ValidationInfo) -> str:
+    return text(info.field_name, value)
 
 
-def _number(value: Any, about: ValidationInfo) -> float:
-    return number(about.field_name, value)
+def _number(value: Any, info: ValidationInfo) -> float:
+    return number(info.field_name, value)
 
 
 def _space(value: Any) -> str:
@@ -151,11 +151,11 @@ def checked(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def completed(method: str, defaults: Defaults, given: Mapping[str, Any]) -> dict[str, Any]:
     """`checked`, with the family's defaults for what is not given: all that a recipe tells."""
-    model, told = METHODS[method], checked(method, given)
+    model, given_values = METHODS[method], checked(method, given)
     values = {
-        name: told.get(name, getattr(defaults, model.family_defaults.get(name, name), field.get_default()))
+        name: given_values.get(name, getattr(defaults, model.family_defaults.get(name, name), field.get_default()))
         for name, field in model.model_fields.items()
     }
-    if "threshold" in told:
+    if "threshold" in given_values:
         del values["channels"]
     return {name: value for name, value in values.items() if value is not None}

@@ -334,13 +334,13 @@ class StyleCLIP:
         of `generate` and `csla_generate` need no latent. A note of the edit says where the weights are other ones.
         Raises UserError when recipe, model and latent do not belong together.
         """
-        known = Recipe.read(recipe)
-        latent = self._mean() if known.from_mean else latent
-        known.check(self.family, latent, anywhere)
-        made = getattr(self, known.method)(*(() if known.from_mean else (latent,)), **known.parameters)
-        edit = made if isinstance(made, Edit) else next(islice(made, known.taken - 1, None)).edit
-        edit = known.noted(edit)
-        return edit if known.share is None else self.adjust(latent, edit, known.share)
+        asked = Recipe.read(recipe)
+        latent = self._mean() if asked.from_mean else latent
+        asked.check(self.family, latent, anywhere)
+        made = getattr(self, asked.method)(*(() if asked.from_mean else (latent,)), **asked.parameters)
+        edit = made if isinstance(made, Edit) else next(islice(made, asked.taken - 1, None)).edit
+        edit = asked.noted(edit)
+        return edit if asked.share is None else self.adjust(latent, edit, asked.share)
 
     def _mean(self) -> Latent:
         return Latent(self.family.latent_avg[None].cpu())

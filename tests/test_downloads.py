@@ -154,7 +154,7 @@ def test_looking_for_a_file_makes_no_folder(source, cache):
 
 def test_what_is_left_of_another_file_is_not_taken_for_the_beginning(hub):
     source = SOURCES["hub"](hub)
-    part = downloads._blobs(source) / f"{source.kept().name}.{SHA256}.part"
+    part = downloads._blobs(source) / f"{source.download_path().name}.{SHA256}.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"longer" * len(CONTENT))
     assert fetch(source, lambda *_: None).read_bytes() == CONTENT
@@ -212,7 +212,7 @@ def test_the_rest_of_another_file_of_the_repository_saves_no_room(hub, monkeypat
 
 
 def test_a_disk_that_fills_up_meanwhile(source, hub):
-    kept = source.kept()
+    kept = source.download_path()
     begun = downloads._folder(source) / f"{kept.name}{f'.{SHA256}' if source.repo else 'abcdefgh'}.part"
     begun.parent.mkdir(parents=True, exist_ok=True)
     begun.symlink_to("/dev/full")  # where every write finds no space left

@@ -267,6 +267,6 @@ def test_the_kind_of_an_encoder_is_told_where_its_layers_are_others(with_encoder
 
 
 def test_the_photo_and_the_picture_may_differ_in_size(studio, monkeypatch):
-    monkeypatch.setattr("pipeline.styleclip.PHOTO_SIZE", 32)  # less than the generator draws, as at 1024 px
+    monkeypatch.setattr("pipeline.methods.inversion.PHOTO_SIZE", 32)  # less than the generator draws, as at 1024 px
     latent = studio.sample(seed=1)
     assert studio.likeness(latent, studio.image(latent)) > 0.5

@@ -209,7 +209,6 @@ def test_every_published_row_states_its_licence_and_terms():
         if any(source.path is None for source in row.files.values()) and row.name != "custom":
             assert "License-NC" in row.licence
             assert "not for commercial use" in row.terms
-            assert row.resolution
             assert {"generator", "clip"} <= row.files.keys()
 
 

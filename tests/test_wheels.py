@@ -44,7 +44,7 @@ def source(index) -> Source:
 
 def left(source: Source) -> list[str]:
     """What is in the folder of downloads but locks."""
-    return [path.name for path in source.kept().parent.iterdir() if path.suffix != ".lock"]
+    return [path.name for path in source.download_path().parent.iterdir() if path.suffix != ".lock"]
 
 
 def test_a_wheel_is_fetched_once_and_never_installed(source, index):

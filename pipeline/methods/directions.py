@@ -91,7 +91,7 @@ def direct(
     return latent.moved([strength * s for s in delta_s]), moved
 
 
-class Directions(StyleDirections):
+class MeasuredDirections(StyleDirections):
     """Directions from a measured matrix.
 
     `relevance` (C, E) holds for every channel of S outside toRGB, in S order, the unit change of the CLIP image

@@ -83,7 +83,7 @@ class GradientDirections(StyleDirections):
 
     def matrix(self, basis: Tensor) -> Tensor:
         """The scores of all directions in the span of `basis` (K, E), orthonormal, at once: a relevance matrix (C, E)
-        for `Directions`."""
+        for `MeasuredDirections`."""
         with self.lock:
             return self._cosines(basis).T @ basis
 

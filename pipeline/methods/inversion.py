@@ -79,13 +79,13 @@ def pixel_distance(images: Tensor, photo: Tensor) -> Tensor:
 
 def _contrasts(images: Tensor) -> list[Tensor]:
     """Logarithms of the mean contrast of areas of images (N, 3, R, R), at the two finest scales."""
-    found = []
+    contrasts = []
     for _ in range(2):
         small = F.avg_pool2d(images, 2)
         detail = images - F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
-        found.append((F.avg_pool2d(detail.abs().mean(1, keepdim=True), CELL) + LEAST_CONTRAST).log())
+        contrasts.append((F.avg_pool2d(detail.abs().mean(1, keepdim=True), CELL) + LEAST_CONTRAST).log())
         images = small
-    return found
+    return contrasts
 
 
 def contrast_distance(photo: Tensor) -> Loss:
@@ -93,11 +93,11 @@ def contrast_distance(photo: Tensor) -> Loss:
 
     Where details can't be met pixel by pixel, `pixel_distance` is lowest for hair and skin that are blurred.
     """
-    size, wanted = photo.shape[-1], _contrasts(photo)
+    size, target = photo.shape[-1], _contrasts(photo)
 
     def distance(images: Tensor) -> Tensor:
-        found = _contrasts(F.adaptive_avg_pool2d(images.float(), size))
-        return sum((ours - theirs).abs().mean() for ours, theirs in zip(found, wanted, strict=True))
+        contrasts = _contrasts(F.adaptive_avg_pool2d(images.float(), size))
+        return sum((a - b).abs().mean() for a, b in zip(contrasts, target, strict=True))
 
     return distance
 

@@ -191,8 +191,8 @@ def descend(
             if noise is not None:
                 with torch.no_grad():
                     image = variable.image()
-            told = {name: value.item() for name, value in losses.items()} | {"total": total.item()}
-            state = DescentState(index, image.detach(), told, variable.latent())
+            values = {name: value.item() for name, value in losses.items()} | {"total": total.item()}
+            state = DescentState(index, image.detach(), values, variable.latent())
             # One step down.
             if index < steps:
                 t = (index + 0.5) / steps
@@ -230,8 +230,14 @@ def text_terms(family: Family, texts: Texts, source: Latent, prompt: str, neutra
 def towards_text(family: Family, texts: Texts, source: Latent, parameters: Mapping[str, Any]) -> Iterator[DescentState]:
     """Optimization and free generation; `parameters` are those of the recipe, of generation no more than prompt, steps,
     lr, space and noise (in deviations of W)."""
-    usual = {"l2": 0.0, "identity": 0.0, "space": family.defaults.space, "noise": family.defaults.noise, "neutral": ""}
-    asked, generator = usual | dict(parameters), family.generator
+    defaults = {
+        "l2": 0.0,
+        "identity": 0.0,
+        "space": family.defaults.space,
+        "noise": family.defaults.noise,
+        "neutral": "",
+    }
+    asked, generator = defaults | dict(parameters), family.generator
     weight = 0.0 if family.identity is None else asked["identity"]
     terms = text_terms(family, texts, source, asked["prompt"], asked["neutral"], weight)
     space = asked["space"]

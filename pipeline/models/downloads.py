@@ -49,11 +49,13 @@ def fetch(source: Source, progress: Progress | None = None) -> Path:
         wrong = "is a folder; name the file in it" if source.path.is_dir() else "is missing; put it there"
         raise UserError(f"The file {source.path} {wrong}, or name another place for it in models.toml.")
     try:
-        source.kept().parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{source.kept()}.lock"):
+        source.download_path().parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{source.download_path()}.lock"):
             if path := source.here():  # another process was fetching it
                 return path
-            _first(source.kept()).unlink(missing_ok=True)  # of a file that is gone: what comes now is the first
+            _first(source.download_path()).unlink(
+                missing_ok=True
+            )  # of a file that is gone: what comes now is the first
             _check_space(source)
             get = _from_hub if source.repo else _from_index if source.wheel else _from_web
             path = get(source, progress)
@@ -188,7 +190,7 @@ def _fill_cache(source: Source, bar: type[tqdm] | None) -> None:
         raise errors.FileMetadataError("no checksum")
     blobs = _blobs(source)
     blobs.mkdir(parents=True, exist_ok=True)
-    whole, part = blobs / about.etag, blobs / f"{source.kept().name}.{about.etag}.part"
+    whole, part = blobs / about.etag, blobs / f"{source.download_path().name}.{about.etag}.part"
     if whole.exists():
         return
     with part.open("ab") as file:
@@ -212,7 +214,7 @@ def _blobs(source: Source) -> Path:
 
 
 def _from_web(source: Source, progress: Progress | None) -> Path:
-    kept, begun = source.kept(), _begun(source)
+    kept, begun = source.download_path(), _begun(source)
     options: dict[str, Any] = {"id": source.drive} if source.drive else {"url": source.url}
     if progress:
         options["progress"] = lambda done, total: progress(source.name, done, total)
@@ -248,7 +250,7 @@ def _from_web(source: Source, progress: Progress | None) -> Path:
 
 
 def _from_index(source: Source, progress: Progress | None) -> Path:
-    kept = source.kept()
+    kept = source.download_path()
     with tqdm(total=source.size, unit="B", unit_scale=True, desc=source.name, disable=progress is not None) as bar:
 
         def hear(done: int) -> None:
@@ -294,12 +296,12 @@ def _bar(name: str, progress: Progress) -> type[tqdm]:
 
 def _folder(source: Source) -> Path:
     """Where a download goes."""
-    return _blobs(source) if source.repo else source.kept().parent
+    return _blobs(source) if source.repo else source.download_path().parent
 
 
 def _begun(source: Source) -> list[Path]:
     """What earlier tries have left of a download."""
-    return list(_folder(source).glob(f"{glob.escape(source.kept().name)}*.part"))
+    return list(_folder(source).glob(f"{glob.escape(source.download_path().name)}*.part"))
 
 
 def _check_space(source: Source) -> None:

@@ -19,10 +19,11 @@ from pipeline.checks import device_of, files_of, has_bfloat16, of_type, one_of, 
 from pipeline.errors import UserError
 from pipeline.faces.detection import FaceFinder
 from pipeline.latents import Latent
-from pipeline.methods.directions import TRUNCATION, Directions, StyleDirections, style_statistics
+from pipeline.methods.directions import TRUNCATION, MeasuredDirections, StyleDirections, style_statistics
 from pipeline.methods.mapper import apply_mapper
 from pipeline.models.checkpoints import MOBILE_GENERATOR, W_ENCODER
 from pipeline.models.downloads import Progress, digest, fetch, verify
+from pipeline.models.generator_formats import StateDict
 from pipeline.models.measured import (
     alignment_path,
     alignment_settings,
@@ -32,7 +33,7 @@ from pipeline.models.measured import (
 )
 from pipeline.models.registry import REGISTRY, Defaults, Row, family_row, read_registry
 from pipeline.models.sources import Source
-from pipeline.models.weights import State, kind_of_file, metadata, read_slim, read_weights, remembered
+from pipeline.models.weights import kind_of_file, metadata, read_slim, read_weights, remembered
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.clip import build_clip, narrow_clip
 from pipeline.networks.csla import CSLA
@@ -63,7 +64,7 @@ class Family:
     clip: nn.Module
     encoder: Encoder | WEncoder | None
     identity: IRSE | None
-    directions: Directions | None
+    directions: MeasuredDirections | None
     alignment: CSLA | None
     faces: FaceFinder | None
     device: torch.device
@@ -102,9 +103,9 @@ class Family:
         """A mapper by name, downloaded when it is not here. Raises UserError when this family has none of that name."""
         mappers = self.row.mappers
         if name not in mappers:
-            known = f"There is no mapper “{name}”; there are: {', '.join(mappers) or 'none'}."
+            message = f"There is no mapper “{name}”; there are: {', '.join(mappers) or 'none'}."
             is_path = name.endswith((".pt", ".pth", ".safetensors"))
-            raise UserError(known + (" A file of your own is given as a pathlib.Path." if is_path else ""))
+            raise UserError(message + (" A file of your own is given as a pathlib.Path." if is_path else ""))
         source = mappers[name][1]
         if name not in self._loaded:
             fetch(source, progress)  # before the lock: others need not wait for a download
@@ -132,7 +133,7 @@ class Family:
             if kind_of_file(path) not in ("safetensors", "zip"):  # a pickle of 20 MB could keep the server for minutes
                 raise UserError("It is neither safetensors nor a file of PyTorch from 1.6 on.")
             network = _built(mapper_from_state_dict, read_weights("mapper", path), Source(path=path))
-            about = json.loads(metadata(path).get("recipe", "{}"))
+            recipe = json.loads(metadata(path).get("recipe", "{}"))
             wrong = self._misfit(network)
         except UserError as error:
             wrong = str(error)[:1].lower() + str(error)[1:].rstrip(".")
@@ -143,9 +144,9 @@ class Family:
                 f"This file holds no mapper for the model “{self.title}” ({wrong}); please choose one that was trained "
                 "with it."
             )
-        title = about.get("title") if isinstance(about, dict) else None
-        usual = "" if path.suffix == ".safetensors" else path.stem
-        return mapper_title(title if isinstance(title, str) else usual), network
+        title = recipe.get("title") if isinstance(recipe, dict) else None
+        file_name = "" if path.suffix == ".safetensors" else path.stem
+        return mapper_title(title if isinstance(title, str) else file_name), network
 
     def any_mapper(self, mapper: str | Path) -> tuple[str, LatentMapper, dict[str, str]]:
         """Name and network of a family's mapper, or of one's own by its path; of the latter its SHA-256, as `file`."""
@@ -217,7 +218,7 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
             "please mend this in the models file."
         )
 
-    def network(kind: str, build: Callable[[State], nn.Module]) -> nn.Module | None:
+    def network(kind: str, build: Callable[[StateDict], nn.Module]) -> nn.Module | None:
         if kind not in files:
             return None
         made = _built(build, _read(kind, files[kind]), files[kind])
@@ -281,7 +282,7 @@ def load_generator(row: Row, device: torch.device, dtype: torch.dtype) -> tuple[
     return generator, average.expand(generator.num_rows, -1) if average.ndim == 1 else average[: generator.num_rows]
 
 
-def _generator(state: State) -> StyleGenerator:
+def _generator(state: StateDict) -> StyleGenerator:
     """The generator whose kind the keys of `state` tell."""
     return (MobileGenerator if MOBILE_GENERATOR in state else Generator).from_state_dict(state)
 
@@ -296,7 +297,7 @@ def _add_preview(generator: StyleGenerator, source: Source) -> None:
     generator.preview = preview
 
 
-def _encoder(state: State) -> Encoder | WEncoder:
+def _encoder(state: StateDict) -> Encoder | WEncoder:
     """The encoder whose kind the keys of `state` tell."""
     return (WEncoder if W_ENCODER in state else Encoder).from_state_dict(state)
 
@@ -328,9 +329,9 @@ def _copy_views(network: nn.Module) -> None:
                 parameter.data = parameter.data.clone()
 
 
-def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.Module) -> Directions | None:
-    own = relevance_path(row)
-    source = row.files.get("directions") or (Source(path=own) if own.is_file() else None)
+def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.Module) -> MeasuredDirections | None:
+    own_path = relevance_path(row)
+    source = row.files.get("directions") or (Source(path=own_path) if own_path.is_file() else None)
     if source is None:
         return None
     state = {k: v.float() for k, v in _read("directions", source).items()}
@@ -340,7 +341,7 @@ def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.M
     right = len(size) == 2 and size[1] == width and (0 < size[0] <= moving or size[0] == channels)
     right &= state.get("agreement", torch.empty(size[:1])).shape == size[:1]
     if not right or std.shape != (channels,):
-        if source.path == own:  # the row has had another generator or CLIP since: the directions are estimated
+        if source.path == own_path:  # the row has had another generator or CLIP since: the directions are estimated
             return None
         raise UserError(
             f"The file {source.name} was not measured with this generator and CLIP: its size is "
@@ -349,32 +350,32 @@ def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.M
         )
     if "style_std" not in state:  # published matrices come without: seconds, once for a generator
         path = fetch(row.files["generator"])
-        about = path.resolve().stat()
-        stamp = f"{path.resolve()} {about.st_size} {about.st_mtime_ns} {TRUNCATION}"
+        stat = path.resolve().stat()
+        stamp = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} {TRUNCATION}"
         state |= remembered(
             f"{path.stem}-statistics", stamp, lambda: {"style_std": style_statistics(generator, average=average)[1]}
         )
     else:
         warn_of_other_settings(row, source, relevance_settings(row), "relevance")
-    return Directions(state["relevance"], state["style_std"], generator.style_layers, state.get("agreement"))
+    return MeasuredDirections(state["relevance"], state["style_std"], generator.style_layers, state.get("agreement"))
 
 
 def _alignment(row: Row, generator: StyleGenerator, clip: nn.Module, device: torch.device) -> CSLA | None:
-    own = alignment_path(row)
-    source = row.files.get("alignment") or (Source(path=own) if own.is_file() else None)
+    own_path = alignment_path(row)
+    source = row.files.get("alignment") or (Source(path=own_path) if own_path.is_file() else None)
     if source is None:
         return None
     network = _built(CSLA.from_state_dict, _read("alignment", source), source)
     sizes = clip.text_projection.shape[1], generator.style_dim, sum(la.channels for la in generator.style_layers)
     if (len(network.centre), len(network.w_std), len(network.s_std)) != sizes:
-        if source.path == own:  # the row has had another generator or CLIP since
+        if source.path == own_path:  # the row has had another generator or CLIP since
             return None
         raise UserError(f"The file {source.name} was not trained with this generator and CLIP: the sizes differ.")
     warn_of_other_settings(row, source, alignment_settings(row), "csla")
     return network.to(device)
 
 
-def _read(kind: str, source: Source) -> State:
+def _read(kind: str, source: Source) -> StateDict:
     path = fetch(source)
     expected = f"{source.sha256} {source.git_blob}"
     return read_slim(kind, path, expected, lambda: _checked(source, path), source.name)
@@ -386,10 +387,10 @@ def _checked(source: Source, path: Path) -> None:
         verify(source, path)
 
 
-def _built(build: Callable[[State], T], state: State, source: Source) -> T:
+def _built(build: Callable[[StateDict], T], state: StateDict, source: Source) -> T:
     try:
         return build(state)
     except Exception as error:  # whatever a network is missing when it is built from what is not its own
         keys = re.search(r'(Missing|Unexpected) key[^"]*"([^"]+)"|(size mismatch) for ([\w.]+)', str(error))
-        told = f" ({' '.join(filter(None, keys.groups())).lower()})" if keys else ""
-        raise UserError(f"The file {source.name} is not of the kind that this model needs there{told}.") from error
+        detail = f" ({' '.join(filter(None, keys.groups())).lower()})" if keys else ""
+        raise UserError(f"The file {source.name} is not of the kind that this model needs there{detail}.") from error

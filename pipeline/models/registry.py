@@ -83,7 +83,6 @@ class _Family(_Strict):
     clip_normalize: bool = False
     clip_normalize_directions: bool = True
     mapper_truncation: float = Field(0.7, ge=0, le=1)
-    resolution: int | None = Field(None, ge=4)
     terms: Words | None = None
     crop_rows: int | None = Field(None, ge=1)
     likeness: Literal["photographs", "drawings"] | None = None

@@ -91,14 +91,14 @@ class Source:
         if self.repo:
             found = huggingface_hub.try_to_load_from_cache(self.repo, self.file, revision=self.revision)
             return Path(found) if isinstance(found, str) else None
-        place = self.path or self.kept()
+        place = self.path or self.download_path()
         return place if os.path.isfile(place) else None  # noqa: PTH113  # a folder that is closed to us has none
 
     def _address(self) -> str:
         """What tells it from all other sources on the net."""
         return self.drive or self.url or (self.requirement if self.wheel else f"{self.repo}/{self.file}")
 
-    def kept(self) -> Path:
+    def download_path(self) -> Path:
         """Where a file that is not on the Hub is kept, in the Hub's own cache for such things."""
         key = hashlib.sha256((self._address()).encode()).hexdigest()[:12]
         return asset("downloads") / f"{key}-{self.name}"

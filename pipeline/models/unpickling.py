@@ -217,16 +217,16 @@ def takes_for_ever(content: bytes) -> bool:
     thousands of tuples, or of whole numbers of more than 64 bits, may be chosen so that Python gives one place to all.
     """
     stack: list[tuple[int, bool]] = []  # of how many parts each value is made, 0: a mark; and whether it is a tuple
-    kept: dict[int, tuple[int, bool]] = {}
+    memo: dict[int, tuple[int, bool]] = {}
     repeated = unusual = 0
     for code, argument, _ in pickletools.genops(content):
         if code.name in _KEEPS:
-            kept[len(kept) if argument is None else argument] = stack[-1]
+            memo[len(memo) if argument is None else argument] = stack[-1]
             continue
         parts, is_tuple = 0 if code.name == "MARK" else 1, code.name in _TUPLES
         unusual += isinstance(argument, int) and argument.bit_length() > 64
         if code.name in _REPEATS:
-            parts, is_tuple = stack[-1] if argument is None else kept[argument]
+            parts, is_tuple = stack[-1] if argument is None else memo[argument]
             repeated += parts
         else:
             taken: list[tuple[int, bool]] = []  # from the top of the stack down

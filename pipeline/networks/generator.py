@@ -78,13 +78,13 @@ class StyleGenerator(nn.Module, ABC):
         """The image of one S, (1, C_i) each, and what `draw_from` needs to draw it again with changes."""
         return self.synthesize(styles), {}
 
-    def draw_from(self, start: int, styles: Sequence[Tensor], trace: Trace, resolution: int) -> Tensor:
+    def draw_from(self, start: int, styles: Sequence[Tensor], trace: Trace) -> Tensor:
         """`synthesize` of styles (N, C_i) that differ from the S of `traced` from layer `start` on only.
 
         What comes before that layer need not be drawn again. This one draws it all the same, for generators whose last
         layers take nearly all of the time.
         """
-        return self.synthesize(styles, resolution)
+        return self.synthesize(styles)
 
     @abstractmethod
     def tunable_weights(self) -> dict[str, Tensor]:

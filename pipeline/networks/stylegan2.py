@@ -312,14 +312,14 @@ class Generator(StyleGenerator):
         trace: Trace = {0: (self.input.input.to(self.compute_dtype or self.input.input.dtype), None)}
         return self._draw(0, styles, trace, self.size, keep=True), trace
 
-    def draw_from(self, start: int, styles: Sequence[Tensor], trace: Trace, resolution: int) -> Tensor:
+    def draw_from(self, start: int, styles: Sequence[Tensor], trace: Trace) -> Tensor:
         """See `StyleGenerator`."""
         count = len(styles[0])
         shared = {
             p: tuple(None if t is None else t.expand(count, -1, -1, -1) for t in entered)
             for p, entered in trace.items()
         }
-        return self._draw(start, styles, shared, resolution)
+        return self._draw(start, styles, shared, self.size)
 
     def _draw(self, start: int, styles: Sequence[Tensor], trace: Trace, resolution: int, keep: bool = False) -> Tensor:
         """The image from layer `start` on. With `keep` what enters the layers is written into `trace`.

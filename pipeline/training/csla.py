@@ -24,7 +24,7 @@ from pipeline.models.sources import asset
 from pipeline.networks.csla import CSLA
 from pipeline.networks.generator import StyleGenerator
 from pipeline.text import Texts
-from pipeline.training.command import GO_ON, family_and_file, family_parser, own_device, run
+from pipeline.training.command import GO_ON, family_and_file, family_parser, process_device, run
 from pipeline.training.frozen import load_frozen_models
 from pipeline.training.pairs import Pairs, sample_pairs
 from pipeline.training.partial import write
@@ -196,30 +196,30 @@ def csla_command(arguments: list[str] | None = None) -> Path:
     """
     options = _options(arguments)
     row, path, use = family_and_file(options, "alignment", "an alignment", alignment_path)
-    models = load_frozen_models(row.name, device=own_device())
-    begin = told = time.monotonic()
+    models = load_frozen_models(row.name, device=process_device())
+    begin = printed = time.monotonic()
 
-    def tell(line: str, last: bool) -> None:
-        nonlocal told
-        if last or time.monotonic() - told > 10:
-            told = time.monotonic()
+    def report(line: str, last: bool) -> None:
+        nonlocal printed
+        if last or time.monotonic() - printed > 10:
+            printed = time.monotonic()
             print(line, flush=True)
 
-    kept = asset("alignment") / f"{row.name}-{models.digest()}.pairs"
+    pairs_file = asset("alignment") / f"{row.name}-{models.digest()}.pairs"
     done = 0
 
     def sampled(count: int) -> None:
         nonlocal done
         done = count
-        tell(f"{count} of {options.pairs} faces", count == options.pairs)
+        report(f"{count} of {options.pairs} faces", count == options.pairs)
 
     try:
-        pairs = sample_pairs(models, options.pairs, progress=sampled, kept=kept)
+        pairs = sample_pairs(models, options.pairs, progress=sampled, path=pairs_file)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"Stopped at {done} of {options.pairs} faces; {GO_ON}.") from None
 
     def trained(step: int, loss: float) -> None:
-        tell(f"step {step} of {options.steps}  loss {loss:.4f}", step == options.steps)
+        report(f"step {step} of {options.steps}  loss {loss:.4f}", step == options.steps)
 
     neutral = Texts(models.clip).averaged(row.defaults.neutral)
     learned = train_csla(models.generator, pairs, neutral, options.steps, progress=trained)
@@ -228,7 +228,7 @@ def csla_command(arguments: list[str] | None = None) -> Path:
         path,
         alignment_settings(row),
     )
-    kept.unlink()
+    pairs_file.unlink()
     print(
         f"wrote {path}: explains {learned.w:.1%} of W and {learned.s:.1%} of S on held-out faces, "
         f"{time.monotonic() - begin:.0f} s"

@@ -123,7 +123,7 @@ def sample_codes(
         return rows + jitter * w.std() * torch.randn(rows.shape, generator=rng).to(device)
 
 
-def usual_variant(generator: StyleGenerator) -> str:
+def default_variant(generator: StyleGenerator) -> str:
     """The variant of a mapper for which none is named."""
     return "narrow" if only_in_style_space(generator.num_rows) else VARIANTS[0]
 
@@ -183,7 +183,7 @@ class MapperTraining:
         check_goal(text("prompt", recipe.prompt), text("neutral", recipe.neutral))
         for name in NUMBERS:
             number(name, getattr(recipe, name))
-        recipe = replace(recipe, variant=recipe.variant or usual_variant(models.generator))
+        recipe = replace(recipe, variant=recipe.variant or default_variant(models.generator))
         self.models, self.recipe = models, recipe
         self.text = texts.embedding(recipe.prompt).to(models.device)
         self.neutral = texts.embedding(recipe.neutral).to(models.device) if recipe.neutral else None
@@ -265,12 +265,12 @@ class MapperTraining:
     def restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         """Take up what `state` gave, of a training with the same recipe. Raises UserError when the networks or the
         codes are others than they were then."""
-        own, own_numbers = self.state()
-        same = own.keys() - {k for k in own if k.startswith("best.")} <= tensors.keys()
+        current, current_numbers = self.state()
+        same = current.keys() - {k for k in current if k.startswith("best.")} <= tensors.keys()
         for name in ("text", "held", "pictures"):
-            known = tensors.get(name)
-            same = same and known.shape == own[name].shape and torch.allclose(known.to(own[name]), own[name], atol=0.01)
-        if not same or numbers["codes"] != own_numbers["codes"]:
+            now, saved = current[name], tensors.get(name)
+            same = same and saved.shape == now.shape and torch.allclose(saved.to(now), now, atol=0.01)
+        if not same or numbers["codes"] != current_numbers["codes"]:
             raise UserError("This training was begun with other models or other faces; please begin it anew.")
         self.network.load_state_dict(part(tensors, "mapper."))
         for name, values in (("mean", self.adam.mean), ("square", self.adam.square)):
