@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from families.muon import Muon
 from pipeline.files import written_whole
-from pipeline.training.muon import Muon
 
 
 class Averaged:

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from families.captions import Captions
+from families.muon import Muon
 from pipeline.errors import UserError
 from pipeline.files import written_whole
 from pipeline.losses import clip_features
 from pipeline.networks.clip import CLIP, encode_text, tokenize
-from pipeline.training.muon import Muon
 
 EMBED, LAYERS = 128, (2, 2, 2, 1)  # the image tower is OpenAI's residual network
 TEXT_WIDTH, TEXT_LAYERS, CONTEXT, VOCABULARY = 64, 3, 77, 49408

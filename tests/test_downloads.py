@@ -206,9 +206,9 @@ def test_the_rest_of_another_file_of_the_repository_saves_no_room(hub, monkeypat
 
     with pytest.raises(KeyboardInterrupt):
         fetch(SOURCES["hub"](hub), cancel)
-    (part,) = downloads._begun(SOURCES["hub"](hub))
+    (part,) = downloads._parts(SOURCES["hub"](hub))
     other = replace(SOURCES["hub"](hub), file="other.pt", sha256=None)
-    assert part.is_file() and not downloads._begun(other)
+    assert part.is_file() and not downloads._parts(other)
 
 
 def test_a_disk_that_fills_up_meanwhile(source, hub):

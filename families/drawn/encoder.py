@@ -24,12 +24,12 @@ from families.drawn.augment import Warp, photograph, placement, texture
 from families.drawn.dataset import CACHE, SIZE, Dataset
 from families.drawn.narrow import fix_slopes, published, set_strides
 from families.drawn.reader import Reader, read, visible
+from families.muon import Muon
 from pipeline.files import written_whole
 from pipeline.losses import identity_distance, identity_features
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.e4e import Encoder
 from pipeline.networks.stylegan2 import Generator
-from pipeline.training.muon import Muon
 
 CHECKPOINTS = Path("checkpoints/demo")
 OUTPUT = CHECKPOINTS / "encoder.safetensors"

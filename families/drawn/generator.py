@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from families.drawn import mapping
 from families.drawn.attributes import W_DIM, sample_z
 from families.drawn.dataset import CACHE, Dataset
+from families.muon import Muon
 from pipeline.files import written_whole
 from pipeline.networks.stylegan2 import Generator
-from pipeline.training.muon import Muon
 
 CHANNELS = {4: 128, 8: 128, 16: 128, 32: 128, 64: 64, 128: 32, 256: 16}
 STAGES = ((64, 0.22), (128, 0.30), (256, 0.48))  # resolution, share of the minutes

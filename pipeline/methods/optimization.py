@@ -136,7 +136,7 @@ class Styles(Variable):
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015). torch.optim's would load torch's compiler first, which takes seconds and 80 MB."""
+    """Adam (Kingma & Ba 2015). The first step of torch.optim's loads torch's compiler: 2.3 s and 77 MB."""
 
     def __init__(self, values: list[Tensor]) -> None:
         self.values = values
