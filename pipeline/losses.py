@@ -69,9 +69,9 @@ def clip_distance(image_features: Tensor, text_features: Tensor) -> Tensor:
 def directional_target(image_features: Tensor, difference: Tensor) -> Tensor:
     """Unit embeddings (N, E) of pictures, moved by the `difference` (1, E) of two texts' unit embeddings.
 
-    As a goal for pictures they keep what is seen already. The idea is that of StyleGAN-NADA's directional loss (Gal et
-    al. 2022), which itself can't be begun with: it has no gradient where nothing has changed yet. The difference counts
-    as much as the picture, but less where CLIP hardly tells the texts apart, so that noise is not followed.
+    A target that keeps what is in the picture already. StyleGAN-NADA's directional loss (Gal et al. 2022) has the same
+    aim, but a zero gradient at initialisation, where nothing has changed yet. The difference counts as much as the
+    picture, and less where CLIP hardly tells the texts apart, so that noise is not followed.
     """
     return F.normalize(image_features + F.normalize(difference, eps=MIN_TEXT_DISTANCE))
 

@@ -213,7 +213,7 @@ class StyleCLIP:
     def _run(self, method: str, source: Latent, given: dict[str, Any], preview: int | None) -> Iterator[Step]:
         parameters = completed(method, self.family.defaults, given)
         notes = self.texts.goal_notes(parameters["prompt"], parameters.get("neutral", ""))
-        begin = partial(towards_text, self.family, self.texts, source, parameters)
+        begin = partial(towards_text, self.family, self.texts, source, **parameters)
         recipe = new_recipe(self.family, method, source, parameters)
         return self._steps(begin, recipe, preview=number("preview", preview, None), notes=notes)
 

@@ -1,9 +1,10 @@
 """Global directions before the relevance of a generator has been measured: an estimate from gradients, in seconds.
 
-A row of the relevance matrix is the mean of the directions, of unit length, in which a channel moves CLIP's embedding e
-of the samples; its product with Δt is a mean cosine. To first order that is ∂(e·Δt)/∂s_c over the length of ∂e/∂s_c,
-sample by sample: where a channel does little counts as much as where it does a lot. The first takes one backward pass a
-sample and text; the length, once a generator, one for each of a few random directions.
+    R_c = E[Δi_c] · Δt  ≈  E[ ∂(i · Δt)/∂s_c / ‖∂i/∂s_c‖ ]
+
+i is CLIP's embedding of a sampled face, and Δi_c, of unit length, its change when channel c moves: R_c is a mean
+cosine, here to first order. The numerator takes one backward pass a sample and text; the length is estimated once a
+generator, from the derivatives along a few random directions.
 """
 
 import threading
@@ -30,10 +31,10 @@ STATISTICS = 10_000  # codes from which a channel's deviation is known to a hund
 _estimating = threading.Lock()
 
 
-def derivatives(generator: StyleGenerator, see: Embed, w: Tensor, directions: Tensor) -> Tensor:
-    """∂(v·d)/∂s (K, N, C_all) at the codes w (N, L, D), where v (N, V) is what `see` makes of their pictures
-    (N, 3, R, R) in [-1, 1], of the working size, and d are the `directions` (K, V): one pass back for each, of all
-    codes together."""
+def derivatives(generator: StyleGenerator, embed: Embed, w: Tensor, directions: Tensor) -> Tensor:
+    """∂(v·d)/∂s (K, N, C_all) at the codes w (N, L, D), where v (N, V) is what `embed` makes of their pictures
+    (N, 3, R, R) in [-1, 1], of the working size, and d are the `directions` (K, V): one backward pass each, for
+    all codes together."""
     sizes = [layer.channels for layer in generator.style_layers]
     with torch.inference_mode(False), torch.enable_grad():
         w, directions = w.clone(), directions.to(w.device, copy=True)
@@ -41,9 +42,9 @@ def derivatives(generator: StyleGenerator, see: Embed, w: Tensor, directions: Te
             s = torch.cat(generator.styles(w), 1)
         s.requires_grad_()
         images = generator.synthesize(s.split(sizes, 1), generator.working_size)
-        along = see(images.clamp(-1, 1)) @ directions.T
+        projections = embed(images.clamp(-1, 1)) @ directions.T
         last = len(directions) - 1
-        slopes = [torch.autograd.grad(along[:, k].sum(), s, retain_graph=k < last)[0] for k in range(last + 1)]
+        slopes = [torch.autograd.grad(projections[:, k].sum(), s, retain_graph=k < last)[0] for k in range(last + 1)]
     return torch.stack(slopes)
 
 

@@ -1,5 +1,12 @@
-"""From an aligned face to a latent: e4e in one forward pass (Tov et al. 2021), then closer to the photo by refining the
-code, and by tuning the generator around it (pivotal tuning, Roich et al. 2021)."""
+"""From an aligned face x to a latent: by e4e, then closer to the photo by refining the code or tuning the generator.
+
+    w = w̄ + E(x)                                                                 e4e (Tov et al. 2021)
+    argmin over w of   Σ_k λ_k · L_k(G(w), x)  +  λ_L2 · ‖w − w_0‖²              `refine`, from w_0
+    argmin over θ of   Σ_k λ_k · L_k(G(w; θ), x)                                 `tune` (Roich et al. 2021)
+
+w̄ is the mean latent and E the encoder. The terms L_k are pixels, contrast, identity and what CLIP sees (`photo_terms`).
+θ are low-rank differences of the generator's weights (`Differences`).
+"""
 
 from collections.abc import Iterator, Mapping
 

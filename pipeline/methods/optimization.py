@@ -2,8 +2,9 @@
 
     argmin over w of   D_CLIP(G(w), t)  +  λ_L2 · ‖w − w_s‖²  +  λ_ID · L_ID(w)                  (equation 1)
 
-w_s is the code of the source face. With a neutral text, the unit embedding of t is replaced by that of the face as CLIP
-sees it, moved by the difference of the two texts (`losses.directional_target`).
+w_s is the code of the source face, G(w) the picture of a code, and L_ID (equation 2) compares persons. With a neutral
+text, the embedding of t is replaced by that of the source face, moved by the difference of the two texts
+(`losses.directional_target`).
 
 `descend` is the loop. Free generation (only D_CLIP, from the mean face), refining and tuning (inversion.py) use it too.
 """
@@ -12,7 +13,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -221,26 +222,30 @@ def text_terms(family: Family, texts: Texts, source: Latent, prompt: str, neutra
     generator, goal = family.generator, texts.embedding(prompt)
     image = source.draw(generator, generator.working_size) if neutral or identity else None
     if neutral:
-        seen = clip_features(family.clip, image, family.clip_normalize)
-        goal = directional_target(seen, goal - texts.embedding(neutral))
+        source_features = clip_features(family.clip, image, family.clip_normalize)
+        goal = directional_target(source_features, goal - texts.embedding(neutral))
     terms = {"clip": (1.0, clip_loss(family.clip, family.clip_normalize, goal))}
     return terms | ({"identity": (identity, identity_loss(family.identity, image))} if identity else {})
 
 
-def towards_text(family: Family, texts: Texts, source: Latent, parameters: Mapping[str, Any]) -> Iterator[DescentState]:
-    """Optimization and free generation; `parameters` are those of the recipe, of generation no more than prompt, steps,
-    lr, space and noise (in deviations of W)."""
-    defaults = {
-        "l2": 0.0,
-        "identity": 0.0,
-        "space": family.defaults.space,
-        "noise": family.defaults.noise,
-        "neutral": "",
-    }
-    asked, generator = defaults | dict(parameters), family.generator
-    weight = 0.0 if family.identity is None else asked["identity"]
-    terms = text_terms(family, texts, source, asked["prompt"], asked["neutral"], weight)
-    space = asked["space"]
+def towards_text(
+    family: Family,
+    texts: Texts,
+    source: Latent,
+    *,
+    prompt: str,
+    steps: int,
+    lr: float,
+    space: str,
+    noise: float,
+    l2: float = 0.0,
+    identity: float = 0.0,
+    neutral: str = "",
+) -> Iterator[DescentState]:
+    """Equation 1, in `space` "w", "w+" or "s"; `noise` is in deviations of W. Without λ_L2 `l2`, λ_ID `identity` and
+    `neutral`, and from the mean face, it is free generation. Yields as `descend` does."""
+    generator = family.generator
+    terms = text_terms(family, texts, source, prompt, neutral, 0.0 if family.identity is None else identity)
     variable = Styles(generator, source) if space == "s" else Codes(generator, source, rows=space == "w+")
-    deviation = asked["noise"] * generator.code_deviation() if asked["noise"] else None
-    return descend(variable, terms, steps=asked["steps"], lr=asked["lr"], l2=asked["l2"], deviation=deviation)
+    deviation = noise * generator.code_deviation() if noise else None
+    return descend(variable, terms, steps=steps, lr=lr, l2=l2, deviation=deviation)

@@ -1,9 +1,10 @@
 """Training of a latent mapper: one network for one description (StyleCLIP, section 5).
 
-The mapper's step, scaled by 0.1, is added to sampled or inverted codes; generator, CLIP and identity network judge the
-picture. The loss is the paper's: λ_CLIP·D_CLIP + λ_L2·mean|Δ|² + λ_ID·D_ID, in S with the vectors' means summed. With a
-neutral text, D_CLIP is the distance to each face as it is, moved by the difference of the texts. `train` is the
-library's way in.
+    L(w) = λ_CLIP · D_CLIP(G(w + M_t(w)), t)  +  λ_L2 · mean |M_t(w)|²  +  λ_ID · L_ID(w)         (equations 4 and 5)
+
+over sampled or inverted codes w; M_t is the network's output times 0.1. In S the means of the vectors are summed. With
+a neutral text, the embedding of t is replaced by that of each face, moved by the difference of the texts. Programs call
+`train`.
 """
 
 import math
