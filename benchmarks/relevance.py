@@ -25,12 +25,12 @@ from families.drawn.reader import Reader
 from pipeline import StyleCLIP
 from pipeline.latents import truncated
 from pipeline.losses import clip_features
-from pipeline.methods.directions import TRUNCATION, StyleDirections, mean_codes, style_statistics, unit_change
+from pipeline.methods.directions import TRUNCATION, StyleDirections, mean_codes, style_statistics
 from pipeline.methods.estimate import estimated_directions
 from pipeline.networks.clip import CLIP
 from pipeline.networks.stylegan2 import Generator
 from pipeline.training.frozen import FrozenModels, load_frozen_models
-from pipeline.training.relevance import batches, embedding_basis, measure_relevance, perturbed
+from pipeline.training.relevance import batches, embedding_basis, measure_relevance, perturbed, unit_change
 
 CODES, SIGMAS = 100, 5.0
 

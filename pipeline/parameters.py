@@ -6,7 +6,7 @@ A required parameter has to be given; for any other one, the family has a defaul
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, ValidationInfo, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, model_validator
 
 from pipeline.checks import number, of_type, one_of, text
 from pipeline.errors import UserError
@@ -17,32 +17,20 @@ SPACES = ("w", "w+", "s")
 RENAMED = {"bridge": "csla_edit", "imagine": "csla_generate"}  # methods in older recipes and links
 
 
-def _text(value: Any, info: ValidationInfo) -> str:
-    return text(info.field_name, value)
-
-
-def _number(value: Any, info: ValidationInfo) -> float:
-    return number(info.field_name, value)
-
-
-def _space(value: Any) -> str:
-    return one_of("space", value, SPACES)
-
-
 def _levels(value: Any) -> list[str]:
     """In their order. Raises UserError for none, and for what is no level."""
-    for part in (value, *value) if isinstance(value, (list, tuple)) else (value,):
-        of_type("levels", part, (list, tuple) if part is value else str, "a list of texts")
+    for level in of_type("levels", value, (list, tuple), "a list of texts"):
+        of_type("levels", level, str, "a list of texts")
     if not value or any(level not in LEVELS for level in value):
         raise UserError(f"Please choose at least one level of {', '.join(LEVELS)}.")
     return [level for level in LEVELS if level in value]
 
 
 # The validators raise TypeError and UserError, which name the argument; pydantic lets both pass.
-Text = Annotated[str, PlainValidator(_text)]
-Number = Annotated[float, PlainValidator(_number)]
-Whole = Annotated[int, PlainValidator(_number)]
-Space = Annotated[str, PlainValidator(_space)]
+Text = Annotated[str, PlainValidator(lambda value, info: text(info.field_name, value))]
+Number = Annotated[float, PlainValidator(lambda value, info: number(info.field_name, value))]
+Whole = Annotated[int, PlainValidator(lambda value, info: number(info.field_name, value))]
+Space = Annotated[str, PlainValidator(lambda value: one_of("space", value, SPACES))]
 Levels = Annotated[list[str], PlainValidator(_levels)]
 
 
@@ -53,34 +41,25 @@ class Parameters(BaseModel):
     family_defaults: ClassVar[dict[str, str]] = {}
     """Parameter -> the family's default for it, where that has another name."""
 
-    def given(self) -> dict[str, Any]:
-        """The parameters that were given, in their order."""
-        return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
+
+class Generate(Parameters):
+    """Optimization from the mean face, with CLIP's term only; `noise` is in deviations of W."""
+
+    prompt: Text
+    steps: Whole = None
+    lr: Number = None
+    space: Space = None
+    noise: Number = None
 
 
-class Optimize(Parameters):
-    """Latent optimization: the prompt, λ_L2 `l2`, λ_ID `identity`, learning rate, noise in deviations of W."""
+class Optimize(Generate):
+    """Latent optimization, with λ_L2 `l2` and λ_ID `identity`."""
 
     family_defaults = {"neutral": "prompt_neutral"}
 
-    prompt: Text
-    steps: Whole = None
     l2: Number = None
     identity: Number = None
-    lr: Number = None
-    space: Space = None
-    noise: Number = None
     neutral: Annotated[Text, AfterValidator(str.strip)] = None
-
-
-class Generate(Parameters):
-    """Optimization from the mean face, with CLIP's term only."""
-
-    prompt: Text
-    steps: Whole = None
-    lr: Number = None
-    space: Space = None
-    noise: Number = None
 
 
 class Map(Parameters):
@@ -146,7 +125,8 @@ def checked(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """
     model = METHODS[method]
     optional = {name for name, field in model.model_fields.items() if not field.is_required()}
-    return model(**{name: value for name, value in given.items() if value is not None or name not in optional}).given()
+    given = {name: value for name, value in given.items() if value is not None or name not in optional}
+    return model(**given).model_dump(exclude_unset=True)
 
 
 def completed(method: str, defaults: Defaults, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class Recipe(BaseModel):
             parameters = {"neutral": ""} | parameters
         left_out = METHODS[method].model_fields.keys() - parameters
         try:
-            parameters = METHODS[method](**parameters).given()
+            parameters = METHODS[method](**parameters).model_dump(exclude_unset=True)
         except (ValidationError, TypeError):
             raise UserError(NO_RECIPE) from None
         if not left_out <= OPTIONAL | NEWER.get(method, set()) or known.taken > max(1, parameters.get("steps", 1)):

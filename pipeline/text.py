@@ -12,47 +12,18 @@ from pipeline.networks.clip import encode_text, is_too_long, tokenize
 from pipeline.vocabulary import unknown_note
 
 # ImageNet templates of CLIP's authors, without "a photo of many {}." as published with StyleCLIP. @ is "a" and "the".
-_WITH_ARTICLE = (
-    "a bad photo of @ {}.",
-    "a sculpture of @ {}.",
-    "a photo of @ hard to see {}.",
-    "a low resolution photo of @ {}.",
-    "a rendering of @ {}.",
-    "graffiti of @ {}.",
-    "a cropped photo of @ {}.",
-    "a tattoo of @ {}.",
-    "@ embroidered {}.",
-    "a bright photo of @ {}.",
-    "a photo of @ clean {}.",
-    "a photo of @ dirty {}.",
-    "a dark photo of @ {}.",
-    "a drawing of @ {}.",
-    "@ plastic {}.",
-    "a photo of @ cool {}.",
-    "a close-up photo of @ {}.",
-    "a black and white photo of @ {}.",
-    "a painting of @ {}.",
-    "a pixelated photo of @ {}.",
-    "a jpeg corrupted photo of @ {}.",
-    "a blurry photo of @ {}.",
-    "a photo of @ {}.",
-    "a good photo of @ {}.",
-    "@ {} in a video game.",
-    "a doodle of @ {}.",
-    "@ origami {}.",
-    "a sketch of @ {}.",
-    "@ toy {}.",
-    "a rendition of @ {}.",
-    "a photo of @ large {}.",
-    "a photo of @ nice {}.",
-    "a photo of @ weird {}.",
-    "@ cartoon {}.",
-    "art of @ {}.",
-    "@ plushie {}.",
-    "itap of @ {}.",
-    "a photo of @ small {}.",
-)
-TEMPLATES = tuple(t.replace("@", article) for t in _WITH_ARTICLE for article in ("a", "the"))
+_WITH_ARTICLE = """
+a bad photo of @ {}. a sculpture of @ {}. a photo of @ hard to see {}. a low resolution photo of @ {}.
+a rendering of @ {}. graffiti of @ {}. a cropped photo of @ {}. a tattoo of @ {}. @ embroidered {}.
+a bright photo of @ {}. a photo of @ clean {}. a photo of @ dirty {}. a dark photo of @ {}. a drawing of @ {}.
+@ plastic {}. a photo of @ cool {}. a close-up photo of @ {}. a black and white photo of @ {}. a painting of @ {}.
+a pixelated photo of @ {}. a jpeg corrupted photo of @ {}. a blurry photo of @ {}. a photo of @ {}.
+a good photo of @ {}. @ {} in a video game. a doodle of @ {}. @ origami {}. a sketch of @ {}. @ toy {}.
+a rendition of @ {}. a photo of @ large {}. a photo of @ nice {}. a photo of @ weird {}. @ cartoon {}. art of @ {}.
+@ plushie {}. itap of @ {}. a photo of @ small {}.
+"""
+_PLAIN = [f"{template.strip()}." for template in _WITH_ARTICLE.split(".")[:-1]]
+TEMPLATES = tuple(template.replace("@", article) for template in _PLAIN for article in ("a", "the"))
 TEMPLATES += ("a photo of my {}.", "a photo of one {}.", "itap of my {}.")
 LONGEST_TEMPLATE = max(TEMPLATES, key=len)
 

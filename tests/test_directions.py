@@ -7,13 +7,14 @@ from scipy.stats import spearmanr
 
 from pipeline.errors import UserError
 from pipeline.losses import clip_features
-from pipeline.methods.directions import MeasuredDirections, unit_change
+from pipeline.methods.directions import MeasuredDirections
 from pipeline.methods.estimate import GradientDirections
 from pipeline.models.family import load_family
 from pipeline.models.registry import family_row
 from pipeline.networks.clip import CLIP, build_clip
 from pipeline.networks.stylegan2 import Generator
 from pipeline.text import SIGNS_NOTE, TEMPLATES, Texts, check_pair, check_prompt
+from pipeline.training.relevance import unit_change
 
 GOLDENS = Goldens.from_environment()
 

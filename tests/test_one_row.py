@@ -13,7 +13,7 @@ from pipeline.errors import UserError
 from pipeline.images import to_tensor
 from pipeline.latents import Tuning
 from pipeline.losses import clip_features
-from pipeline.methods.directions import style_statistics, unit_change
+from pipeline.methods.directions import style_statistics
 from pipeline.models.measured import relevance_path
 from pipeline.models.registry import family_row
 from pipeline.networks.e4e import Encoder
@@ -25,7 +25,7 @@ from pipeline.training.csla import csla_command
 from pipeline.training.frozen import FrozenModels
 from pipeline.training.mapper import save_mapper
 from pipeline.training.mapper_training import MapperRecipe, train
-from pipeline.training.relevance import measure_relevance, relevance_command
+from pipeline.training.relevance import measure_relevance, relevance_command, unit_change
 from tests.conftest import NARROW
 from tests.wheels import STYLE_DIM
 

@@ -139,9 +139,3 @@ def style_statistics(
 def mean_codes(generator: StyleGenerator) -> Tensor:
     """The generator's mean latent in every row (L, D), for files that bring none."""
     return generator.mean_latent().expand(generator.num_rows, -1)
-
-
-def unit_change(before: Tensor, after: Tensor) -> Tensor:
-    """Δi_c (..., E), of unit length, from CLIP embeddings (..., E) of images with channel c lowered and raised."""
-    before, after = (F.normalize(x, dim=-1) for x in (before, after))
-    return F.normalize(after - before, dim=-1)

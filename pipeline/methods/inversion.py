@@ -1,8 +1,8 @@
 """From an aligned face x to a latent: by e4e, then closer to the photo by refining the code or tuning the generator.
 
     w = w̄ + E(x)                                                                 e4e (Tov et al. 2021)
-    argmin over w of   Σ_k λ_k · L_k(G(w), x)  +  λ_L2 · ‖w − w_0‖²              `refine`, from w_0
-    argmin over θ of   Σ_k λ_k · L_k(G(w; θ), x)                                 `tune` (Roich et al. 2021)
+    argmin over w of   Σ_k λ_k · L_k(G(w), x)  +  λ_L2 · ‖w − w_0‖²              refining, from w_0
+    argmin over θ of   Σ_k λ_k · L_k(G(w; θ), x)                                 tuning (Roich et al. 2021)
 
 w̄ is the mean latent and E the encoder. The terms L_k are pixels, contrast, identity and what CLIP sees (`photo_terms`).
 θ are low-rank differences of the generator's weights (`Differences`).
@@ -133,19 +133,13 @@ def likeness(family: Family, latent: Latent, photo: Tensor) -> float | None:
 
 
 def towards_photo(family: Family, method: str, source: Latent, photo: Tensor, steps: int) -> Iterator[DescentState]:
-    """`refine` or `tune`, as `method` says, a latent towards a photo (1, 3, S, S) of its face."""
+    """Towards a photo (1, 3, S, S) of the face: "refine" moves the code in W+, "tune" the generator around it, the
+    pivot. Yields as `descend` does."""
     terms = photo_terms(photo, family.clip, family.clip_normalize, family.identity)
-    return {"refine": refine, "tune": tune}[method](family.generator, source, terms, steps)
-
-
-def refine(generator: StyleGenerator, source: Latent, terms: Terms, steps: int) -> Iterator[DescentState]:
-    """Move a code in W+ towards the photo that `terms` know. Yields as `descend` does."""
-    return descend(Codes(generator, source, rows=True), terms, steps=steps, lr=REFINE_LR, l2=REFINE_L2)
-
-
-def tune(generator: StyleGenerator, source: Latent, terms: Terms, steps: int) -> Iterator[DescentState]:
-    """Tune the generator around a latent, the pivot, towards the photo that `terms` know. Yields as `descend` does."""
-    return descend(Tuned(generator, source), terms, steps=steps, lr=TUNE_LR)
+    if method == "refine":
+        code = Codes(family.generator, source, rows=True)
+        return descend(code, terms, steps=steps, lr=REFINE_LR, l2=REFINE_L2)
+    return descend(Tuned(family.generator, source), terms, steps=steps, lr=TUNE_LR)
 
 
 class Differences:

@@ -165,14 +165,13 @@ def read_slim(
     `check` is called before the file itself is read, to verify it against the checksums `expected`. Files that are slim
     already are not copied.
     """
-    if kind_of_file(path) == "safetensors":
-        check()
-        return read_weights(kind, path, name)
 
     def make() -> StateDict:
         check()
         return read_weights(kind, path, name)
 
+    if kind_of_file(path) == "safetensors":
+        return make()
     about = path.resolve().stat()
     return remembered(f"{path.stem}-{kind}", f"{path.resolve()} {about.st_size} {about.st_mtime_ns} {expected}", make)
 

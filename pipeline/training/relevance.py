@@ -25,7 +25,7 @@ from torch import Tensor
 
 from pipeline.latents import truncated
 from pipeline.losses import clip_features
-from pipeline.methods.directions import TRUNCATION, mean_codes, style_statistics, unit_change
+from pipeline.methods.directions import TRUNCATION, mean_codes, style_statistics
 from pipeline.methods.estimate import Embed, derivatives
 from pipeline.models.measured import relevance_path, relevance_settings
 from pipeline.models.sources import asset
@@ -74,6 +74,12 @@ def perturbed(
         step = (sigmas * std[p][channels]).to(w.device)
         moved[p][torch.arange(n), channels.repeat(2)] += torch.cat([-step, step])
         yield generator.draw_from(p, moved, trace)
+
+
+def unit_change(before: Tensor, after: Tensor) -> Tensor:
+    """Δi_c (..., E), of unit length, from CLIP embeddings (..., E) of images with channel c lowered and raised."""
+    before, after = (F.normalize(x, dim=-1) for x in (before, after))
+    return F.normalize(after - before, dim=-1)
 
 
 def embedding_basis(generator: StyleGenerator, embed: Embed, width: int, batch: int) -> Tensor:
