@@ -16,7 +16,7 @@ from families.drawn.reader import Reader, read
 from pipeline import Latent, StyleCLIP, UserError
 from pipeline.methods.csla import csla_step
 from pipeline.models.family import load_family
-from pipeline.models.measured import alignment_path
+from pipeline.models.measured import own_path
 from pipeline.models.registry import family_row
 from pipeline.networks.csla import CSLA
 from pipeline.networks.stylegan2 import Generator
@@ -151,7 +151,7 @@ def place(seeded_registry, tmp_path, monkeypatch):
     monkeypatch.setenv("STYLECLIP_MODELS", str(tmp_path / "own.toml"))
     monkeypatch.setenv("HF_ASSETS_CACHE", str(tmp_path / "assets"))
     monkeypatch.setattr("huggingface_hub.constants.HF_ASSETS_CACHE", str(tmp_path / "assets"))
-    return alignment_path(family_row("tiny"))
+    return own_path("alignment", family_row("tiny"))
 
 
 def test_a_killed_training_goes_on_to_the_same_file(place, monkeypatch):

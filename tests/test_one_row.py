@@ -14,7 +14,7 @@ from pipeline.images import to_tensor
 from pipeline.latents import Tuning
 from pipeline.losses import clip_features
 from pipeline.methods.directions import style_statistics
-from pipeline.models.measured import relevance_path
+from pipeline.models.measured import own_path
 from pipeline.models.registry import family_row
 from pipeline.networks.e4e import Encoder
 from pipeline.networks.generator import LEVELS
@@ -125,7 +125,7 @@ def test_relevance_is_that_of_a_plain_loop(one_row_studio, to_rgb):
 
 def test_measured_relevance_edits(commands):
     path = relevance_command(["--model", "one-row", "--codes", "1"])
-    assert path == relevance_path(family_row("one-row"))
+    assert path == own_path("directions", family_row("one-row"))
     studio = StyleCLIP.from_pretrained("one-row", "cpu")
     assert studio.family.directions is not None
     face = studio.sample(0)

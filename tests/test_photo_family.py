@@ -17,7 +17,7 @@ from pipeline import StyleCLIP
 from pipeline.images import to_tensor
 from pipeline.models.registry import family_row
 
-pytestmark = pytest.mark.skipif(not family_row("photo").ready(), reason="the generator's wheel was not fetched")
+pytestmark = pytest.mark.skipif(family_row("photo").missing(), reason="the generator's wheel was not fetched")
 READER = Path(__file__).parents[1] / "checkpoints" / "photo" / "reader.safetensors"
 
 

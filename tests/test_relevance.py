@@ -18,7 +18,7 @@ from pipeline.losses import clip_features, clip_preprocess
 from pipeline.methods.directions import style_statistics
 from pipeline.methods.estimate import GradientDirections
 from pipeline.models.family import load_family
-from pipeline.models.measured import alignment_settings, relevance_path, relevance_settings, warn_of_other_settings
+from pipeline.models.measured import own_path, settings_of, warn_of_other_settings
 from pipeline.models.registry import family_row
 from pipeline.training.frozen import FrozenModels, load_frozen_models
 from pipeline.training.pairs import sample_pairs
@@ -40,7 +40,7 @@ def place(seeded_registry, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_ASSETS_CACHE", str(tmp_path / "assets"))
     monkeypatch.setattr("huggingface_hub.constants.HF_ASSETS_CACHE", str(tmp_path / "assets"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    return relevance_path(family_row("tiny"))
+    return own_path("directions", family_row("tiny"))
 
 
 def normalized(tmp_path, flag: bool) -> None:
@@ -248,7 +248,7 @@ def test_what_was_measured_with_another_clip_is_not_reused_silently(place, seede
     state = load_file(clip)
     save_file(state | {"logit_scale": state["logit_scale"] + 1}, tmp_path / "other.safetensors")
     (tmp_path / "own.toml").write_text(rows.replace(str(clip), str(tmp_path / "other.safetensors")))
-    assert loaded() is None and relevance_path(family_row("tiny")) != place
+    assert loaded() is None and own_path("directions", family_row("tiny")) != place
     with (tmp_path / "own.toml").open("a") as own:  # a file that the user names is used, and said to be another's
         own.write(f'directions = {{ path = "{place}" }}\n')
     assert not caplog.messages and loaded() is not None
@@ -261,9 +261,8 @@ def test_what_was_measured_with_another_clip_is_not_reused_silently(place, seede
 @pytest.mark.parametrize("kind", ["directions", "alignment"])
 def test_what_a_file_does_not_tell_of_its_networks_is_not_compared(kind, caplog):
     row = family_row("demo")
-    settings = {"directions": relevance_settings, "alignment": alignment_settings}[kind](row)
-    warn_of_other_settings(row, row.files[kind], settings, kind)
-    assert not caplog.messages and settings.keys() >= {"generator", "clip"}
+    warn_of_other_settings(kind, row, row.files[kind])
+    assert not caplog.messages and settings_of(kind, row).keys() >= {"generator", "clip"}
 
 
 @torch.no_grad()

@@ -24,13 +24,7 @@ from pipeline.methods.mapper import apply_mapper
 from pipeline.models.checkpoints import MOBILE_GENERATOR, W_ENCODER
 from pipeline.models.downloads import Progress, digest, fetch, verify
 from pipeline.models.generator_formats import StateDict
-from pipeline.models.measured import (
-    alignment_path,
-    alignment_settings,
-    relevance_path,
-    relevance_settings,
-    warn_of_other_settings,
-)
+from pipeline.models.measured import measured_source, warn_of_other_settings
 from pipeline.models.registry import REGISTRY, Defaults, Row, family_row, read_registry
 from pipeline.models.sources import Source
 from pipeline.models.weights import kind_of_file, metadata, read_slim, read_weights, remembered
@@ -253,10 +247,7 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
 def _weight_digests(row: Row, measured: bool, aligned: bool) -> dict[str, str]:
     """`Family.digests` of the files that edits depend on."""
     sources = {kind: row.files[kind] for kind in ("generator", "preview", "clip", "identity") if kind in row.files}
-    if measured:
-        sources["directions"] = row.files.get("directions") or Source(path=relevance_path(row))
-    if aligned:
-        sources["alignment"] = row.files.get("alignment") or Source(path=alignment_path(row))
+    sources |= {kind: measured_source(kind, row) for kind in ("directions",) * measured + ("alignment",) * aligned}
     digests = {kind: _short_digest(source) for kind, source in sources.items()}
     if measured and not sources["directions"].name.endswith(".safetensors"):
         digests["directions"] += f"-psi{TRUNCATION}"  # published without deviations, which follow from the generator
@@ -330,9 +321,7 @@ def _copy_views(network: nn.Module) -> None:
 
 
 def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.Module) -> MeasuredDirections | None:
-    own_path = relevance_path(row)
-    source = row.files.get("directions") or (Source(path=own_path) if own_path.is_file() else None)
-    if source is None:
+    if (source := measured_source("directions", row)) is None:
         return None
     state = {k: v.float() for k, v in _read("directions", source).items()}
     channels, width = sum(layer.channels for layer in generator.style_layers), clip.text_projection.shape[1]
@@ -341,7 +330,7 @@ def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.M
     right = len(size) == 2 and size[1] == width and (0 < size[0] <= moving or size[0] == channels)
     right &= state.get("agreement", torch.empty(size[:1])).shape == size[:1]
     if not right or std.shape != (channels,):
-        if source.path == own_path:  # the row has had another generator or CLIP since: the directions are estimated
+        if "directions" not in row.files:  # the row has had another generator or CLIP since: they are estimated
             return None
         raise UserError(
             f"The file {source.name} was not measured with this generator and CLIP: its size is "
@@ -356,22 +345,20 @@ def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.M
             f"{path.stem}-statistics", stamp, lambda: {"style_std": style_statistics(generator, average=average)[1]}
         )
     else:
-        warn_of_other_settings(row, source, relevance_settings(row), "relevance")
+        warn_of_other_settings("directions", row, source)
     return MeasuredDirections(state["relevance"], state["style_std"], generator.style_layers, state.get("agreement"))
 
 
 def _alignment(row: Row, generator: StyleGenerator, clip: nn.Module, device: torch.device) -> CSLA | None:
-    own_path = alignment_path(row)
-    source = row.files.get("alignment") or (Source(path=own_path) if own_path.is_file() else None)
-    if source is None:
+    if (source := measured_source("alignment", row)) is None:
         return None
     network = _built(CSLA.from_state_dict, _read("alignment", source), source)
     sizes = clip.text_projection.shape[1], generator.style_dim, sum(la.channels for la in generator.style_layers)
     if (len(network.centre), len(network.w_std), len(network.s_std)) != sizes:
-        if source.path == own_path:  # the row has had another generator or CLIP since
+        if "alignment" not in row.files:  # the row has had another generator or CLIP since
             return None
         raise UserError(f"The file {source.name} was not trained with this generator and CLIP: the sizes differ.")
-    warn_of_other_settings(row, source, alignment_settings(row), "csla")
+    warn_of_other_settings("alignment", row, source)
     return network.to(device)
 
 

@@ -15,6 +15,8 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
 )
 
 from pipeline.errors import UserError
@@ -115,47 +117,41 @@ class Row(_Family):
         """Those that are not on this machine. Asks no network."""
         return [source for source in self.sources() if source.here() is None]
 
-    def ready(self) -> bool:
-        """Whether it can be loaded now."""
-        return "generator" in self.files and not self.missing()
 
-
-def _source(row: Any, about: ValidationInfo) -> Source:
-    if not isinstance(row, dict):
-        raise ValueError("a source is a table")
+def _resolved(row: Any, info: ValidationInfo) -> Any:
+    """A source's table, whose path counts from the folder of its file."""
+    if not isinstance(row, dict) or not isinstance(row.get("path"), str):
+        return row
     try:
-        return Source.from_row(row, about.context)
+        return row | {"path": info.context / Path(row["path"]).expanduser()}
     except RuntimeError as error:  # of ~ for nobody
         raise ValueError(error) from None
 
 
-def _named_or_source(row: Any, about: ValidationInfo) -> str | Source:
-    return row if isinstance(row, str) else _source(row, about)
+def _unless_named(row: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> str | Source:
+    return row if isinstance(row, str) else validate(_resolved(row, info))
 
 
-def _mapper(row: Any, about: ValidationInfo) -> dict[str, Any]:
-    if not isinstance(row, dict):
-        raise ValueError("a mapper is a table of its title and its source")
-    return {"title": row.get("title"), "source": _source(row, about)}
+class _Mapper(Source):
+    title: Words | None = None
 
-
-class _Mapper(_Strict):
-    title: Words | None
-    source: Source
+    @property
+    def source(self) -> Source:
+        return Source(**{name: getattr(self, name) for name in Source.model_fields})
 
 
 class _Table(_Family):
     """A family as one file has it, where anything may be missing; files may be names of sources."""
 
     title: Words | None = None
-    files: dict[Kind, Annotated[Any, BeforeValidator(_named_or_source)]] = {}
-    mappers: dict[Name, Annotated[_Mapper, BeforeValidator(_mapper)]] = {}
+    files: dict[Kind, Annotated[Source, WrapValidator(_unless_named)]] = {}
+    mappers: dict[Name, Annotated[_Mapper, BeforeValidator(_resolved)]] = {}
 
 
 class _File(_Strict):
     """A models file. Its validation takes the file's folder as context, from which paths count."""
 
-    sources: dict[str, Annotated[Any, BeforeValidator(_source)]] = {}
+    sources: dict[str, Annotated[Source, BeforeValidator(_resolved)]] = {}
     families: dict[Name, _Table] = {}
 
 

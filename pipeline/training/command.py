@@ -10,6 +10,7 @@ import torch
 import torch.distributed
 
 from pipeline.errors import UserError
+from pipeline.models.measured import own_path
 from pipeline.models.registry import DEFAULT, GENERATOR, Row, family_row
 
 GO_ON = "start the same command again to go on"
@@ -24,11 +25,9 @@ def family_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def family_and_file(
-    options: argparse.Namespace, kind: str, what: str, default_path: Callable[[Row], Path]
-) -> tuple[Row, Path, str]:
-    """The family of a command, the file to write, and how it will come to use. `kind` is the file's name in a row,
-    `what` the thing, with its article, and `default_path` where the family looks for its own.
+def family_and_file(options: argparse.Namespace, kind: str, what: str) -> tuple[Row, Path, str]:
+    """The family of a command, the file to write, and how it will come to use. `kind` is the file's name in a row, and
+    `what` the thing, with its article.
 
     Raises UserError when the family has one and no other file is named, and for a file that can't be written.
     """
@@ -37,7 +36,7 @@ def family_and_file(
     row = family_row(options.model)
     if kind in row.files and not options.output:
         raise UserError(f"The model “{row.name}” has {what}; name another file for this one with --output.")
-    path = options.output or default_path(row)
+    path = options.output or own_path(kind, row)
     if path.suffix != ".safetensors" or path.is_dir():
         thing = what.split()[-1]
         raise UserError(f"The {thing} can't be written to {path}; please name a file that ends in .safetensors.")

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.methods.optimization import Adam
-from pipeline.models.measured import alignment_path, alignment_settings
+from pipeline.models.measured import settings_of
 from pipeline.models.sources import asset
 from pipeline.networks.csla import CSLA
 from pipeline.networks.generator import StyleGenerator
@@ -195,7 +195,7 @@ def csla_command(arguments: list[str] | None = None) -> Path:
     Raises UserError, also when the family has one and no other file is named for this one.
     """
     options = _options(arguments)
-    row, path, use = family_and_file(options, "alignment", "an alignment", alignment_path)
+    row, path, use = family_and_file(options, "alignment", "an alignment")
     models = load_frozen_models(row.name, device=process_device())
     begin = printed = time.monotonic()
 
@@ -226,7 +226,7 @@ def csla_command(arguments: list[str] | None = None) -> Path:
     write(
         {name: value.half().contiguous() for name, value in learned.network.state_dict().items()},
         path,
-        alignment_settings(row),
+        settings_of("alignment", row),
     )
     pairs_file.unlink()
     print(

@@ -27,7 +27,7 @@ from pipeline.latents import truncated
 from pipeline.losses import clip_features
 from pipeline.methods.directions import TRUNCATION, mean_codes, style_statistics
 from pipeline.methods.estimate import Embed, derivatives
-from pipeline.models.measured import relevance_path, relevance_settings
+from pipeline.models.measured import settings_of
 from pipeline.models.sources import asset
 from pipeline.networks.generator import StyleGenerator
 from pipeline.training.command import GO_ON, family_and_file, family_parser, process_device, run
@@ -189,7 +189,7 @@ def relevance_command(arguments: list[str] | None = None) -> Path:
     Raises UserError, also when the family has a matrix and no other file is named for this one.
     """
     options = _options(arguments)
-    row, path, use = family_and_file(options, "directions", "a relevance matrix", relevance_path)
+    row, path, use = family_and_file(options, "directions", "a relevance matrix")
     device, dtype = process_device(), getattr(torch, options.dtype)
     batch = options.batch or (4 if device.type == "cpu" else 32)
     models = load_frozen_models(row.name, device=device, dtype=dtype)
@@ -227,7 +227,7 @@ def relevance_command(arguments: list[str] | None = None) -> Path:
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"Stopped at {share:.1%}; {GO_ON}.") from None
     if rank == 0:  # the others have ended too: they gave their rows
-        write({"relevance": relevance.half(), "style_std": std}, path, relevance_settings(row))
+        write({"relevance": relevance.half(), "style_std": std}, path, settings_of("directions", row))
         for file in partial_files(partial):
             file.unlink()
         print(f"wrote {path}: {len(relevance)} channels, {options.codes} codes, {time.monotonic() - begin:.0f} s")
