@@ -11,9 +11,7 @@ from pathlib import Path
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A place to write to, beside `path`; what was written there becomes `path` at the end, unless an error is raised.
-
-    What an earlier process that was killed has left there is removed.
-    """
+    What a process that was killed has left there is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f"{glob.escape(path.name)}.*.fresh"):
         left.unlink(missing_ok=True)

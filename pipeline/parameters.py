@@ -4,9 +4,9 @@ A required parameter has to be given; for any other one, the family has a defaul
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, model_validator
+from pydantic import AfterValidator, BaseModel, PlainValidator, model_validator
 
 from pipeline.checks import number, of_type, one_of, text
 from pipeline.errors import UserError
@@ -34,17 +34,11 @@ Space = Annotated[str, PlainValidator(lambda value: one_of("space", value, SPACE
 Levels = Annotated[list[str], PlainValidator(_levels)]
 
 
-class Parameters(BaseModel):
-    """Of one method. What is not required is None as long as nothing is given for it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    family_defaults: ClassVar[dict[str, str]] = {}
-    """Parameter -> the family's default for it, where that has another name."""
+class Parameters(BaseModel, extra="forbid", frozen=True):
+    """Of one method; what is not required is None until the family's default is put in."""
 
 
 class Generate(Parameters):
-    """Optimization from the mean face, with CLIP's term only; `noise` is in deviations of W."""
-
     prompt: Text
     steps: Whole = None
     lr: Number = None
@@ -53,27 +47,17 @@ class Generate(Parameters):
 
 
 class Optimize(Generate):
-    """Latent optimization, with λ_L2 `l2` and λ_ID `identity`."""
-
-    family_defaults = {"neutral": "prompt_neutral"}
-
     l2: Number = None
     identity: Number = None
     neutral: Annotated[Text, AfterValidator(str.strip)] = None
 
 
 class Map(Parameters):
-    """A mapper by its name."""
-
-    family_defaults = {"strength": "mapper_strength"}
-
     mapper: Text
     strength: Number = None
 
 
 class Direct(Parameters):
-    """A global direction: α `strength`, and β `threshold` or the number of `channels` that it keeps."""
-
     target: Text
     neutral: Text
     strength: Number = None
@@ -88,10 +72,6 @@ class Direct(Parameters):
 
 
 class CslaEdit(Parameters):
-    """CSLA between two texts; `levels`, of "coarse", "medium" and "fine", are what may move."""
-
-    family_defaults = {"strength": "csla_strength"}
-
     target: Text
     neutral: Text
     strength: Number = None
@@ -99,10 +79,6 @@ class CslaEdit(Parameters):
 
 
 class CslaGenerate(Parameters):
-    """CSLA from the mean face, which the `neutral` text describes."""
-
-    family_defaults = {"strength": "csla_strength"}
-
     prompt: Text
     neutral: Text = None
     strength: Number = None
@@ -115,6 +91,13 @@ METHODS: dict[str, type[Parameters]] = {
     "direct": Direct,
     "csla_edit": CslaEdit,
     "csla_generate": CslaGenerate,
+}
+# Method -> parameter -> the family's default for it, where that has another name.
+OTHER_NAMES = {
+    "optimize": {"neutral": "prompt_neutral"},
+    "map": {"strength": "mapper_strength"},
+    "csla_edit": {"strength": "csla_strength"},
+    "csla_generate": {"strength": "csla_strength"},
 }
 
 
@@ -131,11 +114,10 @@ def checked(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def completed(method: str, defaults: Defaults, given: Mapping[str, Any]) -> dict[str, Any]:
     """`checked`, with the family's defaults for what is not given: all that a recipe tells."""
-    model, given_values = METHODS[method], checked(method, given)
+    told, names = checked(method, given), OTHER_NAMES.get(method, {})
     values = {
-        name: given_values.get(name, getattr(defaults, model.family_defaults.get(name, name), field.get_default()))
-        for name, field in model.model_fields.items()
+        name: told.get(name, getattr(defaults, names.get(name, name), field.get_default()))
+        for name, field in METHODS[method].model_fields.items()
+        if not (name == "channels" and "threshold" in told)
     }
-    if "threshold" in given_values:
-        del values["channels"]
     return {name: value for name, value in values.items() if value is not None}

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from pipeline.checks import latent_of
 from pipeline.edits import Edit
@@ -33,15 +33,13 @@ SHOWN = dict.fromkeys(("optimize", "generate", "refine", "tune"), "clip_normaliz
 NO_RECIPE = "This is no recipe of this studio; please use one that was saved with an edit."
 
 
-class Recipe(BaseModel):
+class Recipe(BaseModel, strict=True, frozen=True, allow_inf_nan=False):
     """A recipe that was read again: `taken` is the step it is of, `share` the share of the edit that was kept.
 
     `weights` tell the files that it was made with, kind -> start of the SHA-256; None in older recipes.
     `clip_normalize` is how CLIP was shown the pictures, as the family's row has it; None in older recipes too, and
     where the edit doesn't depend on it.
     """
-
-    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
 
     method: str
     model: str
@@ -119,5 +117,5 @@ def new_recipe(family: Family, method: str, source: Latent, parameters: dict[str
     recipe = {"method": method, "model": family.name, "source": source.digest(), "parameters": parameters}
     estimated = weights.get("directions") == "estimated"
     setting = "clip_normalize_directions" if estimated else SHOWN.get(method)
-    shown = {"clip_normalize": getattr(family, setting)} if setting else {}
+    shown = {"clip_normalize": getattr(family.row, setting)} if setting else {}
     return recipe | {"weights": weights} | shown

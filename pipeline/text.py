@@ -41,7 +41,7 @@ def check_prompt(text: str, in_templates: bool = False) -> list[str]:
     if len(text) > MAX_CHARACTERS:
         raise UserError(f"Please use a shorter description, of at most {MAX_CHARACTERS:,} characters.")
     notes = [] if any(c.isalnum() for c in text) else [SIGNS_NOTE]
-    return notes + ([CUT_NOTE] if is_too_long(_fill(LONGEST_TEMPLATE, text) if in_templates else text) else [])
+    return notes + ([CUT_NOTE] if is_too_long(LONGEST_TEMPLATE.replace("{}", text) if in_templates else text) else [])
 
 
 def _same(text: str, other: str) -> bool:
@@ -100,7 +100,7 @@ class Texts:
 
     def _averaged(self, text: str) -> Tensor:
         """Unit mean (E,) of the unit embeddings of a text in all templates."""
-        return F.normalize(self._encode([_fill(template, text) for template in TEMPLATES]).mean(0), dim=0)
+        return F.normalize(self._encode([template.replace("{}", text) for template in TEMPLATES]).mean(0), dim=0)
 
     def direction(self, target: str, neutral: str) -> Tensor:
         """Δt (E,), of unit norm (section 6.1). Raises UserError when CLIP cannot tell the texts apart."""
@@ -108,7 +108,3 @@ class Texts:
         if difference.norm() < 1e-4:
             raise UserError("This model sees no difference between the two descriptions; please use other words.")
         return F.normalize(difference, dim=0)
-
-
-def _fill(template: str, text: str) -> str:
-    return template.replace("{}", text)

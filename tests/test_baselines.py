@@ -40,7 +40,7 @@ def baseline(request, demo, pairs):
 def scores(demo, latents, target):
     """How much more like the target than like a face CLIP finds each (N,)."""
     images = torch.cat([latent.draw(demo.family.generator) for latent in latents])
-    features = clip_features(demo.family.clip, images, demo.family.clip_normalize_directions)
+    features = clip_features(demo.family.clip, images, demo.family.row.clip_normalize_directions)
     return features @ demo.texts.direction(target, "face")
 
 

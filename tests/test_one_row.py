@@ -97,7 +97,7 @@ def plain_relevance(family, std: torch.Tensor, codes: int, to_rgb: bool) -> torc
                     moved = [s.clone() for s in styles]
                     moved[p][0, channel] += sigmas * std[first + channel]
                     picture = generator.synthesize(moved).clamp(-1, 1)
-                    ends.append(clip_features(family.clip, picture, family.clip_normalize_directions))
+                    ends.append(clip_features(family.clip, picture, family.row.clip_normalize_directions))
                 rows.append(unit_change(*ends))
             if layer.is_to_rgb and not to_rgb:
                 del rows[-layer.channels :]
@@ -112,7 +112,7 @@ def test_relevance_is_that_of_a_plain_loop(one_row_studio, to_rgb):
     std = style_statistics(family.generator, 1_000, average=family.latent_avg)[1]
     found = measure_relevance(
         family.generator,
-        lambda pictures: clip_features(family.clip, pictures, family.clip_normalize_directions),
+        lambda pictures: clip_features(family.clip, pictures, family.row.clip_normalize_directions),
         std,
         codes=2,
         to_rgb=to_rgb,

@@ -56,7 +56,9 @@ def test_with_a_neutral_text_the_face_stays_nearer_to_what_it_was(studio, source
     """In what CLIP sees, however far the edit goes; the words are heard all the same."""
 
     def looks(latent):
-        features = clip_features(studio.family.clip, latent.draw(studio.family.generator), studio.family.clip_normalize)
+        features = clip_features(
+            studio.family.clip, latent.draw(studio.family.generator), studio.family.row.clip_normalize
+        )
         return features.detach()
 
     direction = studio.texts.embedding(PROMPT) - studio.texts.embedding("a person")

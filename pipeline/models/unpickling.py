@@ -133,6 +133,7 @@ _COMMON = {
     ("collections", "OrderedDict"): _Call(OrderedDict),
     ("torch._utils", "_rebuild_tensor_v2"): _Call(_rebuild_tensor),
     ("torch._utils", "_rebuild_parameter"): _Call(lambda tensor, *_: tensor),
+    ("_codecs", "encode"): _Call(_encoded),
 }
 _NUMPY = {
     "ndarray": None,  # only named, as an argument of _reconstruct
@@ -157,6 +158,7 @@ _NUMPY_MODULES = (
     "numpy",
     *(f"numpy.{core}.{part}" for core in ("core", "_core") for part in ("multiarray", "numeric")),
 )
+_COMMON |= {(module, name): value for module in _NUMPY_MODULES for name, value in _NUMPY.items()}
 OPTIONS = ("argparse", "Namespace")
 _NETWORKS = ("dnnlib", "torch_utils", "training", "torch.nn.modules", "torch.nn.parameter")
 
@@ -167,12 +169,8 @@ class _NetworkUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _COMMON:
             return _COMMON[module, name]
-        if module in _NUMPY_MODULES and name in _NUMPY:
-            return _NUMPY[name]
         if (module, name) == ("torch.storage", "_load_from_bytes"):
             return _Call(lambda content: torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
-        if (module, name) == ("_codecs", "encode"):
-            return _Call(_encoded)
         if any(module == known or module.startswith(f"{known}.") for known in _NETWORKS):
             return Record
         raise RefusedName(module, name)
@@ -191,10 +189,6 @@ class _ArchiveUnpickler(pickle.Unpickler):
             return _COMMON[module, name]
         if module == "torch" and name in _STORAGES:
             return _Storage(_STORAGES[name])
-        if module in _NUMPY_MODULES and name in _NUMPY:
-            return _NUMPY[name]
-        if (module, name) == ("_codecs", "encode"):
-            return _Call(_encoded)
         if module.startswith("__torch__") or module == "torch.jit._pickle" or (module, name) == OPTIONS:
             return Record
         raise RefusedName(module, name)

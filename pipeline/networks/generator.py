@@ -8,10 +8,7 @@ import torch
 from torch import Tensor, nn
 
 Factors = tuple[Tensor, Tensor]  # (out, r) and (r, in * k * k), whose product is a low-rank difference of a weight
-
 Trace = dict[int, tuple[Tensor | None, ...]]  # position in S -> the features that enter the layer
-
-
 LEVELS = ("coarse", "medium", "fine")  # pose and shape; features and hair; colours and texture
 
 
