@@ -8,9 +8,7 @@ from torch import Tensor, nn
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's own preprocessing, for images in [0, 1]
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-MIN_TEXT_DISTANCE = (
-    0.1  # texts whose embeddings are nearer than this say nearly the same, or words that CLIP never learned
-)
+MIN_TEXT_DISTANCE = 0.1  # of embeddings: nearer texts say nearly the same, or words that CLIP never learned
 ID_SIZE = 256  # images are pooled to this, then cropped to the face, as the identity network was used by its authors
 ID_ROWS, ID_COLUMNS = slice(35, 223), slice(32, 220)
 

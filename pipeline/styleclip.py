@@ -43,8 +43,8 @@ class StyleCLIP:
     visitor.
 
     Everything a method needs is an argument, and its answers live on the CPU, so calls from several threads do not
-    disturb each other. What a visitor can mend is raised as a `UserError`, whose message can be shown as it is; an
-    argument of a wrong type as a TypeError that names it. `checks.LIMITS` has the limits of the numbers.
+    disturb each other. Errors that the user can fix are `UserError`s; their message can be shown as it is. An argument
+    of a wrong type raises a TypeError that names it. `checks.LIMITS` has the limits of the numbers.
     """
 
     def __init__(self, family: Family) -> None:
@@ -69,8 +69,8 @@ class StyleCLIP:
 
         `device` is CUDA where there is one, else the CPU. `dtype`, float32 or bfloat16, is what the generator's
         convolutions, the encoder and CLIP compute in: float32 unless told otherwise, here or by the family's row.
-        `files`, kind -> path, are the user's own for the family "custom". `progress` hears of downloads, which else
-        draw a bar in the terminal. Raises UserError for an unknown name, and for a file that cannot be had or read.
+        `files`, kind -> path, are the user's own for the family "custom". `progress` is called during downloads; the
+        default draws a bar in the terminal. Raises UserError for an unknown name and for a file that can't be read.
         """
         return cls(load_pretrained(name, device, dtype, registry, files, progress))
 

@@ -38,8 +38,8 @@ class StyleDirections(ABC):
 
     @abstractmethod
     def scores(self, delta_t: Tensor) -> Tensor:
-        """R (C,), the relevance of every channel for Δt (E,), for the channels of S in S order: those outside toRGB,
-        of which the last may be missing, or all C_all."""
+        """R (C,), the relevance of every channel for Δt (E,), for the channels of S in S order: all C_all, or those
+        outside toRGB, the last ones perhaps missing."""
 
     def threshold(self, delta_t: Tensor, channels: int) -> float:
         """The β that keeps the `channels` most relevant channels for Δt (E,)."""

@@ -79,7 +79,7 @@ class GradientDirections(StyleDirections):
 
     def scores(self, delta_t: Tensor) -> Tensor:
         """The estimated cosine (C,) of every channel's effect with Δt (E,)."""
-        with self.lock:  # whoever asks for the same again finds it
+        with self.lock:  # a second thread that asks for the same waits, and finds it remembered
             return self._remembered(delta_t.float().cpu().numpy().tobytes())
 
     def matrix(self, basis: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class GradientDirections(StyleDirections):
 
 
 def estimated_directions(family: Family, to_rgb: bool = False) -> GradientDirections:
-    """The estimate for a family, whose CLIP sees the pictures as for relevance."""
+    """The estimate for a family. CLIP sees the pictures as for relevance."""
     clip, normalize = family.clip, family.row.clip_normalize_directions
     embed = partial(clip_features, clip, normalize=normalize)
     return GradientDirections(family.generator, embed, to_rgb, average=family.latent_avg)

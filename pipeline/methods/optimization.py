@@ -173,9 +173,9 @@ def descend(
 ) -> Iterator[DescentState]:
     """Minimise the weighted sum of `terms`, and of `l2` times the distance from the source unless that is None.
 
-    With a `deviation` (D,) of noise in W, the losses are those of copies beside the latent, so that CLIP is asked for
-    what is seen around it as well, and can't be won over by a change that nobody sees. Yields the state after each of
-    the `steps` updates, and does the next one only when asked to.
+    With a `deviation` (D,) of noise in W, the losses are those of noisy copies of the latent, against adversarial
+    edits, which raise CLIP's score without being seen. Yields the state after each of the `steps` updates, and does the
+    next one only when asked to.
     """
     adam, rng = Adam(variable.values), torch.Generator().manual_seed(0)
     weights = {name: weight for name, (weight, _) in terms.items()} | ({} if l2 is None else {"l2": l2})

@@ -120,8 +120,8 @@ def measure_relevance(
     """The relevance matrix (C, E): rows of unit length for the channels of S, without toRGB's or with, in S order.
 
     `embed` turns pictures (N, 3, R, R) in [-1, 1] into CLIP embeddings (N, E); `std` is (C_all,) of `style_statistics`;
-    `pictures` is the share of the channels, of each code those that move the picture farthest, whose steps are drawn;
-    of the others derivatives are taken. `progress` is called with the share done; `average` is the mean latent (L, D)
+    `pictures` is the share of the channels to draw, for each code those that move the picture farthest; for the others
+    derivatives are taken. `progress` is called with the share done; `average` is the mean latent (L, D)
     towards which the sampled codes are truncated, as in `style_statistics`. What is done is saved under `path`, which
     names the work, and a later run goes on from there. Processes of `torch.distributed` share the work, and all get the
     whole matrix.
