@@ -66,7 +66,6 @@ class Step:
 def steps_of(
     begin: Callable[[], Iterator[DescentState]],
     recipe: dict[str, Any],
-    *,
     picture: Callable[[Tensor], Image.Image],
     draw: Callable[[Latent], Image.Image],
     size: int,

@@ -53,7 +53,6 @@ class StyleCLIP:
         self._draw = MicroBatcher(
             partial(draw_together, family.generator), BATCH if family.device.type == "cuda" else 1
         )
-        self._steps = partial(steps_of, picture=self.picture, draw=self.image, size=family.generator.size)
 
     @classmethod
     def from_pretrained(
@@ -145,10 +144,10 @@ class StyleCLIP:
         self, method: str, latent: Latent, face: Face | Image.Image, steps: int, preview: int | None
     ) -> Iterator[Step]:
         self._check(latent)
-        steps, photo = number("steps", steps), photo_square(self.family, aligned(face))
-        begin = partial(towards_photo, self.family, method, latent, photo, steps)
+        steps, preview = number("steps", steps), number("preview", preview, None)
+        begin = partial(towards_photo, self.family, method, latent, photo_square(self.family, aligned(face)), steps)
         recipe = new_recipe(self.family, method, latent, {"steps": steps})
-        return self._steps(begin, recipe, preview=number("preview", preview, None))
+        return steps_of(begin, recipe, self.picture, self.image, self.family.generator.size, preview)
 
     def sample(self, seed: int | None = None, truncation: float = 0.7) -> Latent:
         """A random face, another one at each call without a `seed`. `truncation` ψ is 0 for the mean face, 1 for the
@@ -214,8 +213,8 @@ class StyleCLIP:
         parameters = completed(method, self.family.defaults, given)
         notes = self.texts.goal_notes(parameters["prompt"], parameters.get("neutral", ""))
         begin = partial(towards_text, self.family, self.texts, source, **parameters)
-        recipe = new_recipe(self.family, method, source, parameters)
-        return self._steps(begin, recipe, preview=number("preview", preview, None), notes=notes)
+        recipe, preview = new_recipe(self.family, method, source, parameters), number("preview", preview, None)
+        return steps_of(begin, recipe, self.picture, self.image, self.family.generator.size, preview, notes)
 
     # Latent mapper (section 5)
 
