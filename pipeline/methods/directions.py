@@ -51,7 +51,7 @@ class StyleDirections(ABC):
 
         Raises UserError when β keeps none.
         """
-        # Equation 7: channels of a relevance below β stay.
+        # Equations 6 and 7: channels of a relevance below β stay.
         relevance = self.scores(delta_t)
         is_relevant = relevance.abs() >= beta
         channels = int(is_relevant.sum())
@@ -85,10 +85,10 @@ def direct(
 ) -> tuple[Latent, int]:
     """s + α · Δs, and the number of channels that moved. `strength` is α and `threshold` β; without β the `channels`
     most relevant ones move. Raises UserError where CLIP can't tell the texts apart, and when β keeps no channel."""
-    delta_t = texts.direction(target, neutral).cpu()
+    delta_t = texts.direction(target, neutral).cpu()  # section 6.1
     beta = directions.threshold(delta_t, channels) if threshold is None else threshold
-    delta_s, moved = directions.step(delta_t, beta)
-    return latent.moved([strength * s for s in delta_s]), moved
+    delta_s, moved = directions.step(delta_t, beta)  # equations 6 and 7
+    return latent.moved([strength * s for s in delta_s]), moved  # s + α · Δs
 
 
 class MeasuredDirections(StyleDirections):
