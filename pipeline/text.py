@@ -44,17 +44,12 @@ def check_prompt(text: str, in_templates: bool = False) -> list[str]:
     return notes + ([CUT_NOTE] if is_too_long(LONGEST_TEMPLATE.replace("{}", text) if in_templates else text) else [])
 
 
-def _same(text: str, other: str) -> bool:
-    """Whether CLIP reads the same."""
-    return torch.equal(tokenize(text), tokenize(other))
-
-
 def check_goal(prompt: str, neutral: str) -> list[str]:
     """Notes about a prompt, and a neutral text or "", that are usable. Raises UserError when they are not."""
     notes = check_prompt(prompt)
     if neutral:
         notes += check_prompt(neutral)
-        if _same(prompt, neutral):
+        if torch.equal(tokenize(prompt), tokenize(neutral)):  # CLIP reads the same
             raise UserError(f"“{prompt.strip()}” is what there is already; please say what should change.")
     return list(dict.fromkeys(notes))
 
@@ -62,7 +57,7 @@ def check_goal(prompt: str, neutral: str) -> list[str]:
 def check_pair(target: str, neutral: str) -> list[str]:
     """Notes about two prompts that have a direction between them. Raises UserError when they have none."""
     notes = check_prompt(target, in_templates=True) + check_prompt(neutral, in_templates=True)
-    if _same(target, neutral):
+    if torch.equal(tokenize(target), tokenize(neutral)):
         raise UserError("The target and the neutral description are the same; please say what should change.")
     return list(dict.fromkeys(notes))
 

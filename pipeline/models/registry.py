@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from pipeline.errors import UserError
-from pipeline.models.sources import Source
+from pipeline.models.sources import Source, is_name
 
 REGISTRY = Path(__file__).parents[2] / "checkpoints" / "models.toml"
 OVERLAY = "STYLECLIP_MODELS"  # names a file of the same form, laid over the registry
@@ -118,6 +118,8 @@ def _resolved(row: Any, info: ValidationInfo) -> Any:
     """A source's table, whose path counts from the folder of its file."""
     if not isinstance(row, dict) or not isinstance(row.get("path"), str):
         return row
+    if not is_name(row["path"]):
+        raise ValueError("the “path” of a source is too long, or not on one line")
     try:
         return row | {"path": info.context / Path(row["path"]).expanduser()}
     except RuntimeError as error:  # of ~ for nobody

@@ -13,7 +13,13 @@ from pydantic import BaseModel, Field, model_validator
 
 LIBRARY = "styleclip-studio"
 LONGEST_NAME = 200  # bytes of a file's name; file systems take 255, and a download adds to it
+CONTROL = "[\\x00-\\x1f]"  # characters
 Bytes = Annotated[int, Field(ge=1)]
+
+
+def is_name(path: str) -> bool:
+    """Whether a text is on one line, and no part of it, as a path, is too long for the name of a file."""
+    return not re.search(CONTROL, path) and all(len(p.encode()) <= LONGEST_NAME for p in Path(path).parts)
 
 
 class Source(BaseModel, strict=True, extra="forbid", frozen=True):
@@ -40,10 +46,10 @@ class Source(BaseModel, strict=True, extra="forbid", frozen=True):
     @model_validator(mode="after")
     def _check(self) -> "Source":
         for name, value in self:
-            if re.search("[\\x00-\\x1f]", str(value)):
+            if name != "path" and re.search(CONTROL, str(value)):
                 raise ValueError(f"the “{name}” of a source is a text on one line")
-        if any(len(part.encode()) > LONGEST_NAME for part in (*Path(self.path or "").parts, *Path(self.file).parts)):
-            raise ValueError("the path of a source is too long for a name of a file")
+        if not is_name(self.file):
+            raise ValueError("the “file” of a source is too long for a name of a file")
         if [self.path, self.repo, self.drive, self.url, self.wheel].count(None) != 4:
             raise ValueError("a source has one of path, repo, drive, url and wheel")
         if self.wheel and not (self.version and re.fullmatch(r"[\w.-]+==[\w.+!]+", self.requirement, re.A)):
