@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmarks import methods
 from benchmarks.judging import BATCH, FIRST_SEED, Judge, Seen, Verdict, log_odds, verdict
 from benchmarks.methods import METHODS, Method
-from benchmarks.targets import Pair
+from benchmarks.targets import Target
 from families.drawn.attributes import attributes, labels, sample_z
 from families.drawn.reader import Reader
 from families.drawn.renderer import render
@@ -77,7 +77,7 @@ def method_digest(name: str) -> str:
     return digest(name, METHOD_CODE[name], files_digest(METHODS[name].sources), Defaults())
 
 
-def key(name: str, pair: Pair, plan: Plan, pairs: Sequence[Pair]) -> str:
+def key(name: str, pair: Target, plan: Plan, pairs: Sequence[Target]) -> str:
     """What a kept cell is known by: another model, text, rule, amount of faces or list of targets is another cell."""
     return digest(core(), method_digest(name), list(pair), plan, list(pairs))
 
@@ -117,7 +117,7 @@ class Drawings(NamedTuple):
 class Work:
     """What a worker needs: models, and the `shelf`, a folder for what the cells share."""
 
-    def __init__(self, shelf: Path, plan: Plan, pairs: Sequence[Pair]) -> None:
+    def __init__(self, shelf: Path, plan: Plan, pairs: Sequence[Target]) -> None:
         torch.set_num_threads(1)
         self.shelf, self.plan, self.pairs = shelf, plan, tuple(pairs)
         self.studio = StyleCLIP.from_pretrained("demo", device="cpu")
@@ -187,7 +187,7 @@ class Work:
         pairs = sample_pairs(FrozenModels.of(self.studio.family), self.plan.pairs // 2, seed=number)
         return pairs, time.process_time() - begin
 
-    def amount(self, pair: Pair) -> float:
+    def amount(self, pair: Target) -> float:
         """By how much the target's log-odds are to rise: `SHARE` of the difference between faces with and without."""
         seen = Seen.joined([self.pool(kind).seen for kind in SEEDS])
         odds = seen.odds[pair.category][:, pair.index]
@@ -208,7 +208,7 @@ class Work:
 
     # A cell
 
-    def cell(self, name: str, pair: Pair, known: str) -> dict[str, Any]:
+    def cell(self, name: str, pair: Target, known: str) -> dict[str, Any]:
         """Measure a method on a pair; what is kept of it, as JSON, under the key `known`."""
         method, model_seconds = self.method(name)
         text_seconds = method.prepare(pair)
@@ -260,7 +260,7 @@ class Work:
             "text_seconds": text_seconds,
         }
 
-    def _edited(self, method: Method, pair: Pair, pool: Pool, index: Tensor) -> tuple[list[Latent], float]:
+    def _edited(self, method: Method, pair: Target, pool: Pool, index: Tensor) -> tuple[list[Latent], float]:
         """The edits at the default, and the mean CPU seconds of one with its picture."""
         begin, ends = time.process_time(), []
         timed = len(index) if method.share < 1 else min(len(index), BATCH)
@@ -298,7 +298,9 @@ def source(*parts: Any) -> str:
 
 # Read together with the code itself: the files may change while a long run is on.
 CODE = {
-    "cell": source(Seen, Judge, log_odds, verdict, Pair, strength, Work.cell, Work._edited, Work.amount, Work._sampled),
+    "cell": source(
+        Seen, Judge, log_odds, verdict, Target, strength, Work.cell, Work._edited, Work.amount, Work._sampled
+    ),
     "judge": source(Seen, Judge, log_odds),
 } | {make.__name__: source(make) for make in (Work._sampled, Work._drawn, Work._pairs)}
 METHOD_CODE = {

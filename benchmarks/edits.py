@@ -23,7 +23,7 @@ from benchmarks import figure
 from benchmarks.cells import SHARE, Plan, Work, key
 from benchmarks.methods import METHODS
 from benchmarks.tables import Cells, Report
-from benchmarks.targets import PAIRS, Pair
+from benchmarks.targets import PAIRS, Target
 from pipeline.models.sources import asset
 
 SHOWN = {"blonde hair", "bald", "beard", "glasses", "smiling", "surprised", "old", "red lipstick"}  # in the sheet
@@ -32,7 +32,7 @@ Task = tuple[str, tuple[Any, ...]]
 _work: Work
 
 
-def begin_worker(folder: Path, plan: Plan, pairs: Sequence[Pair]) -> None:
+def begin_worker(folder: Path, plan: Plan, pairs: Sequence[Target]) -> None:
     """A worker's models. Ctrl-C is the main process's business."""
     global _work
     if multiprocessing.parent_process():
@@ -71,7 +71,9 @@ def read_kept(path: Path) -> dict[str, dict[str, Any]]:
     return cells
 
 
-def measure(wanted: dict[str, tuple[str, Pair]], folder: Path, plan: Plan, pairs: Sequence[Pair], count: int) -> None:
+def measure(
+    wanted: dict[str, tuple[str, Target]], folder: Path, plan: Plan, pairs: Sequence[Target], count: int
+) -> None:
     """Measure what is not kept yet of the cells `wanted`, by key, and keep it."""
     path = folder / "cells.jsonl"
     kept = read_kept(path)

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from benchmarks.cells import FACTORS, TILE
 from benchmarks.methods import METHODS, OURS, PAPERS
 from benchmarks.tables import Cells
-from benchmarks.targets import Pair
+from benchmarks.targets import Target
 
 matplotlib.use("Agg")
 # Okabe and Ito's colours, which colour-blind people tell apart; a paper's default has the colour of ours.
@@ -83,7 +83,7 @@ def chart(cells: Cells, path: Path) -> None:
         figure.savefig(path, dpi=130, metadata={"Software": None})
 
 
-def sheet(cells: Cells, pairs: Sequence[Pair], before: dict[str, Path], after: dict[tuple[str, str], Path]) -> Image:
+def sheet(cells: Cells, pairs: Sequence[Target], before: dict[str, Path], after: dict[tuple[str, str], Path]) -> Image:
     """A row a target, a column a method: one of its faces at equal strength, `after` beside the face `before`."""
     names = [name for name in METHODS if any(method == name for method, _ in cells)]
     out = Image.new("RGB", (LEFT + SHEET * (1 + len(names)), TOP + SHEET * len(pairs)), "white")

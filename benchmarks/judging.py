@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.targets import Pair
+from benchmarks.targets import Target
 from families.drawn.attributes import CATEGORIES
 from families.drawn.reader import SIZE, Reader, read, visible
 from pipeline import Latent, StyleCLIP
@@ -108,7 +108,7 @@ class Verdict(NamedTuple):
     others: dict[str, Tensor]
 
 
-def verdict(pair: Pair, before: Seen, after: Seen) -> Verdict:
+def verdict(pair: Target, before: Seen, after: Seen) -> Verdict:
     """What became of N edits of a pair."""
     shown, still = visible(before.found), visible(after.found)
     names = [name for name in CATEGORIES if name != pair.category]
@@ -127,7 +127,7 @@ def verdict(pair: Pair, before: Seen, after: Seen) -> Verdict:
 # One picture at a time, for the smaller benchmarks
 
 
-class Face(NamedTuple):
+class LabelledFace(NamedTuple):
     """A held-out face: code, picture, readings (each a tensor (1,))."""
 
     latent: Latent
@@ -140,22 +140,22 @@ def tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
-def faces(studio: StyleCLIP, reader: Reader) -> Iterator[Face]:
+def faces(studio: StyleCLIP, reader: Reader) -> Iterator[LabelledFace]:
     """Held-out faces without end."""
     seed = FIRST_SEED
     while True:
         latent = studio.sample(seed, truncation=1.0)
         image = studio.image(latent)
-        yield Face(latent, image, read(reader, tensor(image)))
+        yield LabelledFace(latent, image, read(reader, tensor(image)))
         seed += 1
 
 
-def direct(studio: StyleCLIP, latent: Latent, pair: Pair) -> Image.Image:
+def direct(studio: StyleCLIP, latent: Latent, pair: Target) -> Image.Image:
     """Global direction at the default α and β."""
     return studio.direct(latent, pair.target, pair.neutral).image
 
 
-def map_(studio: StyleCLIP, latent: Latent, pair: Pair) -> Image.Image:
+def map_(studio: StyleCLIP, latent: Latent, pair: Target) -> Image.Image:
     """The shipped mapper."""
     return studio.map(latent, pair.mapper).image
 
@@ -163,13 +163,13 @@ def map_(studio: StyleCLIP, latent: Latent, pair: Pair) -> Image.Image:
 class Score:
     """What became of the edits of one pair by one method."""
 
-    def __init__(self, studio: StyleCLIP, reader: Reader, pair: Pair) -> None:
+    def __init__(self, studio: StyleCLIP, reader: Reader, pair: Target) -> None:
         self.judge, self.pair = Judge(studio, reader), pair
         self.hits: list[float] = []
         self.identity: list[float] = []
         self.changed: list[float] = []
 
-    def add(self, before: Face, after: Image.Image) -> None:
+    def add(self, before: LabelledFace, after: Image.Image) -> None:
         """Judge one edit."""
         found = verdict(self.pair, self.judge.look(tensor(before.image)), self.judge.look(tensor(after)))
         for name in ("hits", "identity", "changed"):

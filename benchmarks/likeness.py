@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from PIL import Image, ImageDraw
 
-from benchmarks.judging import FIRST_SEED, Face, Score, direct, map_, tensor
+from benchmarks.judging import FIRST_SEED, LabelledFace, Score, direct, map_, tensor
 from benchmarks.targets import PAIRS
 from families.drawn.attributes import CATEGORIES, attributes, sample_z
 from families.drawn.reader import Reader, read, visible
@@ -92,7 +92,7 @@ def measure(studio: StyleCLIP, reader: Reader, photos: Iterator[Image.Image]) ->
             rows[way].append(result)
             for edit, apply in EDITS.items():
                 if pairs[edit].lacking(truth):
-                    before = Face(result.latent, photo, truth)
+                    before = LabelledFace(result.latent, photo, truth)
                     scores[way][edit].add(before, apply(studio, result.latent, pairs[edit]))
     for way, results in rows.items():
         seconds, psnr, identity, same = torch.tensor([result[2:] for result in results]).mean(0).tolist()

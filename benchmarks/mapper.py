@@ -19,8 +19,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from benchmarks.judging import Face, Score, faces
-from benchmarks.targets import PAIRS, Pair
+from benchmarks.judging import LabelledFace, Score, faces
+from benchmarks.targets import PAIRS, Target
 from families.drawn.reader import Reader
 from pipeline import StyleCLIP
 from pipeline.methods.directions import mean_codes
@@ -115,10 +115,12 @@ def plot(curves: dict[str, dict[str, list[tuple[int, float]]]]) -> Image.Image:
     return out
 
 
-def held_out(supply: Iterator[Face], pool: list[Face], pair: Pair, count: int) -> Iterator[Face]:
+def held_out(
+    supply: Iterator[LabelledFace], pool: list[LabelledFace], pair: Target, count: int
+) -> Iterator[LabelledFace]:
     """`count` faces without the target; `pool` grows as far as needed."""
 
-    def every() -> Iterator[Face]:
+    def every() -> Iterator[LabelledFace]:
         yield from pool
         for face in supply:
             pool.append(face)

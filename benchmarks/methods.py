@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchmarks.baselines import RIVALS
-from benchmarks.targets import Pair
+from benchmarks.baselines import BASELINES
+from benchmarks.targets import Target
 from pipeline import Latent, StyleCLIP
-from pipeline.methods.directions import Directions, StyleDirections
+from pipeline.methods.directions import MeasuredDirections, StyleDirections
 from pipeline.methods.estimate import estimated_directions
 from pipeline.methods.mapper import apply_mapper
 from pipeline.models.family import Family
@@ -49,21 +49,21 @@ class Method(ABC):
         self.studio, self.shelf = studio, shelf
 
     @classmethod
-    def offers(cls, pair: Pair) -> bool:
+    def offers(cls, pair: Target) -> bool:
         """Whether it can do this edit at all."""
         return True
 
-    def prepare(self, pair: Pair) -> float:
+    def prepare(self, pair: Target) -> float:
         """CPU seconds that it costs once a text."""
         begin = time.process_time()
         self.text(pair)
         return time.process_time() - begin
 
-    def text(self, pair: Pair) -> None:  # noqa: B027 - most have nothing to do
+    def text(self, pair: Target) -> None:  # noqa: B027 - most have nothing to do
         """Get ready for a pair."""
 
     @abstractmethod
-    def edit(self, latent: Latent, pair: Pair) -> Latent:
+    def edit(self, latent: Latent, pair: Target) -> Latent:
         """The edit at the default."""
 
 
@@ -76,7 +76,7 @@ class Optimization(Method):
     def settings(self) -> Defaults:
         return self.studio.family.defaults
 
-    def edit(self, latent: Latent, pair: Pair) -> Latent:
+    def edit(self, latent: Latent, pair: Target) -> Latent:
         d = self.settings()
         options = {"l2": d.l2, "identity": d.identity, "lr": d.lr, "space": d.space, "noise": d.noise}
         *_, last = self.studio.optimize(latent, pair.prompt, d.steps, **options, neutral=d.prompt_neutral)
@@ -99,10 +99,10 @@ class Mapper(Method):
     sources = ("pipeline/methods/mapper.py", "checkpoints/demo/mappers/*")
 
     @classmethod
-    def offers(cls, pair: Pair) -> bool:
+    def offers(cls, pair: Target) -> bool:
         return pair.mapper is not None
 
-    def edit(self, latent: Latent, pair: Pair) -> Latent:
+    def edit(self, latent: Latent, pair: Target) -> Latent:
         family = self.studio.family
         return apply_mapper(family.mapper(pair.mapper), family.generator, latent, family.defaults.mapper_strength)
 
@@ -116,10 +116,10 @@ class PaperMapper(Method):
     PROMPTS = ("blonde_hair", "glasses", "smiling", "beard")
 
     @classmethod
-    def offers(cls, pair: Pair) -> bool:
+    def offers(cls, pair: Target) -> bool:
         return pair.mapper in cls.PROMPTS
 
-    def prepare(self, pair: Pair) -> float:
+    def prepare(self, pair: Target) -> float:
         """Its training's seconds, also when that was before."""
         file = self.shelf / f"{pair.mapper}.safetensors"
         note = file.with_suffix(".json")
@@ -132,7 +132,7 @@ class PaperMapper(Method):
         self.mapper = mapper_from_state_dict(load_file(file))
         return json.loads(note.read_text())
 
-    def edit(self, latent: Latent, pair: Pair) -> Latent:
+    def edit(self, latent: Latent, pair: Target) -> Latent:
         return apply_mapper(self.mapper, self.studio.family.generator, latent, STRENGTH)
 
 
@@ -149,11 +149,11 @@ class Global(Method):
     def directions(self, family: Family) -> StyleDirections:
         return family.directions
 
-    def text(self, pair: Pair) -> None:
+    def text(self, pair: Target) -> None:
         mean = Latent(self.studio.family.latent_avg[None].cpu())
         self.step = self.studio.direct(mean, pair.target, pair.neutral, **self.options).latent.style_step
 
-    def edit(self, latent: Latent, pair: Pair) -> Latent:
+    def edit(self, latent: Latent, pair: Target) -> Latent:
         return latent.moved(list(self.step))
 
 
@@ -167,7 +167,7 @@ class PaperGlobal(Global):
         whole = family.directions
         outside = torch.cat([torch.full((layer.channels,), not layer.is_to_rgb) for layer in whole.layers])
         relevance = whole.relevance[outside] if len(whole.relevance) == len(outside) else whole.relevance
-        return Directions(relevance, whole.style_std, whole.layers)
+        return MeasuredDirections(relevance, whole.style_std, whole.layers)
 
 
 class Estimate(Global):
@@ -181,21 +181,21 @@ class Estimate(Global):
         return estimated_directions(family, to_rgb)
 
 
-class Bridge(Method):
+class CSLA(Method):
     """CSLA: the step between what two texts are in the generator's terms."""
 
     title, shipped = "CSLA", ("model",)
     sources = ("pipeline/methods/csla.py", "pipeline/networks/csla.py", "checkpoints/demo/alignment.safetensors")
 
-    def text(self, pair: Pair) -> None:
+    def text(self, pair: Target) -> None:
         mean = Latent(self.studio.family.latent_avg[None].cpu())
-        self.step = self.studio.bridge(mean, pair.target, pair.neutral).latent.style_step
+        self.step = self.studio.csla_edit(mean, pair.target, pair.neutral).latent.style_step
 
-    def edit(self, latent: Latent, pair: Pair) -> Latent:
+    def edit(self, latent: Latent, pair: Target) -> Latent:
         return latent.moved(list(self.step))
 
 
-class Baseline(Method):
+class BaselineMethod(Method):
     """One of `benchmarks.baselines`."""
 
     needs_pairs, kind = True, ""
@@ -203,12 +203,12 @@ class Baseline(Method):
 
     def __init__(self, studio: StyleCLIP, shelf: Path, pairs: Pairs) -> None:
         super().__init__(studio, shelf, pairs)
-        self.baseline = RIVALS[self.kind](studio.family, pairs, studio.texts)
+        self.baseline = BASELINES[self.kind](studio.family, pairs, studio.texts)
 
-    def text(self, pair: Pair) -> None:
+    def text(self, pair: Target) -> None:
         self.baseline.prepare(pair.target, pair.neutral)
 
-    def edit(self, latent: Latent, pair: Pair) -> Latent:
+    def edit(self, latent: Latent, pair: Target) -> Latent:
         return self.baseline.edit(latent, pair.target, pair.neutral)
 
 
@@ -220,10 +220,10 @@ OURS: dict[str, type[Method]] = {
     "directions": Global,
     "directions-paper": PaperGlobal,
     "estimate": Estimate,
-    "csla": Bridge,
+    "csla": CSLA,
 }
 METHODS = OURS | {
-    kind: type(c.__name__, (Baseline,), {"kind": kind, "title": c.__name__}) for kind, c in RIVALS.items()
+    kind: type(c.__name__, (BaselineMethod,), {"kind": kind, "title": c.__name__}) for kind, c in BASELINES.items()
 }
 PAPERS = {"optimization-paper": "optimization", "mapper-paper": "mapper", "directions-paper": "directions"}
 """A paper's default -> ours."""

@@ -23,6 +23,7 @@ from benchmarks.photo_judging import SAME_PERSON, SMILES, TARGETS, Seen, Target,
 from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
 from pipeline.faces.detection import Face
+from pipeline.files import written_whole
 from pipeline.training.command import run
 
 CACHE = Path(".cache/photographs")
@@ -78,8 +79,8 @@ def made(path: Path, make: Callable[[], Image.Image]) -> Image.Image:
     """The picture of a file, which is made where it is missing."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        make().convert("RGB").save(path.with_suffix(".part"), "JPEG", quality=95, subsampling=0)
-        path.with_suffix(".part").rename(path)
+        with written_whole(path) as fresh:
+            make().convert("RGB").save(fresh, "JPEG", quality=95, subsampling=0)
     return opened(path)
 
 
@@ -98,8 +99,8 @@ def tuned(studio: StyleCLIP, name: str, face: Face) -> tuple[Latent, float]:
         begin = time.monotonic()
         *_, last = studio.tune(studio.invert(face), face)
         seconds.write_text(f"{time.monotonic() - begin:.1f}")
-        last.latent.save(path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
+        with written_whole(path) as fresh:
+            last.latent.save(fresh)
     return Latent.load(path), float(seconds.read_text())
 
 

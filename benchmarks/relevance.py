@@ -1,6 +1,6 @@
 """How much faster relevance is measured than by the paper's loop, and what an estimate from gradients is worth.
 
-    python -m benchmarks.relevance [--codes 20] [--every 16] [--pictures 0.1 0 ...] [--lowest 256 ...] [--dtype ...]
+    python -m benchmarks.relevance [--codes 20] [--every 16] [--pictures 0.1 0 ...] [--dtype ...]
     python -m benchmarks.relevance --estimate [--faces 16] | --full-size
 
 Without a switch: the loop of section 6 (one picture at a time, float32, full synthesis) on every 16th channel, against
@@ -25,12 +25,12 @@ from families.drawn.reader import Reader
 from pipeline import StyleCLIP
 from pipeline.latents import truncated
 from pipeline.losses import clip_features
-from pipeline.methods.directions import TRUNCATION, StyleDirections, mean_codes, style_statistics, unit_change
+from pipeline.methods.directions import TRUNCATION, StyleDirections, mean_codes, style_statistics
 from pipeline.methods.estimate import estimated_directions
 from pipeline.networks.clip import CLIP
 from pipeline.networks.stylegan2 import Generator
 from pipeline.training.frozen import FrozenModels, load_frozen_models
-from pipeline.training.relevance import batches, embedding_basis, measure_relevance, perturbed
+from pipeline.training.relevance import batches, embedding_basis, measure_relevance, perturbed, unit_change
 
 CODES, SIGMAS = 100, 5.0
 
@@ -58,8 +58,8 @@ def plain_changes(models: FrozenModels, std: Tensor, channels: Sequence[int], co
     return torch.cat(changes).unflatten(0, (codes, -1))
 
 
-def speed(model: str, every: int, codes: int, ways: Sequence[tuple[torch.dtype, int, float]]) -> None:
-    """Print what the matrix takes in each way (precision, lowest size, share drawn), and how far it is the loop's."""
+def speed(model: str, every: int, codes: int, ways: Sequence[tuple[torch.dtype, float]]) -> None:
+    """Print what the matrix takes in each way (precision, share drawn), and how far it is the loop's."""
     models = load_frozen_models(model)
     std = style_statistics(models.generator, 10_000, average=models.latent_avg)[1]
     chosen = list(range(every // 2, len(std), every))
@@ -72,9 +72,9 @@ def speed(model: str, every: int, codes: int, ways: Sequence[tuple[torch.dtype, 
     print(
         f"{codes} codes, {len(chosen)} channels compared; the loop's own rows from either half: {halves.mean():.3f}.\n"
     )
-    print("| precision | drawn at least at | share drawn | s a code | times faster | mean cosine | median | least |")
-    print("|---|---|---|---|---|---|---|---|", flush=True)
-    for dtype, lowest, share in ways:
+    print("| precision | share drawn | s a code | times faster | mean cosine | median | least |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    for dtype, share in ways:
         models = load_frozen_models(model, dtype=dtype)
 
         def embed(pictures: Tensor, models: FrozenModels = models) -> Tensor:
@@ -84,12 +84,12 @@ def speed(model: str, every: int, codes: int, ways: Sequence[tuple[torch.dtype, 
         if share < 1:
             embedding_basis(models.generator, embed, changes.shape[-1], 4)
         once, begin = time.process_time() - begin, time.process_time()
-        options = {"lowest": lowest, "to_rgb": True, "pictures": share, "average": models.latent_avg}
+        options = {"to_rgb": True, "pictures": share, "average": models.latent_avg}
         fast = measure_relevance(models.generator, embed, std, codes, **options)
         seconds = (time.process_time() - begin - once) / codes + once / CODES
         cosines = F.cosine_similarity(fast[chosen], plain)
         print(
-            f"| {str(dtype)[6:]} | {lowest} px | {share:.0%} | {seconds:.1f} | {whole / seconds:.1f} "
+            f"| {str(dtype)[6:]} | {share:.0%} | {seconds:.1f} | {whole / seconds:.1f} "
             f"| {cosines.mean():.4f} | {cosines.median():.4f} | {cosines.min():.3f} |",
             flush=True,
         )
@@ -155,7 +155,7 @@ def full_size(batch: int, dtype: torch.dtype) -> None:
     print("| layer | px | pictures | s |\n|---|---|---|---|")
     total = 0.0
     with torch.inference_mode():
-        pictures = perturbed(generator, models.latent_avg[None], std, SIGMAS, 256, [parts[0], *parts])
+        pictures = perturbed(generator, models.latent_avg[None], std, SIGMAS, [parts[0], *parts])
         embedded(models, next(pictures))  # draws the unmoved code too
         for p, channels in parts:
             begin = time.process_time()
@@ -174,7 +174,6 @@ def main() -> None:
     parser.add_argument("--codes", type=int, default=20)
     parser.add_argument("--every", type=int, default=16, help="which channels the loop measures")
     parser.add_argument("--pictures", type=float, nargs="+", default=[0.1, 0], help="shares of channels drawn")
-    parser.add_argument("--lowest", type=int, nargs="+", default=[256], help="sizes that layers are drawn at, at least")
     parser.add_argument("--estimate", action="store_true")
     parser.add_argument("--faces", type=int, default=16)
     parser.add_argument("--targets", nargs="+", default=[], help="only pairs whose target has one of these words")
@@ -188,7 +187,7 @@ def main() -> None:
         full_size(options.batch, getattr(torch, options.dtype or "bfloat16"))
     else:
         dtype = getattr(torch, options.dtype or "float32")
-        ways = [(dtype, lowest, share) for lowest in options.lowest for share in options.pictures]
+        ways = [(dtype, share) for share in options.pictures]
         speed(options.model, options.every, options.codes, ways)
 
 

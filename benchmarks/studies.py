@@ -19,8 +19,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from benchmarks.judging import FIRST_SEED, Face, Score, faces
-from benchmarks.targets import Pair
+from benchmarks.judging import FIRST_SEED, LabelledFace, Score, faces
+from benchmarks.targets import Target
 from families.drawn.reader import Reader
 from pipeline import StyleCLIP
 from pipeline.methods.mapper import apply_mapper
@@ -49,7 +49,7 @@ def labelled(
 
 def grid(studio: StyleCLIP, folder: Path) -> str:
     """Figure 6: strengths from left to right, fewer and fewer channels from the bottom up."""
-    grey = Pair("face", "face with grey hair", "hair_colour", "grey")
+    grey = Target("face", "face with grey hair", "hair_colour", "grey")
     (face,), target, neutral = lacking(studio, Reader.from_file(), grey, 1), grey.target, grey.neutral
     strengths, counts = (-9.0, -6.0, -3.0, 0.0, 3.0, 6.0, 9.0), (10, 40, 160, 640)
     betas = [studio.threshold(target, neutral, count) for count in counts]
@@ -62,13 +62,13 @@ def grid(studio: StyleCLIP, folder: Path) -> str:
     return f"Strength α from left to right, threshold β from top to bottom: {folder / 'grid.jpg'}"
 
 
-def lacking(studio: StyleCLIP, reader: Reader, pair: Pair, count: int) -> list[Face]:
+def lacking(studio: StyleCLIP, reader: Reader, pair: Target, count: int) -> list[LabelledFace]:
     """Held-out faces that have not what the pair asks for."""
     return list(islice((face for face in faces(studio, reader) if pair.lacking(face.found)), count))
 
 
 def ablation(
-    studio: StyleCLIP, folder: Path, name: str, pair: Pair, variants: dict[str, MapperRecipe], count: int = 20
+    studio: StyleCLIP, folder: Path, name: str, pair: Target, variants: dict[str, MapperRecipe], count: int = 20
 ) -> str:
     """Train a mapper for each variant; a sheet of four faces, and a table over `count` held-out faces."""
     reader, models = Reader.from_file(), FrozenModels.of(studio.family)
@@ -94,8 +94,8 @@ def ablation(
     return "\n".join(lines)
 
 
-OLD = Pair("face", "old face", "age", "old")
-CURLY = Pair("face", "face with curly hair", "hair_texture", "curly")
+OLD = Target("face", "old face", "age", "old")
+CURLY = Target("face", "face with curly hair", "hair_texture", "curly")
 
 
 def parts(studio: StyleCLIP, folder: Path) -> str:

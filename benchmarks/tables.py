@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarks.cells import FACTORS, Drawings, Pool
 from benchmarks.methods import METHODS, PAPERS
-from benchmarks.targets import Pair
+from benchmarks.targets import Target
 from families.drawn.attributes import CATEGORIES
 
 RESAMPLED, LEVEL = 1000, 0.95
@@ -89,7 +89,7 @@ def figures(edits: Sequence[dict[str, Any]]) -> str:
 class Report:
     """All tables of finished cells."""
 
-    def __init__(self, cells: Cells, pairs: Sequence[Pair], pool: Pool, drawings: Drawings) -> None:
+    def __init__(self, cells: Cells, pairs: Sequence[Target], pool: Pool, drawings: Drawings) -> None:
         self.cells, self.pool, self.drawings = cells, pool, drawings
         self.pairs = [pair for pair in pairs if any(target == pair.target for _, target in cells)]
         self.all_pairs = list(pairs)

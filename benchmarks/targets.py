@@ -8,7 +8,7 @@ from families.drawn.attributes import CATEGORIES
 from families.drawn.reader import visible
 
 
-class Pair(NamedTuple):
+class Target(NamedTuple):
     """An edit: its texts, the class (of a category) that must appear, the mapper made for it, if any, and the gender of
     the faces that it is asked of, where not both."""
 
@@ -49,32 +49,32 @@ class Pair(NamedTuple):
 
 
 PAIRS = (
-    Pair("face", "face with blonde hair", "hair_colour", "blonde", "blonde_hair"),
-    Pair("face", "face with black hair", "hair_colour", "black"),
-    Pair("face", "face with red hair", "hair_colour", "red"),
-    Pair("face", "face with grey hair", "hair_colour", "grey"),
-    Pair("face", "face with purple hair", "hair_colour", "purple", "purple_hair"),
-    Pair("face", "bald face", "hairstyle", "bald", "bald"),
-    Pair("face", "face with a mohawk", "hairstyle", "mohawk"),
-    Pair("face", "face with curly hair", "hair_texture", "curly", "curly_hair"),
-    Pair("face", "face with long hair", "hair_length", "long"),
-    Pair("face", "face with a fringe", "fringe", "yes"),
-    Pair("face", "face with a beard", "beard", "yes", "beard", "man"),
-    Pair("face", "face with a moustache", "moustache", "yes", only="man"),
-    Pair("face", "face with glasses", "eyewear", "glasses", "glasses"),
-    Pair("face", "face with sunglasses", "eyewear", "sunglasses"),
-    Pair("face", "smiling face", "expression", "smiling", "smiling"),
-    Pair("face", "surprised face", "expression", "surprised", "surprised"),
-    Pair("face", "sad face", "expression", "sad"),
-    Pair("face", "angry face", "expression", "angry", "angry"),
-    Pair("face", "old face", "age", "old", "old"),
-    Pair("face", "young face", "age", "young"),
-    Pair("face", "male face", "gender", "man"),
-    Pair("face", "female face", "gender", "woman"),
-    Pair("face", "face with blue eyes", "eye_colour", "blue"),
-    Pair("face", "face with red lipstick", "lips", "red", "red_lipstick", "woman"),
-    Pair("face", "face with pink lipstick", "lips", "pink", only="woman"),
-    Pair("face", "face with eyeshadow", "eyeshadow", "yes", only="woman"),
-    Pair("face", "face with earrings", "earrings", "yes"),
-    Pair("face", "face with freckles", "freckles", "yes"),
+    Target("face", "face with blonde hair", "hair_colour", "blonde", "blonde_hair"),
+    Target("face", "face with black hair", "hair_colour", "black"),
+    Target("face", "face with red hair", "hair_colour", "red"),
+    Target("face", "face with grey hair", "hair_colour", "grey"),
+    Target("face", "face with purple hair", "hair_colour", "purple", "purple_hair"),
+    Target("face", "bald face", "hairstyle", "bald", "bald"),
+    Target("face", "face with a mohawk", "hairstyle", "mohawk"),
+    Target("face", "face with curly hair", "hair_texture", "curly", "curly_hair"),
+    Target("face", "face with long hair", "hair_length", "long"),
+    Target("face", "face with a fringe", "fringe", "yes"),
+    Target("face", "face with a beard", "beard", "yes", "beard", "man"),
+    Target("face", "face with a moustache", "moustache", "yes", only="man"),
+    Target("face", "face with glasses", "eyewear", "glasses", "glasses"),
+    Target("face", "face with sunglasses", "eyewear", "sunglasses"),
+    Target("face", "smiling face", "expression", "smiling", "smiling"),
+    Target("face", "surprised face", "expression", "surprised", "surprised"),
+    Target("face", "sad face", "expression", "sad"),
+    Target("face", "angry face", "expression", "angry", "angry"),
+    Target("face", "old face", "age", "old", "old"),
+    Target("face", "young face", "age", "young"),
+    Target("face", "male face", "gender", "man"),
+    Target("face", "female face", "gender", "woman"),
+    Target("face", "face with blue eyes", "eye_colour", "blue"),
+    Target("face", "face with red lipstick", "lips", "red", "red_lipstick", "woman"),
+    Target("face", "face with pink lipstick", "lips", "pink", only="woman"),
+    Target("face", "face with eyeshadow", "eyeshadow", "yes", only="woman"),
+    Target("face", "face with earrings", "earrings", "yes"),
+    Target("face", "face with freckles", "freckles", "yes"),
 )

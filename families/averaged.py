@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pipeline.training.muon import Muon
+from families.muon import Muon
+from pipeline.files import written_whole
 
 
 class Averaged:
@@ -53,8 +54,8 @@ class Averaged:
     def save(self, path: Path) -> None:
         """Keep everything that a later run needs."""
         state = {name: part.state_dict() for name, part in self._all().items()}
-        torch.save(state | {"steps": self.steps, "seconds": self.seconds}, path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
+        with written_whole(path) as fresh:
+            torch.save(state | {"steps": self.steps, "seconds": self.seconds}, fresh)
 
     def load(self, path: Path) -> None:
         """Go on from a file that `save` wrote."""

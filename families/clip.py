@@ -23,10 +23,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from families.captions import Captions
+from families.muon import Muon
 from pipeline.errors import UserError
+from pipeline.files import written_whole
 from pipeline.losses import clip_features
 from pipeline.networks.clip import CLIP, encode_text, tokenize
-from pipeline.training.muon import Muon
 
 EMBED, LAYERS = 128, (2, 2, 2, 1)  # the image tower is OpenAI's residual network
 TEXT_WIDTH, TEXT_LAYERS, CONTEXT, VOCABULARY = 64, 3, 77, 49408
@@ -179,8 +180,8 @@ class Fit:
             "steps": self.steps,
             "seconds": self.seconds,
         }
-        torch.save(state, path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
+        with written_whole(path) as fresh:
+            torch.save(state, fresh)
 
     def load(self, path: Path) -> None:
         """Go on from `save`."""
@@ -250,8 +251,8 @@ class Fit:
         state = {name: value.detach().half().contiguous() for name, value in self.model.state_dict().items()}
         state["token_embedding.weight"] = state["token_embedding.weight"][self.row]
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(state, path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
+        with written_whole(path) as fresh:
+            save_file(state, fresh)
 
 
 def _with_unknown(tokens: Tensor, random_: random.Random) -> Tensor:

@@ -39,7 +39,7 @@ LIMITS: dict[str, tuple[float, float | None]] = {
     "patience": (1, None),
     "start": (0, 1000),
 }
-WHOLE = {"channels", "steps", "preview", "side", "turn", "seed", "batch", "every", "patience"}
+WHOLE = {"channels", "steps", "preview", "side", "turn", "seed", "batch", "every", "patience", "which"}
 LARGEST = 1e5  # no value of a face's latent is near this; far above it the networks' numbers overflow
 
 
@@ -55,17 +55,17 @@ def text(name: str, value: Any) -> str:
     return of_type(name, value, str, "a text")
 
 
-def number(name: str, value: Any, *usual: float | None) -> Any:
-    """A number within its `LIMITS`, as an int or a float of Python. `usual` stands in for None, where it is given."""
-    if value is None and usual:
-        return usual[0]
-    whole = name in WHOLE
-    what = "a whole number" if whole else "a number"
-    of_type(name, value, Integral if whole else Real, what)
-    low, high = LIMITS[name]
+def number(name: str, value: Any, *default: float | None, limits: tuple[float, float | None] | None = None) -> Any:
+    """A number within its `LIMITS`, or narrower `limits`, as an int or a float of Python. `default` stands in for None,
+    where it is given."""
+    if value is None and default:
+        return default[0]
+    kind, what = (Integral, "a whole number") if name in WHOLE else (Real, "a number")
+    of_type(name, value, kind, what)
+    low, high = limits or LIMITS[name]
     if not low <= value <= (value if high is None else high):
-        limits = f"of at least {low:,}" if high is None else f"from {low:,} to {high:,}"
-        raise UserError(f"`{name}` is {what} {limits}, not {_shown(value)}.")
+        allowed = f"of at least {low:,}" if high is None else f"from {low:,} to {high:,}"
+        raise UserError(f"`{name}` is {what} {allowed}, not {_shown(value)}.")
     return int(value) if isinstance(value, Integral) else float(value)
 
 
@@ -131,10 +131,10 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     try:
-        about = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        processor = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:  # not Linux
         return False
-    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(about.split()))
+    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(processor.split()))
 
 
 def files_of(files: Any) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from pipeline.latents import Latent
-from pipeline.methods.optimization import State
+from pipeline.methods.optimization import DescentState
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class Step:
 
 
 def steps_of(
-    begin: Callable[[], Iterator[State]],
+    begin: Callable[[], Iterator[DescentState]],
     recipe: dict[str, Any],
     picture: Callable[[Tensor], Image.Image],
     draw: Callable[[Latent], Image.Image],
@@ -78,11 +78,11 @@ def steps_of(
     `picture` makes an image (1, 3, R, R) a picture of PIL, `draw` draws a latent's whole one, of `size` pixels."""
     total = recipe["parameters"]["steps"]
     for state in begin():
-        seen = picture(state.image)
-        whole = seen.copy if state.image.shape[3] == size else partial(draw, state.latent)
-        edit = Edit(whole, state.latent, recipe | {"taken": state.index}, notes)
+        image = picture(state.image)
+        full = image.copy if state.image.shape[3] == size else partial(draw, state.latent)
+        edit = Edit(full, state.latent, recipe | {"taken": state.index}, notes)
         small = preview and state.index < total
-        image = seen if small else edit.image
+        image = image if small else edit.image
         if small and preview < image.width:
             image = image.resize((preview, preview * image.height // image.width), Image.Resampling.BOX)
         yield Step(state.index, total, image, state.losses, edit)

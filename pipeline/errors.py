@@ -2,4 +2,4 @@
 
 
 class UserError(Exception):
-    """Something a visitor can mend. The message is one clear sentence that says what to do; show it as it is."""
+    """An error that the user can fix. Its message is one clear sentence that says what to do; show it as it is."""

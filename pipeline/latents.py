@@ -204,6 +204,13 @@ def truncated(w: Tensor, average: Tensor, truncation: float) -> Tensor:
     return average + truncation * (w[:, None] - average)
 
 
+@torch.no_grad()
+def sampled(generator: StyleGenerator, average: Tensor, seed: int, truncation: float) -> Latent:
+    """The face of a seed, moved towards the mean latent `average` (L, D) by ψ `truncation`."""
+    z = torch.randn(1, generator.style_dim, generator=torch.Generator().manual_seed(seed))
+    return Latent(truncated(generator.mapping(z.to(generator.device)), average, truncation).cpu())
+
+
 def _between(a: Tensor, b: Tensor, share: float) -> Tensor:
     """What both share is not copied: the strip of a visitor is full of latents that differ in a part."""
     return a if a is b else torch.lerp(a, b, share)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's own preprocessing, for images in [0, 1]
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-TOLD_APART = 0.1  # texts whose embeddings are nearer than this say nearly the same, or words that CLIP never learned
+MIN_TEXT_DISTANCE = 0.1  # of embeddings: nearer texts say nearly the same, or words that CLIP never learned
 ID_SIZE = 256  # images are pooled to this, then cropped to the face, as the identity network was used by its authors
 ID_ROWS, ID_COLUMNS = slice(35, 223), slice(32, 220)
 
@@ -64,14 +64,14 @@ def clip_distance(image_features: Tensor, text_features: Tensor) -> Tensor:
     return 1 - image_features @ text_features.T
 
 
-def shifted(image_features: Tensor, difference: Tensor) -> Tensor:
+def directional_target(image_features: Tensor, difference: Tensor) -> Tensor:
     """Unit embeddings (N, E) of pictures, moved by the `difference` (1, E) of two texts' unit embeddings.
 
-    As a goal for pictures they keep what is seen already. The idea is that of StyleGAN-NADA's directional loss (Gal et
-    al. 2022), which itself can't be begun with: it has no gradient where nothing has changed yet. The difference counts
-    as much as the picture, but less where CLIP hardly tells the texts apart, so that noise is not followed.
+    A target that keeps what is in the picture already. StyleGAN-NADA's directional loss (Gal et al. 2022) has the same
+    aim, but a zero gradient at initialisation, where nothing has changed yet. The difference counts as much as the
+    picture, and less where CLIP hardly tells the texts apart, so that noise is not followed.
     """
-    return F.normalize(image_features + F.normalize(difference, eps=TOLD_APART))
+    return F.normalize(image_features + F.normalize(difference, eps=MIN_TEXT_DISTANCE))
 
 
 def identity_crop(images: Tensor, size: int) -> Tensor:

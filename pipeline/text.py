@@ -12,47 +12,18 @@ from pipeline.networks.clip import encode_text, is_too_long, tokenize
 from pipeline.vocabulary import unknown_note
 
 # ImageNet templates of CLIP's authors, without "a photo of many {}." as published with StyleCLIP. @ is "a" and "the".
-_WITH_ARTICLE = (
-    "a bad photo of @ {}.",
-    "a sculpture of @ {}.",
-    "a photo of @ hard to see {}.",
-    "a low resolution photo of @ {}.",
-    "a rendering of @ {}.",
-    "graffiti of @ {}.",
-    "a cropped photo of @ {}.",
-    "a tattoo of @ {}.",
-    "@ embroidered {}.",
-    "a bright photo of @ {}.",
-    "a photo of @ clean {}.",
-    "a photo of @ dirty {}.",
-    "a dark photo of @ {}.",
-    "a drawing of @ {}.",
-    "@ plastic {}.",
-    "a photo of @ cool {}.",
-    "a close-up photo of @ {}.",
-    "a black and white photo of @ {}.",
-    "a painting of @ {}.",
-    "a pixelated photo of @ {}.",
-    "a jpeg corrupted photo of @ {}.",
-    "a blurry photo of @ {}.",
-    "a photo of @ {}.",
-    "a good photo of @ {}.",
-    "@ {} in a video game.",
-    "a doodle of @ {}.",
-    "@ origami {}.",
-    "a sketch of @ {}.",
-    "@ toy {}.",
-    "a rendition of @ {}.",
-    "a photo of @ large {}.",
-    "a photo of @ nice {}.",
-    "a photo of @ weird {}.",
-    "@ cartoon {}.",
-    "art of @ {}.",
-    "@ plushie {}.",
-    "itap of @ {}.",
-    "a photo of @ small {}.",
-)
-TEMPLATES = tuple(t.replace("@", article) for t in _WITH_ARTICLE for article in ("a", "the"))
+_WITH_ARTICLE = """
+a bad photo of @ {}. a sculpture of @ {}. a photo of @ hard to see {}. a low resolution photo of @ {}.
+a rendering of @ {}. graffiti of @ {}. a cropped photo of @ {}. a tattoo of @ {}. @ embroidered {}.
+a bright photo of @ {}. a photo of @ clean {}. a photo of @ dirty {}. a dark photo of @ {}. a drawing of @ {}.
+@ plastic {}. a photo of @ cool {}. a close-up photo of @ {}. a black and white photo of @ {}. a painting of @ {}.
+a pixelated photo of @ {}. a jpeg corrupted photo of @ {}. a blurry photo of @ {}. a photo of @ {}.
+a good photo of @ {}. @ {} in a video game. a doodle of @ {}. @ origami {}. a sketch of @ {}. @ toy {}.
+a rendition of @ {}. a photo of @ large {}. a photo of @ nice {}. a photo of @ weird {}. @ cartoon {}. art of @ {}.
+@ plushie {}. itap of @ {}. a photo of @ small {}.
+"""
+_PLAIN = [f"{template.strip()}." for template in _WITH_ARTICLE.split(".")[:-1]]
+TEMPLATES = tuple(template.replace("@", article) for template in _PLAIN for article in ("a", "the"))
 TEMPLATES += ("a photo of my {}.", "a photo of one {}.", "itap of my {}.")
 LONGEST_TEMPLATE = max(TEMPLATES, key=len)
 
@@ -70,12 +41,7 @@ def check_prompt(text: str, in_templates: bool = False) -> list[str]:
     if len(text) > MAX_CHARACTERS:
         raise UserError(f"Please use a shorter description, of at most {MAX_CHARACTERS:,} characters.")
     notes = [] if any(c.isalnum() for c in text) else [SIGNS_NOTE]
-    return notes + ([CUT_NOTE] if is_too_long(_fill(LONGEST_TEMPLATE, text) if in_templates else text) else [])
-
-
-def _same(text: str, other: str) -> bool:
-    """Whether CLIP reads the same."""
-    return torch.equal(tokenize(text), tokenize(other))
+    return notes + ([CUT_NOTE] if is_too_long(LONGEST_TEMPLATE.replace("{}", text) if in_templates else text) else [])
 
 
 def check_goal(prompt: str, neutral: str) -> list[str]:
@@ -83,7 +49,7 @@ def check_goal(prompt: str, neutral: str) -> list[str]:
     notes = check_prompt(prompt)
     if neutral:
         notes += check_prompt(neutral)
-        if _same(prompt, neutral):
+        if torch.equal(tokenize(prompt), tokenize(neutral)):  # CLIP reads the same
             raise UserError(f"“{prompt.strip()}” is what there is already; please say what should change.")
     return list(dict.fromkeys(notes))
 
@@ -91,7 +57,7 @@ def check_goal(prompt: str, neutral: str) -> list[str]:
 def check_pair(target: str, neutral: str) -> list[str]:
     """Notes about two prompts that have a direction between them. Raises UserError when they have none."""
     notes = check_prompt(target, in_templates=True) + check_prompt(neutral, in_templates=True)
-    if _same(target, neutral):
+    if torch.equal(tokenize(target), tokenize(neutral)):
         raise UserError("The target and the neutral description are the same; please say what should change.")
     return list(dict.fromkeys(notes))
 
@@ -129,7 +95,7 @@ class Texts:
 
     def _averaged(self, text: str) -> Tensor:
         """Unit mean (E,) of the unit embeddings of a text in all templates."""
-        return F.normalize(self._encode([_fill(template, text) for template in TEMPLATES]).mean(0), dim=0)
+        return F.normalize(self._encode([template.replace("{}", text) for template in TEMPLATES]).mean(0), dim=0)
 
     def direction(self, target: str, neutral: str) -> Tensor:
         """Δt (E,), of unit norm (section 6.1). Raises UserError when CLIP cannot tell the texts apart."""
@@ -137,7 +103,3 @@ class Texts:
         if difference.norm() < 1e-4:
             raise UserError("This model sees no difference between the two descriptions; please use other words.")
         return F.normalize(difference, dim=0)
-
-
-def _fill(template: str, text: str) -> str:
-    return template.replace("{}", text)

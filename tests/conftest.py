@@ -25,7 +25,7 @@ from pipeline import StyleCLIP
 from pipeline.models.openvino_ir import read_mobile_generator
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.clip import CLIP
-from pipeline.networks.csla import Alignment
+from pipeline.networks.csla import CSLA
 from pipeline.networks.e4e import Encoder
 from pipeline.networks.mapper import LevelsMapper, StyleSpaceMapper
 from pipeline.networks.stylegan2 import Generator
@@ -165,7 +165,7 @@ def aligned_studio(studio) -> StyleCLIP:
     channels = sum(layer.channels for layer in studio.family.generator.style_layers)
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        alignment = Alignment(embed=32, style_dim=32, channels=channels, width=8).requires_grad_(False)
+        alignment = CSLA(embed=32, style_dim=32, channels=channels, width=8).requires_grad_(False)
     return StyleCLIP(replace(studio.family, alignment=alignment))
 
 

@@ -14,13 +14,13 @@ from torch import Tensor
 from families.drawn.attributes import CATEGORIES
 from families.drawn.reader import Reader, read
 from pipeline import Latent, StyleCLIP, UserError
-from pipeline.methods.csla import bridge_step
+from pipeline.methods.csla import csla_step
 from pipeline.models.family import load_family
-from pipeline.models.measured import alignment_path
+from pipeline.models.measured import own_path
 from pipeline.models.registry import family_row
-from pipeline.networks.csla import Alignment
+from pipeline.networks.csla import CSLA
 from pipeline.networks.stylegan2 import Generator
-from pipeline.training.csla import alignment_command
+from pipeline.training.csla import csla_command
 
 FIRST_SEED = 3_000_000  # faces that neither training nor the choice of the defaults saw
 EDITS = {
@@ -58,24 +58,24 @@ def test_what_was_asked_for_appears_on_faces_that_no_training_saw(demo, faces, t
     category, value = EDITS[target]
     before = [found(demo.image(face)) for face in faces]
     lacking = [i for i, seen in enumerate(before) if seen[category] != value and seen["hairstyle"] == "hair"][:3]
-    after = {i: found(demo.bridge(faces[i], target, "face").image) for i in lacking}
+    after = {i: found(demo.csla_edit(faces[i], target, "face").image) for i in lacking}
     assert [after[i][category] for i in lacking] == [value] * 3
     others = [before[i][name] == after[i][name] for i in lacking for name in CATEGORIES if name != category]
     assert sum(others) >= 0.9 * len(others)
 
 
 def test_without_strength_nothing_moves(demo, faces):
-    edit = demo.bridge(faces[0], "smiling face", "face", strength=0)
+    edit = demo.csla_edit(faces[0], "smiling face", "face", strength=0)
     assert edit.image.tobytes() == demo.image(faces[0]).tobytes()
 
 
 def test_only_the_levels_asked_for_move(demo, faces):
     def rows(*levels: str) -> set[int]:
-        return moved(demo, demo.bridge(faces[0], "face with glasses", "face", levels=levels).latent)
+        return moved(demo, demo.csla_edit(faces[0], "face with glasses", "face", levels=levels).latent)
 
     assert (rows("coarse"), rows("medium")) == ({0, 1, 2, 3}, {4, 5, 6, 7})
     assert rows("fine", "coarse") == {0, 1, 2, 3, *range(8, demo.family.generator.num_rows)}
-    assert moved(demo, demo.bridge(faces[0], "face with glasses", "face").latent) == set(
+    assert moved(demo, demo.csla_edit(faces[0], "face with glasses", "face").latent) == set(
         range(demo.family.generator.num_rows)
     )
     for levels in ((), ("course",)):
@@ -85,17 +85,17 @@ def test_only_the_levels_asked_for_move(demo, faces):
 
 def test_a_text_that_says_what_the_mean_face_is_moves_nothing_and_says_so(demo):
     with pytest.raises(UserError, match="are the same; please say what should change"):
-        demo.imagine(demo.family.defaults.neutral)
+        demo.csla_generate(demo.family.defaults.neutral)
 
 
 def test_a_text_alone_makes_a_picture(demo):
-    edit = demo.imagine("a face with purple hair")
+    edit = demo.csla_generate("a face with purple hair")
     assert found(edit.image)["hair_colour"] == "purple"
     assert demo.repeat(edit.recipe).image.tobytes() == edit.image.tobytes()
 
 
 def test_a_recipe_repeats_the_edit_to_the_bit(demo, faces):
-    edit = demo.bridge(faces[0], "smiling face", "face", strength=0.3, levels=["medium", "coarse"])
+    edit = demo.csla_edit(faces[0], "smiling face", "face", strength=0.3, levels=["medium", "coarse"])
     assert edit.recipe["parameters"]["levels"] == ["coarse", "medium"]
     again = demo.repeat(edit.recipe, faces[0])
     assert (again.latent.digest(), again.recipe) == (edit.latent.digest(), edit.recipe)
@@ -104,6 +104,13 @@ def test_a_recipe_repeats_the_edit_to_the_bit(demo, faces):
     for levels in ("coarse", [1], [["coarse"]], None):
         with pytest.raises(UserError, match="no recipe"):
             demo.repeat(edit.recipe | {"parameters": edit.recipe["parameters"] | {"levels": levels}}, faces[0])
+
+
+def test_recipes_with_the_old_names_of_methods_repeat_the_edit(demo, faces):
+    edit, drawn = demo.csla_edit(faces[0], "smiling face", "face"), demo.csla_generate("an old man")
+    again = demo.repeat(edit.recipe | {"method": "bridge"}, faces[0])
+    assert (again.latent.digest(), again.recipe) == (edit.latent.digest(), edit.recipe)
+    assert demo.repeat(drawn.recipe | {"method": "imagine"}).latent.digest() == drawn.latent.digest()
 
 
 def test_through_clip_a_face_comes_back_as_clip_understood_it(demo, faces):
@@ -120,8 +127,8 @@ def test_through_clip_a_face_comes_back_as_clip_understood_it(demo, faces):
 def test_a_model_without_an_alignment_says_how_to_get_one(studio):
     latent = studio.sample(0)
     for edit in (
-        lambda: studio.bridge(latent, "smiling face", "face"),
-        lambda: studio.imagine("a smiling face"),
+        lambda: studio.csla_edit(latent, "smiling face", "face"),
+        lambda: studio.csla_generate("a smiling face"),
         lambda: studio.invert(studio.image(latent), through="clip"),
     ):
         with pytest.raises(UserError, match=r"python -m pipeline\.training\.csla --model seeded"):
@@ -130,9 +137,9 @@ def test_a_model_without_an_alignment_says_how_to_get_one(studio):
 
 def test_texts_that_say_nothing_are_told(demo, faces):
     with pytest.raises(UserError, match="in a few words"):
-        demo.imagine(" ")
+        demo.csla_generate(" ")
     with pytest.raises(UserError, match="are the same"):
-        demo.bridge(faces[0], "face", "face")
+        demo.csla_edit(faces[0], "face", "face")
 
 
 @pytest.fixture
@@ -144,11 +151,11 @@ def place(seeded_registry, tmp_path, monkeypatch):
     monkeypatch.setenv("STYLECLIP_MODELS", str(tmp_path / "own.toml"))
     monkeypatch.setenv("HF_ASSETS_CACHE", str(tmp_path / "assets"))
     monkeypatch.setattr("huggingface_hub.constants.HF_ASSETS_CACHE", str(tmp_path / "assets"))
-    return alignment_path(family_row("tiny"))
+    return own_path("alignment", family_row("tiny"))
 
 
 def test_a_killed_training_goes_on_to_the_same_file(place, monkeypatch):
-    assert alignment_command(TINY) == place
+    assert csla_command(TINY) == place
     once = load_file(place)
     assert load_family(family_row("tiny"), torch.device("cpu"), torch.float32).alignment is not None
     place.unlink()
@@ -159,7 +166,7 @@ def test_a_killed_training_goes_on_to_the_same_file(place, monkeypatch):
     assert not place.exists()
     (part,) = place.parent.glob("*.pairs")
     assert 0 < len(load_file(part)["w"]) < 40
-    alignment_command(TINY)
+    csla_command(TINY)
     assert all(torch.equal(value, once[name]) for name, value in load_file(place).items())
     assert [file for file in place.parent.glob("*") if file != place] == []
 
@@ -177,14 +184,14 @@ def writing(state, path, written=[]):
         os.kill(os.getpid(), signal.SIGKILL)
 
 pairs.EVERY, pairs.write = -1, writing
-csla.alignment_command(sys.argv[1:])
+csla.csla_command(sys.argv[1:])
 """
 
 
 def test_an_alignment_of_another_generator_is_refused(place, tmp_path):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        state = Alignment(32, 32, 7, 16).state_dict()
+        state = CSLA(32, 32, 7, 16).state_dict()
     place.parent.mkdir(parents=True)
     save_file(state, place)
     assert load_family(family_row("tiny"), torch.device("cpu"), torch.float32).alignment is None
@@ -192,9 +199,9 @@ def test_an_alignment_of_another_generator_is_refused(place, tmp_path):
 
 def test_the_demo_model_has_an_alignment_already(tmp_path):
     with pytest.raises(UserError, match="--output"):
-        alignment_command(["--model", "demo"])
+        csla_command(["--model", "demo"])
     with pytest.raises(UserError, match=r"ends in \.safetensors"):
-        alignment_command(["--model", "demo", "--output", str(tmp_path / "alignment.pt")])
+        csla_command(["--model", "demo", "--output", str(tmp_path / "alignment.pt")])
 
 
 def test_full_size_networks_move_every_vector_of_s():
@@ -203,10 +210,10 @@ def test_full_size_networks_move_every_vector_of_s():
     channels = sum(layer.channels for layer in generator.style_layers)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        alignment = Alignment.from_state_dict(Alignment(512, 512, channels, 256).state_dict())
+        alignment = CSLA.from_state_dict(CSLA(512, 512, channels, 256).state_dict())
         target, neutral = torch.nn.functional.normalize(torch.randn(2, 512))
     assert channels == 9088
-    step: list[Tensor] = bridge_step(alignment, generator, target, neutral, ["medium"])
+    step: list[Tensor] = csla_step(alignment, generator, target, neutral, ["medium"])
     assert [s.shape for s in step] == [(1, layer.channels) for layer in generator.style_layers]
     assert all(bool(s.abs().max()) == (4 <= la.row < 8) for s, la in zip(step, generator.style_layers, strict=True))
     assert alignment.to_w(target[None]).shape == (1, 512)

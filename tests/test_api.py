@@ -142,7 +142,7 @@ def test_what_only_some_latents_and_levels_can_do(program, demo, latent):
     wanted = Latent.load(latent["path"]).towards(Latent.load(other), 0.25)
     assert Latent.load(mixture).digest() == wanted.digest()
     _, code, edit = program.predict(target="smiling face", latent=latent, levels=["fine"], api_name="/bridge")
-    wanted = demo.bridge(Latent.load(latent["path"]), "smiling face", "face", levels=["fine"])
+    wanted = demo.csla_edit(Latent.load(latent["path"]), "smiling face", "face", levels=["fine"])
     assert Latent.load(code).digest() == wanted.latent.digest() and edit["recipe"] == wanted.recipe
     for levels in ([], ["finest"], "fine", [["fine"]]):
         with pytest.raises(AppError, match="level"):

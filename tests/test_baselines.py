@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.baselines import RIVALS
+from benchmarks.baselines import BASELINES
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from pipeline.losses import clip_features
@@ -28,19 +28,19 @@ def faces(demo):
     return [demo.sample(2_000_000 + seed, truncation=1.0) for seed in range(3)]
 
 
-@pytest.fixture(scope="module", params=RIVALS)
+@pytest.fixture(scope="module", params=BASELINES)
 def baseline(request, demo, pairs):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("benchmarks.baselines.tedigan.STEPS", 300)  # as far as so few pairs carry
         patch.setattr("benchmarks.baselines.baseline.FACES", 2)
-        yield RIVALS[request.param](demo.family, pairs, demo.texts)
+        yield BASELINES[request.param](demo.family, pairs, demo.texts)
 
 
 @torch.inference_mode()
 def scores(demo, latents, target):
     """How much more like the target than like a face CLIP finds each (N,)."""
     images = torch.cat([latent.draw(demo.family.generator) for latent in latents])
-    features = clip_features(demo.family.clip, images, demo.family.clip_normalize_directions)
+    features = clip_features(demo.family.clip, images, demo.family.row.clip_normalize_directions)
     return features @ demo.texts.direction(target, "face")
 
 
@@ -83,7 +83,7 @@ def test_texts_that_clip_cannot_tell_apart_are_refused(baseline):
 
 def test_stylespace_counts_in_the_deviations_of_all_faces(demo, pairs):
     """As the pairs are, not in those of truncated codes, which are 0.7 times as large."""
-    baseline = RIVALS["stylespace"](demo.family, pairs, demo.texts)
+    baseline = BASELINES["stylespace"](demo.family, pairs, demo.texts)
     with torch.inference_mode():
         styles = torch.cat(demo.family.generator.styles(pairs.w), 1)
     shift, spread = baseline.deviations(styles)

@@ -105,7 +105,7 @@ def test_methods_edit_as_the_studio_does(studio):
     latent = studio.sample(3)
     for name, edit in (
         ("directions", studio.direct(latent, GLASSES.target, GLASSES.neutral)),
-        ("csla", studio.bridge(latent, GLASSES.target, GLASSES.neutral)),
+        ("csla", studio.csla_edit(latent, GLASSES.target, GLASSES.neutral)),
         ("mapper", studio.map(latent, "glasses")),
     ):
         method = METHODS[name](studio, Path(), None)

@@ -7,13 +7,14 @@ from scipy.stats import spearmanr
 
 from pipeline.errors import UserError
 from pipeline.losses import clip_features
-from pipeline.methods.directions import Directions, channel_relevance
+from pipeline.methods.directions import MeasuredDirections
 from pipeline.methods.estimate import GradientDirections
 from pipeline.models.family import load_family
 from pipeline.models.registry import family_row
 from pipeline.networks.clip import CLIP, build_clip
 from pipeline.networks.stylegan2 import Generator
 from pipeline.text import SIGNS_NOTE, TEMPLATES, Texts, check_pair, check_prompt
+from pipeline.training.relevance import unit_change
 
 GOLDENS = Goldens.from_environment()
 
@@ -25,7 +26,7 @@ def golden_directions():
     relevance = torch.nn.functional.normalize(GOLDENS.normal(4, 6048, 512))
     text_direction = torch.nn.functional.normalize(GOLDENS.normal(5, 512), dim=0)
     std = torch.cat([GOLDENS.normal(200 + i, layer.channels).abs() + 0.2 for i, layer in enumerate(layers)])
-    return Directions(relevance, std, layers), text_direction, GOLDENS.load("global_direction")
+    return MeasuredDirections(relevance, std, layers), text_direction, GOLDENS.load("global_direction")
 
 
 @pytest.mark.parametrize("threshold", [0.08, 0.0])
@@ -50,7 +51,7 @@ def test_step_golden(golden_directions, threshold):
 
 def test_relevance_of_the_first_channels_only_golden(golden_directions):
     directions, text_direction, golden = golden_directions
-    fewer = Directions(directions.relevance[:5376], directions.style_std, directions.layers)
+    fewer = MeasuredDirections(directions.relevance[:5376], directions.style_std, directions.layers)
     step, channels = fewer.step(text_direction, 0.08)
     assert channels == golden["fs3_5376_num"]
     golden.check("fs3_5376_boundary_norm_per_layer", torch.stack([s.norm() for s in step]))
@@ -75,7 +76,7 @@ def test_threshold_keeps_the_channels_asked_for(golden_directions, channels):
 def test_relevance_golden():
     golden = GOLDENS.load("global_direction")
     before, after = GOLDENS.normal(9, *golden["getfs_input_shape"].tolist()).unbind(2)
-    golden.check("getfs", channel_relevance(before, after))
+    golden.check("getfs", torch.nn.functional.normalize(unit_change(before, after).mean(1), dim=-1))
 
 
 def test_text_direction_golden():

@@ -4,7 +4,6 @@ import hashlib
 import shutil
 import threading
 from collections import namedtuple
-from dataclasses import replace
 
 import gdown
 import pytest
@@ -154,7 +153,7 @@ def test_looking_for_a_file_makes_no_folder(source, cache):
 
 def test_what_is_left_of_another_file_is_not_taken_for_the_beginning(hub):
     source = SOURCES["hub"](hub)
-    part = downloads._blobs(source) / f"{source.kept().name}.{SHA256}.part"
+    part = downloads._blobs(source) / f"{source.download_path().name}.{SHA256}.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"longer" * len(CONTENT))
     assert fetch(source, lambda *_: None).read_bytes() == CONTENT
@@ -206,13 +205,13 @@ def test_the_rest_of_another_file_of_the_repository_saves_no_room(hub, monkeypat
 
     with pytest.raises(KeyboardInterrupt):
         fetch(SOURCES["hub"](hub), cancel)
-    (part,) = downloads._begun(SOURCES["hub"](hub))
-    other = replace(SOURCES["hub"](hub), file="other.pt", sha256=None)
-    assert part.is_file() and not downloads._begun(other)
+    (part,) = downloads._parts(SOURCES["hub"](hub))
+    other = SOURCES["hub"](hub).model_copy(update={"file": "other.pt", "sha256": None})
+    assert part.is_file() and not downloads._parts(other)
 
 
 def test_a_disk_that_fills_up_meanwhile(source, hub):
-    kept = source.kept()
+    kept = source.download_path()
     begun = downloads._folder(source) / f"{kept.name}{f'.{SHA256}' if source.repo else 'abcdefgh'}.part"
     begun.parent.mkdir(parents=True, exist_ok=True)
     begun.symlink_to("/dev/full")  # where every write finds no space left
@@ -223,7 +222,7 @@ def test_a_disk_that_fills_up_meanwhile(source, hub):
 
 
 def test_without_a_known_checksum_the_first_download_counts(hub):
-    source = replace(SOURCES["url"](hub), sha256=None, size=None)
+    source = SOURCES["url"](hub).model_copy(update={"sha256": None, "size": None})
     path = fetch(source, lambda *_: None)
     verify(source, path)
     for spoilt in (CONTENT[:-1], CONTENT):  # another file, and the right one again once that was removed
@@ -237,7 +236,7 @@ def test_without_a_known_checksum_the_first_download_counts(hub):
 
 
 def test_a_page_to_log_in_is_not_taken_for_the_file(hub):
-    source = replace(SOURCES["url"](hub), sha256=None, size=None)
+    source = SOURCES["url"](hub).model_copy(update={"sha256": None, "size": None})
     (hub.folder / NAME).write_bytes(b"\n<!DOCTYPE html><html>Please log in</html>")
     with pytest.raises(UserError, match=r"weights\.pt is a web page, so it was removed"):
         fetch(source, lambda *_: None)
@@ -246,7 +245,7 @@ def test_a_page_to_log_in_is_not_taken_for_the_file(hub):
 
 
 def test_the_hub_s_own_checksum_counts_where_the_registry_has_none(hub):
-    source = replace(SOURCES["hub"](hub), sha256=None, size=None)
+    source = SOURCES["hub"](hub).model_copy(update={"sha256": None, "size": None})
     hub.faults[NAME] = "flip"
     with pytest.raises(UserError, match="not the file that was published"):
         fetch(source, lambda *_: None)
@@ -254,10 +253,10 @@ def test_the_hub_s_own_checksum_counts_where_the_registry_has_none(hub):
 
 def test_git_knows_a_file_by_its_blob(hub):
     blob = hashlib.sha1(b"blob %d\0" % len(CONTENT) + CONTENT).hexdigest()
-    source = replace(SOURCES["url"](hub), sha256=None, git_blob=blob)
+    source = SOURCES["url"](hub).model_copy(update={"sha256": None, "git_blob": blob})
     fetch(source, lambda *_: None)
     with pytest.raises(UserError, match="not the file that was published"):
-        verify(replace(source, git_blob="0" * 40), source.here())
+        verify(source.model_copy(update={"git_blob": "0" * 40}), source.here())
 
 
 def test_google_drive_that_refuses_is_explained(cache, monkeypatch):

@@ -1,6 +1,7 @@
 """Closer to the photo: refining the code, tuning the generator for one face, and what becomes of the shared one."""
 
 import argparse
+from dataclasses import replace
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ def tuned(studio, latent, face):
 
 
 def distance(studio, latent, face):
-    return pixel_distance(latent.draw(studio.family.generator), photo_square(face.image, 64, 64)).item()
+    return pixel_distance(latent.draw(studio.family.generator), photo_square(studio.family, face.image)).item()
 
 
 @pytest.mark.parametrize("method", ["refine", "tune"])
@@ -85,8 +86,9 @@ def test_the_finest_layers_are_not_tuned(studio, latent, face, monkeypatch):
     assert {layers[name] for name in step.latent.tuning.factors} == {4, 8, 16}
 
 
-def test_a_wide_picture_is_black_above_and_below():
-    square = photo_square(Image.new("RGB", (640, 480), "white"), 64, 48)
+def test_a_wide_picture_is_black_above_and_below(studio):
+    wide = replace(studio.family, row=studio.family.row.model_copy(update={"crop_rows": 48}))
+    square = photo_square(wide, Image.new("RGB", (640, 480), "white"))
     assert square.shape == (1, 3, 64, 64)
     assert (square[..., 8:56, :] == 1).all()
     assert (square[..., :8, :] == -1).all()
@@ -265,6 +267,6 @@ def test_the_kind_of_an_encoder_is_told_where_its_layers_are_others(with_encoder
 
 
 def test_the_photo_and_the_picture_may_differ_in_size(studio, monkeypatch):
-    monkeypatch.setattr("pipeline.styleclip.PHOTO_SIZE", 32)  # less than the generator draws, as at 1024 px
+    monkeypatch.setattr("pipeline.methods.inversion.PHOTO_SIZE", 32)  # less than the generator draws, as at 1024 px
     latent = studio.sample(seed=1)
     assert studio.likeness(latent, studio.image(latent)) > 0.5

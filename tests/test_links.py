@@ -12,7 +12,7 @@ OPTIMIZE = {"prompt": "a man", "neutral": "", "space": "s", "steps": 7, "l2": 0.
 EDITS = [
     ("direct", PAIR | {"strength": -1.5, "channels": 40}),
     ("direct", PAIR | {"strength": 3.0, "threshold": 0.123}),
-    ("bridge", PAIR | {"strength": 0.3, "levels": ["coarse", "fine"]}),
+    ("csla_edit", PAIR | {"strength": 0.3, "levels": ["coarse", "fine"]}),
     ("map", {"mapper": "afro", "strength": 0.1}),
     ("optimize", OPTIMIZE | {"noise": 0.5}),
 ]
@@ -35,7 +35,7 @@ def test_a_link_holds_all_that_an_edit_was_made_with(method, parameters):
 
 
 def test_a_link_holds_the_whole_stack():
-    first = ("imagine", {"prompt": "an old man", "neutral": "face", "strength": 0.3})
+    first = ("csla_generate", {"prompt": "an old man", "neutral": "face", "strength": 0.3})
     stack = [recipe(*first), recipe(*EDITS[0], share=0.5), *(recipe(*edit) for edit in EDITS[1:])]
     query, left_out = query_of(stack)
     assert asked(query) == [first, (EDITS[0][0], EDITS[0][1] | {"share": 0.5}), *EDITS[1:]]
@@ -59,6 +59,13 @@ def test_what_a_link_leaves_out_is_said():
     assert query_of([]) == ("", "")
 
 
+def test_links_with_the_old_names_of_methods_are_understood():
+    assert asked("method=imagine&prompt=a+man&2.method=bridge&2.target=a&2.neutral=b") == [
+        ("csla_generate", {"prompt": "a man"}),
+        ("csla_edit", {"target": "a", "neutral": "b"}),
+    ]
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -69,7 +76,7 @@ def test_what_a_link_leaves_out_is_said():
         "method=optimize&prompt=a&space=z",
         "method=optimize&prompt=a&steps=",
         "method=optimize&prompt=a&2.method=map&2.mapper=afro",
-        "method=map&mapper=afro&2.method=imagine&2.prompt=a",
+        "method=map&mapper=afro&2.method=csla_generate&2.prompt=a",
         "method=map&mapper=afro&2.method=map",
         "method=map&mapper=afro&2.method=refine",
     ],

@@ -12,11 +12,11 @@ from pipeline.losses import (
     clip_features,
     clip_pool,
     clip_preprocess,
+    directional_target,
     identity_crop,
     identity_distance,
     identity_features,
     l2_distance,
-    shifted,
 )
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.clip import CLIP, build_clip, tokenize
@@ -76,10 +76,12 @@ def test_clip_s_own_preprocessing_is_that_of_its_package(size):
 def test_pictures_are_moved_the_way_of_the_texts_as_far_as_clip_tells_them_apart():
     pictures, difference = torch.eye(3)[:2], torch.tensor([[0.0, 0.0, 0.7]])
     half = 0.5**0.5
-    torch.testing.assert_close(shifted(pictures, difference), torch.tensor([[half, 0, half], [0, half, half]]))
-    torch.testing.assert_close(shifted(pictures, -difference)[0], torch.tensor([half, 0, -half]))
-    assert shifted(pictures, 0.001 * difference)[0, 0] > 0.9999
-    torch.testing.assert_close(shifted(pictures, 0 * difference), pictures)
+    torch.testing.assert_close(
+        directional_target(pictures, difference), torch.tensor([[half, 0, half], [0, half, half]])
+    )
+    torch.testing.assert_close(directional_target(pictures, -difference)[0], torch.tensor([half, 0, -half]))
+    assert directional_target(pictures, 0.001 * difference)[0, 0] > 0.9999
+    torch.testing.assert_close(directional_target(pictures, 0 * difference), pictures)
 
 
 def test_identity_golden():

@@ -13,19 +13,19 @@ from pipeline.errors import UserError
 from pipeline.images import to_tensor
 from pipeline.latents import Tuning
 from pipeline.losses import clip_features
-from pipeline.methods.csla import LEVELS
-from pipeline.methods.directions import style_statistics, unit_change
-from pipeline.models.measured import relevance_path
+from pipeline.methods.directions import style_statistics
+from pipeline.models.measured import own_path
 from pipeline.models.registry import family_row
 from pipeline.networks.e4e import Encoder
+from pipeline.networks.generator import LEVELS
 from pipeline.networks.mapper import LevelsMapper, NarrowMapper
 from pipeline.networks.preview import Preview
 from pipeline.networks.w_encoder import WEncoder
-from pipeline.training.csla import alignment_command
+from pipeline.training.csla import csla_command
 from pipeline.training.frozen import FrozenModels
 from pipeline.training.mapper import save_mapper
 from pipeline.training.mapper_training import MapperRecipe, train
-from pipeline.training.relevance import measure_relevance, relevance_command
+from pipeline.training.relevance import measure_relevance, relevance_command, unit_change
 from tests.conftest import NARROW
 from tests.wheels import STYLE_DIM
 
@@ -97,7 +97,7 @@ def plain_relevance(family, std: torch.Tensor, codes: int, to_rgb: bool) -> torc
                     moved = [s.clone() for s in styles]
                     moved[p][0, channel] += sigmas * std[first + channel]
                     picture = generator.synthesize(moved).clamp(-1, 1)
-                    ends.append(clip_features(family.clip, picture, family.clip_normalize_directions))
+                    ends.append(clip_features(family.clip, picture, family.row.clip_normalize_directions))
                 rows.append(unit_change(*ends))
             if layer.is_to_rgb and not to_rgb:
                 del rows[-layer.channels :]
@@ -112,7 +112,7 @@ def test_relevance_is_that_of_a_plain_loop(one_row_studio, to_rgb):
     std = style_statistics(family.generator, 1_000, average=family.latent_avg)[1]
     found = measure_relevance(
         family.generator,
-        lambda pictures: clip_features(family.clip, pictures, family.clip_normalize_directions),
+        lambda pictures: clip_features(family.clip, pictures, family.row.clip_normalize_directions),
         std,
         codes=2,
         to_rgb=to_rgb,
@@ -125,7 +125,7 @@ def test_relevance_is_that_of_a_plain_loop(one_row_studio, to_rgb):
 
 def test_measured_relevance_edits(commands):
     path = relevance_command(["--model", "one-row", "--codes", "1"])
-    assert path == relevance_path(family_row("one-row"))
+    assert path == own_path("directions", family_row("one-row"))
     studio = StyleCLIP.from_pretrained("one-row", "cpu")
     assert studio.family.directions is not None
     face = studio.sample(0)
@@ -181,11 +181,13 @@ def test_mappers_of_w_plus_are_refused(variant, one_row_studio, tmp_path):
 
 
 def test_an_alignment_is_trained_and_edits(commands, picture):
-    alignment_command(["--model", "one-row", "--pairs", "40", "--steps", "3"])
+    csla_command(["--model", "one-row", "--pairs", "40", "--steps", "3"])
     studio = StyleCLIP.from_pretrained("one-row", "cpu")
     face, width = studio.sample(0), studio.family.generator.style_dim
     assert studio.invert(picture, through="clip").w_plus.shape == (1, 1, width)
-    steps = {level: studio.bridge(face, "an old face", "a face", levels=[level]).latent.style_step for level in LEVELS}
+    steps = {
+        level: studio.csla_edit(face, "an old face", "a face", levels=[level]).latent.style_step for level in LEVELS
+    }
     for level, moved in steps.items():
         for layer, step in zip(studio.family.generator.style_layers, moved, strict=True):
             assert bool(step.any()) == (layer.level == level)

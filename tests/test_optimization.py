@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pipeline.errors import UserError
-from pipeline.losses import clip_features, shifted
+from pipeline.losses import clip_features, directional_target
 from pipeline.methods.optimization import Adam, learning_rate
 
 PROMPT = "a person with purple hair"
@@ -56,11 +56,13 @@ def test_with_a_neutral_text_the_face_stays_nearer_to_what_it_was(studio, source
     """In what CLIP sees, however far the edit goes; the words are heard all the same."""
 
     def looks(latent):
-        features = clip_features(studio.family.clip, latent.draw(studio.family.generator), studio.family.clip_normalize)
+        features = clip_features(
+            studio.family.clip, latent.draw(studio.family.generator), studio.family.row.clip_normalize
+        )
         return features.detach()
 
     direction = studio.texts.embedding(PROMPT) - studio.texts.embedding("a person")
-    goal = shifted(looks(source), direction)
+    goal = directional_target(looks(source), direction)
     options = {"steps": 20, "lr": 0.05, "l2": 0.0, "identity": 0.0}
     *_, whole = studio.optimize(source, PROMPT, **options, neutral="")
     first, *_, change = studio.optimize(source, PROMPT, **options, neutral="a person")

@@ -17,7 +17,7 @@ from pipeline import StyleCLIP
 from pipeline.images import to_tensor
 from pipeline.models.registry import family_row
 
-pytestmark = pytest.mark.skipif(not family_row("photo").ready(), reason="the generator's wheel was not fetched")
+pytestmark = pytest.mark.skipif(family_row("photo").missing(), reason="the generator's wheel was not fetched")
 READER = Path(__file__).parents[1] / "checkpoints" / "photo" / "reader.safetensors"
 
 
@@ -77,7 +77,9 @@ def test_directions_change_what_they_name(words, category, value, studio, invert
 
 
 def test_the_alignment_edits(studio, inverted, sees):
-    assert sees(studio.bridge(inverted, "face with blonde hair", "face", strength=0.4).image)["hair_colour"] == "blonde"
+    assert (
+        sees(studio.csla_edit(inverted, "face with blonde hair", "face", strength=0.4).image)["hair_colour"] == "blonde"
+    )
 
 
 def test_optimization_comes_nearer_to_its_words(studio, inverted):

@@ -16,7 +16,7 @@ from PIL import Image
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from pipeline.models.__main__ import main
-from pipeline.models.measured import relevance_path
+from pipeline.models.measured import own_path
 from pipeline.models.registry import REGISTRY, family_row, read_registry
 from tests.conftest import train_landmarks
 from tests.hub import Hub
@@ -90,7 +90,7 @@ def test_with_a_filled_cache_it_starts_without_the_network(hub):
     first = StyleCLIP.from_pretrained("ffhq", device="cpu", progress=lambda *_: None)
     picture = first.image(first.sample(1))
     hub.close()
-    assert family_row("ffhq").ready()
+    assert not family_row("ffhq").missing()
     again = StyleCLIP.from_pretrained("ffhq", device="cpu")
     assert again.image(again.sample(1)).tobytes() == picture.tobytes()
 
@@ -151,7 +151,10 @@ def test_the_command_line_lists_fetches_and_verifies(hub, tmp_path, monkeypatch,
         (b'[sources.x]\nurl = "http://x"', "name of its file"),
         (b'[sources.x]\nrepo = "a/b"\nfile = "../x.pt"', "inside its repository"),
         (b'[sources.x]\nrepo = "a/b"\nfile = "x.pt"\nrevision = "../../c"', "inside its repository"),
-        (b'[sources.x]\nurl = "http://x"\nfile = "x.pt"\nsize = "large"', "“size”"),
+        (
+            b'[sources.x]\nurl = "http://x"\nfile = "x.pt"\nsize = "large"',
+            r"sources\.x\.size: it should be a valid integer",
+        ),
         (b'[sources.x]\npath = "~nobody-of-this-name/x.pt"', "home"),
         (b"[families.demo]\ndefaults = 3", "can't be understood"),
         (b'[sources.x]\npath = "\xff"', "utf-8"),
@@ -165,7 +168,10 @@ def test_the_command_line_lists_fetches_and_verifies(hub, tmp_path, monkeypatch,
         (b'[families."../demo"]\ntitle = "x"', r"families\.\.\./demo: it should be a name"),
         (b'[families.demo.files]\ngenerater = { path = "x" }', r"families\.demo\.files\.generater"),
         (b'[families.demo.files]\ngenerator = "nowhere"', r"families\.demo\.files\.generator: .*“nowhere”"),
-        (b'[families.demo.files]\ngenerator = { path = "a\\u0000b" }', r"families\.demo\.files\.generator: .*“path”"),
+        (
+            b'[families.demo.files]\ngenerator = { path = "a\\u0000b" }',
+            r"families\.demo\.files\.generator: .*“path”",
+        ),
         (b'[families.demo.files]\ngenerator = { path = "' + b"x" * 300 + b'" }', "too long"),
         (b'[families.demo.mappers.own]\npath = "x.pt"\ntitle = 4', r"families\.demo\.mappers\.own\.title"),
         (b'[families.demo.defaults]\nstrength = "high"', r"families\.demo\.defaults\.strength: .*number"),
@@ -173,10 +179,10 @@ def test_the_command_line_lists_fetches_and_verifies(hub, tmp_path, monkeypatch,
         (b"[families.demo.defaults]\nl2 = 0", r"families\.demo\.defaults\.l2: .*greater than 0"),
         (b"[families.demo.defaults]\nidentity = 0.0", r"families\.demo\.defaults\.identity: .*greater than 0"),
         (b"[families.demo.defaults]\nlr = nan", r"families\.demo\.defaults\.lr: .*finite"),
-        (b"[families.demo.defaults]\nbridge_strength = -1", r"families\.demo\.defaults\.bridge_strength: .*greater"),
+        (b"[families.demo.defaults]\ncsla_strength = -1", r"families\.demo\.defaults\.csla_strength: .*greater"),
         (b"[families.demo.defaults]\nsteps = true", r"families\.demo\.defaults\.steps"),
         (b'[families.demo.defaults]\nspace = "z"', r"families\.demo\.defaults\.space: .*'w'"),
-        (b"[sources.x]\npath = 'x'\nsize = -1", r"sources\.x: .*“size”"),
+        (b"[sources.x]\npath = 'x'\nsize = -1", r"sources\.x\.size: .*greater"),
     ],
 )
 def test_a_models_file_with_a_mistake_is_named_in_a_sentence(content, words, tmp_path, monkeypatch):
@@ -209,7 +215,6 @@ def test_every_published_row_states_its_licence_and_terms():
         if any(source.path is None for source in row.files.values()) and row.name != "custom":
             assert "License-NC" in row.licence
             assert "not for commercial use" in row.terms
-            assert row.resolution
             assert {"generator", "clip"} <= row.files.keys()
 
 
@@ -287,10 +292,10 @@ def test_a_generator_of_one_s_own(sizes_file, monkeypatch):
 
 def test_each_generator_of_one_s_own_has_its_own_relevance(sizes_file, tmp_path):
     rows = [family_row("custom", own={"generator": sizes_file[kind]}) for kind in ("generator", "clip", "generator")]
-    first, other, again = (relevance_path(row) for row in rows)
+    first, other, again = (own_path("directions", row) for row in rows)
     assert first == again != other
     sizes_file["generator"].rename(tmp_path / "moved.pt")
-    assert relevance_path(family_row("custom", own={"generator": tmp_path / "moved.pt"})) == first
+    assert own_path("directions", family_row("custom", own={"generator": tmp_path / "moved.pt"})) == first
 
 
 @pytest.fixture

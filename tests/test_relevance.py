@@ -18,7 +18,7 @@ from pipeline.losses import clip_features, clip_preprocess
 from pipeline.methods.directions import style_statistics
 from pipeline.methods.estimate import GradientDirections
 from pipeline.models.family import load_family
-from pipeline.models.measured import alignment_settings, relevance_path, relevance_settings, warn_of_other_settings
+from pipeline.models.measured import own_path, settings_of, warn_of_other_settings
 from pipeline.models.registry import family_row
 from pipeline.training.frozen import FrozenModels, load_frozen_models
 from pipeline.training.pairs import sample_pairs
@@ -40,7 +40,7 @@ def place(seeded_registry, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_ASSETS_CACHE", str(tmp_path / "assets"))
     monkeypatch.setattr("huggingface_hub.constants.HF_ASSETS_CACHE", str(tmp_path / "assets"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    return relevance_path(family_row("tiny"))
+    return own_path("directions", family_row("tiny"))
 
 
 def normalized(tmp_path, flag: bool) -> None:
@@ -140,7 +140,7 @@ def test_derivatives_stand_in_for_small_steps(place):
     assert torch.allclose(half[~same], none[~same], atol=1e-5)
 
 
-def test_a_generator_of_one_s_own_and_a_wrong_size(place, tmp_path, monkeypatch):
+def test_a_generator_of_one_s_own(place, tmp_path, monkeypatch):
     own = tmp_path / "custom.toml"
     own.write_text((tmp_path / "own.toml").read_text().replace("families.tiny", "families.custom"))
     monkeypatch.setenv("STYLECLIP_MODELS", str(own))
@@ -148,9 +148,6 @@ def test_a_generator_of_one_s_own_and_a_wrong_size(place, tmp_path, monkeypatch)
     generator = str(tmp_path / "mine.safetensors")
     with pytest.raises(UserError, match="mine"):
         relevance_command(["--generator", generator])
-    monkeypatch.setenv("STYLECLIP_GENERATOR", "")
-    with pytest.raises(UserError, match="lowest"):
-        relevance_command(["--model", "custom", "--lowest", "48"])
 
 
 # How CLIP is shown pictures, and how far channels go
@@ -213,7 +210,7 @@ def test_estimates_and_pairs_see_pictures_through_clip_s_own_preprocessing(place
     torch.testing.assert_close(pairs.features, embed(generator(pairs.w).clamp(-1, 1)))
     expected = GradientDirections(generator, embed, average=studio.family.latent_avg)
     assert studio.threshold("old", "face", 9) == expected.threshold(studio.texts.direction("old", "face"), 9)
-    losses = clip_features(clip, generator(pairs.w).clamp(-1, 1), studio.family.clip_normalize)
+    losses = clip_features(clip, generator(pairs.w).clamp(-1, 1), studio.family.row.clip_normalize)
     assert not torch.allclose(pairs.features, losses, atol=0.01)  # these go on without, as the reference's
 
 
@@ -251,7 +248,7 @@ def test_what_was_measured_with_another_clip_is_not_reused_silently(place, seede
     state = load_file(clip)
     save_file(state | {"logit_scale": state["logit_scale"] + 1}, tmp_path / "other.safetensors")
     (tmp_path / "own.toml").write_text(rows.replace(str(clip), str(tmp_path / "other.safetensors")))
-    assert loaded() is None and relevance_path(family_row("tiny")) != place
+    assert loaded() is None and own_path("directions", family_row("tiny")) != place
     with (tmp_path / "own.toml").open("a") as own:  # a file that the user names is used, and said to be another's
         own.write(f'directions = {{ path = "{place}" }}\n')
     assert not caplog.messages and loaded() is not None
@@ -264,9 +261,8 @@ def test_what_was_measured_with_another_clip_is_not_reused_silently(place, seede
 @pytest.mark.parametrize("kind", ["directions", "alignment"])
 def test_what_a_file_does_not_tell_of_its_networks_is_not_compared(kind, caplog):
     row = family_row("demo")
-    settings = {"directions": relevance_settings, "alignment": alignment_settings}[kind](row)
-    warn_of_other_settings(row, row.files[kind], settings, kind)
-    assert not caplog.messages and settings.keys() >= {"generator", "clip"}
+    warn_of_other_settings(kind, row, row.files[kind])
+    assert not caplog.messages and settings_of(kind, row).keys() >= {"generator", "clip"}
 
 
 @torch.no_grad()
@@ -279,5 +275,5 @@ def test_drawn_from_a_layer_on_a_picture_is_the_whole_one(family, request):
     for p in range(len(styles)):
         moved = [s.expand(2, -1) for s in styles]
         moved[p] = moved[p] + torch.tensor([[1.0], [-1.0]])
-        found = generator.draw_from(p, moved, trace, generator.size)
+        found = generator.draw_from(p, moved, trace)
         assert torch.allclose(found, generator.synthesize(moved), atol=1e-4), generator.style_layers[p].name

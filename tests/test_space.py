@@ -148,8 +148,8 @@ CALLS = {
     "image": lambda studio, face, latent: studio.image(latent, resolution=32),
     "map": lambda studio, face, latent: studio.map(latent, "levels", strength=0.2),
     "direct": lambda studio, face, latent: studio.direct(latent, "a red face", "a face", channels=5),
-    "bridge": lambda studio, face, latent: studio.bridge(latent, "a red face", "a face"),
-    "imagine": lambda studio, face, latent: studio.imagine("a red face"),
+    "csla_edit": lambda studio, face, latent: studio.csla_edit(latent, "a red face", "a face"),
+    "csla_generate": lambda studio, face, latent: studio.csla_generate("a red face"),
     "threshold": lambda studio, face, latent: studio.threshold("a red face", "a face", 5),
     "repeat": lambda studio, face, latent: studio.repeat(studio.map(latent, "levels").recipe, latent),
 }

@@ -179,9 +179,9 @@ def test_a_recipe_of_a_face_from_words_does_not_lean_on_defaults(aligned_studio)
     row = aligned_studio.family.row
     usual = row.defaults.model_copy(update={"space": "s", "noise": 0.5, "lr": 0.3, "neutral": "a hat", "steps": 2})
     other = StyleCLIP(replace(aligned_studio.family, row=row.model_copy(update={"defaults": usual})))
-    made = [aligned_studio.imagine("an old man"), list(aligned_studio.generate("an old man", steps=2))[-1].edit]
+    made = [aligned_studio.csla_generate("an old man"), list(aligned_studio.generate("an old man", steps=2))[-1].edit]
     made += [
-        aligned_studio.imagine("an old man", neutral="a thing"),
+        aligned_studio.csla_generate("an old man", neutral="a thing"),
         list(aligned_studio.generate("an old man", steps=2, space="w", noise=0.7))[-1].edit,
     ]
     for edit in made:

@@ -243,7 +243,7 @@ def test_a_slim_copy_that_was_cut_off_is_remade(folder, sizes, cache):
 def test_what_an_ended_start_left_of_a_slim_copy_is_removed(folder, sizes, cache):
     read_slim("mapper", folder / "afro.pt")
     (kept,) = cache.rglob("*.safetensors")
-    half = kept.rename(kept.with_name(f"{kept.stem}.1-1.part"))
+    half = kept.rename(kept.with_name(f"{kept.name}.1-1.fresh"))
     assert same(read_slim("mapper", folder / "afro.pt"), sizes.mapper)
     assert kept.exists() and not half.exists()
 

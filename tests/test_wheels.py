@@ -3,7 +3,6 @@
 import importlib.util
 import subprocess
 import zipfile
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,7 +43,7 @@ def source(index) -> Source:
 
 def left(source: Source) -> list[str]:
     """What is in the folder of downloads but locks."""
-    return [path.name for path in source.kept().parent.iterdir() if path.suffix != ".lock"]
+    return [path.name for path in source.download_path().parent.iterdir() if path.suffix != ".lock"]
 
 
 def test_a_wheel_is_fetched_once_and_never_installed(source, index):
@@ -66,7 +65,7 @@ def test_without_an_index_there_is_one_sentence(source, index):
 
 def test_a_wheel_with_another_checksum_is_removed(source):
     with pytest.raises(UserError, match="its checksum differs"):
-        fetch(replace(source, sha256="0" * 64))
+        fetch(source.model_copy(update={"sha256": "0" * 64}))
     assert left(source) == []
 
 
@@ -115,9 +114,9 @@ def test_where_nothing_can_be_written_it_is_told(source, monkeypatch):
         {"wheel": "random-face @ http://x/y.whl", "version": "1.0", "file": FILE, "sha256": "0" * 64},
     ],
 )
-def test_a_row_names_a_package_its_version_and_its_checksum(row, tmp_path):
+def test_a_row_names_a_package_its_version_and_its_checksum(row):
     with pytest.raises(ValueError, match="wheel"):
-        Source.from_row(row, tmp_path)
+        Source(**row)
 
 
 def test_its_weights_become_a_slim_copy(source, monkeypatch):

@@ -20,9 +20,7 @@ from typing import Any
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
 
-CALLS = frozenset(
-    {"invert", "likeness", "sample", "image", "map", "direct", "bridge", "imagine", "threshold", "adjust", "repeat"}
-)
+CALLS = frozenset("invert likeness sample image map direct csla_edit csla_generate threshold adjust repeat".split())
 RUNS = frozenset({"optimize", "generate", "refine", "tune"})
 
 # Seconds of GPU to ask for. Visitors are charged for what was used, but turned away when they have less than this left.

@@ -9,21 +9,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
+from pipeline.checks import LIMITS, WHOLE
 from pipeline.errors import UserError
-from pipeline.recipes import FROM_WORDS, ONE_OF, PARAMETERS, SPACES
+from pipeline.parameters import METHODS, RENAMED, checked
+from pipeline.recipes import FROM_WORDS
 from webapp import limits
 
 LONGEST = 2000  # characters of a query that every browser and messenger takes
 MOST = 20  # edits
 LONG = {"optimize", "generate"}  # methods that a link fills in, and a visitor starts
-NEEDED = {
-    "direct": ("target", "neutral"),
-    "map": ("mapper",),
-    "optimize": ("prompt",),
-    "generate": ("prompt",),
-    "bridge": ("target", "neutral"),
-    "imagine": ("prompt",),
-}
 
 Asked = tuple[str, dict[str, Any]]
 """A method, and its parameters as far as a link has them; "share" among them, where the edit was adjusted."""
@@ -54,7 +48,7 @@ def query_of(recipes: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
 
 
 def _tellable(recipe: Mapping[str, Any]) -> bool:
-    return recipe["method"] in PARAMETERS and "file" not in recipe["parameters"]
+    return recipe["method"] in METHODS and "file" not in recipe["parameters"]
 
 
 def _query(recipes: Sequence[Mapping[str, Any]]) -> str:
@@ -83,20 +77,24 @@ def edits_of(query: Mapping[str, str]) -> list[Asked]:
 
 def _edit(query: Mapping[str, str], before: str) -> Asked:
     method = query[f"{before}method"]
+    method = RENAMED.get(method, method)
     try:
-        types = PARAMETERS[method] | {"share": float}
-        given = {name: query[before + name] for name in types if before + name in query}
-        values = {name: _value(text, types[name]) for name, text in given.items()}
+        names = [*METHODS[method].model_fields, "share"]
+        values = {name: _value(name, query[before + name]) for name in names if before + name in query}
     except (KeyError, ValueError):
         raise _broken() from None
-    if not set(NEEDED[method]) <= values.keys() or values.keys() >= ONE_OF or values.get("space", "w") not in SPACES:
-        raise _broken()
     limits.check(values)  # nan is out of any range
-    return method, values
+    share = {"share": values.pop("share")} if "share" in values else {}
+    try:
+        return method, checked(method, values) | share
+    except (UserError, TypeError, ValueError):
+        raise _broken() from None
 
 
-def _value(text: str, kind: type) -> Any:
-    return text.split(",") if kind is list else kind(float(text)) if kind is int else kind(text)
+def _value(name: str, text: str) -> Any:
+    if name == "levels":
+        return text.split(",")
+    return int(text) if name in WHOLE else float(text) if name in LIMITS else text
 
 
 def _broken() -> UserError:

@@ -26,7 +26,7 @@ from webapp.places import Places
 from webapp.queues import caller_now
 from webapp.turns import Run, Turns
 
-TOGETHER = frozenset({"direct", "map", "bridge", "imagine", "image"})  # short edits, drawn as one batch
+TOGETHER = frozenset({"direct", "map", "csla_edit", "csla_generate", "image"})  # short edits, drawn as one batch
 CHANGED = "The model was changed meanwhile, so this face is no longer known; the page starts anew."
 LOST = "The face is lost: the edits together went too far. Please use less strength, or undo the last one."
 # Deviations of S, as a root mean square over all channels, that steps in S may add up to. On the built-in model five

@@ -1,6 +1,6 @@
 """The methods that the paper compares StyleCLIP with, small and in one form, for the benchmark; no page offers them.
 
-    baseline = RIVALS["interfacegan"](studio.family, pairs, studio.texts)
+    baseline = BASELINES["interfacegan"](studio.family, pairs, studio.texts)
     baseline.edit(latent, "smiling face", "face", strength=1.0)
 
 What a classifier or a person contributes in the original, CLIP contributes here, so that all of them start from a pair
@@ -14,11 +14,11 @@ from benchmarks.baselines.interfacegan import InterFaceGAN
 from benchmarks.baselines.stylespace import StyleSpace
 from benchmarks.baselines.tedigan import TediGAN
 
-RIVALS: dict[str, type[Baseline]] = {
+BASELINES: dict[str, type[Baseline]] = {
     "ganspace": GANSpace,
     "interfacegan": InterFaceGAN,
     "stylespace": StyleSpace,
     "tedigan": TediGAN,
 }
 
-__all__ = ["RIVALS", "Baseline"]
+__all__ = ["BASELINES", "Baseline"]

@@ -77,4 +77,4 @@ class Panel:
         """Unit CLIP embeddings (N, E), on the CPU."""
         family = self.family
         images = family.generator(w_plus.to(family.device)).clamp(-1, 1)
-        return clip_features(family.clip, images, family.clip_normalize_directions).cpu()
+        return clip_features(family.clip, images, family.row.clip_normalize_directions).cpu()

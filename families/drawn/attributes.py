@@ -244,10 +244,3 @@ def w_from_attributes(a: Attributes) -> Tensor:
     mean, deviation, rotation = standardisation()
     values = torch.stack([a[name] for name in SEMANTICS], 1)
     return (values - mean) / deviation @ rotation
-
-
-def attributes_from_w(w: Tensor) -> Attributes:
-    """The semantic attributes that a code (N, W_DIM) holds: the inverse of `w_from_attributes` on its image."""
-    mean, deviation, rotation = standardisation()
-    values = w @ rotation.T / rotation.square().sum(1) * deviation + mean
-    return dict(zip(SEMANTICS, values.T, strict=True))

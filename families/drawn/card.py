@@ -15,7 +15,7 @@ from families.drawn.attributes import CATEGORIES, attributes, labels, sample_z
 from families.drawn.dataset import Dataset
 from families.drawn.generator import held_out_psnr
 from pipeline.losses import clip_features
-from pipeline.networks.csla import Alignment
+from pipeline.networks.csla import CSLA
 from pipeline.networks.stylegan2 import Generator
 
 FOLDER = Path("checkpoints/demo")
@@ -95,7 +95,7 @@ def alignment_rows(
     generator: Generator, mean: Tensor, images: Tensor, truth: dict[str, Tensor], judge: reader.Reader
 ) -> list[tuple[str, str]]:
     """Attributes kept when drawings (N, 3, R, R) are inverted through CLIP; `mean` is the mean latent (D,)."""
-    network = Alignment.from_state_dict(load_file(FOLDER / "alignment.safetensors"))
+    network = CSLA.from_state_dict(load_file(FOLDER / "alignment.safetensors"))
     model, kept = clip.load(), {}
     w = torch.cat([mean + network.to_w(clip_features(model, part, False)) for part in images.split(100)])
     found = [reader.read(judge, generator(part)) for part in w.split(20)]

@@ -24,11 +24,12 @@ from families.drawn.augment import Warp, photograph, placement, texture
 from families.drawn.dataset import CACHE, SIZE, Dataset
 from families.drawn.narrow import fix_slopes, published, set_strides
 from families.drawn.reader import Reader, read, visible
+from families.muon import Muon
+from pipeline.files import written_whole
 from pipeline.losses import identity_distance, identity_features
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.e4e import Encoder
 from pipeline.networks.stylegan2 import Generator
-from pipeline.training.muon import Muon
 
 CHECKPOINTS = Path("checkpoints/demo")
 OUTPUT = CHECKPOINTS / "encoder.safetensors"
@@ -181,8 +182,8 @@ class Fit:
     def save(self, path: Path) -> None:
         """Keep everything that a later run needs."""
         state = {name: part.state_dict() for name, part in self.parts().items()}
-        torch.save(state | {"steps": self.steps, "seconds": self.seconds}, path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
+        with written_whole(path) as fresh:
+            torch.save(state | {"steps": self.steps, "seconds": self.seconds}, fresh)
 
     def load(self, path: Path) -> None:
         """Go on from a file that `save` wrote."""
@@ -195,8 +196,8 @@ class Fit:
         """Write the published layout in half precision."""
         half = {f"encoder.{k}": v for k, v in published(self.mean.module, self.slopes).items()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(half, path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
+        with written_whole(path) as fresh:
+            save_file(half, fresh)
 
 
 def judges() -> tuple[Generator | None, IRSE | None, Tensor]:

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from families.drawn import mapping
 from families.drawn.attributes import W_DIM, sample_z
 from families.drawn.dataset import CACHE, Dataset
+from families.muon import Muon
+from pipeline.files import written_whole
 from pipeline.networks.stylegan2 import Generator
-from pipeline.training.muon import Muon
 
 CHANNELS = {4: 128, 8: 128, 16: 128, 32: 128, 64: 64, 128: 32, 256: 16}
 STAGES = ((64, 0.22), (128, 0.30), (256, 0.48))  # resolution, share of the minutes
@@ -108,8 +109,8 @@ class Fit:
             "steps": self.steps,
             "seconds": self.seconds,
         }
-        torch.save(state, path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
+        with written_whole(path) as fresh:
+            torch.save(state, fresh)
 
     def load(self, path: Path) -> None:
         """Go on from `save`."""
@@ -162,8 +163,8 @@ def export(model: Generator, path: Path) -> None:
     with torch.inference_mode():
         state["latent_avg"] = model.mapping(sample_z(100_000, 7)).mean(0).clone()
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(state, path.with_suffix(".part"))
-    path.with_suffix(".part").rename(path)
+    with written_whole(path) as fresh:
+        save_file(state, fresh)
 
 
 def _schedule(seconds: float, total: float) -> tuple[int, float]:

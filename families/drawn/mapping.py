@@ -14,8 +14,8 @@ from torch import nn
 
 from families.drawn.attributes import W_DIM, attributes, sample_z, w_from_attributes
 from families.drawn.dataset import CACHE
+from families.muon import Muon
 from pipeline.networks.stylegan2 import Generator
-from pipeline.training.muon import Muon
 
 LAYERS = 8
 BATCH = 512

@@ -28,6 +28,7 @@ from families.photo.face_labels import EXPRESSIONS, read_face_labels
 from families.photo.labels import EYE_LABELS
 from families.photo.samples import SIZE, part_parser, picture_path, tell
 from pipeline.errors import UserError
+from pipeline.files import written_whole
 from pipeline.images import to_tensor
 from pipeline.losses import clip_pool
 from pipeline.networks.clip import build_clip
@@ -172,8 +173,8 @@ def pictures(folder: Path, seeds: Tensor) -> Tensor:
         if not images[seed].any():
             with Image.open(picture_path(folder, seed)) as picture:
                 images[seed] = to_bytes(clip_pool(to_tensor(picture, (SIZE, SIZE)), RESOLUTION))[0]
-    images.tofile(kept.with_suffix(".part"))
-    kept.with_suffix(".part").rename(kept)
+    with written_whole(kept) as fresh:
+        images.tofile(fresh)
     return torch.from_numpy(images)
 
 

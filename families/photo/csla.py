@@ -13,11 +13,11 @@ import torch
 from families.photo.encoder import Samples
 from families.photo.samples import figures, part_parser, tell
 from pipeline.losses import clip_features
-from pipeline.models.measured import alignment_settings
+from pipeline.models.measured import settings_of
 from pipeline.models.registry import family_row
 from pipeline.text import Texts
 from pipeline.training.command import run
-from pipeline.training.csla import align
+from pipeline.training.csla import train_csla
 from pipeline.training.frozen import FrozenModels, load_frozen_models
 from pipeline.training.pairs import Pairs
 from pipeline.training.partial import write
@@ -43,9 +43,9 @@ def learn(folder: Path) -> None:
     """Train, write the file, and keep how much it explains."""
     torch.set_num_threads(1)
     row, models = family_row("photo"), load_frozen_models("photo")
-    learned = align(models.generator, embedded(folder, models), Texts(models.clip).averaged(row.defaults.neutral))
+    learned = train_csla(models.generator, embedded(folder, models), Texts(models.clip).averaged(row.defaults.neutral))
     state = {name: value.half().contiguous() for name, value in learned.network.state_dict().items()}
-    write(state, OUTPUT, alignment_settings(row))
+    write(state, OUTPUT, settings_of("alignment", row))
     tell(folder, "csla", figures({"explained share of W's variance": learned.w, "of S's": learned.s}))
 
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from families.photo.samples import part_parser
 from pipeline.losses import clip_features
 from pipeline.methods.estimate import GradientDirections
-from pipeline.models.measured import relevance_settings
+from pipeline.models.measured import settings_of
 from pipeline.models.registry import family_row
 from pipeline.training.command import run
 from pipeline.training.frozen import load_frozen_models
@@ -38,7 +38,7 @@ def make() -> None:
     relevance = directions.matrix(basis)
     agreement, rows = relevance.norm(dim=1), F.normalize(relevance)
     state = {"relevance": rows.half(), "agreement": agreement.half(), "style_std": directions.style_std}
-    write(state, OUTPUT, relevance_settings(family_row("photo")))
+    write(state, OUTPUT, settings_of("directions", family_row("photo")))
     print(f"wrote {OUTPUT}: {len(relevance)} channels, agreement of up to {agreement.max():.2f}")
 
 

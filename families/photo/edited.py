@@ -20,6 +20,7 @@ from families.photo.face_labels import EXPRESSIONS, read_face_labels
 from families.photo.labels import Prober
 from families.photo.samples import draw_pictures, part_parser
 from pipeline.errors import UserError
+from pipeline.files import written_whole
 from pipeline.models.family import load_generator
 from pipeline.models.registry import family_row
 from pipeline.training.command import run
@@ -120,8 +121,8 @@ def extend(folder: Path, count: int) -> None:
             "begun": begun,
             "latent_avg": codes["latent_avg"],
         }
-        save_file(codes, kept.with_suffix(".part"))
-        kept.with_suffix(".part").rename(kept)
+        with written_whole(kept) as fresh:
+            save_file(codes, fresh)
     generator, _ = load_generator(family_row("photo"), torch.device("cpu"), torch.bfloat16)
     generator.preview = None  # as for the samples
     draw_pictures(generator, codes["w"], folder)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from families.averaged import Averaged
 from families.drawn.augment import photograph, placement
 from families.photo.samples import SIZE, figures, picture_path, tell, train_command
+from pipeline.files import written_whole
 from pipeline.images import to_tensor
 from pipeline.networks.w_encoder import WEncoder
 
@@ -117,8 +118,8 @@ class Fit(Averaged):
         offset = self.whitening.mean - latent_avg
         state["linear.weight"] = back @ state["linear.weight"]
         state["linear.bias"] = back @ state["linear.bias"] + offset
-        save_file({k: v.half().contiguous() for k, v in state.items()}, path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
+        with written_whole(path) as fresh:
+            save_file({k: v.half().contiguous() for k, v in state.items()}, fresh)
 
 
 def rate(done: float, steps: int) -> float:

@@ -21,6 +21,7 @@ from families.drawn.narrow import fix_slopes, published
 from families.photo.encoder import KEEP_EVERY, Samples, rate
 from families.photo.face_labels import read_face_labels
 from families.photo.samples import figures, tell, train_command
+from pipeline.files import written_whole
 from pipeline.losses import identity_crop, identity_features
 from pipeline.networks.arcface import IRSE
 
@@ -48,8 +49,8 @@ class Fit(Averaged):
 
     def export(self, path: Path) -> None:
         """Write the averaged network."""
-        save_file(published(self.mean.module, self.slopes), path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
+        with written_whole(path) as fresh:
+            save_file(published(self.mean.module, self.slopes), fresh)
 
 
 def goals(descriptors: Tensor) -> Tensor:

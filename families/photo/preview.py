@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from families.averaged import Averaged
 from families.photo.encoder import Samples, rate
 from families.photo.samples import figures, tell, train_command
+from pipeline.files import written_whole
 from pipeline.models.family import load_generator
 from pipeline.models.registry import family_row
 from pipeline.networks.mobilestylegan import MobileGenerator
@@ -66,8 +67,8 @@ class Fit(Averaged):
             weight = state[f"{part}.modulation.weight"] / examples.spread
             state[f"{part}.modulation.bias"] -= weight @ examples.centre
             state[f"{part}.modulation.weight"] = weight
-        save_file({k: v.half().contiguous() for k, v in state.items()}, path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
+        with written_whole(path) as fresh:
+            save_file({k: v.half().contiguous() for k, v in state.items()}, fresh)
 
 
 @torch.no_grad()

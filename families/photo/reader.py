@@ -23,6 +23,7 @@ from families.photo.captions import CATEGORIES
 from families.photo.clip import known_faces, pictures
 from families.photo.encoder import KEEP_EVERY, Samples, rate
 from families.photo.samples import tell, train_command
+from pipeline.files import written_whole
 
 BATCH, STEPS, MUON_RATE, ADAM_RATE = 48, 4_000, 2e-3, 2e-3
 BY_PEOPLE = BATCH // 3  # of each batch
@@ -46,8 +47,8 @@ class Fit(Averaged):
     def export(self, path: Path) -> None:
         """Write the averaged reader in half precision."""
         state = self.mean.module.state_dict()
-        save_file({name: value.half().contiguous() for name, value in state.items()}, path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
+        with written_whole(path) as fresh:
+            save_file({name: value.half().contiguous() for name, value in state.items()}, fresh)
 
 
 def recalls(model: Reader, images: Tensor, truth: dict[str, Tensor]) -> dict[str, list[float]]:

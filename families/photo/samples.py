@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pipeline.errors import UserError
+from pipeline.files import written_whole
 from pipeline.images import to_pil
 from pipeline.models.family import load_generator
 from pipeline.models.registry import family_row
@@ -66,9 +67,8 @@ def draw_pictures(generator: StyleGenerator, w: Tensor, folder: Path) -> None:
     for seed, code in enumerate(w):
         if not (path := picture_path(folder, seed)).exists():
             picture = to_pil(generator(code[None], SIZE))
-            part = path.with_suffix(".part")
-            picture.save(part, "JPEG", quality=QUALITY, subsampling=0)
-            part.rename(path)
+            with written_whole(path) as fresh:
+                picture.save(fresh, "JPEG", quality=QUALITY, subsampling=0)
         if (seed + 1) % on_sheet == 0 and seed < LABELLED:
             draw_sheet(folder, seed + 1 - on_sheet)
         if (seed + 1) % 100 == 0:
@@ -88,8 +88,8 @@ def draw_sheet(folder: Path, first: int) -> None:
             sheet.paste(picture.resize((CELL, CELL), Image.Resampling.LANCZOS), (x, y))
         pen.rectangle((x, y, x + 36, y + 15), fill="black")
         pen.text((x + 3, y + 1), str(first + i), fill="white", font_size=13)
-    sheet.save(path.with_suffix(".part"), "JPEG", quality=QUALITY)
-    path.with_suffix(".part").rename(path)
+    with written_whole(path) as fresh:
+        sheet.save(fresh, "JPEG", quality=QUALITY)
 
 
 def tell(folder: Path, part: str, text: str) -> None:

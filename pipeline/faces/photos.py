@@ -77,6 +77,12 @@ def opened(photo: Photo) -> Image.Image:
         raise UserError(UNREADABLE) from None
 
 
+def shrunk(image: Image.Image, side: int) -> Image.Image:
+    """A picture with at most `side` pixels a side."""
+    share = min(1, side / max(image.size))
+    return image.resize([max(1, round(length * share)) for length in image.size], reducing_gap=2)
+
+
 def _check_kind(photo: Photo) -> None:
     if isinstance(photo, (str, Path)):
         if not os.path.isfile(photo):  # noqa: PTH113  # false for whatever can be no path, too

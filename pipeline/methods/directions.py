@@ -1,4 +1,13 @@
-"""Global directions in StyleSpace (StyleCLIP, section 6): which channels do what a pair of texts says."""
+"""Global directions in StyleSpace (StyleCLIP, section 6): two texts say which channels of S move, and how far.
+
+    Δt    = t_target − t_neutral, of unit length                                          (6.1, `Texts.direction`)
+    R_c   = E[Δi_c] · Δt                                                                  (equation 6)
+    Δs_c  = σ_c · R_c / max |R|   where |R_c| ≥ β,   else 0                               (equation 7)
+    s'    = s + α · Δs
+
+Δi_c, of unit length, is how CLIP's embedding of a picture changes when channel c moves. Its mean over sampled faces is
+a row of the relevance matrix; σ_c is the channel's deviation over them. σ_c / max |R| is the published code's.
+"""
 
 import math
 from abc import ABC, abstractmethod
@@ -9,8 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.errors import UserError
-from pipeline.latents import truncated
+from pipeline.latents import Latent, truncated
 from pipeline.networks.generator import StyleGenerator, StyleLayer
+from pipeline.text import Texts
 
 ROUNDING = 0.01  # of the unit length of a relevance matrix's rows, which may be kept in half precision
 SUGGESTED_CHANNELS = 20  # what the paper's authors keep for faces
@@ -18,48 +28,70 @@ TRUNCATION = 0.7  # ψ of the codes whose S has the mean and deviation that α c
 
 
 class StyleDirections(ABC):
-    """A generator's channels as CLIP sees them, however that became known.
+    """A generator's channels as CLIP sees them: measured, or estimated (estimate.py).
 
-    `style_std` (C_all,) is each channel's deviation; `layers` are the vectors of S.
+    `style_std` (C_all,) is σ, each channel's deviation; `layers` are the vectors of S.
     """
 
     def __init__(self, style_std: Tensor, layers: Sequence[StyleLayer]) -> None:
         self.style_std, self.layers = style_std, layers
 
     @abstractmethod
-    def scores(self, text_direction: Tensor) -> Tensor:
-        """The cosine (C,) of every channel's effect with Δt (E,), for the channels of S in S order: those outside
-        toRGB, of which the last may be missing, or all C_all."""
+    def scores(self, delta_t: Tensor) -> Tensor:
+        """R (C,), the relevance of every channel for Δt (E,), for the channels of S in S order: all C_all, or those
+        outside toRGB, the last ones perhaps missing."""
 
-    def threshold(self, text_direction: Tensor, channels: int) -> float:
+    def threshold(self, delta_t: Tensor, channels: int) -> float:
         """The β that keeps the `channels` most relevant channels for Δt (E,)."""
-        scores = self.scores(text_direction).abs()
-        return scores.topk(min(max(channels, 1), len(scores))).values[-1].item()
+        relevance = self.scores(delta_t).abs()
+        return relevance.topk(min(max(channels, 1), len(relevance))).values[-1].item()
 
-    def step(self, text_direction: Tensor, threshold: float) -> tuple[list[Tensor], int]:
+    def step(self, delta_t: Tensor, beta: float) -> tuple[list[Tensor], int]:
         """Δs for Δt (E,) at β: one (1, C_i) per vector of S, and the number of channels kept.
 
         Raises UserError when β keeps none.
         """
-        scores = self.scores(text_direction)
-        kept = scores.abs() >= threshold
-        channels = int(kept.sum())
+        # Equations 6 and 7: channels of a relevance below β stay.
+        relevance = self.scores(delta_t)
+        is_relevant = relevance.abs() >= beta
+        channels = int(is_relevant.sum())
         if not channels:
-            helpful = math.floor(1000 * self.threshold(text_direction, SUGGESTED_CHANNELS)) / 1000
+            suggested = math.floor(1000 * self.threshold(delta_t, SUGGESTED_CHANNELS)) / 1000
             raise UserError(
-                f"No channel is relevant enough for a threshold β of {threshold:.3g}; "
-                f"β = {helpful:g} would keep {SUGGESTED_CHANNELS} channels."
+                f"No channel is relevant enough for a threshold β of {beta:.3g}; "
+                f"β = {suggested:g} would keep {SUGGESTED_CHANNELS} channels."
             )
-        scores = torch.where(kept, scores, 0)
-        scores = scores / scores.abs().max()
+        relevance = torch.where(is_relevant, relevance, 0)
+        # The most relevant channel moves by one deviation at α = 1.
+        relevance = relevance / relevance.abs().max()
+        # Channels of toRGB, which the matrix may leave out, stay.
         in_rgb = torch.cat([torch.full((layer.channels,), layer.is_to_rgb) for layer in self.layers])
-        rows = torch.ones_like(in_rgb) if len(scores) == len(in_rgb) else ~in_rgb
-        step = torch.zeros_like(self.style_std)
-        step[rows.nonzero()[: len(scores), 0]] = scores
-        return [s[None] for s in (step * self.style_std).split([layer.channels for layer in self.layers])], channels
+        rows = torch.ones_like(in_rgb) if len(relevance) == len(in_rgb) else ~in_rgb
+        delta_s = torch.zeros_like(self.style_std)
+        delta_s[rows.nonzero()[: len(relevance), 0]] = relevance
+        sizes = [layer.channels for layer in self.layers]
+        return [s[None] for s in (delta_s * self.style_std).split(sizes)], channels
 
 
-class Directions(StyleDirections):
+def direct(
+    directions: StyleDirections,
+    texts: Texts,
+    latent: Latent,
+    target: str,
+    neutral: str,
+    strength: float,
+    threshold: float | None = None,
+    channels: int = SUGGESTED_CHANNELS,
+) -> tuple[Latent, int]:
+    """s + α · Δs, and the number of channels that moved. `strength` is α and `threshold` β; without β the `channels`
+    most relevant ones move. Raises UserError where CLIP can't tell the texts apart, and when β keeps no channel."""
+    delta_t = texts.direction(target, neutral).cpu()  # section 6.1
+    beta = directions.threshold(delta_t, channels) if threshold is None else threshold
+    delta_s, moved = directions.step(delta_t, beta)  # equations 6 and 7
+    return latent.moved([strength * s for s in delta_s]), moved  # s + α · Δs
+
+
+class MeasuredDirections(StyleDirections):
     """Directions from a measured matrix.
 
     `relevance` (C, E) holds for every channel of S outside toRGB, in S order, the unit change of the CLIP image
@@ -74,12 +106,13 @@ class Directions(StyleDirections):
     ) -> None:
         super().__init__(style_std, layers)
         lengths = relevance.norm(dim=1)
-        other = ((lengths - 1).abs() > ROUNDING) & (lengths > 0)  # β is a cosine, so rows have unit length
-        self.relevance = F.normalize(relevance) if other.any() else relevance
+        not_unit = ((lengths - 1).abs() > ROUNDING) & (lengths > 0)  # β is a cosine, so rows have unit length
+        self.relevance = F.normalize(relevance) if not_unit.any() else relevance
         self.agreement = torch.ones(len(relevance)) if agreement is None else agreement
 
-    def scores(self, text_direction: Tensor) -> Tensor:
-        return self.agreement * (self.relevance @ text_direction)
+    def scores(self, delta_t: Tensor) -> Tensor:
+        """Equation 6: E[Δi_c] · Δt."""
+        return self.agreement * (self.relevance @ delta_t)
 
 
 def style_statistics(
@@ -106,14 +139,3 @@ def style_statistics(
 def mean_codes(generator: StyleGenerator) -> Tensor:
     """The generator's mean latent in every row (L, D), for files that bring none."""
     return generator.mean_latent().expand(generator.num_rows, -1)
-
-
-def unit_change(before: Tensor, after: Tensor) -> Tensor:
-    """CLIP embeddings (..., E) of images with a channel lowered and raised -> the change's direction (..., E)."""
-    before, after = (F.normalize(x, dim=-1) for x in (before, after))
-    return F.normalize(after - before, dim=-1)
-
-
-def channel_relevance(before: Tensor, after: Tensor) -> Tensor:
-    """CLIP embeddings (C, N, E) of N images, each channel lowered and raised -> relevance (C, E) (section 6.2)."""
-    return F.normalize(unit_change(before, after).mean(1), dim=-1)

@@ -1,9 +1,10 @@
 """Global directions before the relevance of a generator has been measured: an estimate from gradients, in seconds.
 
-A row of the relevance matrix is the mean of the directions, of unit length, in which a channel moves CLIP's embedding e
-of the samples; its product with Δt is a mean cosine. To first order that is ∂(e·Δt)/∂s_c over the length of ∂e/∂s_c,
-sample by sample: where a channel does little counts as much as where it does a lot. The first takes one backward pass a
-sample and text; the length, once a generator, one for each of a few random directions.
+    R_c = E[Δi_c] · Δt  ≈  E[ ∂(i · Δt)/∂s_c / ‖∂i/∂s_c‖ ]
+
+i is CLIP's embedding of a sampled face, and Δi_c, of unit length, its change when channel c moves: R_c is a mean
+cosine, here to first order. The numerator takes one backward pass a sample and text; the length is estimated once a
+generator, from the derivatives along a few random directions.
 """
 
 import threading
@@ -22,13 +23,18 @@ from pipeline.networks.generator import StyleGenerator
 
 Embed = Callable[[Tensor], Tensor]
 SAMPLES, PROBES, BATCH = 12, 8, 4  # sampled faces, random directions for each, faces at a time
+ESTIMATED_NOTE = (
+    "Which channels matter is estimated from gradients; "
+    "python -m pipeline.training.relevance --model {name} measures it."
+)
 STATISTICS = 10_000  # codes from which a channel's deviation is known to a hundredth
+_estimating = threading.Lock()
 
 
-def derivatives(generator: StyleGenerator, see: Embed, w: Tensor, directions: Tensor) -> Tensor:
-    """∂(v·d)/∂s (K, N, C_all) at the codes w (N, L, D), where v (N, V) is what `see` makes of their pictures
-    (N, 3, R, R) in [-1, 1], of the working size, and d are the `directions` (K, V): one pass back for each, of all
-    codes together."""
+def derivatives(generator: StyleGenerator, embed: Embed, w: Tensor, directions: Tensor) -> Tensor:
+    """∂(v·d)/∂s (K, N, C_all) at the codes w (N, L, D), where v (N, V) is what `embed` makes of their pictures
+    (N, 3, R, R) in [-1, 1], of the working size, and d are the `directions` (K, V): one backward pass each, for
+    all codes together."""
     sizes = [layer.channels for layer in generator.style_layers]
     with torch.inference_mode(False), torch.enable_grad():
         w, directions = w.clone(), directions.to(w.device, copy=True)
@@ -36,9 +42,9 @@ def derivatives(generator: StyleGenerator, see: Embed, w: Tensor, directions: Te
             s = torch.cat(generator.styles(w), 1)
         s.requires_grad_()
         images = generator.synthesize(s.split(sizes, 1), generator.working_size)
-        along = see(images.clamp(-1, 1)) @ directions.T
+        projections = embed(images.clamp(-1, 1)) @ directions.T
         last = len(directions) - 1
-        slopes = [torch.autograd.grad(along[:, k].sum(), s, retain_graph=k < last)[0] for k in range(last + 1)]
+        slopes = [torch.autograd.grad(projections[:, k].sum(), s, retain_graph=k < last)[0] for k in range(last + 1)]
     return torch.stack(slopes)
 
 
@@ -71,19 +77,19 @@ class GradientDirections(StyleDirections):
         self._lengths: Tensor | None = None
         self._remembered = lru_cache(maxsize=64)(self._estimate)
 
-    def scores(self, text_direction: Tensor) -> Tensor:
+    def scores(self, delta_t: Tensor) -> Tensor:
         """The estimated cosine (C,) of every channel's effect with Δt (E,)."""
-        with self.lock:  # whoever asks for the same again finds it
-            return self._remembered(text_direction.float().cpu().numpy().tobytes())
+        with self.lock:  # a second thread that asks for the same waits, and finds it remembered
+            return self._remembered(delta_t.float().cpu().numpy().tobytes())
 
     def matrix(self, basis: Tensor) -> Tensor:
         """The scores of all directions in the span of `basis` (K, E), orthonormal, at once: a relevance matrix (C, E)
-        for `Directions`."""
+        for `MeasuredDirections`."""
         with self.lock:
             return self._cosines(basis).T @ basis
 
-    def _estimate(self, text_direction: bytes) -> Tensor:
-        direction = torch.from_numpy(np.frombuffer(text_direction, np.float32).copy())
+    def _estimate(self, delta_t: bytes) -> Tensor:
+        direction = torch.from_numpy(np.frombuffer(delta_t, np.float32).copy())
         return self._cosines(direction[None])[0]
 
     def _cosines(self, directions: Tensor) -> Tensor:
@@ -101,7 +107,15 @@ class GradientDirections(StyleDirections):
 
 
 def estimated_directions(family: Family, to_rgb: bool = False) -> GradientDirections:
-    """The estimate for a family, whose CLIP sees the pictures as for relevance."""
-    clip, normalize = family.clip, family.clip_normalize_directions
+    """The estimate for a family. CLIP sees the pictures as for relevance."""
+    clip, normalize = family.clip, family.row.clip_normalize_directions
     embed = partial(clip_features, clip, normalize=normalize)
     return GradientDirections(family.generator, embed, to_rgb, average=family.latent_avg)
+
+
+def directions_of(family: Family) -> StyleDirections:
+    """The measured directions of a family, or else their estimate, which is made when it is first asked for."""
+    with _estimating:
+        if family.directions is None and family.estimate is None:
+            family.estimate = estimated_directions(family)
+    return family.directions or family.estimate

@@ -1,5 +1,12 @@
-"""From an aligned face to a latent: e4e in one forward pass (Tov et al. 2021), then closer to the photo by refining the
-code, and by tuning the generator around it (pivotal tuning, Roich et al. 2021)."""
+"""From an aligned face x to a latent: by e4e, then closer to the photo by refining the code or tuning the generator.
+
+    w = w̄ + E(x)                                                                 e4e (Tov et al. 2021)
+    argmin over w of   Σ_k λ_k · L_k(G(w), x)  +  λ_L2 · ‖w − w_0‖²              refining, from w_0
+    argmin over θ of   Σ_k λ_k · L_k(G(w; θ), x)                                 tuning (Roich et al. 2021)
+
+w̄ is the mean latent and E the encoder. The terms L_k are pixels, contrast, identity and what CLIP sees (`photo_terms`).
+θ are low-rank differences of the generator's weights (`Differences`).
+"""
 
 from collections.abc import Iterator, Mapping
 
@@ -15,8 +22,8 @@ from pipeline.losses import clip_features, identity_distance, identity_features
 from pipeline.methods.optimization import (
     Adam,
     Codes,
+    DescentState,
     Loss,
-    State,
     Terms,
     Variable,
     clip_loss,
@@ -25,7 +32,6 @@ from pipeline.methods.optimization import (
     learning_rate,
 )
 from pipeline.models.family import Family
-from pipeline.networks.e4e import Encoder
 from pipeline.networks.generator import Factors, StyleGenerator
 
 PHOTO_SIZE = 256  # pixels a side, at most, at which a picture is compared with the photo
@@ -38,17 +44,21 @@ TUNED_UP_TO = 128  # pixels a side: what finer layers learn shows as a pattern, 
 
 
 @torch.no_grad()
-def invert(encoder: Encoder, latent_avg: Tensor, image: Image.Image, rows: int) -> Latent:
-    """The code of an aligned picture; `latent_avg` (L, D) is what the encoder's offsets count from, unless it knows.
+def invert(family: Family, image: Image.Image) -> Latent:
+    """The code of an aligned picture by e4e: the encoder's offsets, added to the mean latent unless the encoder has a
+    start of its own. Rows of its answer that the generator does not have are left out.
 
-    The encoder sees it `encoder.size` pixels wide and `rows` high; rows of its answer that the generator does not have
-    are left out. Raises UserError for a picture of another shape.
+    Raises UserError for a family without an encoder, and for a picture of another shape.
     """
+    encoder = family.encoder
+    if encoder is None:
+        raise UserError(f"The model “{family.title}” can't read photos; please start from a random picture.")
+    rows, count = family.rows(encoder.size), len(family.latent_avg)
     check_shape(image, encoder.size, rows)
     pixels = to_tensor(image, (encoder.size, rows)).to(next(encoder.parameters()))
     offsets = encoder(pixels).float()
-    start = latent_avg if encoder.start is None else encoder.start[: len(latent_avg)].to(latent_avg)
-    return Latent((offsets[:, : len(latent_avg)] + start).cpu())
+    start = family.latent_avg if encoder.start is None else encoder.start[:count].to(family.latent_avg)
+    return Latent((offsets[:, :count] + start).cpu())
 
 
 def check_shape(image: Image.Image, size: int, rows: int) -> None:
@@ -58,14 +68,14 @@ def check_shape(image: Image.Image, size: int, rows: int) -> None:
         raise UserError(f"An aligned picture is {shape}; please let the studio align this one first.")
 
 
-def photo_square(image: Image.Image, size: int, rows: int) -> Tensor:
-    """An aligned picture as the generator would draw it: (1, 3, size, size), black above and below its `rows`.
-
-    Raises UserError for a picture of another shape.
-    """
+def photo_square(family: Family, image: Image.Image) -> Tensor:
+    """An aligned picture as the family's generator would draw it, at most `PHOTO_SIZE` wide: (1, 3, S, S), black above
+    and below its rows. Raises UserError for a picture of another shape."""
+    size = min(family.generator.size, PHOTO_SIZE)
+    rows = family.rows(size)
     check_shape(image, size, rows)
     above = (size - rows) // 2
-    return F.pad(to_tensor(image, (size, rows)), (0, 0, above, size - rows - above), value=-1.0)
+    return F.pad(to_tensor(image, (size, rows)), (0, 0, above, size - rows - above), value=-1.0).to(family.device)
 
 
 def pixel_distance(images: Tensor, photo: Tensor) -> Tensor:
@@ -76,13 +86,13 @@ def pixel_distance(images: Tensor, photo: Tensor) -> Tensor:
 
 def _contrasts(images: Tensor) -> list[Tensor]:
     """Logarithms of the mean contrast of areas of images (N, 3, R, R), at the two finest scales."""
-    found = []
+    contrasts = []
     for _ in range(2):
         small = F.avg_pool2d(images, 2)
         detail = images - F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
-        found.append((F.avg_pool2d(detail.abs().mean(1, keepdim=True), CELL) + LEAST_CONTRAST).log())
+        contrasts.append((F.avg_pool2d(detail.abs().mean(1, keepdim=True), CELL) + LEAST_CONTRAST).log())
         images = small
-    return found
+    return contrasts
 
 
 def contrast_distance(photo: Tensor) -> Loss:
@@ -90,11 +100,11 @@ def contrast_distance(photo: Tensor) -> Loss:
 
     Where details can't be met pixel by pixel, `pixel_distance` is lowest for hair and skin that are blurred.
     """
-    size, wanted = photo.shape[-1], _contrasts(photo)
+    size, target = photo.shape[-1], _contrasts(photo)
 
     def distance(images: Tensor) -> Tensor:
-        found = _contrasts(F.adaptive_avg_pool2d(images.float(), size))
-        return sum((ours - theirs).abs().mean() for ours, theirs in zip(found, wanted, strict=True))
+        contrasts = _contrasts(F.adaptive_avg_pool2d(images.float(), size))
+        return sum((a - b).abs().mean() for a, b in zip(contrasts, target, strict=True))
 
     return distance
 
@@ -113,26 +123,23 @@ def photo_terms(photo: Tensor, clip: nn.Module, normalize: bool, identity: nn.Mo
 
 
 @torch.no_grad()
-def likeness(network: nn.Module, photo: Tensor, image: Tensor) -> float:
-    """The cosine of the identity embeddings of a photo (1, 3, S, S) and a picture (1, 3, R, R)."""
-    person, other = (identity_features(network, faces) for faces in (photo, image.clamp(-1, 1)))
+def likeness(family: Family, latent: Latent, photo: Tensor) -> float | None:
+    """The cosine of the identity embeddings of a photo (1, 3, S, S) and a latent's picture; None without a network."""
+    if family.identity is None:
+        return None
+    image = latent.draw(family.generator, latent.working_size(family.generator))
+    person, other = (identity_features(family.identity, faces) for faces in (photo, image.clamp(-1, 1)))
     return 1 - identity_distance(person, other).item()
 
 
-def towards_photo(family: Family, method: str, source: Latent, photo: Tensor, steps: int) -> Iterator[State]:
-    """`refine` or `tune`, as `method` says, a latent towards a photo (1, 3, S, S) of its face."""
-    terms = photo_terms(photo, family.clip, family.clip_normalize, family.identity)
-    return {"refine": refine, "tune": tune}[method](family.generator, source, terms, steps)
-
-
-def refine(generator: StyleGenerator, source: Latent, terms: Terms, steps: int) -> Iterator[State]:
-    """Move a code in W+ towards the photo that `terms` know. Yields as `descend` does."""
-    return descend(Codes(generator, source, rows=True), terms, steps=steps, lr=REFINE_LR, l2=REFINE_L2)
-
-
-def tune(generator: StyleGenerator, source: Latent, terms: Terms, steps: int) -> Iterator[State]:
-    """Tune the generator around a latent, the pivot, towards the photo that `terms` know. Yields as `descend` does."""
-    return descend(Tuned(generator, source), terms, steps=steps, lr=TUNE_LR)
+def towards_photo(family: Family, method: str, source: Latent, photo: Tensor, steps: int) -> Iterator[DescentState]:
+    """Towards a photo (1, 3, S, S) of the face: "refine" moves the code in W+, "tune" the generator around it, the
+    pivot. Yields as `descend` does."""
+    terms = photo_terms(photo, family.clip, family.row.clip_normalize, family.identity)
+    if method == "refine":
+        code = Codes(family.generator, source, rows=True)
+        return descend(code, terms, steps=steps, lr=REFINE_LR, l2=REFINE_L2)
+    return descend(Tuned(family.generator, source), terms, steps=steps, lr=TUNE_LR)
 
 
 class Differences:
@@ -160,10 +167,10 @@ class Tuned(Variable):
     but for layers above `TUNED_UP_TO`. What draws small pictures apart learns to follow."""
 
     def __init__(self, generator: StyleGenerator, source: Latent) -> None:
-        self.generator, self.source = generator, source
+        super().__init__(generator, source)
         with torch.no_grad():
             self.styles = source.styles(generator)
-        self.before = source.tuning.on(generator.device) if source.tuning else {}
+        self.before = self.tuning or {}
         self.tuned = Differences(coarse_weights(generator), self.before)
         self.preview = Differences(generator.preview_weights(), self.before)
         self.preview_adam = Adam(self.preview.values)

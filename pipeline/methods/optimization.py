@@ -2,8 +2,9 @@
 
     argmin over w of   D_CLIP(G(w), t)  +  λ_L2 · ‖w − w_s‖²  +  λ_ID · L_ID(w)                  (equation 1)
 
-w_s is the code of the source face. With a neutral text, the unit embedding of t is replaced by that of the face as CLIP
-sees it, moved by the difference of the two texts (`losses.shifted`).
+w_s is the code of the source face, G(w) the picture of a code, and L_ID (equation 2) compares persons. With a neutral
+text, the embedding of t is replaced by that of the source face, moved by the difference of the two texts
+(`losses.directional_target`).
 
 `descend` is the loop. Free generation (only D_CLIP, from the mean face), refining and tuning (inversion.py) use it too.
 """
@@ -12,13 +13,20 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.latents import Latent
-from pipeline.losses import clip_distance, clip_features, identity_distance, identity_features, l2_distance, shifted
+from pipeline.losses import (
+    clip_distance,
+    clip_features,
+    directional_target,
+    identity_distance,
+    identity_features,
+    l2_distance,
+)
 from pipeline.models.family import Family
 from pipeline.networks.generator import StyleGenerator
 from pipeline.text import Texts
@@ -32,7 +40,7 @@ Terms = Mapping[str, tuple[float, Loss]]
 """Name -> weight λ, and loss of images (1, 3, R, R)."""
 
 
-class State(NamedTuple):
+class DescentState(NamedTuple):
     """After `index` updates: image (1, 3, R, R), loss terms with their weighted sum as `total`, and latent.
 
     R is the generator's working size, in tuning its full size. While there is noise, the losses are those of the noisy
@@ -50,6 +58,10 @@ class Variable(ABC):
 
     values: list[Tensor]
     start: list[Tensor]  # for the L2 term, which tuning does without
+
+    def __init__(self, generator: StyleGenerator, source: Latent) -> None:
+        self.generator, self.source = generator, source
+        self.tuning = source.tuning.on(generator.device) if source.tuning else None
 
     @abstractmethod
     def image(self, noise: Tensor | None = None) -> Tensor:
@@ -76,8 +88,7 @@ class Codes(Variable):
     """
 
     def __init__(self, generator: StyleGenerator, source: Latent, rows: bool) -> None:
-        self.generator, self.source = generator, source
-        self.tuning = source.tuning and source.tuning.on(generator.device)
+        super().__init__(generator, source)
         w_s = source.w_plus.to(generator.device)  # (1, L, D)
         self.base, start = (torch.zeros_like(w_s), w_s) if rows else (w_s, torch.zeros_like(w_s[:, :1]))
         self.start, self.values = [start], [start.clone().requires_grad_()]
@@ -102,8 +113,7 @@ class Styles(Variable):
     """Steps in StyleSpace S ("s"), but for the layers toRGB, which would only recolour the picture."""
 
     def __init__(self, generator: StyleGenerator, source: Latent) -> None:
-        self.generator, self.source = generator, source
-        self.tuning = source.tuning and source.tuning.on(generator.device)
+        super().__init__(generator, source)
         self.w_plus = source.w_plus.to(generator.device)
         with torch.no_grad():
             self.base = generator.styles(self.w_plus)
@@ -129,7 +139,7 @@ class Styles(Variable):
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015). torch.optim's would load torch's compiler first, which takes seconds and 80 MB."""
+    """Adam (Kingma & Ba 2015). The first step of torch.optim's loads torch's compiler: 2.3 s and 77 MB."""
 
     def __init__(self, values: list[Tensor]) -> None:
         self.values = values
@@ -160,12 +170,12 @@ def noise_level(t: float, peak: float) -> float:
 
 def descend(
     variable: Variable, terms: Terms, *, steps: int, lr: float, l2: float | None = None, deviation: Tensor | None = None
-) -> Iterator[State]:
+) -> Iterator[DescentState]:
     """Minimise the weighted sum of `terms`, and of `l2` times the distance from the source unless that is None.
 
-    With a `deviation` (D,) of noise in W, the losses are those of copies beside the latent, so that CLIP is asked for
-    what is seen around it as well, and can't be won over by a change that nobody sees. Yields the state after each of
-    the `steps` updates, and does the next one only when asked to.
+    With a `deviation` (D,) of noise in W, the losses are those of noisy copies of the latent, against adversarial
+    edits, which raise CLIP's score without being seen. Yields the state after each of the `steps` updates, and does the
+    next one only when asked to.
     """
     adam, rng = Adam(variable.values), torch.Generator().manual_seed(0)
     weights = {name: weight for name, (weight, _) in terms.items()} | ({} if l2 is None else {"l2": l2})
@@ -184,8 +194,8 @@ def descend(
             if noise is not None:
                 with torch.no_grad():
                     image = variable.image()
-            told = {name: value.item() for name, value in losses.items()} | {"total": total.item()}
-            state = State(index, image.detach(), told, variable.latent())
+            values = {name: value.item() for name, value in losses.items()} | {"total": total.item()}
+            state = DescentState(index, image.detach(), values, variable.latent())
             # One step down.
             if index < steps:
                 t = (index + 0.5) / steps
@@ -214,20 +224,30 @@ def text_terms(family: Family, texts: Texts, source: Latent, prompt: str, neutra
     generator, goal = family.generator, texts.embedding(prompt)
     image = source.draw(generator, generator.working_size) if neutral or identity else None
     if neutral:
-        seen = clip_features(family.clip, image, family.clip_normalize)
-        goal = shifted(seen, goal - texts.embedding(neutral))
-    terms = {"clip": (1.0, clip_loss(family.clip, family.clip_normalize, goal))}
+        source_features = clip_features(family.clip, image, family.row.clip_normalize)
+        goal = directional_target(source_features, goal - texts.embedding(neutral))
+    terms = {"clip": (1.0, clip_loss(family.clip, family.row.clip_normalize, goal))}
     return terms | ({"identity": (identity, identity_loss(family.identity, image))} if identity else {})
 
 
-def towards_text(family: Family, texts: Texts, source: Latent, parameters: Mapping[str, Any]) -> Iterator[State]:
-    """Optimization and free generation; `parameters` are those of the recipe, of generation no more than prompt, steps,
-    lr, space and noise (in deviations of W)."""
-    usual = {"l2": 0.0, "identity": 0.0, "space": family.defaults.space, "noise": family.defaults.noise, "neutral": ""}
-    asked, generator = usual | dict(parameters), family.generator
-    weight = 0.0 if family.identity is None else asked["identity"]
-    terms = text_terms(family, texts, source, asked["prompt"], asked["neutral"], weight)
-    space = asked["space"]
+def towards_text(
+    family: Family,
+    texts: Texts,
+    source: Latent,
+    *,
+    prompt: str,
+    steps: int,
+    lr: float,
+    space: str,
+    noise: float,
+    l2: float = 0.0,
+    identity: float = 0.0,
+    neutral: str = "",
+) -> Iterator[DescentState]:
+    """Equation 1, in `space` "w", "w+" or "s"; `noise` is in deviations of W. Without λ_L2 `l2`, λ_ID `identity` and
+    `neutral`, and from the mean face, it is free generation. Yields as `descend` does."""
+    generator = family.generator
+    terms = text_terms(family, texts, source, prompt, neutral, 0.0 if family.identity is None else identity)
     variable = Styles(generator, source) if space == "s" else Codes(generator, source, rows=space == "w+")
-    deviation = asked["noise"] * generator.code_deviation() if asked["noise"] else None
-    return descend(variable, terms, steps=asked["steps"], lr=asked["lr"], l2=asked["l2"], deviation=deviation)
+    deviation = noise * generator.code_deviation() if noise else None
+    return descend(variable, terms, steps=steps, lr=lr, l2=l2, deviation=deviation)

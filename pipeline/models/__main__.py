@@ -20,11 +20,9 @@ def _list(rows: Mapping[str, Row]) -> None:
 def _status(row: Row) -> str:
     if "generator" not in row.files:
         return "needs --generator"
-    missing = row.missing()
-    if not missing:
+    if not (missing := row.missing()):
         return "here"
-    local = [source for source in missing if source.path]
-    if local:
+    if local := [source for source in missing if source.path]:
         return f"missing: {local[0].path}"
     return f"{sum(s.size or s.about or 0 for s in missing) / 1e6:,.0f} MB to download"
 

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,11 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.models.generator_formats import from_ada, from_tensorflow, whole_generator
+from pipeline.models.generator_formats import StateDict, from_ada, from_tensorflow, whole_generator
 from pipeline.models.unpickling import Array, Record
 
-State = dict[str, Tensor]
-Found = dict[str, Tensor | np.ndarray | np.generic]
+FileTensors = dict[str, Tensor | np.ndarray | np.generic]
 """What a file holds, as it is there: whatever its numbers are, and however often a tensor or array occurs."""
 LONGEST_NAME = 300  # characters
 MOST_TENSORS = 20_000  # of a file; a training's whole state has some thousands
@@ -81,7 +81,7 @@ class Unusable(Exception):
     """A file can't be used; the message is the reason, as the end of a sentence without its full stop."""
 
 
-def find_network(kind: str, content: Any, size: int) -> State:
+def find_network(kind: str, content: Any, size: int) -> StateDict:
     """The tensors of a network under the names of the published PyTorch checkpoints, float32 where they are no whole
     numbers. `content` is what was read from a file of `size` bytes.
 
@@ -119,7 +119,7 @@ def what_is(names: Mapping[str, Any]) -> str:
     return "its tensors are of a network that this studio does not know" if names else "it holds no tensors"
 
 
-def _generator(tensors: Found, size: int) -> State:
+def _generator(tensors: FileTensors, size: int) -> StateDict:
     if MOBILE_GENERATOR in tensors:
         return _plain(tensors, size)
     forms = [(prefix, *form) for form in FORMS if (prefix := _prefix(tensors, form[0])) is not None]
@@ -142,7 +142,7 @@ def _generator(tensors: Found, size: int) -> State:
         raise Unusable(str(error)) from error
 
 
-def _encoder(state: State, options: Mapping[str, Any], tensors: Found, size: int) -> State:
+def _encoder(state: StateDict, options: Mapping[str, Any], tensors: FileTensors, size: int) -> StateDict:
     """An encoder's tensors, and what its file says beside them: `absolute_rows` of a pSp encoder, whose rows don't
     count from row 0; `start` (L, D), what the rows are added to, where that isn't the generator's mean latent."""
     if options.get("learn_in_w"):
@@ -180,7 +180,7 @@ def _options(content: Any, depth: int = 5) -> Mapping[str, Any]:
     return next(filter(None, (_options(child, depth - 1) for child in content.values())), {})
 
 
-def _prefix(tensors: Found, known_by: str) -> str | None:
+def _prefix(tensors: FileTensors, known_by: str) -> str | None:
     """What stands before the name of the tensor that a network is known by; None where it is nowhere.
 
     Of several the moving average ("ema") goes first, then the shortest.
@@ -189,18 +189,18 @@ def _prefix(tensors: Found, known_by: str) -> str | None:
     return min(prefixes, key=lambda prefix: ("ema" not in prefix.lower(), len(prefix)), default=None)
 
 
-def _under(tensors: Found, prefix: str, names: str, size: int) -> State:
+def _under(tensors: FileTensors, prefix: str, names: str, size: int) -> StateDict:
     """The tensors under a prefix, without it, whose names are of the network."""
     inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     return _plain({name: value for name, value in inside.items() if re.fullmatch(names, name)}, size)
 
 
-def _plain(values: Found, size: int) -> State:
+def _plain(values: FileTensors, size: int) -> StateDict:
     """Tensors and arrays of a file of `size` bytes as tensors, float32 where they are no whole numbers."""
     numbers = sum(math.prod(value.shape) for value in values.values())
     if numbers > size + EXPANDED:  # no format stores a number in less than a byte
         raise Unusable(f"its tensors say that they have {numbers:,} numbers, which are not in the file")
-    state: State = {}
+    state: StateDict = {}
     for name, value in values.items():
         if not isinstance(value, Tensor):
             value = torch.from_numpy(np.array(value, value.dtype.newbyteorder("=")))
@@ -210,13 +210,11 @@ def _plain(values: Found, size: int) -> State:
     return state
 
 
-def _found(content: Any) -> Found:
+def _found(content: Any) -> FileTensors:
     """Every tensor and array of a file by its place. Raises Unusable for too many, and for names that are too long."""
-    found: Found = {}
-    for count, (name, value) in enumerate(_tensors(content), 1):
-        if count > MOST_TENSORS:
-            raise Unusable(f"it holds more than {MOST_TENSORS:,} tensors, more than any network needs")
-        found[name] = value
+    found = dict(islice(_tensors(content), MOST_TENSORS + 1))
+    if len(found) > MOST_TENSORS:
+        raise Unusable(f"it holds more than {MOST_TENSORS:,} tensors, more than any network needs")
     return found
 
 

@@ -49,11 +49,11 @@ def fetch(source: Source, progress: Progress | None = None) -> Path:
         wrong = "is a folder; name the file in it" if source.path.is_dir() else "is missing; put it there"
         raise UserError(f"The file {source.path} {wrong}, or name another place for it in models.toml.")
     try:
-        source.kept().parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{source.kept()}.lock"):
+        source.download_path().parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{source.download_path()}.lock"):
             if path := source.here():  # another process was fetching it
                 return path
-            _first(source.kept()).unlink(missing_ok=True)  # of a file that is gone: what comes now is the first
+            _first_digest(source.download_path()).unlink(missing_ok=True)  # of an earlier file, which is gone
             _check_space(source)
             get = _from_hub if source.repo else _from_index if source.wheel else _from_web
             path = get(source, progress)
@@ -62,7 +62,7 @@ def fetch(source: Source, progress: Progress | None = None) -> Path:
     except OSError as error:
         if _errno(error) in (errno.ENOSPC, errno.EDQUOT):
             raise _full(source) from error
-        if _errno(error) in _CLOSED:
+        if _errno(error) in _NOT_WRITABLE:
             raise UserError(
                 f"{source.name} can't be kept in {_folder(source)}, where nothing can be written; set HF_HOME to a "
                 "folder of your own."
@@ -70,7 +70,7 @@ def fetch(source: Source, progress: Progress | None = None) -> Path:
         raise
 
 
-_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
 
 
 def verify(source: Source, path: Path) -> str:
@@ -79,29 +79,32 @@ def verify(source: Source, path: Path) -> str:
     if wrong:
         if source.path:
             raise UserError(f"The file {path} {wrong}; please put the original there.")
-        for place in (path.resolve(), path, _first(path)):
+        for place in (path.resolve(), path, _first_digest(path)):
             with contextlib.suppress(OSError):
                 place.unlink(missing_ok=True)
         done = f"please delete {path} and" if path.exists() else "so it was removed;"
         raise UserError(f"What {source.origin} sent as {source.name} {wrong}, {done} try again later, {ELSEWHERE}.")
     if not (source.path or source.repo):
-        _first(path).write_text(digest)
+        _first_digest(path).write_text(digest)
     return digest
 
 
-def _first(path: Path) -> Path:
+def _first_digest(path: Path) -> Path:
     """Where the SHA-256 of a file that has none of its own is kept: that of its first download."""
     return path.with_name(path.name + ".sha256")
 
 
 def flaw(source: Source, path: Path) -> tuple[str, str | None]:
     """The SHA-256 of a file, and what is wrong with it, in words that go after its name, or None."""
-    digest, actual = _digests(source, path)
+    actual = {"sha256": _hash(path, hashlib.sha256())}
+    digest, size = actual["sha256"], path.stat().st_size
     with path.open("rb") as file:
         if is_web_page(file.read(512)):
             return digest, "is a web page"  # to log in, say, which a server sends as if it were the file
-    if source.size and actual["size"] != source.size:
-        return digest, f"has {actual['size']:,} bytes instead of {source.size:,}"
+    if source.size and size != source.size:
+        return digest, f"has {size:,} bytes instead of {source.size:,}"
+    if source.git_blob:
+        actual["git_blob"] = _hash(path, hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False))
     if any(actual[kind] != wanted for kind, wanted in _expected(source, path).items()):
         return digest, "is not the file that was published (its checksum differs)"
     return digest, None
@@ -109,37 +112,27 @@ def flaw(source: Source, path: Path) -> tuple[str, str | None]:
 
 def digest(source: Source, path: Path) -> str:
     """The SHA-256 of a file: what it was verified against, where there is that, else computed once."""
-    about = path.resolve().stat()
-    return _expected(source, path).get("sha256") or _hashed(path.resolve(), about.st_size, about.st_mtime_ns)
+    stat = path.resolve().stat()
+    return _expected(source, path).get("sha256") or _hashed(path.resolve(), stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=256)
 def _hashed(path: Path, size: int, changed: int) -> str:
     """`size` and `changed` tell when a file has become another."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return _hash(path, hashlib.sha256())
 
 
-def _digests(source: Source, path: Path) -> tuple[str, dict[str, Any]]:
-    size = path.stat().st_size
+def _hash(path: Path, started: Any) -> str:
     with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    actual = {"size": size, "sha256": sha256}
-    if source.git_blob:
-        blob = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-        with path.open("rb") as file:
-            while chunk := file.read(io.DEFAULT_BUFFER_SIZE * 16):
-                blob.update(chunk)
-        actual["git_blob"] = blob.hexdigest()
-    return sha256, actual
+        return hashlib.file_digest(file, lambda: started).hexdigest()
 
 
 def _expected(source: Source, path: Path) -> dict[str, str]:
     """Checksums that hold for a file: those of its row; else what the Hub says, or what the first download was."""
-    known = {kind: value.lower() for kind in ("sha256", "git_blob") if (value := getattr(source, kind))}
-    if known:
-        return known
-    if (first := _first(path)).is_file():
+    in_row = {kind: value.lower() for kind in ("sha256", "git_blob") if (value := getattr(source, kind))}
+    if in_row:
+        return in_row
+    if (first := _first_digest(path)).is_file():
         return {"sha256": first.read_text()}
     etag = path.resolve().name if source.repo else ""  # the Hub's cache names a large file by its SHA-256
     return {"sha256": etag} if len(etag) == 64 else {}
@@ -155,7 +148,7 @@ def _from_hub(source: Source, progress: Progress | None) -> Path:
             f"{name} is only given to those who agree to its terms: do so at {source.origin}, log in with "
             f"`hf auth login`, and try again."
         ) from error
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, *_NOBODY_THERE) as error:
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, *_NOT_CONNECTED) as error:
         raise _unreachable(source) from error
     except errors.RepositoryNotFoundError as error:
         raise _refused(source) from error
@@ -173,37 +166,37 @@ def _from_hub(source: Source, progress: Progress | None) -> Path:
         raise
 
 
-_NOBODY_THERE = (httpx2.ConnectError, httpx2.ConnectTimeout)
+_NOT_CONNECTED = (httpx2.ConnectError, httpx2.ConnectTimeout)
 
 
 def _fill_cache(source: Source, bar: type[tqdm] | None) -> None:
     """Put the content of a file where the Hub's client looks for what it has, going on where an earlier try stopped.
 
-    Left to itself the client keeps nothing of a download that was cancelled, and may take another road (Xet), whose
-    failures have no names.
+    `hf_hub_download` itself deletes what has come when a download is cancelled, and may use Xet, whose failures have no
+    names.
     """
     url = huggingface_hub.hf_hub_url(source.repo, source.file, revision=source.revision)
-    about = huggingface_hub.get_hf_file_metadata(url)
-    if not re.fullmatch("[0-9a-f]{40,64}", about.etag or ""):  # it becomes the name of a file
+    metadata = huggingface_hub.get_hf_file_metadata(url)
+    if not re.fullmatch("[0-9a-f]{40,64}", metadata.etag or ""):  # it becomes the name of a file
         raise errors.FileMetadataError("no checksum")
     blobs = _blobs(source)
     blobs.mkdir(parents=True, exist_ok=True)
-    whole, part = blobs / about.etag, blobs / f"{source.kept().name}.{about.etag}.part"
-    if whole.exists():
+    blob, part = blobs / metadata.etag, blobs / f"{source.download_path().name}.{metadata.etag}.part"
+    if blob.exists():
         return
     with part.open("ab") as file:
-        if about.size is not None and file.tell() > about.size:
+        if metadata.size is not None and file.tell() > metadata.size:
             file.truncate(0)
         http_get(
             url,
             file,
             resume_size=file.seek(0, io.SEEK_END),
             headers=build_hf_headers(),
-            expected_size=about.size,
+            expected_size=metadata.size,
             displayed_filename=source.name,
             tqdm_class=bar,
         )
-    part.rename(whole)
+    part.rename(blob)
 
 
 def _blobs(source: Source) -> Path:
@@ -212,13 +205,13 @@ def _blobs(source: Source) -> Path:
 
 
 def _from_web(source: Source, progress: Progress | None) -> Path:
-    kept, begun = source.kept(), _begun(source)
+    path, parts = source.download_path(), _parts(source)
     options: dict[str, Any] = {"id": source.drive} if source.drive else {"url": source.url}
     if progress:
         options["progress"] = lambda done, total: progress(source.name, done, total)
     try:
         gdown.download(
-            output=str(kept),
+            output=str(path),
             quiet=progress is not None,
             resume=True,
             use_cookies=False,
@@ -238,36 +231,36 @@ def _from_web(source: Source, progress: Progress | None) -> Path:
             "(STYLECLIP_MODELS)."
         ) from error
     except (DownloadError, requests.RequestException) as error:
-        if begun and re.search("byte range|multiple temporary files", str(error)):  # for gdown, now and for ever
-            for part in begun:
+        if parts and re.search("byte range|multiple temporary files", str(error)):  # for gdown, now and for ever
+            for part in parts:
                 part.unlink(missing_ok=True)
             return _from_web(source, progress)
         unanswered = isinstance(error.__cause__ or error, requests.ConnectionError)
         raise (_unreachable if unanswered else _broken)(source) from error
-    return kept
+    return path
 
 
 def _from_index(source: Source, progress: Progress | None) -> Path:
-    kept = source.kept()
+    path = source.download_path()
     with tqdm(total=source.size, unit="B", unit_scale=True, desc=source.name, disable=progress is not None) as bar:
 
-        def hear(done: int) -> None:
+        def report(done: int) -> None:
             if progress:
                 progress(source.name, done, source.size)
             bar.update(done - bar.n)
 
         try:
-            download_wheel(source.requirement, kept, hear)
+            download_wheel(source.requirement, path, report)
         except WheelError as error:
             raise _no_wheel(source, str(error)) from error
-    return kept
+    return path
 
 
-def _no_wheel(source: Source, said: str) -> UserError:
+def _no_wheel(source: Source, message: str) -> UserError:
     """A UserError for what pip said when it could not get a wheel."""
-    if "No space left" in said:
+    if "No space left" in message:
         return _full(source)
-    if "No module named pip" in said:
+    if "No module named pip" in message:
         return UserError(
             f"{source.name} is fetched by pip, which this Python lacks; run python -m ensurepip and try again."
         )
@@ -294,19 +287,19 @@ def _bar(name: str, progress: Progress) -> type[tqdm]:
 
 def _folder(source: Source) -> Path:
     """Where a download goes."""
-    return _blobs(source) if source.repo else source.kept().parent
+    return _blobs(source) if source.repo else source.download_path().parent
 
 
-def _begun(source: Source) -> list[Path]:
+def _parts(source: Source) -> list[Path]:
     """What earlier tries have left of a download."""
-    return list(_folder(source).glob(f"{glob.escape(source.kept().name)}*.part"))
+    return list(_folder(source).glob(f"{glob.escape(source.download_path().name)}*.part"))
 
 
 def _check_space(source: Source) -> None:
-    wanted = source.size or source.about
-    if not wanted:
+    size = source.size or source.about
+    if not size:
         return
-    missing = wanted - max((part.stat().st_size for part in _begun(source)), default=0)
+    missing = size - max((part.stat().st_size for part in _parts(source)), default=0)
     folder = _folder(source)
     while not folder.exists():
         folder = folder.parent

@@ -3,6 +3,7 @@
 Only this module turns files into networks; `registry` knows which, `downloads` gets them, `weights` reads them.
 """
 
+import hashlib
 import json
 import re
 import threading
@@ -14,26 +15,22 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from pipeline.checks import device_of, files_of, has_bfloat16, of_type, one_of, text
 from pipeline.errors import UserError
 from pipeline.faces.detection import FaceFinder
 from pipeline.latents import Latent
-from pipeline.methods.directions import TRUNCATION, Directions, style_statistics
+from pipeline.methods.directions import TRUNCATION, MeasuredDirections, StyleDirections, style_statistics
 from pipeline.methods.mapper import apply_mapper
 from pipeline.models.checkpoints import MOBILE_GENERATOR, W_ENCODER
 from pipeline.models.downloads import Progress, digest, fetch, verify
-from pipeline.models.measured import (
-    alignment_path,
-    alignment_settings,
-    relevance_path,
-    relevance_settings,
-    warn_of_other_settings,
-)
-from pipeline.models.registry import REGISTRY, Defaults, Row, read_registry
+from pipeline.models.generator_formats import StateDict
+from pipeline.models.measured import measured_source, warn_of_other_settings
+from pipeline.models.registry import REGISTRY, Defaults, Row, family_row, read_registry
 from pipeline.models.sources import Source
-from pipeline.models.weights import State, kind_of_file, metadata, read_slim, read_weights, remembered
+from pipeline.models.weights import kind_of_file, metadata, read_slim, read_weights, remembered
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.clip import build_clip, narrow_clip
-from pipeline.networks.csla import Alignment
+from pipeline.networks.csla import CSLA
 from pipeline.networks.e4e import Encoder
 from pipeline.networks.generator import StyleGenerator
 from pipeline.networks.mapper import LatentMapper, mapper_from_state_dict, only_in_style_space
@@ -61,12 +58,14 @@ class Family:
     clip: nn.Module
     encoder: Encoder | WEncoder | None
     identity: IRSE | None
-    directions: Directions | None
-    alignment: Alignment | None
+    directions: MeasuredDirections | None
+    alignment: CSLA | None
     faces: FaceFinder | None
     device: torch.device
     digests: dict[str, str] = field(default_factory=dict)
     """Kind of file -> start of its SHA-256, of those that edits depend on."""
+    estimate: StyleDirections | None = field(default=None, init=False)
+    """The directions where none were measured, see `estimate.directions_of`."""
     _loaded: dict[str, nn.Module] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -79,24 +78,20 @@ class Family:
         return self.row.title
 
     @property
-    def clip_normalize(self) -> bool:
-        return self.row.clip_normalize
-
-    @property
-    def clip_normalize_directions(self) -> bool:
-        return self.row.clip_normalize_directions
-
-    @property
     def defaults(self) -> Defaults:
         return self.row.defaults
+
+    def rows(self, size: int) -> int:
+        """How many rows of a square of `size` pixels are the picture: not all, where it is wider than high."""
+        return size * (self.row.crop_rows or self.generator.size) // self.generator.size
 
     def mapper(self, name: str, progress: Progress | None = None) -> LatentMapper:
         """A mapper by name, downloaded when it is not here. Raises UserError when this family has none of that name."""
         mappers = self.row.mappers
         if name not in mappers:
-            known = f"There is no mapper “{name}”; there are: {', '.join(mappers) or 'none'}."
+            message = f"There is no mapper “{name}”; there are: {', '.join(mappers) or 'none'}."
             is_path = name.endswith((".pt", ".pth", ".safetensors"))
-            raise UserError(known + (" A file of your own is given as a pathlib.Path." if is_path else ""))
+            raise UserError(message + (" A file of your own is given as a pathlib.Path." if is_path else ""))
         source = mappers[name][1]
         if name not in self._loaded:
             fetch(source, progress)  # before the lock: others need not wait for a download
@@ -124,7 +119,7 @@ class Family:
             if kind_of_file(path) not in ("safetensors", "zip"):  # a pickle of 20 MB could keep the server for minutes
                 raise UserError("It is neither safetensors nor a file of PyTorch from 1.6 on.")
             network = _built(mapper_from_state_dict, read_weights("mapper", path), Source(path=path))
-            about = json.loads(metadata(path).get("recipe", "{}"))
+            recipe = json.loads(metadata(path).get("recipe", "{}"))
             wrong = self._misfit(network)
         except UserError as error:
             wrong = str(error)[:1].lower() + str(error)[1:].rstrip(".")
@@ -135,9 +130,15 @@ class Family:
                 f"This file holds no mapper for the model “{self.title}” ({wrong}); please choose one that was trained "
                 "with it."
             )
-        title = about.get("title") if isinstance(about, dict) else None
-        usual = "" if path.suffix == ".safetensors" else path.stem
-        return mapper_title(title if isinstance(title, str) else usual), network
+        title = recipe.get("title") if isinstance(recipe, dict) else None
+        file_name = "" if path.suffix == ".safetensors" else path.stem
+        return mapper_title(title if isinstance(title, str) else file_name), network
+
+    def any_mapper(self, mapper: str | Path) -> tuple[str, LatentMapper, dict[str, str]]:
+        """Name and network of a family's mapper, or of one's own by its path; of the latter its SHA-256, as `file`."""
+        if isinstance(mapper, str):
+            return mapper, self.mapper(mapper), {}
+        return *self.own_mapper(mapper), {"file": hashlib.sha256(mapper.read_bytes()).hexdigest()}
 
     def _misfit(self, network: LatentMapper) -> str:
         """What keeps a mapper from working with this generator, or ""; it is moved to the family's device."""
@@ -163,6 +164,24 @@ def available_models(registry: Path | str = REGISTRY) -> list[str]:
     return list(read_registry(registry))
 
 
+def load_pretrained(
+    name: str,
+    device: str | torch.device | None,
+    dtype: torch.dtype | None,
+    registry: str | Path,
+    files: Mapping[str, str | Path] | None,
+    progress: Progress | None,
+) -> Family:
+    """See `StyleCLIP.from_pretrained`: checks the arguments, and loads."""
+    row = family_row(text("name", name), registry, None if files is None else files_of(files))
+    of_type("progress", progress, (Callable, type(None)), "a function of a name, bytes and all bytes")
+    of_type("dtype", dtype, (torch.dtype, type(None)), "a dtype of PyTorch")
+    device = device_of(device)
+    if dtype is None:
+        dtype = torch.bfloat16 if row.bfloat16 and has_bfloat16(device) else torch.float32
+    return load_family(row, device, one_of("dtype", dtype, (torch.float32, torch.bfloat16)), progress)
+
+
 def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Progress | None = None) -> Family:
     """The models of a family on a device; in `dtype`, float32 or bfloat16, compute generator, encoder and CLIP.
 
@@ -185,7 +204,7 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
             "please mend this in the models file."
         )
 
-    def network(kind: str, build: Callable[[State], nn.Module]) -> nn.Module | None:
+    def network(kind: str, build: Callable[[StateDict], nn.Module]) -> nn.Module | None:
         if kind not in files:
             return None
         made = _built(build, _read(kind, files[kind]), files[kind])
@@ -199,6 +218,7 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
         path = fetch(files["landmarks"])
         _checked(files["landmarks"], path)
         finder = FaceFinder.from_file(path, files["landmarks"].name)
+    encoder = network("encoder", lambda state: (WEncoder if W_ENCODER in state else Encoder).from_state_dict(state))
     clip = network("clip", build_clip)
     directions = _directions(row, generator, average, clip)
     alignment = _alignment(row, generator, clip, device)
@@ -206,7 +226,7 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
         row=row,
         generator=generator,
         latent_avg=average,
-        encoder=_fitting(network("encoder", _encoder), generator, files),
+        encoder=_fitting(encoder, generator, files),
         clip=clip,
         identity=network("identity", IRSE.from_state_dict),
         directions=directions,
@@ -220,10 +240,7 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
 def _weight_digests(row: Row, measured: bool, aligned: bool) -> dict[str, str]:
     """`Family.digests` of the files that edits depend on."""
     sources = {kind: row.files[kind] for kind in ("generator", "preview", "clip", "identity") if kind in row.files}
-    if measured:
-        sources["directions"] = row.files.get("directions") or Source(path=relevance_path(row))
-    if aligned:
-        sources["alignment"] = row.files.get("alignment") or Source(path=alignment_path(row))
+    sources |= {kind: measured_source(kind, row) for kind in ("directions",) * measured + ("alignment",) * aligned}
     digests = {kind: _short_digest(source) for kind, source in sources.items()}
     if measured and not sources["directions"].name.endswith(".safetensors"):
         digests["directions"] += f"-psi{TRUNCATION}"  # published without deviations, which follow from the generator
@@ -238,7 +255,8 @@ def load_generator(row: Row, device: torch.device, dtype: torch.dtype) -> tuple[
     """The generator of a family, as `load_family` loads it, and its mean latent (L, D)."""
     state = _read("generator", row.files["generator"])
     average = state.pop("latent_avg", None)
-    generator = _built(_generator, state, row.files["generator"])
+    kind = MobileGenerator if MOBILE_GENERATOR in state else Generator
+    generator = _built(kind.from_state_dict, state, row.files["generator"])
     if "preview" in row.files:
         _add_preview(generator, row.files["preview"])
     generator = generator.to(device)
@@ -249,11 +267,6 @@ def load_generator(row: Row, device: torch.device, dtype: torch.dtype) -> tuple[
     return generator, average.expand(generator.num_rows, -1) if average.ndim == 1 else average[: generator.num_rows]
 
 
-def _generator(state: State) -> StyleGenerator:
-    """The generator whose kind the keys of `state` tell."""
-    return (MobileGenerator if MOBILE_GENERATOR in state else Generator).from_state_dict(state)
-
-
 def _add_preview(generator: StyleGenerator, source: Source) -> None:
     """Let a generator draw small pictures by a preview. Raises UserError where it is for another one."""
     preview = _built(Preview.from_state_dict, _read("preview", source), source)
@@ -262,11 +275,6 @@ def _add_preview(generator: StyleGenerator, source: Source) -> None:
     if not fits or preview.conv1.modulation.weight.shape != (later[0], sum(later)):
         raise UserError(f"The preview {source.name} is for another generator: the sizes differ.")
     generator.preview = preview
-
-
-def _encoder(state: State) -> Encoder | WEncoder:
-    """The encoder whose kind the keys of `state` tell."""
-    return (WEncoder if W_ENCODER in state else Encoder).from_state_dict(state)
 
 
 def _fitting(
@@ -296,10 +304,8 @@ def _copy_views(network: nn.Module) -> None:
                 parameter.data = parameter.data.clone()
 
 
-def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.Module) -> Directions | None:
-    own = relevance_path(row)
-    source = row.files.get("directions") or (Source(path=own) if own.is_file() else None)
-    if source is None:
+def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.Module) -> MeasuredDirections | None:
+    if (source := measured_source("directions", row)) is None:
         return None
     state = {k: v.float() for k, v in _read("directions", source).items()}
     channels, width = sum(layer.channels for layer in generator.style_layers), clip.text_projection.shape[1]
@@ -308,7 +314,7 @@ def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.M
     right = len(size) == 2 and size[1] == width and (0 < size[0] <= moving or size[0] == channels)
     right &= state.get("agreement", torch.empty(size[:1])).shape == size[:1]
     if not right or std.shape != (channels,):
-        if source.path == own:  # the row has had another generator or CLIP since: the directions are estimated
+        if "directions" not in row.files:  # the row has had another generator or CLIP since: they are estimated
             return None
         raise UserError(
             f"The file {source.name} was not measured with this generator and CLIP: its size is "
@@ -317,32 +323,30 @@ def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.M
         )
     if "style_std" not in state:  # published matrices come without: seconds, once for a generator
         path = fetch(row.files["generator"])
-        about = path.resolve().stat()
-        stamp = f"{path.resolve()} {about.st_size} {about.st_mtime_ns} {TRUNCATION}"
+        stat = path.resolve().stat()
+        stamp = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} {TRUNCATION}"
         state |= remembered(
             f"{path.stem}-statistics", stamp, lambda: {"style_std": style_statistics(generator, average=average)[1]}
         )
     else:
-        warn_of_other_settings(row, source, relevance_settings(row), "relevance")
-    return Directions(state["relevance"], state["style_std"], generator.style_layers, state.get("agreement"))
+        warn_of_other_settings("directions", row, source)
+    return MeasuredDirections(state["relevance"], state["style_std"], generator.style_layers, state.get("agreement"))
 
 
-def _alignment(row: Row, generator: StyleGenerator, clip: nn.Module, device: torch.device) -> Alignment | None:
-    own = alignment_path(row)
-    source = row.files.get("alignment") or (Source(path=own) if own.is_file() else None)
-    if source is None:
+def _alignment(row: Row, generator: StyleGenerator, clip: nn.Module, device: torch.device) -> CSLA | None:
+    if (source := measured_source("alignment", row)) is None:
         return None
-    network = _built(Alignment.from_state_dict, _read("alignment", source), source)
+    network = _built(CSLA.from_state_dict, _read("alignment", source), source)
     sizes = clip.text_projection.shape[1], generator.style_dim, sum(la.channels for la in generator.style_layers)
     if (len(network.centre), len(network.w_std), len(network.s_std)) != sizes:
-        if source.path == own:  # the row has had another generator or CLIP since
+        if "alignment" not in row.files:  # the row has had another generator or CLIP since
             return None
         raise UserError(f"The file {source.name} was not trained with this generator and CLIP: the sizes differ.")
-    warn_of_other_settings(row, source, alignment_settings(row), "alignment")
+    warn_of_other_settings("alignment", row, source)
     return network.to(device)
 
 
-def _read(kind: str, source: Source) -> State:
+def _read(kind: str, source: Source) -> StateDict:
     path = fetch(source)
     expected = f"{source.sha256} {source.git_blob}"
     return read_slim(kind, path, expected, lambda: _checked(source, path), source.name)
@@ -354,10 +358,10 @@ def _checked(source: Source, path: Path) -> None:
         verify(source, path)
 
 
-def _built(build: Callable[[State], T], state: State, source: Source) -> T:
+def _built(build: Callable[[StateDict], T], state: StateDict, source: Source) -> T:
     try:
         return build(state)
     except Exception as error:  # whatever a network is missing when it is built from what is not its own
         keys = re.search(r'(Missing|Unexpected) key[^"]*"([^"]+)"|(size mismatch) for ([\w.]+)', str(error))
-        told = f" ({' '.join(filter(None, keys.groups())).lower()})" if keys else ""
-        raise UserError(f"The file {source.name} is not of the kind that this model needs there{told}.") from error
+        detail = f" ({' '.join(filter(None, keys.groups())).lower()})" if keys else ""
+        raise UserError(f"The file {source.name} is not of the kind that this model needs there{detail}.") from error

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from pipeline.networks.stylegan2 import FirKernel
 
-State = dict[str, Tensor]
+StateDict = dict[str, Tensor]
 
 
-def whole_generator(state: State, average: Tensor | None) -> State:
+def whole_generator(state: StateDict, average: Tensor | None) -> StateDict:
     """A generator under our names, with filters and noise where its file has none, and with its mean latent.
 
     Raises ValueError, with the reason in words, for a generator of another form; KeyError for one with a layer less.
@@ -67,67 +67,67 @@ def blocks(size: int) -> list[tuple[int, int | None, str, str]]:
     return rows
 
 
-def from_ada(theirs: Mapping[str, Tensor]) -> State:
+def from_ada(published: Mapping[str, Tensor]) -> StateDict:
     """stylegan2-ada-pytorch's names and shapes to ours."""
-    depth = sum(k.startswith("mapping.fc") and k.endswith(".weight") for k in theirs)
-    size = max(int(m[1]) for k in theirs if (m := re.match(r"synthesis\.b(\d+)\.", k)))
-    state = {f"style.{i + 1}.{k}": theirs[f"mapping.fc{i}.{k}"] for i in range(depth) for k in ("weight", "bias")}
-    state["input.input"] = theirs["synthesis.b4.const"][None]
+    depth = sum(k.startswith("mapping.fc") and k.endswith(".weight") for k in published)
+    size = max(int(m[1]) for k in published if (m := re.match(r"synthesis\.b(\d+)\.", k)))
+    state = {f"style.{i + 1}.{k}": published[f"mapping.fc{i}.{k}"] for i in range(depth) for k in ("weight", "bias")}
+    state["input.input"] = published["synthesis.b4.const"][None]
     for resolution, which, name, noise in blocks(size):
         layer = f"synthesis.b{resolution}.conv{1 if which is None else which}"
         state |= {
-            f"{name}.conv.weight": theirs[f"{layer}.weight"][None],
-            f"{name}.conv.modulation.weight": theirs[f"{layer}.affine.weight"],
-            f"{name}.conv.modulation.bias": theirs[f"{layer}.affine.bias"],
-            f"{name}.activate.bias": theirs[f"{layer}.bias"],
+            f"{name}.conv.weight": published[f"{layer}.weight"][None],
+            f"{name}.conv.modulation.weight": published[f"{layer}.affine.weight"],
+            f"{name}.conv.modulation.bias": published[f"{layer}.affine.bias"],
+            f"{name}.activate.bias": published[f"{layer}.bias"],
         }
-        if f"{layer}.noise_strength" in theirs:  # else it was trained without noise
-            state[f"{name}.noise.weight"] = theirs[f"{layer}.noise_strength"].reshape(1)
-        if f"{layer}.noise_const" in theirs:
-            state[f"noises.{noise}"] = theirs[f"{layer}.noise_const"][None, None]
+        if f"{layer}.noise_strength" in published:  # else it was trained without noise
+            state[f"{name}.noise.weight"] = published[f"{layer}.noise_strength"].reshape(1)
+        if f"{layer}.noise_const" in published:
+            state[f"noises.{noise}"] = published[f"{layer}.noise_const"][None, None]
         if which != 0:  # each block ends in a toRGB layer
             name = "to_rgb1" if which is None else f"to_rgbs.{resolution.bit_length() - 4}"
             layer = f"synthesis.b{resolution}.torgb"
             state |= {
-                f"{name}.conv.weight": theirs[f"{layer}.weight"][None],
-                f"{name}.conv.modulation.weight": theirs[f"{layer}.affine.weight"],
-                f"{name}.conv.modulation.bias": theirs[f"{layer}.affine.bias"],
-                f"{name}.bias": theirs[f"{layer}.bias"].reshape(1, -1, 1, 1),
+                f"{name}.conv.weight": published[f"{layer}.weight"][None],
+                f"{name}.conv.modulation.weight": published[f"{layer}.affine.weight"],
+                f"{name}.conv.modulation.bias": published[f"{layer}.affine.bias"],
+                f"{name}.bias": published[f"{layer}.bias"].reshape(1, -1, 1, 1),
             }
     return state
 
 
-def from_tensorflow(theirs: Mapping[str, Tensor]) -> State:
+def from_tensorflow(published: Mapping[str, Tensor]) -> StateDict:
     """The names and shapes of NVIDIA's TensorFlow StyleGAN2 (config F) to ours."""
 
     def kernel(name: str, flip: bool = False) -> Tensor:
-        weight = theirs[f"synthesis/{name}/weight"].permute(3, 2, 0, 1)
+        weight = published[f"synthesis/{name}/weight"].permute(3, 2, 0, 1)
         return (weight.flip(2, 3) if flip else weight)[None]
 
-    def modulated(name: str, layer: str) -> State:
+    def modulated(name: str, layer: str) -> StateDict:
         return {
             f"{name}.conv.weight": kernel(layer, flip=layer.endswith("_up")),
-            f"{name}.conv.modulation.weight": theirs[f"synthesis/{layer}/mod_weight"].T,
-            f"{name}.conv.modulation.bias": theirs[f"synthesis/{layer}/mod_bias"] + 1,
+            f"{name}.conv.modulation.weight": published[f"synthesis/{layer}/mod_weight"].T,
+            f"{name}.conv.modulation.bias": published[f"synthesis/{layer}/mod_bias"] + 1,
         }
 
-    depth = sum(bool(re.fullmatch(r"mapping/Dense\d+/weight", k)) for k in theirs)
-    size = max(int(m[1]) for k in theirs if (m := re.match(r"synthesis/(\d+)x\d+/", k)))
-    state: State = {}
+    depth = sum(bool(re.fullmatch(r"mapping/Dense\d+/weight", k)) for k in published)
+    size = max(int(m[1]) for k in published if (m := re.match(r"synthesis/(\d+)x\d+/", k)))
+    state: StateDict = {}
     for i in range(depth):
-        state[f"style.{i + 1}.weight"] = theirs[f"mapping/Dense{i}/weight"].T
-        state[f"style.{i + 1}.bias"] = theirs[f"mapping/Dense{i}/bias"]
-    state["input.input"] = theirs["synthesis/4x4/Const/const"]
+        state[f"style.{i + 1}.weight"] = published[f"mapping/Dense{i}/weight"].T
+        state[f"style.{i + 1}.bias"] = published[f"mapping/Dense{i}/bias"]
+    state["input.input"] = published["synthesis/4x4/Const/const"]
     for resolution, which, name, noise in blocks(size):
         layer = f"{resolution}x{resolution}/{ {None: 'Conv', 0: 'Conv0_up', 1: 'Conv1'}[which] }"
         state |= modulated(name, layer)
-        state[f"{name}.activate.bias"] = theirs[f"synthesis/{layer}/bias"]
-        state[f"{name}.noise.weight"] = theirs[f"synthesis/{layer}/noise_strength"].reshape(1)
-        if (number := f"synthesis/{noise.replace('_', '')}") in theirs:
-            state[f"noises.{noise}"] = theirs[number]
+        state[f"{name}.activate.bias"] = published[f"synthesis/{layer}/bias"]
+        state[f"{name}.noise.weight"] = published[f"synthesis/{layer}/noise_strength"].reshape(1)
+        if (number := f"synthesis/{noise.replace('_', '')}") in published:
+            state[f"noises.{noise}"] = published[number]
         if which != 0:
             name = "to_rgb1" if which is None else f"to_rgbs.{resolution.bit_length() - 4}"
             layer = f"{resolution}x{resolution}/ToRGB"
             state |= modulated(name, layer)
-            state[f"{name}.bias"] = theirs[f"synthesis/{layer}/bias"].reshape(1, -1, 1, 1)
+            state[f"{name}.bias"] = published[f"synthesis/{layer}/bias"].reshape(1, -1, 1, 1)
     return state

@@ -13,65 +13,58 @@ from pipeline.models.registry import Row
 from pipeline.models.sources import Source, asset
 from pipeline.models.weights import kind_of_file, metadata
 
+COMMANDS = {"directions": "relevance", "alignment": "csla"}  # of pipeline.training
 log = logging.getLogger(__name__)
 
 
-def relevance_settings(row: Row) -> dict[str, Any]:
-    """What relevance and deviations depend on: the metadata of their file."""
-    return {"truncation": TRUNCATION} | alignment_settings(row)
+def settings_of(kind: str, row: Row) -> dict[str, Any]:
+    """What "directions" (relevance and deviations) or an "alignment" depend on: the metadata of their file. Networks
+    are told by the start of their SHA-256; they are fetched where the row does not have it."""
+    files = {name: row.files[name] for name in ("generator", "preview", "clip") if name in row.files}
+    networks = {name: (file.sha256 or digest(file, fetch(file))).lower()[:16] for name, file in files.items()}
+    truncation = {"truncation": TRUNCATION} if kind == "directions" else {}
+    return truncation | {"clip_normalize": row.clip_normalize_directions} | networks
 
 
-def alignment_settings(row: Row) -> dict[str, Any]:
-    """What an alignment depends on: the metadata of its file."""
-    return {"clip_normalize": row.clip_normalize_directions} | _networks(row)
+def own_path(kind: str, row: Row) -> Path:
+    """Where "directions" or an "alignment" made on this machine are kept, for a family that comes without.
 
-
-def _networks(row: Row) -> dict[str, str]:
-    """The start of the SHA-256 of the files of generator, preview and CLIP, which are fetched where the row does not
-    tell it."""
-    files = {kind: row.files[kind] for kind in ("generator", "preview", "clip") if kind in row.files}
-    return {kind: (file.sha256 or digest(file, fetch(file))).lower()[:16] for kind, file in files.items()}
-
-
-def relevance_path(row: Row) -> Path:
-    """Where a relevance matrix that was measured on this machine is kept, for a family that comes without.
-
-    The name tells the `relevance_settings`, so that a matrix of other networks or settings is not taken for this one.
+    The name tells the `settings_of`, so that what other networks or settings made is not taken for this family's.
     """
-    return _own_path("relevance", row, f"-psi{TRUNCATION}")
+    settings = settings_of(kind, row)
+    shown = "-clip-normalized" if settings.pop("clip_normalize") else ""
+    psi = f"-psi{settings.pop('truncation')}" if kind == "directions" else ""
+    networks = hashlib.sha256("".join(settings.values()).encode()).hexdigest()[:16]
+    folder = "relevance" if kind == "directions" else kind
+    return asset(folder) / f"{row.name}-{networks}{psi}{shown}.safetensors"
 
 
-def alignment_path(row: Row) -> Path:
-    """Where an alignment that was trained on this machine is kept, for a family that comes without. The name tells
-    the `alignment_settings`."""
-    return _own_path("alignment", row, "")
+def measured_source(kind: str, row: Row) -> Source | None:
+    """The file of a family's "directions" or "alignment": that of its row, or one that was made on this machine."""
+    if kind in row.files:
+        return row.files[kind]
+    return Source(path=path) if (path := own_path(kind, row)).is_file() else None
 
 
-def _own_path(folder: str, row: Row, settings: str) -> Path:
-    networks = hashlib.sha256("".join(_networks(row).values()).encode()).hexdigest()[:16]
-    shown = "-clip-normalized" if row.clip_normalize_directions else ""
-    return asset(folder) / f"{row.name}-{networks}{settings}{shown}.safetensors"
-
-
-def warn_of_other_settings(row: Row, source: Source, settings: dict[str, Any], command: str) -> None:
-    """Log in which of its settings, as its metadata tells them, a file differs from those of today.
+def warn_of_other_settings(kind: str, row: Row, source: Source) -> None:
+    """Log in which settings, as its metadata tells them, a file differs from `settings_of`.
 
     Files from before metadata were written have the settings of that time. What a file does not tell is not compared.
     """
     path = fetch(source)
     if kind_of_file(path) != "safetensors":
         return
-    theirs = {"truncation": 1.0, "clip_normalize": False}
+    saved = {"truncation": 1.0, "clip_normalize": False}
     with suppress(ValueError, TypeError, RecursionError):
-        theirs |= json.loads(metadata(path).get("settings", "{}"))
-    others = [
-        f"{name} {theirs[name]} instead of {value}"
-        for name, value in settings.items()
-        if theirs.get(name, value) != value
+        saved |= json.loads(metadata(path).get("settings", "{}"))
+    differences = [
+        f"{name} {saved[name]} instead of {value}"
+        for name, value in settings_of(kind, row).items()
+        if saved.get(name, value) != value
     ]
-    if others:
+    if differences:
         log.warning(
             "%s was made otherwise than the model “%s” does it now (%s), so edits come out weaker or stronger; "
             "make it again with python -m pipeline.training.%s --model %s --output FILE",
-            *(source.name, row.name, ", ".join(others), command, row.name),
+            *(source.name, row.name, ", ".join(differences), COMMANDS[kind], row.name),
         )

@@ -2,14 +2,23 @@
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    WrapValidator,
+)
 
 from pipeline.errors import UserError
-from pipeline.models.sources import Source
+from pipeline.models.sources import Source, is_name
 
 REGISTRY = Path(__file__).parents[2] / "checkpoints" / "models.toml"
 OVERLAY = "STYLECLIP_MODELS"  # names a file of the same form, laid over the registry
@@ -36,10 +45,8 @@ Words = Annotated[str, AfterValidator(_words)]
 Name = Annotated[str, AfterValidator(_name)]
 
 
-class _Strict(BaseModel):
+class _Strict(BaseModel, strict=True, extra="forbid", frozen=True, allow_inf_nan=False):
     """Numbers are finite numbers, texts are texts, and unknown keys are errors."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Defaults(_Strict):
@@ -61,7 +68,12 @@ class Defaults(_Strict):
     mapper_neutral: str = ""
     strength: float = Field(3.0, gt=0, le=20)
     channels: int = Field(20, ge=1, le=20_000)
-    bridge_strength: float = Field(1.0, ge=0.05, le=20)
+    csla_strength: float = Field(
+        1.0,
+        ge=0.05,
+        le=20,
+        validation_alias=AliasChoices("csla_strength", "bridge_strength"),  # the older name
+    )
     neutral: Words = "face"
     target: Words = "smiling face"
 
@@ -73,7 +85,6 @@ class _Family(_Strict):
     clip_normalize: bool = False
     clip_normalize_directions: bool = True
     mapper_truncation: float = Field(0.7, ge=0, le=1)
-    resolution: int | None = Field(None, ge=4)
     terms: Words | None = None
     crop_rows: int | None = Field(None, ge=1)
     likeness: Literal["photographs", "drawings"] | None = None
@@ -106,47 +117,39 @@ class Row(_Family):
         """Those that are not on this machine. Asks no network."""
         return [source for source in self.sources() if source.here() is None]
 
-    def ready(self) -> bool:
-        """Whether it can be loaded now."""
-        return "generator" in self.files and not self.missing()
 
-
-def _source(row: Any, about: ValidationInfo) -> Source:
-    if not isinstance(row, dict):
-        raise ValueError("a source is a table")
+def _resolved(row: Any, info: ValidationInfo) -> Any:
+    """A source's table, whose path counts from the folder of its file."""
+    if not isinstance(row, dict) or not isinstance(row.get("path"), str):
+        return row
+    if not is_name(row["path"]):
+        raise ValueError("the “path” of a source is too long, or not on one line")
     try:
-        return Source.from_row(row, about.context)
+        return row | {"path": info.context / Path(row["path"]).expanduser()}
     except RuntimeError as error:  # of ~ for nobody
         raise ValueError(error) from None
 
 
-def _named_or_source(row: Any, about: ValidationInfo) -> str | Source:
-    return row if isinstance(row, str) else _source(row, about)
+def _unless_named(row: Any, validate: Callable[[Any], Source], info: ValidationInfo) -> str | Source:
+    return row if isinstance(row, str) else validate(_resolved(row, info))
 
 
-def _mapper(row: Any, about: ValidationInfo) -> dict[str, Any]:
-    if not isinstance(row, dict):
-        raise ValueError("a mapper is a table of its title and its source")
-    return {"title": row.get("title"), "source": _source(row, about)}
-
-
-class _Mapper(_Strict):
-    title: Words | None
-    source: Source
+class _Mapper(Source):
+    title: Words | None = None
 
 
 class _Table(_Family):
     """A family as one file has it, where anything may be missing; files may be names of sources."""
 
     title: Words | None = None
-    files: dict[Kind, Annotated[Any, BeforeValidator(_named_or_source)]] = {}
-    mappers: dict[Name, Annotated[_Mapper, BeforeValidator(_mapper)]] = {}
+    files: dict[Kind, Annotated[Source, WrapValidator(_unless_named)]] = {}
+    mappers: dict[Name, Annotated[_Mapper, BeforeValidator(_resolved)]] = {}
 
 
 class _File(_Strict):
     """A models file. Its validation takes the file's folder as context, from which paths count."""
 
-    sources: dict[str, Annotated[Any, BeforeValidator(_source)]] = {}
+    sources: dict[str, Annotated[Source, BeforeValidator(_resolved)]] = {}
     families: dict[Name, _Table] = {}
 
 
@@ -222,7 +225,8 @@ def _given(path: Path, family: str, table: _Table, sources: Mapping[str, Source]
         if isinstance(source, str) and source not in sources:
             raise _wrong(path, f"families.{family}.files.{kind}: there is no source “{source}”")
     files = {kind: sources[s] if isinstance(s, str) else s for kind, s in table.files.items()}
-    return given | {"files": files, "mappers": {name: (m.title or name, m.source) for name, m in table.mappers.items()}}
+    mappers = {n: (m.title or n, Source(**m.model_dump(exclude={"title"}))) for n, m in table.mappers.items()}
+    return given | {"files": files, "mappers": mappers}
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

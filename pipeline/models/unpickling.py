@@ -133,6 +133,7 @@ _COMMON = {
     ("collections", "OrderedDict"): _Call(OrderedDict),
     ("torch._utils", "_rebuild_tensor_v2"): _Call(_rebuild_tensor),
     ("torch._utils", "_rebuild_parameter"): _Call(lambda tensor, *_: tensor),
+    ("_codecs", "encode"): _Call(_encoded),
 }
 _NUMPY = {
     "ndarray": None,  # only named, as an argument of _reconstruct
@@ -157,6 +158,7 @@ _NUMPY_MODULES = (
     "numpy",
     *(f"numpy.{core}.{part}" for core in ("core", "_core") for part in ("multiarray", "numeric")),
 )
+_COMMON |= {(module, name): value for module in _NUMPY_MODULES for name, value in _NUMPY.items()}
 OPTIONS = ("argparse", "Namespace")
 _NETWORKS = ("dnnlib", "torch_utils", "training", "torch.nn.modules", "torch.nn.parameter")
 
@@ -167,12 +169,8 @@ class _NetworkUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _COMMON:
             return _COMMON[module, name]
-        if module in _NUMPY_MODULES and name in _NUMPY:
-            return _NUMPY[name]
         if (module, name) == ("torch.storage", "_load_from_bytes"):
             return _Call(lambda content: torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
-        if (module, name) == ("_codecs", "encode"):
-            return _Call(_encoded)
         if any(module == known or module.startswith(f"{known}.") for known in _NETWORKS):
             return Record
         raise RefusedName(module, name)
@@ -191,10 +189,6 @@ class _ArchiveUnpickler(pickle.Unpickler):
             return _COMMON[module, name]
         if module == "torch" and name in _STORAGES:
             return _Storage(_STORAGES[name])
-        if module in _NUMPY_MODULES and name in _NUMPY:
-            return _NUMPY[name]
-        if (module, name) == ("_codecs", "encode"):
-            return _Call(_encoded)
         if module.startswith("__torch__") or module == "torch.jit._pickle" or (module, name) == OPTIONS:
             return Record
         raise RefusedName(module, name)
@@ -217,16 +211,16 @@ def takes_for_ever(content: bytes) -> bool:
     thousands of tuples, or of whole numbers of more than 64 bits, may be chosen so that Python gives one place to all.
     """
     stack: list[tuple[int, bool]] = []  # of how many parts each value is made, 0: a mark; and whether it is a tuple
-    kept: dict[int, tuple[int, bool]] = {}
+    memo: dict[int, tuple[int, bool]] = {}
     repeated = unusual = 0
     for code, argument, _ in pickletools.genops(content):
         if code.name in _KEEPS:
-            kept[len(kept) if argument is None else argument] = stack[-1]
+            memo[len(memo) if argument is None else argument] = stack[-1]
             continue
         parts, is_tuple = 0 if code.name == "MARK" else 1, code.name in _TUPLES
         unusual += isinstance(argument, int) and argument.bit_length() > 64
         if code.name in _REPEATS:
-            parts, is_tuple = stack[-1] if argument is None else kept[argument]
+            parts, is_tuple = stack[-1] if argument is None else memo[argument]
             repeated += parts
         else:
             taken: list[tuple[int, bool]] = []  # from the top of the stack down

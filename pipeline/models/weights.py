@@ -5,13 +5,10 @@ not. Nothing in it is executed: files of PyTorch are loaded with `weights_only`,
 """
 
 import argparse
-import glob
 import logging
-import os
 import pickle
 import re
 import sys
-import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,15 +19,15 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from pipeline.errors import UserError
+from pipeline.files import written_whole
 from pipeline.models.checkpoints import Unusable, find_network
+from pipeline.models.generator_formats import StateDict
 from pipeline.models.openvino_ir import is_wheel, read_mobile_generator
 from pipeline.models.sources import asset
 from pipeline.models.unpickling import RefusedPickle, read_archive, read_network_pickle, takes_for_ever
 
-State = dict[str, Tensor]
 FORMAT = "5"  # of the slim copies: another number remakes them all
 MOST_NAMES = 2**20  # bytes of the pickle beside the tensors; a whole training state has a tenth of it
 WEB_PAGE = (b"<!doctype", b"<html", b"<?xml", b"<error", b'{"error')
@@ -57,7 +54,7 @@ DATA_MODULES = {"pathlib", "datetime", "enum", "uuid", "collections", "typing", 
 log = logging.getLogger(__name__)
 
 
-def read_weights(kind: str, path: Path, name: str = "") -> State:
+def read_weights(kind: str, path: Path, name: str = "") -> StateDict:
     """The tensors of a file that a "generator", "preview", "encoder", "identity", "clip", "mapper", "directions" or
     "alignment" needs, see `checkpoints.find_network`.
 
@@ -162,51 +159,50 @@ def _pickles_modules(path: Path) -> bool:
 
 def read_slim(
     kind: str, path: Path, expected: str = "", check: Callable[[], object] = lambda: None, name: str = ""
-) -> State:
+) -> StateDict:
     """As `read_weights`, but from a slim copy where there is one: memory-mapped, so it is there at once.
 
     `check` is called before the file itself is read, to verify it against the checksums `expected`. Files that are slim
     already are not copied.
     """
+
+    def make() -> StateDict:
+        check()
+        return read_weights(kind, path, name)
+
     if kind_of_file(path) == "safetensors":
-        check()
-        return read_weights(kind, path, name)
-
-    def make() -> State:
-        check()
-        return read_weights(kind, path, name)
-
+        return make()
     about = path.resolve().stat()
     return remembered(f"{path.stem}-{kind}", f"{path.resolve()} {about.st_size} {about.st_mtime_ns} {expected}", make)
 
 
-def remembered(name: str, stamp: str, make: Callable[[], State]) -> State:
+def remembered(name: str, stamp: str, make: Callable[[], StateDict]) -> StateDict:
     """What `make` returns, kept under `name` until `stamp` changes."""
     stamp = f"{FORMAT} {stamp}"
-    kept = asset("slim") / f"{name}.safetensors"
-    try:
-        with safe_open(kept, "pt") as file:
-            if (file.metadata() or {}).get("stamp") == stamp:
-                return {k: file.get_tensor(k) for k in file.offset_keys()}  # of the file that was stamped so
-    except (OSError, SafetensorError):
-        pass  # not there yet, or cut off while it was written
+    copy = asset("slim") / f"{name}.safetensors"
+    if (state := _slim_copy(copy, stamp)) is not None:
+        return state
     state = make()
-    fresh = kept.with_name(f"{name}.{os.getpid()}-{threading.get_ident()}.part")
+    # In float32, as the networks hold them: so they can live in the mapped file. safetensors takes no two tensors that
+    # share memory, as those of a published file may.
+    slim = {k: (v.float() if v.is_floating_point() else v).contiguous().clone() for k, v in state.items()}
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        for left in kept.parent.glob(f"{glob.escape(name)}.*.part"):  # by a start that was ended in the middle
-            left.unlink(missing_ok=True)
-        # In float32, as the networks hold them: so they can live in the mapped file. safetensors takes no two tensors
-        # that share memory, as those of a published file may.
-        kept_state = {k: (v.float() if v.is_floating_point() else v).contiguous().clone() for k, v in state.items()}
-        save_file(kept_state, fresh, {"stamp": stamp})
-        kept_state = load_file(fresh)  # mapped, and before another process may replace it
-        fresh.replace(kept)
+        with written_whole(copy) as fresh:
+            save_file(slim, fresh, {"stamp": stamp})
     except (OSError, SafetensorError) as error:
         log.warning("no slim copy of %s was kept, so the next start will be as slow: %s", name, error)
-        fresh.unlink(missing_ok=True)
-        return state
-    return kept_state
+    return _slim_copy(copy, stamp) or state
+
+
+def _slim_copy(path: Path, stamp: str) -> StateDict | None:
+    """The tensors of a slim copy, memory-mapped; None where there is none with this stamp, or it is cut off."""
+    try:
+        with safe_open(path, "pt") as file:
+            if (file.metadata() or {}).get("stamp") == stamp:
+                return {k: file.get_tensor(k) for k in file.offset_keys()}
+    except (OSError, SafetensorError):
+        pass
+    return None
 
 
 def metadata(path: Path) -> dict[str, str]:

@@ -19,9 +19,9 @@ class WheelError(Exception):
 def download_wheel(requirement: str, target: Path, progress: Callable[[int], object]) -> None:
     """Downloads the wheel of a `requirement`, NAME==VERSION, to the file `target`.
 
-    Mirrors, proxies and caches are those that pip is set up for. `progress` hears the bytes that are here, and may
-    raise to stop the download. Raises WheelError when pip can't get it, OSError when it can't be kept; nothing is left
-    then.
+    Mirrors, proxies and caches are those that pip is set up for. `progress` is called with the bytes that are here, and
+    may raise to stop the download. Raises WheelError when pip can't get it, OSError when it can't be kept; nothing is
+    left then.
     """
     with tempfile.TemporaryDirectory(prefix=f"{target.name}.", suffix=".part", dir=target.parent) as folder:
         command = [sys.executable, "-m", "pip", "download", *OPTIONS.split(), "--dest", folder, requirement]

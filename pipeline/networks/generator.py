@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 Factors = tuple[Tensor, Tensor]  # (out, r) and (r, in * k * k), whose product is a low-rank difference of a weight
-
 Trace = dict[int, tuple[Tensor | None, ...]]  # position in S -> the features that enter the layer
+LEVELS = ("coarse", "medium", "fine")  # pose and shape; features and hair; colours and texture
 
 
 class StyleLayer(NamedTuple):
@@ -22,7 +22,7 @@ class StyleLayer(NamedTuple):
     row: int
     """Row of the latent that the vector is made of."""
     level: str
-    """ "coarse" (pose, shape), "medium" (features, hair) or "fine" (colours, texture)."""
+    """One of `LEVELS`."""
 
 
 class StyleGenerator(nn.Module, ABC):
@@ -75,13 +75,13 @@ class StyleGenerator(nn.Module, ABC):
         """The image of one S, (1, C_i) each, and what `draw_from` needs to draw it again with changes."""
         return self.synthesize(styles), {}
 
-    def draw_from(self, start: int, styles: Sequence[Tensor], trace: Trace, resolution: int) -> Tensor:
+    def draw_from(self, start: int, styles: Sequence[Tensor], trace: Trace) -> Tensor:
         """`synthesize` of styles (N, C_i) that differ from the S of `traced` from layer `start` on only.
 
         What comes before that layer need not be drawn again. This one draws it all the same, for generators whose last
         layers take nearly all of the time.
         """
-        return self.synthesize(styles, resolution)
+        return self.synthesize(styles)
 
     @abstractmethod
     def tunable_weights(self) -> dict[str, Tensor]:

@@ -50,15 +50,6 @@ class LevelsMapper(LatentMapper):
         for level in levels:
             self.add_module(f"{level}_mapping", Mapper(style_dim))
 
-    @classmethod
-    def from_state_dict(cls, state: Mapping[str, Tensor]) -> "LevelsMapper":
-        """A frozen mapper from a state dict as published, with or without the prefix `mapper.`."""
-        state = part(state, "mapper.")
-        levels = [level for level in LEVELS if f"{level}_mapping.mapping.1.weight" in state]
-        if not levels:
-            raise ValueError("not the state of a levels mapper")
-        return load_frozen(lambda: cls(len(state[f"{levels[0]}_mapping.mapping.1.bias"]), levels), state)
-
     def forward(self, w_plus: Tensor) -> Tensor:
         """w_plus (N, L, D) -> step (N, L, D)."""
         step = torch.zeros_like(w_plus)
@@ -75,12 +66,6 @@ class SingleMapper(LatentMapper):
         super().__init__()
         self.mapping = Mapper(style_dim)
 
-    @classmethod
-    def from_state_dict(cls, state: Mapping[str, Tensor]) -> "SingleMapper":
-        """A frozen mapper from a state dict as published, with or without the prefix `mapper.`."""
-        state = part(state, "mapper.")
-        return load_frozen(lambda: cls(len(state["mapping.mapping.1.bias"])), state)
-
     def forward(self, w_plus: Tensor) -> Tensor:
         """w_plus (N, L, D) -> step (N, L, D)."""
         return self.mapping(w_plus)
@@ -96,15 +81,6 @@ class StyleSpaceMapper(LatentMapper):
         super().__init__()
         for i, features in channels.items():
             self.add_module(f"mapper_{i}", Mapper(features))
-
-    @classmethod
-    def from_state_dict(cls, state: Mapping[str, Tensor]) -> "StyleSpaceMapper":
-        """A frozen mapper from a state dict as published, with or without the prefix `mapper.`."""
-        state = part(state, "mapper.")
-        channels = {
-            int(m[1]): len(v) for k, v in state.items() if (m := re.fullmatch(r"mapper_(\d+)\.mapping\.1\.bias", k))
-        }
-        return load_frozen(lambda: cls(channels), state)
 
     def fits(self, channels: Sequence[int]) -> bool:
         return {f"mapper_{i}" for i in range(len(channels))}.issuperset(self._modules)
@@ -145,12 +121,6 @@ class NarrowMapper(LatentMapper):
         last.weight.zero_()
         last.bias.copy_(torch.where(self.moved_std > 0, step / self.moved_std, 0) / last.lr_mul)
 
-    @classmethod
-    def from_state_dict(cls, state: Mapping[str, Tensor]) -> "NarrowMapper":
-        """A frozen mapper from its state."""
-        width, channels = state["mapping.0.weight"].shape
-        return load_frozen(lambda: cls(channels, width), state)
-
     def fits(self, channels: Sequence[int]) -> bool:
         return sum(channels) == len(self.mean)
 
@@ -162,10 +132,18 @@ class NarrowMapper(LatentMapper):
 
 
 def mapper_from_state_dict(state: Mapping[str, Tensor]) -> LatentMapper:
-    """The mapper whose kind the keys of `state` tell."""
-    keys = part(state, "mapper.")
-    if "moved_std" in keys:
-        return NarrowMapper.from_state_dict(keys)
-    if any(k.startswith("mapper_") for k in keys):
-        return StyleSpaceMapper.from_state_dict(state)
-    return (SingleMapper if "mapping.mapping.1.weight" in keys else LevelsMapper).from_state_dict(state)
+    """A frozen mapper from a state dict as published, with or without the prefix `mapper.`; its keys tell the kind, its
+    shapes the sizes. Raises ValueError for any other."""
+    state = part(state, "mapper.")
+    if "moved_std" in state:
+        width, channels = state["mapping.0.weight"].shape
+        return load_frozen(lambda: NarrowMapper(channels, width), state)
+    vectors = {int(m[1]): len(v) for k, v in state.items() if (m := re.fullmatch(r"mapper_(\d+)\.mapping\.1\.bias", k))}
+    if vectors:
+        return load_frozen(lambda: StyleSpaceMapper(vectors), state)
+    if "mapping.mapping.1.bias" in state:
+        return load_frozen(lambda: SingleMapper(len(state["mapping.mapping.1.bias"])), state)
+    levels = [level for level in LEVELS if f"{level}_mapping.mapping.1.bias" in state]
+    if not levels:
+        raise ValueError("not the state of a mapper")
+    return load_frozen(lambda: LevelsMapper(len(state[f"{levels[0]}_mapping.mapping.1.bias"]), levels), state)

@@ -27,7 +27,7 @@ from pipeline.networks.generator import Factors, StyleGenerator, StyleLayer
 from pipeline.networks.layers import PixelNorm, load_frozen
 
 SLOPE = 0.2  # of all leaky ReLUs
-LEVELS = ("coarse", "coarse", "medium", "medium")  # of the first blocks; the others are fine
+BLOCK_LEVELS = ("coarse", "coarse", "medium", "medium")  # of the first blocks; the others are fine
 STRIPS_FROM = 128  # pixels a side from which a block is drawn in strips
 STRIP = 2**20  # values of the features of a strip
 
@@ -227,7 +227,7 @@ class MobileGenerator(StyleGenerator):
     def _style_layers(self) -> tuple[StyleLayer, ...]:
         layers = [("conv1", 4, "coarse")]
         for i in range(len(self.blocks)):
-            level = LEVELS[i] if i < len(LEVELS) else "fine"
+            level = BLOCK_LEVELS[i] if i < len(BLOCK_LEVELS) else "fine"
             layers += [(f"blocks.{i}.{part}", 8 * 2**i, level) for part in ("up", "conv1", "conv2")]
         layers.append(("to_image", self.size, "fine"))
         return tuple(

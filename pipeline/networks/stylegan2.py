@@ -294,34 +294,29 @@ class Generator(StyleGenerator):
         resolution = resolution or self.size
         if resolution not in {layer.resolution for layer in self.style_layers}:
             raise ValueError(f"resolution {resolution} is none of 4, 8, ... {self.size}")
-        tuning = tuning or {}
-        dtype = self.compute_dtype or self.input.input.dtype
-        x = self.input.input.to(dtype).expand(len(styles[0]), -1, -1, -1)
-        x = x.contiguous(memory_format=torch.channels_last)  # its products are then channels_last as well
-        x = self.conv1(x, styles[0], self.noises.noise_0, tuning.get("conv1"))
-        rgb = self.to_rgb1(x, styles[1], None, tuning.get("to_rgb1"))
-        for i in range(int(math.log2(resolution)) - 2):
-            for k in (2 * i, 2 * i + 1):
-                noise, factors = getattr(self.noises, f"noise_{k + 1}"), tuning.get(f"convs.{k}")
-                x = self.convs[k](x, styles[3 * i + 2 + k % 2], noise, factors)
-            rgb = self.to_rgbs[i](x, styles[3 * i + 4], rgb, tuning.get(f"to_rgbs.{i}"))
-        return rgb
+        return self._draw(0, styles, self._start(len(styles[0])), resolution, tuning or {})
+
+    def _start(self, count: int) -> Trace:
+        x = self.input.input.to(self.compute_dtype or self.input.input.dtype).expand(count, -1, -1, -1)
+        return {0: (x.contiguous(memory_format=torch.channels_last), None)}  # so its products are channels_last too
 
     def traced(self, styles: Sequence[Tensor]) -> tuple[Tensor, Trace]:
         """See `StyleGenerator`. The features that enter a layer come with the running RGB."""
-        trace: Trace = {0: (self.input.input.to(self.compute_dtype or self.input.input.dtype), None)}
-        return self._draw(0, styles, trace, self.size, keep=True), trace
+        trace = self._start(1)
+        return self._draw(0, styles, trace, self.size, {}, keep=True), trace
 
-    def draw_from(self, start: int, styles: Sequence[Tensor], trace: Trace, resolution: int) -> Tensor:
+    def draw_from(self, start: int, styles: Sequence[Tensor], trace: Trace) -> Tensor:
         """See `StyleGenerator`."""
         count = len(styles[0])
         shared = {
             p: tuple(None if t is None else t.expand(count, -1, -1, -1) for t in entered)
             for p, entered in trace.items()
         }
-        return self._draw(start, styles, shared, resolution)
+        return self._draw(start, styles, shared, self.size, {})
 
-    def _draw(self, start: int, styles: Sequence[Tensor], trace: Trace, resolution: int, keep: bool = False) -> Tensor:
+    def _draw(
+        self, start: int, styles: Sequence[Tensor], trace: Trace, resolution: int, tuning: Mapping, keep: bool = False
+    ) -> Tensor:
         """The image from layer `start` on. With `keep` what enters the layers is written into `trace`.
 
         A change that starts in a toRGB layer reaches no convolution: their results are taken from `trace`.
@@ -335,11 +330,11 @@ class Generator(StyleGenerator):
                 break
             if keep:
                 trace[p] = (x, rgb)
-            module = self.get_submodule(layer.name)
+            module, factors = self.get_submodule(layer.name), tuning.get(layer.name)
             if layer.is_to_rgb:
-                rgb = module(x, styles[p], rgb)
+                rgb = module(x, styles[p], rgb, factors)
             elif only_rgb:
                 x = trace[p + 1][0]
             else:
-                x = module(x, styles[p], getattr(self.noises, f"noise_{convolutions.index(p)}"))
+                x = module(x, styles[p], getattr(self.noises, f"noise_{convolutions.index(p)}"), factors)
         return rgb

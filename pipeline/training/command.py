@@ -10,25 +10,24 @@ import torch
 import torch.distributed
 
 from pipeline.errors import UserError
+from pipeline.models.measured import own_path
 from pipeline.models.registry import DEFAULT, GENERATOR, Row, family_row
 
 GO_ON = "start the same command again to go on"
 
 
-def family_parser(about: str) -> argparse.ArgumentParser:
+def family_parser(description: str) -> argparse.ArgumentParser:
     """The options of a command that measures or trains something for a family, once."""
-    parser = argparse.ArgumentParser(description=about)
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--model", default=DEFAULT)
     parser.add_argument("--generator", metavar="FILE", help="your own StyleGAN2, as the model “custom”")
     parser.add_argument("--output", type=Path, help="the file to write; default: where the model looks for its own")
     return parser
 
 
-def family_and_file(
-    options: argparse.Namespace, kind: str, what: str, usual: Callable[[Row], Path]
-) -> tuple[Row, Path, str]:
-    """The family of a command, the file to write, and how it will come to use. `kind` is the file's name in a row,
-    `what` the thing, with its article, and `usual` where the family looks for its own.
+def family_and_file(options: argparse.Namespace, kind: str, what: str) -> tuple[Row, Path, str]:
+    """The family of a command, the file to write, and how it will come to use. `kind` is the file's name in a row, and
+    `what` the thing, with its article.
 
     Raises UserError when the family has one and no other file is named, and for a file that can't be written.
     """
@@ -37,7 +36,7 @@ def family_and_file(
     row = family_row(options.model)
     if kind in row.files and not options.output:
         raise UserError(f"The model “{row.name}” has {what}; name another file for this one with --output.")
-    path = options.output or usual(row)
+    path = options.output or own_path(kind, row)
     if path.suffix != ".safetensors" or path.is_dir():
         thing = what.split()[-1]
         raise UserError(f"The {thing} can't be written to {path}; please name a file that ends in .safetensors.")
@@ -46,7 +45,7 @@ def family_and_file(
     return row, path, f"the model “{row.name}” uses it from its next start on"
 
 
-def own_device() -> torch.device:
+def process_device() -> torch.device:
     """This process's own GPU, or the CPU; joins the other processes when there are any (torchrun)."""
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")

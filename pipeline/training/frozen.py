@@ -36,7 +36,7 @@ class FrozenModels:
     @classmethod
     def of(cls, family: Family) -> "FrozenModels":
         """The networks of a loaded family, shared with it."""
-        flags = family.clip_normalize, family.clip_normalize_directions
+        flags = family.row.clip_normalize, family.row.clip_normalize_directions
         networks = family.generator, family.latent_avg, family.clip, family.identity
         return cls(*networks, *flags, family.directions, family.defaults.channels)
 

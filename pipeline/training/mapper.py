@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
+from pipeline.files import written_whole
 from pipeline.images import to_pil
 from pipeline.models.downloads import fetch
 from pipeline.models.family import load_family
@@ -32,7 +33,7 @@ from pipeline.models.weights import kind_of_file, metadata, read_weights
 from pipeline.networks.mapper import LEVELS
 from pipeline.styleclip import StyleCLIP
 from pipeline.text import Texts, check_goal
-from pipeline.training.command import GO_ON, own_device, run
+from pipeline.training.command import GO_ON, process_device, run
 from pipeline.training.frozen import load_frozen_models
 from pipeline.training.mapper_training import (
     VARIANTS,
@@ -52,25 +53,22 @@ PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
 
 def save_mapper(mapper: nn.Module, path: Path, recipe: MapperRecipe, losses: dict[str, float], **notes: str) -> None:
     """Write the published keys `mapper.*` in half precision, with the recipe as JSON in the file's metadata."""
-    about = notes | asdict(recipe) | {"losses": {name: round(value, 4) for name, value in losses.items()}}
+    record = notes | asdict(recipe) | {"losses": {name: round(value, 4) for name, value in losses.items()}}
     state = {f"mapper.{name}": value.half().cpu().contiguous() for name, value in mapper.state_dict().items()}
-    _write(state, path, {"recipe": json.dumps(about)})
+    _write(state, path, {"recipe": json.dumps(record)})
 
 
 def retitle(path: Path, copy: Path, title: str) -> None:
     """Copy a mapper's file that `Family.own_mapper` has accepted, of any form, as training writes it, under another
     title."""
-    about = json.loads(metadata(path).get("recipe", "{}"))
+    recipe = json.loads(metadata(path).get("recipe", "{}"))
     state = {f"mapper.{name}": value.contiguous().clone() for name, value in read_weights("mapper", path).items()}
-    _write(state, copy, {"recipe": json.dumps((about if isinstance(about, dict) else {}) | {"title": title})})
+    _write(state, copy, {"recipe": json.dumps((recipe if isinstance(recipe, dict) else {}) | {"title": title})})
 
 
 def _write(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """A safetensors file that is either whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".part")
-    save_file(tensors, fresh, metadata)
-    fresh.replace(path)
+    with written_whole(path) as fresh:
+        save_file(tensors, fresh, metadata)
 
 
 def read_codes(path: Path) -> Tensor:
@@ -109,7 +107,7 @@ def _photos(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("*") if p.suffix.lower() in PHOTOS and p.is_file())
 
 
-class Run:
+class TrainingRun:
     """A training with its folder: goes on from the checkpoint in it, if there is one.
 
     In several processes the first alone writes.
@@ -123,29 +121,28 @@ class Run:
         self.recipe = json.dumps(asdict(training.recipe) | {"dtype": str(dtype).removeprefix("torch.")})
         self.writes = training.rank == 0
         if self.checkpoint.is_file():
-            self._take_up()
+            self._restore()
         if self.writes:
             folder.mkdir(parents=True, exist_ok=True)
             rows = self.table.read_text().splitlines()[1 : training.step + 1] if self.table.is_file() else []
             self.table.write_text("".join(f"{row}\n" for row in (",".join(COLUMNS), *rows)))
         self.board = _tensorboard(folder, training.step) if self.writes else None
 
-    def _take_up(self) -> None:
+    def _restore(self) -> None:
         try:
             with safe_open(self.checkpoint, "pt") as file:
-                about = file.metadata()
+                notes = file.metadata()
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            theirs, numbers = json.loads(about["recipe"]), json.loads(about["numbers"])
+            saved, numbers = json.loads(notes["recipe"]), json.loads(notes["numbers"])
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{self.checkpoint} is damaged; delete it to begin the training anew.") from error
-        ours, theirs = (
-            json.loads(self.recipe),
-            {"neutral": "", "truncation": 1.0, "start": 0.0} | theirs,
-        )
-        if differs := [name for name in ours if theirs.get(name) != ours[name]]:
-            told = ", ".join(f"{name} {theirs.get(name)} instead of {ours[name]}" for name in differs)
+        saved = {"neutral": "", "truncation": 1.0, "start": 0.0} | saved  # which older ones lack
+        asked = json.loads(self.recipe)
+        if differing := [name for name in asked if saved.get(name) != asked[name]]:
+            differences = ", ".join(f"{name} {saved.get(name)} instead of {asked[name]}" for name in differing)
             raise UserError(
-                f"{self.folder} holds another unfinished training ({told}); delete it, or name a folder with --folder."
+                f"{self.folder} holds another unfinished training ({differences}); delete it, or name a folder with "
+                "--folder."
             )
         self.training.restore(tensors, numbers)
         if self.writes:
@@ -162,7 +159,7 @@ class Run:
                         table.write(self._record(state))
                         if state.validation is not None:
                             table.flush()
-                            self._keep(state)
+                            self._save_checkpoint(state)
                             left = (time.monotonic() - begin) / (state.step - first) * (state.steps - state.step)
                             values = "  ".join(f"{name} {value:.4f}" for name, value in state.validation.items())
                             print(f"step {state.step} of {state.steps}  {values}  {left:.0f} s left", flush=True)
@@ -182,7 +179,7 @@ class Run:
                     self.board.add_scalar(name.replace(" ", "/"), value, state.step)
         return ",".join(str(v) for v in (state.step, f"{rate:.6g}", *values)) + "\n"
 
-    def _keep(self, state: TrainingState) -> None:
+    def _save_checkpoint(self, state: TrainingState) -> None:
         sheet(state.pictures).save(self.folder / f"step_{state.step:06}.jpg", quality=90)
         tensors, numbers = self.training.state()
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
@@ -252,21 +249,21 @@ def _codes(options: argparse.Namespace, row: Row, folder: Path, device: torch.de
     """The codes to train on; those of photos are kept in the run's folder, and made anew when the photos change."""
     if not options.photos:
         return read_codes(options.latents) if options.latents else None
-    kept = folder / "latents.safetensors"
+    codes_file = folder / "latents.safetensors"
     distributed = torch.distributed.is_initialized()
     if not (distributed and torch.distributed.get_rank()):
         made_from = _made_from(options.photos, row)
-        if not _is_of(kept, made_from):
+        if not _is_of(codes_file, made_from):
             studio = StyleCLIP(load_family(row, device, torch.float32))
-            _write({"w_plus": invert_photos(studio, options.photos)}, kept, {"made_from": made_from})
+            _write({"w_plus": invert_photos(studio, options.photos)}, codes_file, {"made_from": made_from})
     if distributed:
         torch.distributed.barrier()
-    return read_codes(kept)
+    return read_codes(codes_file)
 
 
-def _is_of(kept: Path, made_from: str) -> bool:
+def _is_of(codes_file: Path, made_from: str) -> bool:
     try:
-        with safe_open(kept, "pt") as file:
+        with safe_open(codes_file, "pt") as file:
             return (file.metadata() or {}).get("made_from") == made_from
     except (SafetensorError, OSError):
         return False
@@ -280,7 +277,7 @@ def train_command(arguments: list[str] | None = None) -> Path:
         raise UserError("The name of a mapper has no slashes; name a folder for it with --output.")
     if options.name in row.mappers and not options.output:
         raise UserError(f"The model has a mapper “{options.name}”; choose another --name, or an --output folder.")
-    device = own_device()
+    device = process_device()
     recipe = family_recipe(row, **{field.name: getattr(options, field.name) for field in fields(MapperRecipe)})
     check_goal(recipe.prompt, recipe.neutral)
     folder = options.folder or Path(".cache/mappers") / f"{row.name}-{options.name}"
@@ -288,7 +285,7 @@ def train_command(arguments: list[str] | None = None) -> Path:
     codes = _codes(options, row, folder, device)
     more = ("preview", "directions") if recipe.start else ("preview",)
     models = load_frozen_models(row.name, device=device, dtype=getattr(torch, options.dtype), more=more)
-    work = Run(MapperTraining(models, Texts(models.clip), recipe, codes), folder)
+    work = TrainingRun(MapperTraining(models, Texts(models.clip), recipe, codes), folder)
     mapper, losses = work.finish()
     if work.writes:
         title = options.name.replace("_", " ").capitalize()

@@ -1,9 +1,10 @@
 """Training of a latent mapper: one network for one description (StyleCLIP, section 5).
 
-The mapper's step, scaled by 0.1, is added to sampled or inverted codes; generator, CLIP and identity network judge the
-picture. The loss is the paper's: λ_CLIP·D_CLIP + λ_L2·mean|Δ|² + λ_ID·D_ID, in S with the vectors' means summed. With a
-neutral text, D_CLIP is the distance to each face as it is, moved by the difference of the texts. `train` is the
-library's way in.
+    L(w) = λ_CLIP · D_CLIP(G(w + M_t(w)), t)  +  λ_L2 · mean |M_t(w)|²  +  λ_ID · L_ID(w)         (equations 4 and 5)
+
+over sampled or inverted codes w; M_t is the network's output times 0.1. In S the means of the vectors are summed. With
+a neutral text, the embedding of t is replaced by that of each face, moved by the difference of the texts. Programs call
+`train`.
 """
 
 import math
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from pipeline.checks import number, of_type, text
 from pipeline.errors import UserError
-from pipeline.losses import clip_features, identity_distance, identity_features, shifted
+from pipeline.losses import clip_features, directional_target, identity_distance, identity_features
 from pipeline.methods.directions import style_statistics
 from pipeline.methods.optimization import Adam
 from pipeline.models.registry import Row
@@ -148,7 +149,7 @@ def sample_codes(
         return rows + jitter * w.std() * torch.randn(rows.shape, generator=rng).to(device)
 
 
-def usual_variant(generator: StyleGenerator) -> str:
+def default_variant(generator: StyleGenerator) -> str:
     """The variant of a mapper for which none is named."""
     return "narrow" if only_in_style_space(generator.num_rows) else VARIANTS[0]
 
@@ -208,7 +209,7 @@ class MapperTraining:
         check_goal(text("prompt", recipe.prompt), text("neutral", recipe.neutral))
         for name in NUMBERS:
             number(name, getattr(recipe, name))
-        recipe = replace(recipe, variant=recipe.variant or usual_variant(models.generator))
+        recipe = replace(recipe, variant=recipe.variant or default_variant(models.generator))
         self.models, self.recipe = models, recipe
         self.text = texts.embedding(recipe.prompt).to(models.device)
         self.neutral = texts.embedding(recipe.neutral).to(models.device) if recipe.neutral else None
@@ -292,12 +293,12 @@ class MapperTraining:
     def restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         """Take up what `state` gave, of a training with the same recipe. Raises UserError when the networks or the
         codes are others than they were then."""
-        own, own_numbers = self.state()
-        same = own.keys() - {k for k in own if k.startswith("best.")} <= tensors.keys()
+        current, current_numbers = self.state()
+        same = current.keys() - {k for k in current if k.startswith("best.")} <= tensors.keys()
         for name in ("text", "held", "pictures"):
-            known = tensors.get(name)
-            same = same and known.shape == own[name].shape and torch.allclose(known.to(own[name]), own[name], atol=0.01)
-        if not same or numbers["codes"] != own_numbers["codes"]:
+            now, saved = current[name], tensors.get(name)
+            same = same and saved.shape == now.shape and torch.allclose(saved.to(now), now, atol=0.01)
+        if not same or numbers["codes"] != current_numbers["codes"]:
             raise UserError("This training was begun with other models or other faces; please begin it anew.")
         self.network.load_state_dict(part(tensors, "mapper."))
         for name, values in (("mean", self.adam.mean), ("square", self.adam.square)):
@@ -331,7 +332,7 @@ class MapperTraining:
         """Of pictures (N, 3, R, R), which only a neutral text and the identity loss need."""
         models, goal = self.models, self.text
         if self.neutral is not None:
-            goal = shifted(clip_features(models.clip, images, models.normalize), self.text - self.neutral)
+            goal = directional_target(clip_features(models.clip, images, models.normalize), self.text - self.neutral)
         return Unedited(goal, identity_features(models.identity, images) if self._sees_identity else None)
 
     def _losses(self, w: Tensor, unedited: Unedited) -> tuple[dict[str, Tensor], Tensor]:

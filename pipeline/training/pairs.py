@@ -34,17 +34,18 @@ def sample_pairs(
     count: int,
     seed: int = 0,
     progress: Callable[[int], None] = lambda done: None,
-    kept: Path | None = None,
+    path: Path | None = None,
 ) -> Pairs:
-    """`count` faces of the generator's whole variety, the same for the same seed; `progress` hears how many are done.
+    """`count` faces of the generator's whole variety, the same for the same seed. `progress` is called with the number
+    of those done.
 
-    A longer run begins with the faces of a shorter one. What is done is kept in the file `kept`, and found again there:
-    the path is to name the networks and the seed.
+    A longer run begins with the faces of a shorter one. What is done is saved in the file `path`, from which a later
+    run goes on; its name tells the networks and the seed.
     """
     generator, rng = models.generator, torch.Generator().manual_seed(seed)
-    found = _found(kept)
-    codes, features = ([found.w], [found.features]) if found else ([], [])
-    ready, saved = len(found.w) if found else 0, time.monotonic()
+    earlier = _saved(path)
+    codes, features = ([earlier.w], [earlier.features]) if earlier else ([], [])
+    ready, saved = len(earlier.w) if earlier else 0, time.monotonic()
 
     def pairs() -> Pairs:
         return Pairs(torch.cat(codes), torch.cat(features))
@@ -58,18 +59,18 @@ def sample_pairs(
         codes.append(w.cpu())
         features.append(clip_features(models.clip, images, models.normalize_directions).cpu())
         progress(min(done + BATCH, count))
-        if kept and (time.monotonic() - saved > EVERY or done + BATCH >= count):
-            write(pairs()._asdict(), kept)
+        if path and (time.monotonic() - saved > EVERY or done + BATCH >= count):
+            write(pairs()._asdict(), path)
             saved = time.monotonic()
     return Pairs(*(values[:count].clone() for values in pairs()))
 
 
-def _found(kept: Path | None) -> Pairs | None:
-    """What an earlier run has kept: whole batches."""
-    if kept is None or not kept.is_file():
+def _saved(path: Path | None) -> Pairs | None:
+    """What an earlier run has saved: whole batches."""
+    if path is None or not path.is_file():
         return None
     try:
-        return Pairs(**load_file(kept))
+        return Pairs(**load_file(path))
     except (SafetensorError, TypeError):
-        log.warning("%s is damaged: what was kept there is done again", kept)
+        log.warning("%s is damaged: what was kept there is done again", path)
         return None

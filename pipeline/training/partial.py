@@ -12,20 +12,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pipeline.files import written_whole
+
 log = logging.getLogger(__name__)
 EVERY = 10  # seconds between two savings
 
 
 def write(state: dict[str, Tensor], path: Path, settings: dict[str, Any] | None = None) -> None:
     """A safetensors file that is there whole or not at all; its metadata tell the `settings` that it was made with."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(path.name + ".fresh")
     metadata = settings and {"settings": json.dumps(settings)}  # one entry: safetensors writes several in random order
-    save_file(state, fresh, metadata)
-    fresh.replace(path)
+    with written_whole(path) as fresh:
+        save_file(state, fresh, metadata)
 
 
-def kept_files(path: Path) -> list[Path]:
+def partial_files(path: Path) -> list[Path]:
     """What the processes have kept of the work that `path` names."""
     return sorted(path.parent.glob(f"{path.name}.*.part"))
 
@@ -40,12 +40,12 @@ class Partial:
 
     def __init__(self, path: Path | None, parts: Sequence[Tensor], width: int, rank: int = 0, world: int = 1) -> None:
         self.path, self.parts = path, parts
-        self.own = range(rank, len(parts), world)
+        self.own_parts = range(rank, len(parts), world)
         self.sums = torch.zeros(sum(map(len, parts)), width)
         self.done = torch.zeros(len(parts), dtype=torch.int32)
         self.file = path and path.with_name(f"{path.name}.{rank}.part")
         self.saved = -float("inf")
-        for file in kept_files(path) if path else []:
+        for file in partial_files(path) if path else []:
             try:
                 state = load_file(file)
             except SafetensorError:
@@ -57,7 +57,7 @@ class Partial:
 
     def share(self, codes: int) -> float:
         """How much of this process's part of the work is done, 0 to 1."""
-        own = list(self.own)
+        own = list(self.own_parts)
         weights = torch.tensor([len(self.parts[part]) for part in own])
         return (self.done[own] * weights).sum().item() / (codes * max(weights.sum().item(), 1))
 

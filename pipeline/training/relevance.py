@@ -16,7 +16,6 @@ docs/results.md tells how near that comes to the loop of section 6. `--pictures 
 import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -24,19 +23,17 @@ import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.errors import UserError
 from pipeline.latents import truncated
 from pipeline.losses import clip_features
-from pipeline.methods.directions import TRUNCATION, mean_codes, style_statistics, unit_change
-from pipeline.methods.estimate import derivatives
-from pipeline.models.measured import relevance_path, relevance_settings
+from pipeline.methods.directions import TRUNCATION, mean_codes, style_statistics
+from pipeline.methods.estimate import Embed, derivatives
+from pipeline.models.measured import settings_of
 from pipeline.models.sources import asset
 from pipeline.networks.generator import StyleGenerator
-from pipeline.training.command import GO_ON, family_and_file, family_parser, own_device, run
+from pipeline.training.command import GO_ON, family_and_file, family_parser, process_device, run
 from pipeline.training.frozen import load_frozen_models
-from pipeline.training.partial import Partial, kept_files, write
+from pipeline.training.partial import Partial, partial_files, write
 
-Embed = Callable[[Tensor], Tensor]
 Part = tuple[int, Tensor]  # a layer of S, and some of its channels
 REACHED = 1 - 1e-6  # of the spread of sampled faces' embeddings: the rest is CLIP's rounding
 PART = 128  # channels
@@ -62,29 +59,27 @@ def batches(generator: StyleGenerator, part: Part, batch: int) -> list[Part]:
 
 
 def perturbed(
-    generator: StyleGenerator, w: Tensor, std: list[Tensor], sigmas: float, lowest: int, parts: Sequence[Part]
+    generator: StyleGenerator, w: Tensor, std: list[Tensor], sigmas: float, parts: Sequence[Part]
 ) -> Iterator[Tensor]:
     """For one code w (1, L, D): yields pictures (2 K, 3, R, R) with the K channels of each part down, then the same up.
 
-    Layers that work below `lowest` px are drawn at `lowest` px only, and what the unmoved code's picture has more when
-    it is drawn whole is added.
+    Layers before that of the part are computed once.
     """
     styles = generator.styles(w)
-    full, trace = generator.traced(styles)
-
-    @cache
-    def rest(resolution: int) -> Tensor | float:
-        if resolution == generator.size:
-            return 0.0
-        return F.adaptive_avg_pool2d(full, resolution) - generator.draw_from(0, styles, trace, resolution)
-
+    _, trace = generator.traced(styles)
     for p, channels in parts:
-        resolution, n = max(generator.style_layers[p].resolution, lowest), 2 * len(channels)
+        n = 2 * len(channels)
         moved = [s.expand(n, -1) for s in styles]
         moved[p] = moved[p].clone()
         step = (sigmas * std[p][channels]).to(w.device)
         moved[p][torch.arange(n), channels.repeat(2)] += torch.cat([-step, step])
-        yield generator.draw_from(p, moved, trace, resolution) + rest(resolution)
+        yield generator.draw_from(p, moved, trace)
+
+
+def unit_change(before: Tensor, after: Tensor) -> Tensor:
+    """Δi_c (..., E), of unit length, from CLIP embeddings (..., E) of images with channel c lowered and raised."""
+    before, after = (F.normalize(x, dim=-1) for x in (before, after))
+    return F.normalize(after - before, dim=-1)
 
 
 def embedding_basis(generator: StyleGenerator, embed: Embed, width: int, batch: int) -> Tensor:
@@ -115,22 +110,21 @@ def measure_relevance(
     codes: int,
     seed: int = 1,
     sigmas: float = 5.0,
-    lowest: int | None = None,
     batch: int = 4,
     to_rgb: bool = False,
     pictures: float = 1.0,
     progress: Callable[[float], None] = lambda done: None,
-    kept: Path | None = None,
+    path: Path | None = None,
     average: Tensor | None = None,
 ) -> Tensor:
     """The relevance matrix (C, E): rows of unit length for the channels of S, without toRGB's or with, in S order.
 
     `embed` turns pictures (N, 3, R, R) in [-1, 1] into CLIP embeddings (N, E); `std` is (C_all,) of `style_statistics`;
-    `lowest`: see `perturbed`, the generator's size when None; `pictures`: the share of the channels, of each code those
-    that move the picture farthest, whose steps are drawn, while of the others derivatives are taken; `progress` hears
-    the share done; `average` is the mean latent (L, D) towards which the sampled codes are truncated, as in
-    `style_statistics`. Under `kept`, a path that names the work, what is done is kept, and found again. Processes of
-    `torch.distributed` share the work, of the derivatives only what follows from them, and all get the whole matrix.
+    `pictures` is the share of the channels to draw, for each code those that move the picture farthest; for the others
+    derivatives are taken. `progress` is called with the share done; `average` is the mean latent (L, D)
+    towards which the sampled codes are truncated, as in `style_statistics`. What is done is saved under `path`, which
+    names the work, and a later run goes on from there. Processes of `torch.distributed` share the work, and all get the
+    whole matrix.
     """
     layers, device = generator.style_layers, generator.device
     stds = list(std.split([layer.channels for layer in layers]))
@@ -144,32 +138,32 @@ def measure_relevance(
         width = embed(torch.zeros(1, 3, generator.size, generator.size, device=device)).shape[1]
         basis = embedding_basis(generator, embed, width, batch) if pictures < 1 else None
         kinds = torch.cat([torch.full((layer.channels,), to_rgb or not layer.is_to_rgb) for layer in layers])
-        partial, count = Partial(kept, rows, width, *ranks), int(kinds.sum())
+        partial, count = Partial(path, rows, width, *ranks), int(kinds.sum())
         for code in range(codes):
             z = torch.randn(1, generator.style_dim, generator=rng).to(device)
             w = truncated(generator.mapping(z), average, TRUNCATION)
-            ahead = [part for part in partial.own if partial.done[part] == code]
+            pending = [part for part in partial.own_parts if partial.done[part] == code]
             changes, drawn = torch.zeros(count, width), torch.ones(count, dtype=torch.bool)
-            if basis is not None and ahead:
+            if basis is not None and pending:
                 changes, far = (x[kinds] for x in slopes(generator, embed, w, std, basis))
                 drawn[far.argsort(descending=True)[round(pictures * count) :]] = False
-            chosen = [rows[part][drawn[rows[part]]] for part in ahead]
+            chosen = [rows[part][drawn[rows[part]]] for part in pending]
             steps = [
-                batches(generator, (parts[part][0], parts[part][1][own - rows[part][0]]), batch)
-                for part, own in zip(ahead, chosen, strict=True)
+                batches(generator, (parts[part][0], parts[part][1][indices - rows[part][0]]), batch)
+                for part, indices in zip(pending, chosen, strict=True)
             ]
-            ends = perturbed(generator, w, stds, sigmas, lowest or generator.size, sum(steps, []))
-            for part, own, pieces in zip(ahead, chosen, steps, strict=True):
-                for piece in own.split([len(channels) for _, channels in pieces]):
+            ends = perturbed(generator, w, stds, sigmas, sum(steps, []))
+            for part, indices, pieces in zip(pending, chosen, steps, strict=True):
+                for piece in indices.split([len(channels) for _, channels in pieces]):
                     down, up = embed(next(ends).clamp(-1, 1)).float().unflatten(0, (2, -1))
                     changes[piece] = unit_change(down, up).cpu()
                 partial.add(part, changes[rows[part]])
                 progress(partial.share(codes))
         partial.save()
         sums = partial.sums
-        if distributed:  # each knows its own parts to the end, and of the others what was in the files
-            own = torch.cat([rows[part] for part in partial.own] or [torch.arange(0)])
-            sums = torch.zeros_like(sums).index_copy(0, own, sums[own]).to(device)
+        if distributed:  # each process has computed its own parts to the end
+            indices = torch.cat([rows[part] for part in partial.own_parts] or [torch.arange(0)])
+            sums = torch.zeros_like(sums).index_copy(0, indices, sums[indices]).to(device)
             torch.distributed.all_reduce(sums)
     return F.normalize(sums.cpu(), dim=-1)
 
@@ -178,9 +172,6 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = family_parser(__doc__.splitlines()[0])
     parser.add_argument("--codes", type=int, default=100, help="sampled faces; the paper's 100 unless told otherwise")
     parser.add_argument("--to-rgb", action="store_true", help="toRGB layers too, which the paper leaves out")
-    parser.add_argument(
-        "--lowest", type=int, help="draw no layer's effect smaller than this; default: the working size"
-    )
     parser.add_argument("--pictures", type=float, default=0.1, help="share of channels to draw; 1: the paper's loop")
     parser.add_argument("--batch", type=int, help="pictures at a time; default: 4, on a GPU 32")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of generator and CLIP")
@@ -198,34 +189,31 @@ def relevance_command(arguments: list[str] | None = None) -> Path:
     Raises UserError, also when the family has a matrix and no other file is named for this one.
     """
     options = _options(arguments)
-    row, path, use = family_and_file(options, "directions", "a relevance matrix", relevance_path)
-    device, dtype = own_device(), getattr(torch, options.dtype)
+    row, path, use = family_and_file(options, "directions", "a relevance matrix")
+    device, dtype = process_device(), getattr(torch, options.dtype)
     batch = options.batch or (4 if device.type == "cpu" else 32)
     models = load_frozen_models(row.name, device=device, dtype=dtype)
-    generator, lowest = models.generator, options.lowest or models.generator.working_size
-    if lowest not in {layer.resolution for layer in generator.style_layers}:
-        raise UserError(f"This generator draws at 4, 8, ... {generator.size} px; please choose one of them as lowest.")
+    generator = models.generator
     rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-    begin = told = time.monotonic()
-    before, share = None, 0.0
+    begin = printed = time.monotonic()
+    first, share = None, 0.0
 
     def progress(done: float) -> None:
-        nonlocal told, before, share
+        nonlocal printed, first, share
         share, now = done, time.monotonic()
-        if rank or (before is not None and now - told < 10):
+        if rank or (first is not None and now - printed < 10):
             return
-        if before is None:
-            before, told = (done, now), now
+        if first is None:
+            first, printed = (done, now), now
             print(f"{done:.1%} done, {len(generator.style_layers)} layers, {options.codes} codes", flush=True)
-        elif done > before[0]:
-            told = now
-            left = (now - before[1]) * (1 - done) / (done - before[0])
+        elif done > first[0]:
+            printed = now
+            left = (now - first[1]) * (1 - done) / (done - first[0])
             print(f"{done:.1%}, {left / 60:.1f} min left", flush=True)
 
     _, std = style_statistics(generator, average=models.latent_avg)
-    settings = {"codes": options.codes, "lowest": lowest, "batch": batch, "to_rgb": options.to_rgb}
-    settings["pictures"] = options.pictures
-    kept = asset("relevance") / f"{row.name}-{models.digest(settings, TRUNCATION, dtype, device.type)}"
+    settings = {"codes": options.codes, "batch": batch, "to_rgb": options.to_rgb, "pictures": options.pictures}
+    partial = asset("relevance") / f"{row.name}-{models.digest(settings, TRUNCATION, dtype, device.type)}"
     try:
         relevance = measure_relevance(
             generator,
@@ -233,14 +221,14 @@ def relevance_command(arguments: list[str] | None = None) -> Path:
             std,
             average=models.latent_avg,
             progress=progress,
-            kept=kept,
+            path=partial,
             **settings,
         )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"Stopped at {share:.1%}; {GO_ON}.") from None
     if rank == 0:  # the others have ended too: they gave their rows
-        write({"relevance": relevance.half(), "style_std": std}, path, relevance_settings(row))
-        for file in kept_files(kept):
+        write({"relevance": relevance.half(), "style_std": std}, path, settings_of("directions", row))
+        for file in partial_files(partial):
             file.unlink()
         print(f"wrote {path}: {len(relevance)} channels, {options.codes} codes, {time.monotonic() - begin:.0f} s")
         print(use)

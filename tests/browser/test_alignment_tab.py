@@ -47,7 +47,7 @@ def test_an_edit_follows_its_slider_and_layers(visit, tmp_path, shown_studio):  
     # The link brings words, strength and levels back, and the other methods build on it.
     changes(visit, lambda: visit.locator("#bridge input[type=number]").fill("0.2"))
     press(visit, "Copy link")
-    link = re.compile(r"method=bridge&target=face\+with\+blonde\+hair&neutral=face&strength=0.2&levels=coarse,fine$")
+    link = re.compile(r"method=csla_edit&target=face\+with\+blonde\+hair&neutral=face&strength=0.2&levels=coarse,fine$")
     expect(visit).to_have_url(link)
     visit.goto(visit.url, timeout=SLOW)
     expect(words(visit)).to_have_value(re.compile("strength 0.2, coarse and fine only$"), timeout=SLOW)
@@ -59,7 +59,7 @@ def test_an_edit_follows_its_slider_and_layers(visit, tmp_path, shown_studio):  
 
 
 def test_numbers_beyond_the_slider_count_as_its_end(visit, url):  # noqa: F811
-    visit.goto(f"{url}?method=bridge&target=old+face&neutral=face&strength=5", timeout=SLOW)
+    visit.goto(f"{url}?method=csla_edit&target=old+face&neutral=face&strength=5", timeout=SLOW)
     expect(words(visit)).to_have_value(re.compile("^old face\n.*strength 5\n"), timeout=SLOW)
     strength = visit.locator("#bridge input[type=number]")
     expect(strength).to_have_value("0.6")

@@ -9,8 +9,7 @@ import gradio as gr
 
 from pipeline.errors import UserError
 from pipeline.models.downloads import fetch
-from webapp.api.values import PREVIEW, Endpoints, Fields, Result, finished, number, streamed, whole, words
-from webapp.limits import MOST_STEPS
+from webapp.api.values import PREVIEW, Endpoints, Fields, Result, finished, parameters, streamed
 
 
 class Edits(Endpoints):
@@ -45,21 +44,18 @@ class Edits(Endpoints):
             neutral: What the face is now, for example "a person": the difference of the texts is asked for. "" asks for
                 the prompt alone, as the paper does; the model's default if left out.
         """
-        if space not in (None, "w", "w+", "s"):
-            raise UserError("`space` is w, w+ or s.")
-        run = self.studio.optimize(
-            self._source(photo, latent),
-            words("prompt", prompt),
-            whole("steps", steps, 1, MOST_STEPS),
-            number("l2", l2, 0, 1),
-            number("identity", identity, 0, 1),
-            number("lr", lr, 0, 1),
-            space,
-            number("noise", noise, 0, 3),
-            None if neutral is None else words("neutral", neutral),
-            PREVIEW,
+        given = parameters(
+            "optimize",
+            prompt=prompt,
+            steps=steps,
+            l2=l2,
+            identity=identity,
+            lr=lr,
+            space=space,
+            noise=noise,
+            neutral=neutral,
         )
-        yield from streamed(run)
+        yield from streamed(self.studio.optimize(self._source(photo, latent), **given, preview=PREVIEW))
 
     def generate(self, prompt: str, steps: int | None = None, lr: float | None = None) -> Iterator[Result]:
         """Draw a face from the words alone, beginning with the average face. Streams as optimize does.
@@ -69,8 +65,8 @@ class Edits(Endpoints):
             steps: How many, 1 to 500; the model's default if left out.
             lr: The learning rate, 0 to 1; the model's default if left out.
         """
-        steps, lr = whole("steps", steps, 1, MOST_STEPS), number("lr", lr, 0, 1)
-        yield from streamed(self.studio.generate(words("prompt", prompt), steps, lr, PREVIEW))
+        given = parameters("generate", prompt=prompt, steps=steps, lr=lr)
+        yield from streamed(self.studio.generate(**given, preview=PREVIEW))
 
     def map(
         self, mapper: str, photo: gr.FileData = None, latent: gr.FileData = None, strength: float | None = None
@@ -82,15 +78,15 @@ class Edits(Endpoints):
             mapper: A name from mappers.
             photo: A photo of the face; or give a latent.
             latent: The latent to edit; or give a photo.
-            strength: How strongly, -10 to 10, 0.1 as it was trained by the paper; the model's default if left out.
+            strength: How strongly, -20 to 20, 0.1 as it was trained by the paper; the model's default if left out.
         """
         known = self.studio.family.row.mappers
         if not isinstance(mapper, str) or mapper not in known:
             raise UserError("There is no mapper of this name; /mappers lists those of this model.")
-        strength = number("strength", strength, -10, 10)
+        given = parameters("map", mapper=mapper, strength=strength)
         source = self._source(photo, latent)
         fetch(known[mapper][1])  # before the turn to compute, which others wait for
-        return finished(self.studio.map(source, mapper, strength))
+        return finished(self.studio.map(source, **given))
 
     def bridge(
         self,
@@ -113,11 +109,9 @@ class Edits(Endpoints):
             levels: What may change: coarse for the shape, medium for features, fine for lines and colours; all if left
                 out.
         """
-        target, neutral = self._texts(target, neutral)
-        strength = number("strength", strength, -20, 20)
-        if levels is not None and not (isinstance(levels, list) and all(isinstance(level, str) for level in levels)):
-            raise UserError("`levels` is a list of coarse, medium, fine.")
-        return finished(self.studio.bridge(self._source(photo, latent), target, neutral, strength, levels))
+        neutral = self._neutral(neutral)
+        given = parameters("csla_edit", target=target, neutral=neutral, strength=strength, levels=levels)
+        return finished(self.studio.csla_edit(self._source(photo, latent), **given))
 
     def imagine(self, prompt: str, strength: float | None = None) -> Result:
         """Draw a face from the words alone, in one pass (latent alignment). Gives the picture (PNG), the latent
@@ -127,8 +121,7 @@ class Edits(Endpoints):
             prompt: What the picture should show.
             strength: How strongly, -20 to 20; the model's default if left out.
         """
-        strength = number("strength", strength, -20, 20)
-        return finished(self.studio.imagine(words("prompt", prompt), strength))
+        return finished(self.studio.csla_generate(**parameters("csla_generate", prompt=prompt, strength=strength)))
 
     def mappers(self) -> Fields:
         """The edits that map can apply to this model: name and title of each."""
@@ -154,15 +147,11 @@ class Edits(Endpoints):
             latent: The latent to edit; or give a photo.
             strength: α, how far, -20 to 20; the model's default if left out.
             threshold: β, how relevant a channel must be to move, 0 to 1; or give channels.
-            channels: How many channels move, 1 to 10000; the model's default if left out, or give threshold.
+            channels: How many channels move, 1 to 20000; the model's default if left out, or give threshold.
         """
-        target, neutral = self._texts(target, neutral)
-        strength = number("strength", strength, -20, 20)
-        threshold, channels = number("threshold", threshold, 0, 1), whole("channels", channels, 1, 10_000)
-        source = self._source(photo, latent)
-        return finished(self.studio.direct(source, target, neutral, strength, threshold, channels))
+        given = {"target": target, "neutral": self._neutral(neutral), "strength": strength}
+        given = parameters("direct", **given, threshold=threshold, channels=channels)
+        return finished(self.studio.direct(self._source(photo, latent), **given))
 
-    def _texts(self, target: str, neutral: str | None) -> tuple[str, str]:
-        """Target and neutral text, the model's own where the caller gave no neutral one."""
-        neutral = self.studio.family.defaults.neutral if neutral is None else words("neutral", neutral)
-        return words("target", target), neutral
+    def _neutral(self, neutral: str | None) -> str:
+        return self.studio.family.defaults.neutral if neutral is None else neutral

@@ -20,7 +20,6 @@ from webapp.api.values import (
     png,
     streamed,
     uploaded,
-    whole,
 )
 from webapp.limits import MOST_STEPS
 from webapp.panels.photo import TRUNCATION
@@ -83,7 +82,7 @@ class Faces(Endpoints):
             tune: False to move the latent; True to tune the generator to this one face, which the latent file carries.
             steps: How many, 1 to 500; the usual number if left out.
         """
-        given = {} if steps is None else {"steps": whole("steps", steps, 1, MOST_STEPS)}
+        given = {} if steps is None else {"steps": number("steps", steps, 1, MOST_STEPS)}
         face, _ = self._face(photo, which, aligned)
         start = self.studio.invert(face) if latent is None else self._source(None, latent)
         closer = self.studio.tune if flag("tune", tune) else self.studio.refine
@@ -99,8 +98,8 @@ class Faces(Endpoints):
             seed: Which one, 0 to 4294967295.
             truncation: How far from the average face, 0 to 1.
         """
-        seed = whole("seed", seed, 0, 2**32 - 1, needed=True)
-        truncation = number("truncation", truncation, 0, 1, needed=True)
+        seed = number("seed", seed, 0, 2**32 - 1)
+        truncation = number("truncation", truncation, 0, 1)
         return self._drawn(self.studio.sample(seed, truncation), {"seed": seed})
 
     def interpolate(self, latent: gr.FileData, other: gr.FileData, share: float = 0.5) -> Result:
@@ -111,7 +110,7 @@ class Faces(Endpoints):
             other: The latent of the other.
             share: How much of the other, 0 to 1.
         """
-        share = number("share", share, 0, 1, needed=True)
+        share = number("share", share, 0, 1)
         one, other = self._source(None, latent), self._source(None, other)
         return self._drawn(one.towards(other, share), {"share": share})
 

@@ -12,10 +12,11 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from pipeline import Edit, Face, Latent
+from pipeline import Edit, Face, Latent, checks
 from pipeline.edits import Step
 from pipeline.errors import UserError
-from webapp import uploads
+from pipeline.parameters import checked
+from webapp import limits, uploads
 from webapp.files import new_file
 from webapp.latent_files import read_latent
 from webapp.limits import MAX_BYTES
@@ -69,7 +70,7 @@ def uploaded(file: Any) -> BytesIO:
 
 
 def chosen(faces: list[Face], which: Any) -> Face:
-    return faces[whole("which", which, 0, len(faces) - 1, needed=True)]
+    return faces[number("which", which, 0, len(faces) - 1)]
 
 
 def flag(name: str, value: Any) -> bool:
@@ -78,32 +79,27 @@ def flag(name: str, value: Any) -> bool:
     return value
 
 
-def words(name: str, text: Any) -> str:
-    """A text, as far as it can be written down: half of a surrogate pair can't."""
-    if not isinstance(text, str):
-        raise UserError(f"`{name}` is a text.")
+def number(name: str, value: Any, low: float, high: float) -> float:
+    """A number in its range; a whole one where the name says so, as in `pipeline.checks`."""
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise UserError(f"`{name}` holds half of a character; please write it anew.") from None
-    return text
+        return checks.number(name, _whole(name, value), limits=(low, high))
+    except TypeError as error:
+        raise UserError(str(error)) from None
 
 
-def number(name: str, value: Any, low: float, high: float, needed: bool = False) -> float | None:
-    """A number in its range; None, for the model's default, stays None unless a number is needed."""
-    if value is None and not needed:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise UserError(f"`{name}` is a number from {low:,g} to {high:,g}.")
-    return float(value)
+def parameters(method: str, **given: Any) -> Fields:
+    """The parameters that a program gave for a method; those that are None are left to the family."""
+    try:
+        values = checked(method, {name: _whole(name, value) for name, value in given.items()})
+    except TypeError as error:
+        raise UserError(str(error)) from None
+    limits.check(values)
+    return values
 
 
-def whole(name: str, value: Any, low: int, high: int, needed: bool = False) -> int | None:
-    if value is None and not needed:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high or value != int(value):
-        raise UserError(f"`{name}` is a whole number from {low} to {high}.")
-    return int(value)
+def _whole(name: str, value: Any) -> Any:
+    """JSON knows no whole numbers: 3.0 is one."""
+    return int(value) if name in checks.WHOLE and isinstance(value, float) and value.is_integer() else value
 
 
 # What goes out

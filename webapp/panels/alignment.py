@@ -11,7 +11,7 @@ import gradio as gr
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
-from pipeline.methods.csla import LEVELS
+from pipeline.networks.generator import LEVELS
 from webapp.error_messages import guard
 from webapp.model_handle import ModelHandle
 from webapp.panels import pair
@@ -47,7 +47,7 @@ class Alignment:
 
 def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Alignment:
     """Draw the panel; the first of `pairs` stands in its fields. A model without alignment gets a sentence instead."""
-    able, usual = studio.family.alignment is not None, studio.family.defaults.bridge_strength
+    able, usual = studio.family.alignment is not None, studio.family.defaults.csla_strength
     name, most = html.escape(studio.family.name), round(2 * usual, 1)
     if not able:
         gr.HTML(
@@ -100,9 +100,9 @@ def connect(
 
     @guard
     def apply(target: str, neutral: str, strength: float, levels: list[str], session: Session) -> tuple[Any, ...]:
-        source = session.base("bridge", target=target, neutral=neutral)
+        source = session.base("csla_edit", target=target, neutral=neutral)
         try:
-            edit = studio.bridge(source, target, neutral, strength, levels)
+            edit = studio.csla_edit(source, target, neutral, strength, levels)
         except UserError as error:
             return *unchanged, problem(str(error))
         keep(session, source, edit)
@@ -113,11 +113,11 @@ def connect(
         target: str, neutral: str, strength: float, levels: list[str], session: Session
     ) -> Iterator[Sequence[Any]]:
         """`apply` by a slider, with a small picture first."""
-        source = session.base("bridge", target=target, neutral=neutral)
+        source = session.base("csla_edit", target=target, neutral=neutral)
         yield from glanced(
             session,
             studio,
-            lambda model: model.bridge(source, target, neutral, strength, levels).latent,
+            lambda model: model.csla_edit(source, target, neutral, strength, levels).latent,
             lambda: apply(target, neutral, strength, levels, session),
             len(outputs),
         )
@@ -126,7 +126,7 @@ def connect(
     def imagine(target: str, strength: float, session: Session) -> tuple[Any, ...]:
         """A face from the words alone, to begin with."""
         try:
-            edit = studio.imagine(target, strength)
+            edit = studio.csla_generate(target, strength)
         except UserError as error:
             return *unchanged, problem(str(error))
         keep(session, mean(studio), edit)

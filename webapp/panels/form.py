@@ -19,8 +19,8 @@ TABS = {
     "map": "mappers",
     "optimize": "optimization",
     "generate": "optimization",
-    "bridge": "alignment",
-    "imagine": "alignment",
+    "csla_edit": "alignment",
+    "csla_generate": "alignment",
 }
 
 
@@ -53,13 +53,13 @@ class Form:
                 "identity": optimization.identity,
             },
             "generate": {"prompt": optimization.words, "steps": optimization.steps},
-            "bridge": {
+            "csla_edit": {
                 "target": bridge.texts.target,
                 "neutral": bridge.texts.neutral,
                 "strength": bridge.strength,
                 "levels": bridge.levels,
             },
-            "imagine": {"prompt": bridge.texts.target, "strength": bridge.strength},
+            "csla_generate": {"prompt": bridge.texts.target, "strength": bridge.strength},
         }
 
     @property

@@ -26,7 +26,7 @@ from webapp.shots import Found, Shot
 
 REDRAW_EVERY = 0.25  # seconds between two pictures sent to the browser
 PREVIEW = 256  # pixels of these pictures
-QUICK = ("direct", "map", "bridge")  # methods of one pass
+QUICK = ("direct", "map", "csla_edit")  # methods of one pass
 WORDS = ((0.8, "very much like the photo"), (0.6, "like the photo"), (0.4, "somewhat like the photo"))
 
 

@@ -1,0 +1,123 @@
+"""What each method is given_values, defined once: for the library, for recipes, for programs and for links.
+
+A required parameter has to be given; for any other one, the family has a default.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, PlainValidator, model_validator
+
+from pipeline.checks import number, of_type, one_of, text
+from pipeline.errors import UserError
+from pipeline.models.registry import Defaults
+from pipeline.networks.generator import LEVELS
+
+SPACES = ("w", "w+", "s")
+RENAMED = {"bridge": "csla_edit", "imagine": "csla_generate"}  # methods in older recipes and links
+
+
+def _levels(value: Any) -> list[str]:
+    """In their order. Raises UserError for none, and for what is no level."""
+    for level in of_type("levels", value, (list, tuple), "a list of texts"):
+        of_type("levels", level, str, "a list of texts")
+    if not value or any(level not in LEVELS for level in value):
+        raise UserError(f"Please choose at least one level of {', '.join(LEVELS)}.")
+    return [level for level in LEVELS if level in value]
+
+
+# The validators raise TypeError and UserError, which name the argument; pydantic lets both pass.
+Text = Annotated[str, PlainValidator(lambda value, info: text(info.field_name, value))]
+Number = Annotated[float, PlainValidator(lambda value, info: number(info.field_name, value))]
+Whole = Annotated[int, PlainValidator(lambda value, info: number(info.field_name, value))]
+Space = Annotated[str, PlainValidator(lambda value: one_of("space", value, SPACES))]
+Levels = Annotated[list[str], PlainValidator(_levels)]
+
+
+class Parameters(BaseModel, extra="forbid", frozen=True):
+    """Of one method; what is not required is None until the family's default is put in."""
+
+
+class Generate(Parameters):
+    prompt: Text
+    steps: Whole = None
+    lr: Number = None
+    space: Space = None
+    noise: Number = None
+
+
+class Optimize(Generate):
+    l2: Number = None
+    identity: Number = None
+    neutral: Annotated[Text, AfterValidator(str.strip)] = None
+
+
+class Map(Parameters):
+    mapper: Text
+    strength: Number = None
+
+
+class Direct(Parameters):
+    target: Text
+    neutral: Text
+    strength: Number = None
+    channels: Whole = None
+    threshold: Number = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "Direct":
+        if {"channels", "threshold"} <= self.model_fields_set:
+            raise UserError("Please give either `threshold` (β) or `channels`, not both.")
+        return self
+
+
+class CslaEdit(Parameters):
+    target: Text
+    neutral: Text
+    strength: Number = None
+    levels: Levels = list(LEVELS)
+
+
+class CslaGenerate(Parameters):
+    prompt: Text
+    neutral: Text = None
+    strength: Number = None
+
+
+METHODS: dict[str, type[Parameters]] = {
+    "optimize": Optimize,
+    "generate": Generate,
+    "map": Map,
+    "direct": Direct,
+    "csla_edit": CslaEdit,
+    "csla_generate": CslaGenerate,
+}
+# Method -> parameter -> the family's default for it, where that has another name.
+OTHER_NAMES = {
+    "optimize": {"neutral": "prompt_neutral"},
+    "map": {"strength": "mapper_strength"},
+    "csla_edit": {"strength": "csla_strength"},
+    "csla_generate": {"strength": "csla_strength"},
+}
+
+
+def checked(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters given for a method; optional ones that are None count as not given.
+
+    Raises TypeError for a wrong type and UserError for a wrong value; both name the argument.
+    """
+    model = METHODS[method]
+    optional = {name for name, field in model.model_fields.items() if not field.is_required()}
+    given = {name: value for name, value in given.items() if value is not None or name not in optional}
+    return model(**given).model_dump(exclude_unset=True)
+
+
+def completed(method: str, defaults: Defaults, given: Mapping[str, Any]) -> dict[str, Any]:
+    """`checked`, with the family's defaults for what is not given: all that a recipe tells."""
+    told, names = checked(method, given), OTHER_NAMES.get(method, {})
+    values = {
+        name: told.get(name, getattr(defaults, names.get(name, name), field.get_default()))
+        for name, field in METHODS[method].model_fields.items()
+        if not (name == "channels" and "threshold" in told)
+    }
+    return {name: value for name, value in values.items() if value is not None}
