@@ -37,8 +37,8 @@ def test_the_list_of_levels_is_each_edit_s_own():
 
 
 @pytest.mark.parametrize("name", ["csla_strength", "bridge_strength"])
-def test_a_models_file_may_call_the_strength_of_csla_as_before(name, tmp_path, monkeypatch):
-    (tmp_path / "own.toml").write_text(f"[families.demo.defaults]\n{name} = 0.7\n")
+def test_models_files_from_before_are_read(name, tmp_path, monkeypatch):
+    (tmp_path / "own.toml").write_text(f"[families.demo]\nresolution = 256\n[families.demo.defaults]\n{name} = 0.7\n")
     monkeypatch.setenv("STYLECLIP_MODELS", str(tmp_path / "own.toml"))
     assert read_registry()["demo"].defaults.csla_strength == 0.7
 

@@ -15,6 +15,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     WrapValidator,
+    model_validator,
 )
 
 from pipeline.errors import UserError
@@ -144,6 +145,12 @@ class _Table(_Family):
     title: Words | None = None
     files: dict[Kind, Annotated[Source, WrapValidator(_unless_named)]] = {}
     mappers: dict[Name, Annotated[_Mapper, BeforeValidator(_resolved)]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_resolution(cls, table: Any) -> Any:
+        """Older files tell the size of the pictures, which the generator's own file tells too."""
+        return {k: v for k, v in table.items() if k != "resolution"} if isinstance(table, dict) else table
 
 
 class _File(_Strict):
