@@ -26,13 +26,13 @@ from pipeline.latents import Tuning
 from pipeline.networks.stylegan2 import Generator
 from tests.programs import posted, served, uploaded
 from tests.visits import open_page
-from webapp import cleanup, model_handle, turns
+from webapp import cleanup, jobs, model_handle
 from webapp.error_messages import guard
 from webapp.files import new_file, on_screen
+from webapp.jobs import LongJob, Scheduler
 from webapp.page import build
 from webapp.session import MOST_SHOTS, Session
 from webapp.shots import Found, Frame
-from webapp.turns import Run, Turns
 from webapp.visits import begin
 
 ROOT = Path(__file__).parents[1]
@@ -192,23 +192,23 @@ def test_what_a_failed_job_computed_is_let_go(error, monkeypatch):
 
 
 def test_twenty_who_wait_are_served_in_order_without_those_who_left(monkeypatch):
-    monkeypatch.setattr(turns, "LOOK_EVERY", 0.0)
-    line, order = Turns(), []
+    monkeypatch.setattr(jobs, "LOOK_EVERY", 0.0)
+    scheduler, order = Scheduler(), []
 
     def job(number):
         def steps():
             order.append(number)
             yield number
 
-        return Run(line, steps)
+        return LongJob(scheduler, steps)
 
     first = iter(job(-1))
     next(first)
-    jobs = [job(number) for number in range(20)]
-    assert [next(waiting.places()) for waiting in jobs] == list(range(1, 21))
+    others = [job(number) for number in range(20)]
+    assert [next(waiting.places()) for waiting in others] == list(range(1, 21))
     for number in (3, 11):
-        jobs[number].close()
-    stay = [waiting for number, waiting in enumerate(jobs) if number not in (3, 11)]
+        others[number].close()
+    stay = [waiting for number, waiting in enumerate(others) if number not in (3, 11)]
     assert [next(waiting.places()) for waiting in stay] == list(range(1, 19))
     threads = [threading.Thread(target=list, args=(waiting,), daemon=True) for waiting in reversed(stay)]
     for thread in threads:
@@ -217,7 +217,7 @@ def test_twenty_who_wait_are_served_in_order_without_those_who_left(monkeypatch)
     for thread in threads:
         thread.join(10)
     assert order == [-1, *(number for number in range(20) if number not in (3, 11))]
-    with line.between():  # nobody is in line any more
+    with scheduler.background():  # nobody is in line any more
         pass
 
 

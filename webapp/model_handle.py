@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import itertools
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import replace as with_values
@@ -20,11 +18,9 @@ from pipeline import Edit, Latent, StyleCLIP
 from pipeline.errors import UserError
 from pipeline.faces.photos import Photo, open_photo
 from pipeline.models.downloads import fetch
-from webapp import turns
 from webapp.gpu import CALLS, RUNS
-from webapp.places import Places
+from webapp.jobs import LongJob, Scheduler
 from webapp.queues import caller_now
-from webapp.turns import Run, Turns
 
 TOGETHER = frozenset({"direct", "map", "bridge", "imagine", "image"})  # short edits, drawn as one batch
 CHANGED = "The model was changed meanwhile, so this face is no longer known; the page starts anew."
@@ -32,24 +28,20 @@ LOST = "The face is lost: the edits together went too far. Please use less stren
 # Deviations of S, as a root mean square over all channels, that steps in S may add up to. On the built-in model five
 # edits at the usual α reach 1.6; from 2 on features dissolve, as with two or three nonsense words at the largest α.
 FARTHEST = 2.0
-PHOTOS = frozenset({"align", "paste", "view"})  # which take no turn, but memory: up to a quarter of a gigabyte each
-MOST_PHOTOS = 2  # at a time
+PHOTOS = frozenset({"align", "paste", "view"})  # which take no turn to compute, but a place to read a photo
 
 
 class ModelHandle:
     """A studio, lent to the handlers of one page until it is taken back.
 
     Pages outlive their model: a browser still shows them, a job of theirs waits in the queue. Through this they keep
-    nothing of the model in memory, and get a sentence instead of another model's answer. What computes takes a turn
-    as an edit; `turns` is for what waits until there is none.
+    nothing of the model in memory, and get a sentence instead of another model's answer. What computes waits for its
+    turn by `jobs`.
     """
 
     def __init__(self, studio: StyleCLIP) -> None:
         self._studio: StyleCLIP | None = studio
-        self.turns = Turns()
-        self._seconds: dict[str, float] = {}
-        """How long a step of each kind of run took, the last time."""
-        self._photos = Places(MOST_PHOTOS)
+        self.jobs = Scheduler()
         self._deviations = studio.family.directions and studio.family.directions.style_std.cpu()
 
     def __getattr__(self, name: str) -> Any:
@@ -59,7 +51,7 @@ class ModelHandle:
         if name in PHOTOS:
             return partial(self._call, attribute, self._place)
         if name in CALLS:
-            return partial(self._call, attribute, self.turns.edit if name in TOGETHER else self.turns.alone)
+            return partial(self._call, attribute, self.jobs.interactive if name in TOGETHER else self.jobs.batch)
         return partial(self._run, name) if name in RUNS else attribute
 
     def map(self, latent: Latent, mapper: str | Path, *args: Any, **kwargs: Any) -> Edit:
@@ -75,7 +67,7 @@ class ModelHandle:
             return open_photo(photo)
 
     def _place(self) -> AbstractContextManager[None]:
-        return self._photos.place(caller_now())
+        return self.jobs.photo(*caller_now())
 
     def _call(self, method: Any, turn: Any, *args: Any, **kwargs: Any) -> Any:
         for edit in (value for value in args if isinstance(value, Edit)):
@@ -97,7 +89,7 @@ class ModelHandle:
         generator = self.family.generator
         if generator.working_size == generator.size or not isinstance(self._studio, StyleCLIP):
             return None
-        with suppress(UserError), self.turns.edit():
+        with suppress(UserError), self.jobs.interactive():
             if (studio := self._studio) is not None:  # it may have been taken back meanwhile
                 latent = make(studio)
                 if (size := latent.working_size(generator)) < generator.size:
@@ -111,44 +103,29 @@ class ModelHandle:
         step = torch.cat(latent.style_step, dim=1)[0] / self._deviations
         return LOST if step[self._deviations > 0].square().mean().sqrt() > FARTHEST else ""
 
-    def _run(self, name: str, *args: Any, **kwargs: Any) -> Run:
+    def _run(self, name: str, *args: Any, **kwargs: Any) -> LongJob:
         """Checks the arguments at once, as the studio does; who waits in line keeps nothing of the model meanwhile."""
         getattr(self._studio, name)(*args, **kwargs)
 
         def start() -> Any:
             if self._studio is None:
                 raise UserError(CHANGED)
-            return self._timed(name, getattr(self._studio, name)(*args, **kwargs))
+            return self._drawn_in_turn(getattr(self._studio, name)(*args, **kwargs))
 
         address, visitor = caller_now()
-        return Run(self.turns, start, visitor, address)
+        return LongJob(self.jobs, start, name, visitor, address)
 
-    def _timed(self, name: str, steps: Iterator[Any]) -> Iterator[Any]:
-        """The steps of a run, each timed but for the first, which prepares the others, and the last."""
+    def _drawn_in_turn(self, steps: Iterator[Any]) -> Iterator[Any]:
+        """The steps of a long job; each picture is drawn in a turn of its own, if anybody wants it."""
         with closing(steps):
-            for number in itertools.count():
-                began = time.monotonic()
-                if (step := next(steps, None)) is None:
-                    return
-                if number and step.index < step.total:  # the last one may draw the whole picture
-                    self._seconds[name] = time.monotonic() - began
-                draw = partial(self._call, step.edit.draw, self.turns.alone)
+            for step in steps:
+                draw = partial(self._call, step.edit.draw, self.jobs.batch)
                 yield with_values(step, edit=with_values(step.edit, draw=draw))
-
-    def fitting(self, name: str, steps: int) -> int:
-        """How many of `steps` a run of this kind should take: while others stand in line, as many as fit into the time
-        that it may compute then, because one that is cut has not settled; all of them for one who is alone.
-
-        How long a step takes is known from the run before; all of them where there was none yet.
-        """
-        seconds = self._seconds.get(name)
-        if seconds is None or not self.turns.busy():
-            return steps
-        return max(1, min(steps, int(turns.LONGEST_RUN / seconds)))
 
     def release(self) -> None:
         """Let go of the studio, and of the memory of its models."""
         self._studio = None
+        self.jobs.stop(CHANGED)
         gc.collect()
         torch.cuda.empty_cache()
 

@@ -102,7 +102,7 @@ def build(
     def switch(name: str) -> None:
         nonlocal lent
         while (old := lent).family.name != name:
-            with old.turns.in_line() as before:
+            with old.jobs.line() as before:
                 while before():
                     pass
                 if lent is not old:  # somebody else's choice came first
@@ -111,7 +111,7 @@ def build(
                 with ThreadPoolExecutor(1) as elsewhere:  # in a handler's thread, Gradio makes updates of components
                     replace(page, elsewhere.submit(_drawn, fresh, switch, training_minutes).result())
                 old.release()
-                lent = fresh
+                lent, page.jobs = fresh, fresh.jobs
 
     page = _drawn(lent, switch if load else None, training_minutes)
     return page
@@ -124,6 +124,7 @@ def _drawn(studio: ModelHandle, switch: Switch | None, training_minutes: float) 
     first_tab = "directions" if studio.family.directions else "optimization"
     width, height = studio.image(session.here.latent).size
     with queues.Page(title=TITLE, analytics_enabled=False) as page:
+        page.jobs = studio.jobs
         api.connect(studio)  # first, so that the endpoints get the names that private events have as well
         state = gr.State(session)  # `webapp.visits` gives each visitor a copy, and forgets it after an hour
         with gr.Row(elem_id="top"):
@@ -193,7 +194,7 @@ def _drawn(studio: ModelHandle, switch: Switch | None, training_minutes: float) 
         )
         link.connect(follow, came, filled_in, result_panel, studio, state, JOB)
         if switch:
-            models.connect(models_panel, studio.family.row, switch, state)
+            models.connect(models_panel, studio, switch, state)
             page.load(None, None, None, js=models.WATCH)
         page.load(None, None, None, js=session_expiry.WATCH)
         opening.let_events_wait(page, state)

@@ -221,14 +221,14 @@ def _end(page: Any, folder: Path, alone: Callable[[], bool]) -> None:
     from gradio.tunneling import CURRENT_TUNNELS
 
     from webapp.cleanup import clear
-    from webapp.turns import stop_all
+    from webapp.jobs import STOPPING
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(1))  # who asks twice means it
     print("Stopping: jobs end at their next step. Once more, and it ends at once.")
     logging.disable(logging.CRITICAL)  # what is cut off below is not worth a traceback
-    stop_all()
-    page._queue.tell_those_who_wait()
+    page.jobs.stop(STOPPING)
+    page._queue.close_with(STOPPING)
     end = time.monotonic() + PATIENCE
     while page._queue.get_active_worker_count() and time.monotonic() < end:
         time.sleep(0.05)

@@ -17,10 +17,10 @@ from pipeline.edits import Step
 from pipeline.errors import UserError
 from webapp import uploads
 from webapp.files import new_file
+from webapp.jobs import LONGEST_RUN, LongJob
 from webapp.latent_files import read_latent
 from webapp.limits import MAX_BYTES
 from webapp.model_handle import ModelHandle
-from webapp.turns import LONGEST_RUN, Run
 
 PREVIEW, PREVIEW_EVERY = 256, 0.5  # pixels, and seconds from one to the next
 
@@ -109,7 +109,7 @@ def whole(name: str, value: Any, low: int, high: int, needed: bool = False) -> i
 # What goes out
 
 
-def streamed(run: Run) -> Iterator[Result]:
+def streamed(run: LongJob) -> Iterator[Result]:
     """The place in line, then the steps of a run, the last one as its result; when its time is over while others
     wait, what it has."""
     with closing(run):

@@ -14,8 +14,9 @@ from pipeline.models.registry import Row, read_registry
 from webapp.access import ELSEWHERE, is_here, only_here
 from webapp.download_progress import arriving, bar, bytes_of, megabytes
 from webapp.error_messages import guard
+from webapp.model_handle import ModelHandle
 from webapp.panels.result import SILENT, set_to
-from webapp.queues import DOWNLOAD, LONG
+from webapp.queues import LONG
 from webapp.session import Session
 
 # Whether the model of this page is still the one in use, its server is asked.
@@ -114,9 +115,10 @@ def layout(current: Row) -> Models:
     return Models(menu, choice, terms, agree, use, cancel, progress)
 
 
-def connect(panel: Models, current: Row, switch: Callable[[str], None], state: gr.State) -> None:
+def connect(panel: Models, studio: ModelHandle, switch: Callable[[str], None], state: gr.State) -> None:
     """Say what the menu does. `switch` puts a family whose files are here in place of the current one, once the long
     jobs before it are done."""
+    current = studio.family.row
 
     def row(name: str) -> Row:
         rows = families(current)
@@ -153,7 +155,12 @@ def connect(panel: Models, current: Row, switch: Callable[[str], None], state: g
             raise UserError("Please agree to the terms first.")
         off = gr.update(interactive=False)
         yield off, off, off, gr.update(visible=bool(missing)), bar("Starting")
-        for drawn in arriving(missing, lambda: session.cancel):
+
+        def stopped() -> bool:
+            studio.jobs.check()
+            return session.cancel
+
+        for drawn in arriving(missing, stopped):
             yield *[gr.skip()] * 4, drawn
         words = f"Loading {wanted.title}, once the edits that are running are finished"
         yield *[gr.skip()] * 3, gr.update(visible=False), bar(words)
@@ -175,7 +182,7 @@ def connect(panel: Models, current: Row, switch: Callable[[str], None], state: g
         [panel.choice, panel.agree, state],
         [panel.choice, panel.agree, panel.use, panel.cancel, panel.progress],
         api_visibility="private",
-        **DOWNLOAD,
+        **LONG,
     )
     panel.cancel.click(cancel, state, None, **SILENT)
     switched = arrived.success(change, panel.choice, None, api_visibility="private", **LONG)
