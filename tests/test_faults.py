@@ -25,8 +25,8 @@ from pipeline import Latent, StyleCLIP
 from pipeline.latents import Tuning
 from pipeline.networks.stylegan2 import Generator
 from tests.programs import posted, served, uploaded
-from tests.visits import open_page
-from webapp import cleanup, jobs, model_handle
+from tests.visits import free_port, launch, open_page
+from webapp import cleanup, jobs, process
 from webapp.error_messages import guard
 from webapp.files import new_file, on_screen
 from webapp.jobs import LongJob, Scheduler
@@ -200,7 +200,7 @@ def test_twenty_who_wait_are_served_in_order_without_those_who_left(monkeypatch)
             order.append(number)
             yield number
 
-        return LongJob(scheduler, steps)
+        return LongJob(scheduler, steps())
 
     first = iter(job(-1))
     next(first)
@@ -343,8 +343,10 @@ def test_what_visitors_left_an_hour_ago_is_gone_and_nothing_else(page, raw):
 
 def test_another_studio_that_ends_takes_no_picture_of_this_one(page, studio, raw):
     """Both show the example faces from one folder; the other one has changed its model meanwhile."""
-    with open_page(build(studio)) as other:
-        model_handle.replace(other, build(StyleCLIP(replace(studio.family, encoder=None))))
+    other = build(studio)
+    launch(other, free_port())
+    other.successor = build(StyleCLIP(replace(studio.family, encoder=None)))
+    process.succeeded(other, launch).close(verbose=False)
     ours = [path for block in page.blocks.values() for path in block.keep_in_cache]
     assert len(ours) >= 8
     assert {raw.get(f"{page.local_url}gradio_api/file={path}").status_code for path in ours} == {200}

@@ -91,7 +91,7 @@ def test_edits_go_between_the_steps_of_a_long_job_and_cannot_starve_it():
             order.append("edit")
 
     thread = begin(edit)
-    assert list(LongJob(scheduler, steps)) == [0, 1, 2]
+    assert list(LongJob(scheduler, steps())) == [0, 1, 2]
     thread.join(10)
     assert order == [0, "edit", 1, 2]
 
@@ -137,7 +137,7 @@ def test_steps_go_as_they_came_and_once_a_round():
 
 def test_long_jobs_stand_in_line_and_who_leaves_makes_room():
     scheduler = Scheduler()
-    first, second, third = (LongJob(scheduler, lambda: (letter for letter in "ab")) for _ in range(3))
+    first, second, third = (LongJob(scheduler, (letter for letter in "ab")) for _ in range(3))
     running = iter(first)
     assert next(running) == "a"
     assert next(second.places()) == 1
@@ -228,7 +228,7 @@ def test_nobody_waits_for_ever_whatever_comes_and_fails():
             kind = (number + turn) % 5
             with contextlib.suppress(ValueError, UserError):
                 if kind == 0:
-                    list(LongJob(scheduler, lambda: iter_steps(2), visitor=number, address=number % 3))
+                    list(LongJob(scheduler, iter_steps(2), visitor=number, address=number % 3))
                     continue
                 names = ("interactive", "batch", "photo", "training")
                 with getattr(scheduler, names[kind - 1])():
@@ -254,7 +254,7 @@ def test_the_cap_counts_what_the_job_itself_computes_and_only_while_others_wait(
     monkeypatch.setattr(jobs.time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(jobs, "LONGEST_RUN", 3.5)
     scheduler = Scheduler()
-    job = LongJob(scheduler, lambda: iter_steps(10))
+    job = LongJob(scheduler, iter_steps(10))
     steps = iter(job)
     for _ in range(3):
         next(steps)
@@ -275,7 +275,7 @@ def test_a_job_takes_as_many_steps_as_fit_while_others_wait(monkeypatch):
     scheduler = Scheduler()
     with scheduler.line():
         assert scheduler.fitting("optimize", 300) == 300  # nothing is known yet
-    list(LongJob(scheduler, lambda: iter_steps(3), "optimize"))
+    list(LongJob(scheduler, iter_steps(3), "optimize"))
     assert scheduler.fitting("optimize", 300) == 300  # nobody waits
     with scheduler.line():
         assert scheduler.fitting("optimize", 300) == 50 and scheduler.fitting("optimize", 20) == 20

@@ -19,6 +19,7 @@ LONGEST_RUN = 300.0  # seconds that a long job may compute while others wait; wh
 PLACES = {"photo": 2, "training": 1}
 
 STOPPING = "The studio is being stopped, so this could not be finished; please come back in a moment."
+CHANGED = "The model was changed meanwhile, so this face is no longer known; the page starts anew."
 TWICE = "You have a long job in line or running already; please wait for it, or stop it, and then try again."
 
 
@@ -226,7 +227,7 @@ def _count(ticket: _Ticket, taken: list[_Ticket]) -> tuple[int, int]:
 class LongJob:
     """A job that yields its steps, each in a turn of its own, once the jobs before it in line are done.
 
-    `start` begins it, and `kind` says what it is. Iterate over `places` first to hear how many are before it;
+    `kind` says what it is. Iterate over `places` first to hear how many are before it;
     iterating over the job itself waits in silence. Leaving either iteration leaves the line. `visitor` has one place in
     the line, and `address` is where they come from.
     """
@@ -234,13 +235,13 @@ class LongJob:
     def __init__(
         self,
         jobs: Scheduler,
-        start: Callable[[], Iterator[Any]],
+        steps: Iterator[Any],
         kind: str = "",
         visitor: Hashable = None,
         address: Hashable = None,
     ) -> None:
-        self._jobs, self._start, self._kind, self._visitor, self._address = jobs, start, kind, visitor, address
-        self._iteration = self._steps()
+        self._jobs, self._steps, self._kind, self._visitor, self._address = jobs, steps, kind, visitor, address
+        self._iteration = self._run()
         self._begun = False
         self.computed = 0.0
         """Seconds that its own steps took; the turns of others don't count."""
@@ -274,17 +275,17 @@ class LongJob:
         """End the job where it is."""
         self._iteration.close()
 
-    def _steps(self) -> Iterator[Any]:
+    def _run(self) -> Iterator[Any]:
         with self._jobs.line(self._visitor, self._address) as before:
             while place := before():
                 yield place
             yield 0
-            steps, count, first = self._start(), 0, 0.0
+            count, first = 0, 0.0
             try:
                 while True:
                     with self._jobs.batch():
                         began = time.monotonic()
-                        step = next(steps, None)
+                        step = next(self._steps, None)
                         self.computed += time.monotonic() - began
                     if step is None:
                         return
@@ -295,4 +296,4 @@ class LongJob:
                         self._jobs.took(self._kind, (self.computed - first) / (count - 1))
                     yield step
             finally:
-                steps.close()
+                self._steps.close()

@@ -1,8 +1,7 @@
-"""The studio behind the page, which another can take the place of while visitors are there."""
+"""The studio as the handlers of a page use it: what computes waits for its turn first."""
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import replace as with_values
@@ -10,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
 import torch
 from PIL import Image
 
@@ -19,11 +17,10 @@ from pipeline.errors import UserError
 from pipeline.faces.photos import Photo, open_photo
 from pipeline.models.downloads import fetch
 from webapp.gpu import CALLS, RUNS
-from webapp.jobs import LongJob, Scheduler
+from webapp.jobs import CHANGED, LongJob, Scheduler
 from webapp.queues import caller_now
 
 TOGETHER = frozenset({"direct", "map", "bridge", "imagine", "image"})  # short edits, drawn as one batch
-CHANGED = "The model was changed meanwhile, so this face is no longer known; the page starts anew."
 LOST = "The face is lost: the edits together went too far. Please use less strength, or undo the last one."
 # Deviations of S, as a root mean square over all channels, that steps in S may add up to. On the built-in model five
 # edits at the usual α reach 1.6; from 2 on features dissolve, as with two or three nonsense words at the largest α.
@@ -32,12 +29,7 @@ PHOTOS = frozenset({"align", "paste", "view"})  # which take no turn to compute,
 
 
 class ModelHandle:
-    """A studio, lent to the handlers of one page until it is taken back.
-
-    Pages outlive their model: a browser still shows them, a job of theirs waits in the queue. Through this they keep
-    nothing of the model in memory, and get a sentence instead of another model's answer. What computes waits for its
-    turn by `jobs`.
-    """
+    """A studio whose calls wait for their turn, as `jobs` decides. Its long jobs are a `LongJob` each."""
 
     def __init__(self, studio: StyleCLIP) -> None:
         self._studio: StyleCLIP | None = studio
@@ -90,10 +82,9 @@ class ModelHandle:
         if generator.working_size == generator.size or not isinstance(self._studio, StyleCLIP):
             return None
         with suppress(UserError), self.jobs.interactive():
-            if (studio := self._studio) is not None:  # it may have been taken back meanwhile
-                latent = make(studio)
-                if (size := latent.working_size(generator)) < generator.size:
-                    return studio.image(latent, size)
+            latent = make(self._studio)
+            if (size := latent.working_size(generator)) < generator.size:
+                return self._studio.image(latent, size)
         return None
 
     def lost(self, latent: Latent) -> str:
@@ -104,16 +95,10 @@ class ModelHandle:
         return LOST if step[self._deviations > 0].square().mean().sqrt() > FARTHEST else ""
 
     def _run(self, name: str, *args: Any, **kwargs: Any) -> LongJob:
-        """Checks the arguments at once, as the studio does; who waits in line keeps nothing of the model meanwhile."""
-        getattr(self._studio, name)(*args, **kwargs)
-
-        def start() -> Any:
-            if self._studio is None:
-                raise UserError(CHANGED)
-            return self._drawn_in_turn(getattr(self._studio, name)(*args, **kwargs))
-
+        """Checks the arguments at once, as the studio does."""
+        steps = self._drawn_in_turn(getattr(self._studio, name)(*args, **kwargs))
         address, visitor = caller_now()
-        return LongJob(self.jobs, start, name, visitor, address)
+        return LongJob(self.jobs, steps, name, visitor, address)
 
     def _drawn_in_turn(self, steps: Iterator[Any]) -> Iterator[Any]:
         """The steps of a long job; each picture is drawn in a turn of its own, if anybody wants it."""
@@ -123,23 +108,5 @@ class ModelHandle:
                 yield with_values(step, edit=with_values(step.edit, draw=draw))
 
     def release(self) -> None:
-        """Let go of the studio, and of the memory of its models."""
+        """Let go of the studio: what serves a page, FastAPI's caches among it, stays in memory after the page ends."""
         self._studio = None
-        self.jobs.stop(CHANGED)
-        gc.collect()
-        torch.cuda.empty_cache()
-
-
-def replace(page: gr.Blocks, fresh: gr.Blocks) -> None:
-    """Let a page that is being served become another one, which was built and never launched.
-
-    Who opens it from now on finds the new one. A visit that has begun keeps the components and handlers it began with;
-    it can see from the page's `app_id` that it is out of date. Queue, sessions, settings and uploads stay `page`'s.
-    """
-    fresh.default_config.root_block = page
-    page.default_config, page.children, page._id = fresh.default_config, fresh.children, fresh._id
-    page.temp_file_sets += fresh.temp_file_sets
-    page.app_id = fresh.app_id
-    page.config = page.get_config_file()
-    page.app.api_info = page.app.all_app_info = None
-    page.app.page_api_info.clear()

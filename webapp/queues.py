@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import itertools
+import logging
+import time
 from collections import Counter
 from typing import Any
 
@@ -43,6 +47,7 @@ SHARE_OF_ADDRESS = 0.75  # of a group's slots, so that one address never has the
 WAITING_OF_SESSION = 20  # events
 WAITING_OF_ADDRESS = 100  # a school class, or everybody where the server sees only the address of a proxy
 WAITING = 200
+PATIENCE = 3.0  # seconds that running jobs have to end with a sentence before the page ends
 UNHEARD_SECONDS = 60.0  # a program may join by one request and listen by the next
 
 BUSY = "Too much is waiting here already; please try again in a moment."
@@ -229,6 +234,13 @@ class FairQueue(Queue):
 class Page(gr.Blocks):
     """A page whose events wait in a `FairQueue`, cannot be called around it, and come in requests of bounded size."""
 
+    def __init__(self, studio: Any = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.studio = studio
+        """The `ModelHandle` that its events use."""
+        self.successor: Page | None = None
+        """The page that shall be served in place of this one."""
+
     def queue(self, *args: Any, **options: Any) -> Page:
         super().queue(*args, **options | {"api_open": False})
         self._queue = FairQueue(self)
@@ -240,3 +252,20 @@ class Page(gr.Blocks):
         # Not `_frontend`: Gradio would ask its own page and give up where a loaded machine takes seconds to answer.
         options |= {"app_kwargs": limits | (app_kwargs or {}), "max_threads": THREADS, "_frontend": False}
         return super().launch(*args, **options)
+
+    def end(self, why: str) -> None:
+        """Serve it no more. Jobs stop at their next step, for which they have a few seconds; visitors are told why."""
+        self.studio.jobs.stop(why)
+        self._queue.close_with(why)
+        end = time.monotonic() + PATIENCE
+        while self._queue.get_active_worker_count() and time.monotonic() < end:
+            time.sleep(0.05)
+        self._queue.tell_everybody()
+        time.sleep(0.3)  # for the sentences to be sent
+        self.server.config.timeout_graceful_shutdown = 1
+        before = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)  # what is cut off now is not worth a traceback
+        with contextlib.redirect_stderr(io.StringIO()):
+            self.close(verbose=False)
+        logging.disable(before)
+        self.studio.release()

@@ -143,8 +143,8 @@ def test_a_studio_that_is_stopped_says_so_to_who_waits_for_a_run(panel, served_p
     panel.locator("#steps input[type=number]").fill("300")
     press(panel, "Optimize")
     expect(panel.locator("#progress")).to_contain_text(re.compile(r"step [1-9]\d* of 300", re.IGNORECASE), timeout=SLOW)
-    monkeypatch.setattr(served_page.jobs, "_why", "")  # as it is for the tests that follow
-    served_page.jobs.stop()
+    monkeypatch.setattr(served_page.studio.jobs, "_why", "")  # as it is for the tests that follow
+    served_page.studio.jobs.stop()
     expect(panel.locator(".toast-body", has_text="The studio is being stopped")).to_be_visible(timeout=SLOW)
     expect(panel.locator("#progress")).to_contain_text("No optimization runs.")
     expect(panel.locator("#stop")).to_be_disabled()
