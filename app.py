@@ -1,4 +1,4 @@
-"""Start the studio: `python app.py [--model NAME] [--share]`; also what a Space runs, see docs/spaces.md.
+"""Start the studio: `python app.py [--model NAME] [--share]`; also what a Space runs, see docs/deploy.md.
 
 The model family is STYLECLIP_MODEL's where --model is not given; host and port go by Gradio's own conventions
 (GRADIO_SERVER_NAME, GRADIO_SERVER_PORT). The page has a menu to change the model, except with --share and on a Space;

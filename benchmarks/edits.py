@@ -1,10 +1,10 @@
 """Do edits work? All methods on many targets, judged by a reader that no method uses: tables, a figure and a sheet.
 
-    python -m benchmarks.edits [--faces 100] [--methods ...] [--targets ...] [--folder docs] [--kept DIR]
+    python -m benchmarks.edits [--faces 100] [--methods ...] [--targets ...] [--folder docs/results] [--kept DIR]
 
-Writes benchmark.md (between its marks), benchmark.png and benchmark.jpg into the folder. Every finished cell, a method
-on a target, is kept at once, so a run that was cut, by Ctrl-C too, goes on where it stopped; cells of other models,
-texts or rules are not mixed in. docs/benchmark.md says what is measured and how. Two processes of one thread each.
+Prints the tables of docs/results.md, which says what is measured and how, and one by target; writes edits.png and
+edits.jpg into the folder. Every finished cell, a method on a target, is kept at once, so a run that was cut, by Ctrl-C
+too, goes on where it stopped; cells of other models, texts or rules are not mixed in. Two processes of one thread each.
 """
 
 import argparse
@@ -21,12 +21,11 @@ from typing import Any
 
 from benchmarks import figure
 from benchmarks.cells import SHARE, Plan, Work, key
-from benchmarks.methods import METHODS, OURS
+from benchmarks.methods import METHODS
 from benchmarks.tables import Cells, Report
 from benchmarks.targets import PAIRS, Pair
 from pipeline.models.sources import asset
 
-BEGIN, END = "<!-- python -m benchmarks.edits writes from here", "to here -->"
 SHOWN = {"blonde hair", "bald", "beard", "glasses", "smiling", "surprised", "old", "red lipstick"}  # in the sheet
 Task = tuple[str, tuple[Any, ...]]
 
@@ -110,15 +109,9 @@ def measure(wanted: dict[str, tuple[str, Pair]], folder: Path, plan: Plan, pairs
 
 def written(report: Report, plan: Plan) -> str:
     """All tables, under their headings."""
-    cells = len(report.cells)
-
-    def both(make: Callable[[Sequence[str]], str]) -> str:
-        """A table of our methods, and one of the baselines."""
-        groups = ([n for n in report.methods if n in OURS], [n for n in report.methods if n not in OURS])
-        return "\n\n".join(make(names) for names in groups if names)
-
-    return f"""{cells} cells. Strength: the target's log-odds rise by {SHARE:.0%} of what parts faces without from faces
-with it. Intervals: 95 %, by bootstrap over faces.
+    return f"""{len(report.cells)} cells. Strength: the target's log-odds rise by {SHARE:.0%} of what parts faces
+without from faces with it. Intervals: 95 %, by bootstrap over faces. At its default: success · identity · others
+changed, on the {plan.calibration} faces a target that found the strengths; for optimization on the few that are judged.
 
 ### At equal strength
 
@@ -127,12 +120,6 @@ with it. Intervals: 95 %, by bootstrap over faces.
 ### On the same faces
 
 {report.compared()}
-
-### At each method's own default
-
-On the {plan.calibration} faces a target that found the strengths; for optimization on the few that are judged.
-
-{report.defaults()}
 
 ### What it costs
 
@@ -144,15 +131,7 @@ CPU seconds of one thread.
 
 Target appeared · identity cosine · other attributes changed. \\* Strength not met.
 
-{both(report.targets)}
-
-### What else changed, by target
-
-<details><summary>The three most frequent, and on which share of the faces</summary>
-
-{both(report.side_effects)}
-
-</details>
+{report.targets()}
 
 ### The reader's own accuracy
 
@@ -160,36 +139,26 @@ Target appeared · identity cosine · other attributes changed. \\* Strength not
 """
 
 
-def put(path: Path, text: str) -> None:
-    """Write `text` between the marks of a file, which is made where there is none."""
-    old = path.read_text(encoding="utf-8") if path.exists() else f"{BEGIN} -->\n<!-- {END}\n"
-    head, _, rest = old.partition(f"{BEGIN} -->\n")
-    _, _, tail = rest.partition(f"<!-- {END}\n")
-    path.write_text(f"{head}{BEGIN} -->\n\n{text}\n<!-- {END}\n{tail}", encoding="utf-8")
-
-
-def show(cells: Cells, folder: Path, work: Work) -> str:
-    """Write tables, figure and sheet; gives the tables."""
+def show(cells: Cells, folder: Path, work: Work) -> None:
+    """Print the tables; write figure and sheet."""
     report = Report(cells, work.pairs, work.pool("held"), work.drawings())
+    print("\n" + written(report, work.plan))
     folder.mkdir(parents=True, exist_ok=True)
-    text = written(report, work.plan)
-    put(folder / "benchmark.md", text)
-    figure.chart(cells, folder / "benchmark.png")
+    figure.chart(cells, folder / "edits.png")
     shown = [pair for pair in report.pairs if pair.title in SHOWN] or report.pairs
     before = {pair.target: work.tile(pair.target) for pair in shown}
     after = {known: work.tile(cell["key"]) for known, cell in cells.items()}
-    figure.save_sheet(figure.sheet(cells, shown, before, after), folder / "benchmark.jpg")
-    return text
+    figure.save_sheet(figure.sheet(cells, shown, before, after), folder / "edits.jpg")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, write, print."""
+    """Measure, print, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", type=int, default=Plan().faces, help="held-out faces a target (%(default)s)")
     parser.add_argument("--pairs", type=int, default=Plan().pairs, help="sampled faces that baselines learn from")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD")
     parser.add_argument("--targets", nargs="+", help="only targets with one of these words")
-    parser.add_argument("--folder", type=Path, default=Path("docs"), help="where tables and pictures go (%(default)s)")
+    parser.add_argument("--folder", type=Path, default=Path("docs/results"), help="where pictures go (%(default)s)")
     parser.add_argument("--kept", type=Path, default=asset("benchmark"), help="where finished cells are kept")
     parser.add_argument("--workers", type=int, default=2, help="processes (%(default)s)")
     options = parser.parse_args(arguments)
@@ -208,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"\nStopped. What is finished is kept in {options.kept}; the same command goes on from there.")
     known = read_kept(options.kept / "cells.jsonl")
     cells = {(name, pair.target): known[k] for k, (name, pair) in wanted.items()}
-    print("\n" + show(cells, options.folder, Work(options.kept, plan, PAIRS)))
+    show(cells, options.folder, Work(options.kept, plan, PAIRS))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How close an inverted face comes to its photo, and whether edits still work from there: a Markdown table.
 
-    python -m benchmarks.likeness [--faces 12] [--painted 8] [--sheet docs/likeness.jpg]
+    python -m benchmarks.likeness [--faces 12] [--painted 8] [--sheet docs/results/likeness.jpg]
 
 Three kinds of photo: drawings of faces that no model was trained on; the page's example photos, found and aligned; and
 drawings with a headband and a plaster, which no code of the generator draws. Each is inverted, then refined, tuned, or

@@ -1,6 +1,6 @@
 """Mapper training: this project's recipe beside the paper's optimizer, and what a step costs at the published size.
 
-    python -m benchmarks.mapper [--prompts purple glasses] [--steps 220] [--faces 50] [--folder docs/studies]
+    python -m benchmarks.mapper [--prompts purple glasses] [--steps 220] [--faces 50] [--folder docs/results]
     python -m benchmarks.mapper --full-size [--dtype bfloat16]
 
 Both optimizers start from the same mapper, see the same faces, and minimise the same loss. Seconds are CPU time of this
@@ -9,7 +9,6 @@ faces that lack the target. At full size the weights are seeded, since their val
 """
 
 import argparse
-import csv
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -129,7 +128,7 @@ def held_out(supply: Iterator[Face], pool: list[Face], pair: Pair, count: int) -
 
 
 def compare(prompts: list[str], steps: int, count: int, folder: Path) -> None:
-    """Print the table; write the curves and their picture."""
+    """Print the table; draw the curves."""
     studio, reader = StyleCLIP.from_pretrained("demo", device="cpu"), Reader.from_file()
     models, weight = FrozenModels.of(studio.family), studio.family.defaults.mapper_clip
     supply, pool, curves = faces(studio, reader), [], {}
@@ -149,11 +148,6 @@ def compare(prompts: list[str], steps: int, count: int, folder: Path) -> None:
             cells = (pair.prompt, name, f"{seconds:.2f}", f"{seconds * training.step:.0f} s")
             print("| " + " | ".join((*cells, f"{training.lowest['total']:.3f}", str(score))) + " |", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "optimizers.csv").open("w", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["prompt", "optimizer", "step", "validation loss"])
-        for prompt, lines in curves.items():
-            table.writerows([prompt, name, s, f"{v:.5f}"] for name, line in lines.items() for s, v in line)
     plot(curves).save(folder / "optimizers.png")
 
 
@@ -192,7 +186,7 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=220)
     parser.add_argument("--faces", type=int, default=50)
-    parser.add_argument("--folder", type=Path, default=Path("docs/studies"))
+    parser.add_argument("--folder", type=Path, default=Path("docs/results"))
     parser.add_argument("--full-size", action="store_true")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     options = parser.parse_args()

@@ -1,7 +1,7 @@
 """The photo family on photographs and on faces that nothing was trained on: likeness, edits, and sheets to look at.
 
     python -m benchmarks.photographs likeness [--photos FOLDER] [--sheet FILE]
-    python -m benchmarks.photographs edits [--photos FOLDER] [--faces 24] [--methods NAME ...] [--sheets FOLDER]
+    python -m benchmarks.photographs edits [--photos FOLDER] [--faces 24] [--methods NAME ...] [--sheets docs/results]
 
 `likeness`: each photograph is aligned, inverted, and the generator tuned to it; a row says what is kept of the person.
 `edits`: at the default strength, on sampled faces, and on photographs after tuning; each target is tried on those that

@@ -1,6 +1,6 @@
 """The paper's own studies on the demo models, each a picture or a table.
 
-    python -m benchmarks.studies [grid] [parts] [identity] [table1] [table2] [--folder docs/studies]
+    python -m benchmarks.studies [grid] [parts] [identity] [table1] [table2] [--folder docs/results]
 
 grid: α × β for grey hair (figure 6). parts: the mapper's networks left out one by one, and one network for all rows
 (appendix, ablation). identity: a mapper trained without the identity loss, and with twice λ_L2 instead (appendix).
@@ -182,7 +182,7 @@ def main() -> None:
     """Run the studies asked for, or all, and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("studies", nargs="*", choices=[[], *STUDIES], metavar="STUDY", help=", ".join(STUDIES))
-    parser.add_argument("--folder", type=Path, default=Path("docs/studies"))
+    parser.add_argument("--folder", type=Path, default=Path("docs/results"))
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     studio = StyleCLIP.from_pretrained("demo")

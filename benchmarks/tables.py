@@ -1,6 +1,5 @@
 """The benchmark's tables, from its cells: means with intervals by a bootstrap over faces, in Markdown."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -78,6 +77,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def figures(edits: Sequence[dict[str, Any]]) -> str:
+    """Success · identity · others changed, the means over all edits of several cells or points of their curves."""
+    hits, identity, changed = (
+        sum(sum(some[name]) for some in edits) / sum(len(some[name]) for some in edits)
+        for name in ("hits", "identity", "changed")
+    )
+    return f"{hits:.0%} · {identity:.2f} · {changed:.1%}"
+
+
 class Report:
     """All tables of finished cells."""
 
@@ -103,7 +111,7 @@ class Report:
         return frechet(after, drawn), frechet(before, drawn)
 
     def main(self) -> str:
-        """A row a method, at equal strength."""
+        """A row a method, at equal strength; at its own default, on the faces that found the strengths."""
         rows = []
         for name in self.methods:
             cells = self.of(name)
@@ -118,13 +126,13 @@ class Report:
                     success.percent(),
                     identity.number(),
                     f"{100 * changed.mean:.1f}% ({100 * changed.low:.1f}–{100 * changed.high:.1f})",
-                    self.often(cells),
                     f"{after:.2f} ({before:.2f})",
                     f"{met} of {len(cells)}",
+                    figures([cell["curve"][FACTORS.index(1.0)] for cell in cells]),
                 ]
             )
-        head = ["", "targets × faces", "success", "identity", "others changed", "most often", "Fréchet (before)"]
-        return table([*head, "strength met"], rows)
+        head = ["", "targets × faces", "success", "identity", "others changed", "Fréchet (before)"]
+        return table([*head, "strength met", "at its default"], rows)
 
     def costs(self) -> str:
         """Seconds."""
@@ -167,53 +175,14 @@ class Report:
                 )
         return table(["", "edits", "success, points", "others changed, points", "identity"], rows)
 
-    def defaults(self) -> str:
-        """A row a method, at its own default, on the faces that found the strengths."""
-        rows, default = [], FACTORS.index(1.0)
-        for name in self.methods:
-            points = [cell["curve"][default] for cell in self.of(name)]
-            hits, identity, changed = ([v for p in points for v in p[n]] for n in ("hits", "identity", "changed"))
-            faces = [face for cell in self.of(name) for face in cell["tried"]]
-            rows.append(
-                [
-                    METHODS[name].title,
-                    str(len(hits)),
-                    interval(faces, hits).percent(),
-                    interval(faces, identity).number(),
-                    f"{100 * sum(changed) / len(changed):.1f}%",
-                ]
-            )
-        return table(["at its default", "edits", "success", "identity", "others changed"], rows)
-
-    def targets(self, chosen: Sequence[str]) -> str:
-        """A row a target: success · identity · others changed, of some methods."""
-
-        def figures(cell: dict[str, Any] | None) -> str:
-            if cell is None:
-                return ""
-            hits, identity, changed = (sum(cell[n]) / len(cell[n]) for n in ("hits", "identity", "changed"))
-            return f"{hits:.0%} · {identity:.2f} · {changed:.0%}" + ("" if cell["reached"] > 0.5 else " \\*")
-
-        rows = [[pair.title, *(figures(self.cells.get((name, pair.target))) for name in chosen)] for pair in self.pairs]
-        return table(["", *(METHODS[name].title for name in chosen)], rows)
-
-    def side_effects(self, chosen: Sequence[str]) -> str:
-        """A row a target: what else changed with some methods, most often first."""
-        cells = [[self.cells.get((name, pair.target)) for name in chosen] for pair in self.pairs]
-        rows = [
-            [pair.title, *(self.often([cell]) if cell else "" for cell in row)]
-            for pair, row in zip(self.pairs, cells, strict=True)
-        ]
-        return table(["", *(METHODS[name].title for name in chosen)], rows)
-
-    def often(self, cells: Sequence[dict[str, Any]]) -> str:
-        """The three other attributes that changed most often, and on which share of the faces."""
-        counts, edits = Counter[str](), sum(len(cell["faces"]) for cell in cells)
-        for cell in cells:
-            counts.update(cell["others"])
-        return (
-            ", ".join(f"{name.replace('_', ' ')} {count / edits:.0%}" for name, count in counts.most_common(3)) or "–"
-        )
+    def targets(self) -> str:
+        """A row a target: success · identity · others changed."""
+        rows = []
+        for pair in self.pairs:
+            cells = [self.cells.get((name, pair.target)) for name in self.methods]
+            met = ["" if cell is None or cell["reached"] > 0.5 else " \\*" for cell in cells]
+            rows.append([pair.title, *(figures([c]) + star if c else "" for c, star in zip(cells, met, strict=True))])
+        return table(["", *(METHODS[name].title for name in self.methods)], rows)
 
     def reader(self) -> str:
         """How often the reader is right where the truth is known: on drawings, and on the generator's pictures."""

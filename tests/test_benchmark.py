@@ -1,5 +1,7 @@
 """The benchmark of edits: one command, what it keeps, what it counts, and its rule of strength."""
 
+import contextlib
+import io
 import json
 from pathlib import Path
 
@@ -32,39 +34,30 @@ def judge(studio) -> Judge:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> tuple[list[str], Path, Path]:
-    """A finished run on two targets, two faces and two methods: its arguments, what it kept, what it wrote."""
-    kept, folder = tmp_path_factory.mktemp("kept"), tmp_path_factory.mktemp("docs")
+def run(tmp_path_factory) -> tuple[list[str], Path, Path, str]:
+    """A finished run on two targets, two faces and two methods: its arguments, what it kept, drew, and printed."""
+    kept, folder = tmp_path_factory.mktemp("kept"), tmp_path_factory.mktemp("pictures")
     arguments = ["--faces", "2", "--methods", "directions", "mapper", "--workers", "1"]
     arguments += ["--kept", str(kept), "--folder", str(folder)]
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
         patch.setattr(edits, "PAIRS", (GLASSES, SMILING))
         patch.setattr(cells, "CHUNK", 16)
         patch.setattr(cells, "HAVING", 2)
         cells.core.cache_clear()
         edits.main(arguments)
-    return arguments, kept, folder
+    return arguments, kept, folder, printed.getvalue()
 
 
-def test_one_command_writes_tables_figure_and_sheet(run):
-    _, _, folder = run
-    text = (folder / "benchmark.md").read_text()
+def test_one_command_prints_tables_and_writes_figure_and_sheet(run):
+    _, _, folder, text = run
     assert "| global directions | 2 × 2 |" in text and "| mapper | 2 × 2 |" in text
     assert "| glasses |" in text and "| smiling |" in text and "| mean |" in text
-    with Image.open(folder / "benchmark.png") as figure, Image.open(folder / "benchmark.jpg") as sheet:
+    with Image.open(folder / "edits.png") as figure, Image.open(folder / "edits.jpg") as sheet:
         assert figure.width > 800 and sheet.width > 300
 
 
-def test_what_stands_around_the_tables_stays(run):
-    _, _, folder = run
-    path = folder / "benchmark.md"
-    path.write_text("before\n" + path.read_text() + "after\n")
-    edits.put(path, "new")
-    assert path.read_text() == f"before\n{edits.BEGIN} -->\n\nnew\n<!-- {edits.END}\nafter\n"
-
-
 def test_a_kept_cell_is_not_computed_again(run, monkeypatch, capsys):
-    arguments, kept, _ = run
+    arguments, kept, *_ = run
     lines = (kept / "cells.jsonl").read_text()
     (kept / "cells.jsonl").write_text(lines + '{"key": "a line that was c')
     monkeypatch.setattr(edits, "PAIRS", (GLASSES, SMILING))
@@ -74,7 +67,7 @@ def test_a_kept_cell_is_not_computed_again(run, monkeypatch, capsys):
 
 
 def test_another_text_or_amount_of_faces_is_another_cell(run):
-    _, kept, _ = run
+    _, kept, *_ = run
     plan, pairs = Plan(2, 2), (GLASSES, SMILING)
     known = {json.loads(line)["key"] for line in (kept / "cells.jsonl").read_text().splitlines()[:4]}
     assert key("mapper", GLASSES, plan, pairs) in known

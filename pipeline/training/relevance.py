@@ -10,7 +10,7 @@ channels. Either way the file is the same.
 
 Most steps are small to CLIP: only the tenth of the channels that move the picture farthest is drawn, code by code; of
 the others the derivative is taken, for all at once, by one pass back for each dimension that CLIP uses of its space.
-docs/studies.md tells how near that comes to the loop of section 6. `--pictures 1` draws everything.
+docs/results.md tells how near that comes to the loop of section 6. `--pictures 1` draws everything.
 """
 
 import argparse
