@@ -42,7 +42,7 @@ class Scheduler:
 
     Who goes first:
 
-    - `interactive()`, short edits: all that wait start together.
+    - `interactive()`, short edits: all that wait start together. On a GPU, `pipeline.batching` draws them together too.
     - `batch()`, what needs the machine for itself: a step of a long job, an inversion. Those that wait when the edits
       are done have one turn each, in the order in which they came. Then the edits that wait by then go again.
     - `background()`, a piece of a training: when nobody else computes, waits or stands in line.

@@ -134,7 +134,7 @@ def connect(
         row = studio.family.row
         recipe = MapperRecipe(words, clip=row.defaults.mapper_clip, truncation=row.mapper_truncation)
         steps = train(FrozenModels.of(studio.family), studio.texts, recipe)
-        computed, now, far, share = 0.0, None, "Ready", 0.0
+        computed, now, far, share, waits = 0.0, None, "Ready", 0.0, False
         while computed < 60 * minutes and not session.cancel_training:
             with studio.jobs.background(LOOK_EVERY) as mine:
                 if mine:
@@ -147,8 +147,11 @@ def connect(
                         picture = gr.Image(value=preview(studio, session, now), visible=True)
                     computed += time.monotonic() - began
             if not mine:
-                yield gr.skip(), bar(f"{far} · waiting for others, who go first", share), *[gr.skip()] * 2, *nothing
+                if not waits:
+                    yield gr.skip(), bar(f"{far} · waiting for others, who go first", share), *[gr.skip()] * 2, *nothing
+                waits = True
                 continue
+            waits = False
             left = computed / now.step * (now.steps - now.step)
             far, share = f"Step {now.step} of at most {now.steps}", now.step / now.steps
             yield gr.skip(), bar(f"{far} · about {max(1, round(left))} s left", share), picture, gr.skip(), *nothing
