@@ -2,7 +2,7 @@
 
 The model family is STYLECLIP_MODEL's where --model is not given; host and port go by Gradio's own conventions
 (GRADIO_SERVER_NAME, GRADIO_SERVER_PORT). The page has a menu to change the model, except with --share and on a Space;
-only a browser on the same machine may use it.
+only a browser on the same machine may use it. Another model is another page at the same address.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import logging
 import math
 import os
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def serve(options: argparse.Namespace) -> None:
     folder = Path(os.environ["GRADIO_TEMP_DIR"])
     make_private(folder)
     with process.in_use(folder) as alone:
-        process.serve_until_stopped(launched(options), folder, alone)
+        process.serve_until_stopped(launched(options), partial(launch, options), folder, alone)
 
 
 def loaded(model: str | None) -> StyleCLIP:
@@ -123,16 +124,23 @@ def loaded(model: str | None) -> StyleCLIP:
 def launched(options: argparse.Namespace) -> Any:
     """The page, which visitors can open."""
     studio = loaded(options.model)
-    # The menu changes the model for everybody: not where strangers share the page.
+    # The menu changes the model for everybody: not where strangers share the page. A link of --share would change too.
     changes = not options.share and "SPACE_ID" not in os.environ
     # A GPU that is lent for each call is not lent for minutes.
     training = 0 if os.environ.get("SPACES_ZERO_GPU") == "true" else options.training
     page = build(on_gpu(studio), StyleCLIP.from_pretrained if changes else None, training)
+    launch(options, page)
+    return page
+
+
+def launch(options: argparse.Namespace, page: Any, server_port: int | None = None) -> None:
+    """Let visitors open a page, at a port of Gradio's choice unless one is given."""
     if options.auth:
         hide_endpoints_before_login()
     # Only the public link is made elsewhere; the rest of the launch asks nobody but this machine.
     with contextlib.nullcontext() if options.share else process.without_proxies():
         page.queue().launch(
+            server_port=server_port,
             share=options.share,
             auth=options.auth,
             mcp_server=options.mcp,
@@ -140,7 +148,6 @@ def launched(options: argparse.Namespace) -> Any:
             prevent_thread_lock=True,
             **LAUNCH,
         )
-    return page
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ import app
 from pipeline import Latent, StyleCLIP
 from tests.pictures import EXAMPLES
 from tests.programs import as_file, posted, served, uploaded
-from webapp import addresses, api, turns
+from webapp import addresses, api, jobs
 from webapp.api import values
 from webapp.page import LAUNCH, build
 
@@ -188,8 +188,8 @@ def test_words_that_the_model_was_never_taught_are_noted(program, latent):
 
 
 def test_a_run_that_takes_too_long_ends_with_what_it_has(program, latent, monkeypatch):
-    monkeypatch.setattr(turns, "LONGEST_RUN", 0.0)
-    monkeypatch.setattr(turns.Turns, "others_wait", lambda _: True)
+    monkeypatch.setattr(jobs, "LONGEST_RUN", 0.0)
+    monkeypatch.setattr(jobs.Scheduler, "others_wait", lambda _: True)
     picture, _, state = program.predict(prompt="smiling face", latent=latent, steps=50, api_name="/optimize")
     assert Path(picture).exists() and state["step"] < 50
     assert f"at step {state['step']} of 50" in state["notes"][-1]

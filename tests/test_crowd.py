@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import threading
 from collections import Counter
 from types import SimpleNamespace
 
@@ -12,14 +11,12 @@ import pytest
 from fastapi import Request
 from gradio.queueing import Event, EventQueue
 
-from pipeline.errors import UserError
 from pipeline.faces import decode
 from tests.pictures import EXAMPLES
 from tests.visits import Visit, event_of, visited
-from webapp import queues, request_limits, turns
+from webapp import jobs, queues, request_limits
 from webapp.api import Programs, faces, values
 from webapp.model_handle import ModelHandle
-from webapp.places import Places
 
 WORDS = ("a face with glasses", "This face", 4, 0.01, 0.01)
 
@@ -38,7 +35,7 @@ def slider(page, visit):
 def test_visitors_who_wait_for_a_long_job_leave_the_slots_of_edits_free(shared):
     page, lent = shared
     crowd = [Visit(page, f"crowd{number}") for number in range(queues.EDIT["concurrency_limit"] + 4)]
-    with lent.turns.in_line():  # a job that takes long
+    with lent.jobs.line():  # a job that takes long
         for visit in crowd:
             assert visit.join(event_of(page, "optimize"), *WORDS).is_success
             visit.listen()
@@ -57,34 +54,17 @@ def test_visitors_who_wait_for_a_long_job_leave_the_slots_of_edits_free(shared):
 def test_a_visitor_has_one_place_in_the_line(shared):
     page, lent = shared
     visit = Visit(page, "twice")
-    with lent.turns.in_line():
+    with lent.jobs.line():
         assert visit.join(event_of(page, "optimize"), *WORDS).is_success
         visit.listen()
         visit.hear("process_generating", 2)
         assert visit.join(event_of(page, "optimize"), *WORDS).is_success
         told = visit.hear("process_completed")
-        assert not told["success"] and told["output"]["error"] == turns.TWICE
+        assert not told["success"] and told["output"]["error"] == jobs.TWICE
         assert slider(page, visit).is_success
         assert visit.hear("process_completed", 2)["success"]
     ended = visit.hear("process_completed", 3)
     assert ended["success"], ended["output"]
-
-
-def test_one_address_with_many_visitors_leaves_the_line_open_for_others():
-    line, told = turns.Turns(), {}
-    with contextlib.ExitStack() as running, contextlib.ExitStack() as others:
-        running.enter_context(line.in_line("crowd 0", "10.0.0.1"))
-        for number in range(1, 6):
-            told[f"crowd {number}"] = others.enter_context(line.in_line(f"crowd {number}", "10.0.0.1"))
-        for name, address in (("second", "10.0.0.2"), ("again", "10.0.0.2"), ("third", "10.0.0.3")):
-            told[name] = others.enter_context(line.in_line(name, address))
-        order = ["second", "third", "crowd 1", "again", "crowd 2", "crowd 3", "crowd 4", "crowd 5"]
-        assert [job.owner for job in line._line[1:]] == order
-        assert told["second"]() == 1 and told["third"]() == 2
-        running.close()
-        assert told["second"]() == 0
-        others.enter_context(line.in_line("late", "10.0.0.4"))  # behind the round that began before
-        assert [job.owner for job in line._line[:4]] == ["second", "third", "late", "crowd 1"]
 
 
 def test_what_nobody_listens_to_never_starts_and_is_bounded(shared):
@@ -177,44 +157,10 @@ def test_who_has_least_goes_first_and_one_address_never_has_all_slots():
     assert sum(greedy.values()) == 24 and max(greedy.values()) == 1
 
 
-def test_the_next_place_is_for_who_has_fewest_however_many_pictures_one_address_sends():
-    places, served, room = Places(2), [], threading.Semaphore(0)
-
-    def reads(*caller):
-        with places.place(caller):
-            served.append(caller)
-            room.acquire()
-
-    def begin(*caller, waiting):
-        thread = threading.Thread(target=reads, args=caller)
-        thread.start()
-        until(lambda: len(served) + len(places._waiting) == waiting)
-        return thread
-
-    threads = [begin("10.0.0.1", number, waiting=number + 1) for number in range(6)]
-    threads += [begin("10.0.0.2", 6, waiting=7), begin("10.0.0.2", 7, waiting=8)]
-    until(lambda: len(served) == 2)
-    for count in range(3, 9):
-        room.release()
-        until(lambda count=count: len(served) == count)
-    room.release(2)
-    for thread in threads:
-        thread.join(60)
-    assert served[2] == ("10.0.0.2", 6) and places.taken == 0 and len(set(served)) == 8
-
-
-def until(due):
-    for _ in range(6000):
-        if due():
-            return
-        threading.Event().wait(0.01)
-    pytest.fail("never")
-
-
 def test_every_picture_that_a_program_sends_is_read_in_a_place_for_photos(studio, monkeypatch):
     lent, taken, read = ModelHandle(studio), [], decode.open_checked
     programs = Programs(lent)
-    monkeypatch.setattr(decode, "open_checked", lambda file: taken.append(lent._photos.taken) or read(file))
+    monkeypatch.setattr(decode, "open_checked", lambda file: taken.append(len(lent.jobs._running)) or read(file))
     for module in (values, faces):
         monkeypatch.setattr(module, "uploaded", lambda file: io.BytesIO(file))
     photo = EXAMPLES[0].read_bytes()
@@ -236,65 +182,3 @@ def test_every_picture_that_a_program_sends_is_read_in_a_place_for_photos(studio
 )
 def test_a_network_that_one_client_has_counts_as_one_address(host, counted):
     assert queues.address_of(Request({"type": "http", "client": (host, 1), "headers": []})) == counted
-
-
-def test_the_cap_counts_what_the_job_itself_computes_and_only_while_others_wait(monkeypatch):
-    clock = iter(range(10**6))
-    monkeypatch.setattr(turns.time, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(turns, "LONGEST_RUN", 3.5)
-    line = turns.Turns()
-    run = turns.Run(line, lambda: iter_steps(10))
-    steps = iter(run)
-    for _ in range(3):
-        next(steps)
-        for _ in range(1000):  # the turns of others
-            turns.time.monotonic()
-    assert run.computed == 3 and not run.is_over_time
-    next(steps)
-    assert run.computed == 4 and not run.is_over_time  # nobody waits
-    with line.in_line():
-        assert run.is_over_time
-    assert not run.is_over_time
-    run.close()
-
-
-def iter_steps(count):
-    yield from range(count)
-
-
-def test_a_run_takes_as_many_steps_as_fit_while_others_wait(studio, monkeypatch):
-    lent = ModelHandle(studio)
-    latent = studio.sample(0)
-    assert lent.fitting("optimize", 300) == 300  # nothing is known yet
-    assert len(list(lent.optimize(latent, "a face with glasses", steps=3))) == 3
-    lent._seconds["optimize"] = 6.6
-    assert lent.fitting("optimize", 300) == 300  # nobody waits
-    with lent.turns.in_line():
-        assert lent.fitting("optimize", 300) == 45 and lent.fitting("optimize", 20) == 20
-        assert lent.fitting("generate", 300) == 300
-
-
-def test_everything_that_waits_ends_with_a_sentence_when_the_studio_stops(monkeypatch):
-    monkeypatch.setattr(turns, "_stopping", threading.Event())
-    line, told = turns.Turns(), []
-
-    def wait(turn):
-        try:
-            with turn() as before:
-                while before():
-                    pass
-        except UserError as error:
-            told.append(str(error))
-
-    with line.in_line(), line.alone():
-        waiting = [
-            threading.Thread(target=wait, args=(t,)) for t in (line.edit, line.alone, line.between, line.in_line)
-        ]
-        for thread in waiting:
-            thread.start()
-        turns.stop_all()
-        for thread in waiting:
-            thread.join(10)
-    assert told == [turns.STOPPING] * 4
-    with pytest.raises(UserError), line.edit():
-        pass

@@ -25,14 +25,14 @@ from pipeline import Latent, StyleCLIP
 from pipeline.latents import Tuning
 from pipeline.networks.stylegan2 import Generator
 from tests.programs import posted, served, uploaded
-from tests.visits import open_page
-from webapp import cleanup, model_handle, turns
+from tests.visits import free_port, launch, open_page
+from webapp import cleanup, jobs, process
 from webapp.error_messages import guard
 from webapp.files import new_file, on_screen
+from webapp.jobs import LongJob, Scheduler
 from webapp.page import build
 from webapp.session import MOST_SHOTS, Session
 from webapp.shots import Found, Frame
-from webapp.turns import Run, Turns
 from webapp.visits import begin
 
 ROOT = Path(__file__).parents[1]
@@ -192,23 +192,23 @@ def test_what_a_failed_job_computed_is_let_go(error, monkeypatch):
 
 
 def test_twenty_who_wait_are_served_in_order_without_those_who_left(monkeypatch):
-    monkeypatch.setattr(turns, "LOOK_EVERY", 0.0)
-    line, order = Turns(), []
+    monkeypatch.setattr(jobs, "LOOK_EVERY", 0.0)
+    scheduler, order = Scheduler(), []
 
     def job(number):
         def steps():
             order.append(number)
             yield number
 
-        return Run(line, steps)
+        return LongJob(scheduler, steps())
 
     first = iter(job(-1))
     next(first)
-    jobs = [job(number) for number in range(20)]
-    assert [next(waiting.places()) for waiting in jobs] == list(range(1, 21))
+    others = [job(number) for number in range(20)]
+    assert [next(waiting.places()) for waiting in others] == list(range(1, 21))
     for number in (3, 11):
-        jobs[number].close()
-    stay = [waiting for number, waiting in enumerate(jobs) if number not in (3, 11)]
+        others[number].close()
+    stay = [waiting for number, waiting in enumerate(others) if number not in (3, 11)]
     assert [next(waiting.places()) for waiting in stay] == list(range(1, 19))
     threads = [threading.Thread(target=list, args=(waiting,), daemon=True) for waiting in reversed(stay)]
     for thread in threads:
@@ -217,7 +217,7 @@ def test_twenty_who_wait_are_served_in_order_without_those_who_left(monkeypatch)
     for thread in threads:
         thread.join(10)
     assert order == [-1, *(number for number in range(20) if number not in (3, 11))]
-    with line.between():  # nobody is in line any more
+    with scheduler.background():  # nobody is in line any more
         pass
 
 
@@ -343,8 +343,10 @@ def test_what_visitors_left_an_hour_ago_is_gone_and_nothing_else(page, raw):
 
 def test_another_studio_that_ends_takes_no_picture_of_this_one(page, studio, raw):
     """Both show the example faces from one folder; the other one has changed its model meanwhile."""
-    with open_page(build(studio)) as other:
-        model_handle.replace(other, build(StyleCLIP(replace(studio.family, encoder=None))))
+    other = build(studio)
+    launch(other, free_port())
+    other.successor = build(StyleCLIP(replace(studio.family, encoder=None)))
+    process.succeeded(other, launch).close(verbose=False)
     ours = [path for block in page.blocks.values() for path in block.keep_in_cache]
     assert len(ours) >= 8
     assert {raw.get(f"{page.local_url}gradio_api/file={path}").status_code for path in ours} == {200}

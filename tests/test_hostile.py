@@ -18,7 +18,7 @@ from pipeline.errors import UserError
 from tests import hostile
 from tests.pictures import EXAMPLES
 from tests.programs import as_file, posted, uploaded
-from webapp import api, turns
+from webapp import api, jobs
 from webapp.files import new_file
 from webapp.model_handle import ModelHandle
 
@@ -181,8 +181,8 @@ def fitting(endpoint, files) -> st.SearchStrategy[dict]:
 
 @pytest.mark.parametrize("name", api.ANSWERS)
 def test_any_parameters_get_a_result_or_a_sentence(aligned_studio, files, monkeypatch, name):
-    monkeypatch.setattr(turns, "LONGEST_RUN", 0.5)
-    monkeypatch.setattr(turns.Turns, "others_wait", lambda _: True)
+    monkeypatch.setattr(jobs, "LONGEST_RUN", 0.5)
+    monkeypatch.setattr(jobs.Scheduler, "others_wait", lambda _: True)
     endpoint = getattr(api.Programs(ModelHandle(aligned_studio)), name)
     names = list(inspect.signature(endpoint).parameters)
     if not names:

@@ -1,19 +1,20 @@
 """The parts of the model menu that need no browser."""
 
 import threading
+from dataclasses import replace
 
-import gradio as gr
 import pytest
 
+from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from pipeline.models.registry import Row
 from pipeline.models.sources import Source
-from webapp import download_progress
+from tests.visits import Visit, event_of, free_port, launch
+from webapp import download_progress, process
 from webapp.download_progress import arriving, megabytes
-from webapp.model_handle import ModelHandle
-from webapp.page import build, first_session
+from webapp.jobs import CHANGED
+from webapp.page import build
 from webapp.panels.models import choices, families, offered
-from webapp.presets import presets
 
 SOURCES = [
     Source(url="http://x/a", file="a.pt", size=3_000_000),
@@ -100,23 +101,38 @@ def test_the_list_says_what_a_family_takes(tmp_path, monkeypatch):
     assert terms == "" and not agree["visible"] and use["interactive"]
 
 
-def test_a_studio_that_was_taken_back_is_gone(studio):
-    lent = ModelHandle(studio)
-    assert lent.family is studio.family
-    lent.release()
-    with pytest.raises(UserError, match="model was changed"):
-        lent.sample(1)
-
-
-def test_what_follows_an_edit_is_left_as_it_is_when_the_model_was_changed_since(studio):
-    studio = ModelHandle(studio)
+def test_who_opened_the_page_before_the_model_was_changed_is_told_so(studio):
+    """By events that wait in the queue and by those that don't; whoever comes now gets the new model."""
     page = build(studio)
-    session = first_session(studio, presets(studio.family.name, studio.family.defaults))
-    followers = [fn for fn in page.fns.values() if fn.name == "drawn"]
-    assert followers
-    assert all(value is not None for value in followers[0].fn(session))
-    studio.release()
-    for follower in followers:
-        values = follower.fn(session)
-        assert len(values) == len(follower.outputs)
-        assert all(value == gr.skip() for value in values)
+    launch(page, free_port())
+    before = Visit(page, "before")
+    page.successor = build(StyleCLIP(replace(studio.family, encoder=None)))
+    url, fresh = page.local_url, process.succeeded(page, launch)
+    try:
+        assert fresh.local_url == url and not page.is_running
+        said = before.join(event_of(fresh, "move"), "old face", "face", 2.0, 20, 0.1)
+        assert said.status_code == 409 and said.json()["detail"] == CHANGED
+        body = {"fn_index": event_of(fresh, "choose"), "data": [0], "session_hash": "before"}
+        assert before.client.post(f"{before.url}/run/predict", json=body).status_code == 409
+        now = Visit(fresh, "now")
+        assert now.join(event_of(fresh, "move"), "old face", "face", 2.0, 20, 0.1).is_success
+        now.listen()
+        assert now.hear("process_completed")["success"]
+    finally:
+        fresh.close(verbose=False)
+
+
+def test_what_runs_when_the_model_is_changed_ends_with_a_sentence(studio):
+    page = build(studio)
+    launch(page, free_port())
+    runs, waits = Visit(page, "runs"), Visit(page, "waits")
+    for visit in (runs, waits):
+        assert visit.join(event_of(page, "optimize"), "a face with glasses", "This face", 300, 0.01, 0.01).is_success
+        visit.listen()
+        visit.hear("process_generating", 2)
+    page.successor = build(studio)
+    fresh = process.succeeded(page, launch)
+    fresh.close(verbose=False)
+    for visit in (runs, waits):
+        told = visit.hear("process_completed")
+        assert not told["success"] and told["output"]["error"] == CHANGED

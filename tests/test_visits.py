@@ -297,7 +297,7 @@ def test_a_mapper_is_downloaded_before_the_turn_of_the_edit(studio, monkeypatch)
             return bool(seen)
 
     def fetched(source):
-        with lent.turns.alone():  # which would wait for ever inside a turn
+        with lent.jobs.batch():  # which would wait for ever inside a turn
             seen.append(source)
 
     monkeypatch.setitem(studio.family.row.mappers, "levels", ("Levels", away := Away()))

@@ -1,6 +1,7 @@
 """Visitors of a page in this process, without a browser: they join its private events and listen to their streams."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +15,22 @@ from webapp import page
 from webapp.model_handle import ModelHandle
 
 
+def launch(built: gr.Blocks, server_port: int | None = None) -> None:
+    """Serve a page, on a free port unless one is given."""
+    built.queue().launch(server_port=server_port, prevent_thread_lock=True, quiet=True, **page.LAUNCH)
+
+
+def free_port() -> int:
+    """A port where no other program looks for one, as for a page that is closed for a moment."""
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        return door.getsockname()[1]
+
+
 @contextmanager
 def open_page(built: gr.Blocks) -> Iterator[gr.Blocks]:
     """A page, served on a free port until the end of the block; its address is `local_url`."""
-    built.queue().launch(prevent_thread_lock=True, quiet=True, **page.LAUNCH)
+    launch(built)
     try:
         yield built
     finally:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import html
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.models.downloads import fetch
 from pipeline.models.sources import Source
-from webapp.turns import STOPPING, is_stopping
 
 REDRAW_EVERY = 0.25  # seconds
 
@@ -42,11 +42,11 @@ def in_line(place: int) -> str:
     return bar(f"In line: {place} {'job is' if place == 1 else 'jobs are'} before yours")
 
 
-def arriving(sources: Sequence[Source], stopped: Callable[[], bool]) -> Iterator[str]:
+def arriving(sources: Sequence[Source], stopped: Callable[[], Any]) -> Iterator[str]:
     """Fetch files one after the other and yield bars while they come.
 
-    Raises the UserError of a file that can't be had, and one when `stopped()` is true. When it ends early, however it
-    does, files that have arrived whole are kept, and the next try goes on with the others.
+    Raises the UserError of a file that can't be had, one when `stopped()` is true, and what `stopped()` raises. When it
+    ends early, however it does, files that have arrived whole are kept, and the next try goes on with the others.
     """
     whole, names = bytes_of(sources), [source.name for source in sources]
     now: tuple[str, int, int | None] = (names[0] if names else "", 0, None)
@@ -88,8 +88,6 @@ def arriving(sources: Sequence[Source], stopped: Callable[[], bool]) -> Iterator
         while worker.is_alive():
             yield drawn()
             worker.join(REDRAW_EVERY)
-            if is_stopping():
-                raise UserError(STOPPING)
             if stopped():
                 raise UserError("The download was stopped. Files that have arrived whole are kept.")
         if failure:

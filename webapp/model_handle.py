@@ -1,10 +1,7 @@
-"""The studio behind the page, which another can take the place of while visitors are there."""
+"""The studio as the handlers of a page use it: what computes waits for its turn first."""
 
 from __future__ import annotations
 
-import gc
-import itertools
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import replace as with_values
@@ -12,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
 import torch
 from PIL import Image
 
@@ -20,36 +16,24 @@ from pipeline import Edit, Latent, StyleCLIP
 from pipeline.errors import UserError
 from pipeline.faces.photos import Photo, open_photo
 from pipeline.models.downloads import fetch
-from webapp import turns
 from webapp.gpu import CALLS, RUNS
-from webapp.places import Places
+from webapp.jobs import CHANGED, LongJob, Scheduler
 from webapp.queues import caller_now
-from webapp.turns import Run, Turns
 
 TOGETHER = frozenset({"direct", "map", "csla_edit", "csla_generate", "image"})  # short edits, drawn as one batch
-CHANGED = "The model was changed meanwhile, so this face is no longer known; the page starts anew."
 LOST = "The face is lost: the edits together went too far. Please use less strength, or undo the last one."
 # Deviations of S, as a root mean square over all channels, that steps in S may add up to. On the built-in model five
 # edits at the usual α reach 1.6; from 2 on features dissolve, as with two or three nonsense words at the largest α.
 FARTHEST = 2.0
-PHOTOS = frozenset({"align", "paste", "view"})  # which take no turn, but memory: up to a quarter of a gigabyte each
-MOST_PHOTOS = 2  # at a time
+PHOTOS = frozenset({"align", "paste", "view"})  # which take no turn to compute, but a place to read a photo
 
 
 class ModelHandle:
-    """A studio, lent to the handlers of one page until it is taken back.
-
-    Pages outlive their model: a browser still shows them, a job of theirs waits in the queue. Through this they keep
-    nothing of the model in memory, and get a sentence instead of another model's answer. What computes takes a turn
-    as an edit; `turns` is for what waits until there is none.
-    """
+    """A studio whose calls wait for their turn, as `jobs` decides. Its long jobs are a `LongJob` each."""
 
     def __init__(self, studio: StyleCLIP) -> None:
         self._studio: StyleCLIP | None = studio
-        self.turns = Turns()
-        self._seconds: dict[str, float] = {}
-        """How long a step of each kind of run took, the last time."""
-        self._photos = Places(MOST_PHOTOS)
+        self.jobs = Scheduler()
         self._deviations = studio.family.directions and studio.family.directions.style_std.cpu()
 
     def __getattr__(self, name: str) -> Any:
@@ -59,7 +43,7 @@ class ModelHandle:
         if name in PHOTOS:
             return partial(self._call, attribute, self._place)
         if name in CALLS:
-            return partial(self._call, attribute, self.turns.edit if name in TOGETHER else self.turns.alone)
+            return partial(self._call, attribute, self.jobs.interactive if name in TOGETHER else self.jobs.batch)
         return partial(self._run, name) if name in RUNS else attribute
 
     def map(self, latent: Latent, mapper: str | Path, *args: Any, **kwargs: Any) -> Edit:
@@ -75,7 +59,7 @@ class ModelHandle:
             return open_photo(photo)
 
     def _place(self) -> AbstractContextManager[None]:
-        return self._photos.place(caller_now())
+        return self.jobs.photo(*caller_now())
 
     def _call(self, method: Any, turn: Any, *args: Any, **kwargs: Any) -> Any:
         for edit in (value for value in args if isinstance(value, Edit)):
@@ -97,11 +81,10 @@ class ModelHandle:
         generator = self.family.generator
         if generator.working_size == generator.size or not isinstance(self._studio, StyleCLIP):
             return None
-        with suppress(UserError), self.turns.edit():
-            if (studio := self._studio) is not None:  # it may have been taken back meanwhile
-                latent = make(studio)
-                if (size := latent.working_size(generator)) < generator.size:
-                    return studio.image(latent, size)
+        with suppress(UserError), self.jobs.interactive():
+            latent = make(self._studio)
+            if (size := latent.working_size(generator)) < generator.size:
+                return self._studio.image(latent, size)
         return None
 
     def lost(self, latent: Latent) -> str:
@@ -111,58 +94,19 @@ class ModelHandle:
         step = torch.cat(latent.style_step, dim=1)[0] / self._deviations
         return LOST if step[self._deviations > 0].square().mean().sqrt() > FARTHEST else ""
 
-    def _run(self, name: str, *args: Any, **kwargs: Any) -> Run:
-        """Checks the arguments at once, as the studio does; who waits in line keeps nothing of the model meanwhile."""
-        getattr(self._studio, name)(*args, **kwargs)
-
-        def start() -> Any:
-            if self._studio is None:
-                raise UserError(CHANGED)
-            return self._timed(name, getattr(self._studio, name)(*args, **kwargs))
-
+    def _run(self, name: str, *args: Any, **kwargs: Any) -> LongJob:
+        """Checks the arguments at once, as the studio does."""
+        steps = self._drawn_in_turn(getattr(self._studio, name)(*args, **kwargs))
         address, visitor = caller_now()
-        return Run(self.turns, start, visitor, address)
+        return LongJob(self.jobs, steps, name, visitor, address)
 
-    def _timed(self, name: str, steps: Iterator[Any]) -> Iterator[Any]:
-        """The steps of a run, each timed but for the first, which prepares the others, and the last."""
+    def _drawn_in_turn(self, steps: Iterator[Any]) -> Iterator[Any]:
+        """The steps of a long job; each picture is drawn in a turn of its own, if anybody wants it."""
         with closing(steps):
-            for number in itertools.count():
-                began = time.monotonic()
-                if (step := next(steps, None)) is None:
-                    return
-                if number and step.index < step.total:  # the last one may draw the whole picture
-                    self._seconds[name] = time.monotonic() - began
-                draw = partial(self._call, step.edit.draw, self.turns.alone)
+            for step in steps:
+                draw = partial(self._call, step.edit.draw, self.jobs.batch)
                 yield with_values(step, edit=with_values(step.edit, draw=draw))
 
-    def fitting(self, name: str, steps: int) -> int:
-        """How many of `steps` a run of this kind should take: while others stand in line, as many as fit into the time
-        that it may compute then, because one that is cut has not settled; all of them for one who is alone.
-
-        How long a step takes is known from the run before; all of them where there was none yet.
-        """
-        seconds = self._seconds.get(name)
-        if seconds is None or not self.turns.busy():
-            return steps
-        return max(1, min(steps, int(turns.LONGEST_RUN / seconds)))
-
     def release(self) -> None:
-        """Let go of the studio, and of the memory of its models."""
+        """Let go of the studio: what serves a page, FastAPI's caches among it, stays in memory after the page ends."""
         self._studio = None
-        gc.collect()
-        torch.cuda.empty_cache()
-
-
-def replace(page: gr.Blocks, fresh: gr.Blocks) -> None:
-    """Let a page that is being served become another one, which was built and never launched.
-
-    Who opens it from now on finds the new one. A visit that has begun keeps the components and handlers it began with;
-    it can see from the page's `app_id` that it is out of date. Queue, sessions, settings and uploads stay `page`'s.
-    """
-    fresh.default_config.root_block = page
-    page.default_config, page.children, page._id = fresh.default_config, fresh.children, fresh._id
-    page.temp_file_sets += fresh.temp_file_sets
-    page.app_id = fresh.app_id
-    page.config = page.get_config_file()
-    page.app.api_info = page.app.all_app_info = None
-    page.app.page_api_info.clear()

@@ -16,7 +16,7 @@ from pipeline.errors import UserError
 from webapp import api, opening, queues, session_expiry, visits
 from webapp.example_faces import EVERY, examples_of
 from webapp.limits import MAPPER_BYTES
-from webapp.model_handle import ModelHandle, replace
+from webapp.model_handle import ModelHandle
 from webapp.panels import (
     alignment,
     directions,
@@ -57,8 +57,6 @@ LAUNCH: dict[str, Any] = {
 }
 """Arguments for `launch()` that belong to the page; host, port and share are the caller's."""
 
-Switch = Callable[[str], None]
-
 
 def first_session(studio: StyleCLIP, known: Presets) -> Session:
     """What a first visitor finds: an example face, or a random picture, already edited with the first good pair."""
@@ -87,43 +85,39 @@ def first_edit(studio: StyleCLIP, known: Presets, session: Session) -> None:
 
 def build(
     studio: StyleCLIP, load: Callable[[str], StyleCLIP] | None = None, training_minutes: float = TRAINING_MINUTES
-) -> gr.Blocks:
+) -> queues.Page:
     """The page for one studio; serve it with `.queue().launch(**LAUNCH)`.
 
     With `load`, which makes a studio of a family's name, the page has a menu to change the model, for all visitors at
-    once: give it where they are one person, or know each other. The new model is loaded before the old one is let go,
-    so that one that fails costs nobody anything. Both are in memory meanwhile, which is less than it seems: the weights
-    are files mapped into memory, whose pages the system drops when it needs the room.
+    once: give it where they are one person, or know each other. Once the long jobs before it in line are done, the new
+    model is loaded and its page built, so that one that fails costs nobody anything. That page is then `successor`, for
+    who serves this one (`webapp.process`). Both models are in memory meanwhile, which is less than it seems: the
+    weights are files mapped into memory, whose pages the system drops when it needs the room.
 
     `training_minutes` is how long a visitor's training of a mapper may compute; 0 switches it off.
     """
-    lent = ModelHandle(studio)
+    handle = ModelHandle(studio)
 
-    def switch(name: str) -> None:
-        nonlocal lent
-        while (old := lent).family.name != name:
-            with old.turns.in_line() as before:
-                while before():
-                    pass
-                if lent is not old:  # somebody else's choice came first
-                    continue
-                fresh = ModelHandle(load(name))
-                with ThreadPoolExecutor(1) as elsewhere:  # in a handler's thread, Gradio makes updates of components
-                    replace(page, elsewhere.submit(_drawn, fresh, switch, training_minutes).result())
-                old.release()
-                lent = fresh
+    def change(name: str) -> None:
+        with handle.jobs.line() as before:
+            while before():
+                pass
+            if page.successor:  # somebody else's choice came first
+                return
+            with ThreadPoolExecutor(1) as elsewhere:  # in a handler's thread, Gradio makes updates of components
+                page.successor = elsewhere.submit(lambda: build(load(name), load, training_minutes)).result()
 
-    page = _drawn(lent, switch if load else None, training_minutes)
+    page = _drawn(handle, change if load else None, training_minutes)
     return page
 
 
-def _drawn(studio: ModelHandle, switch: Switch | None, training_minutes: float) -> gr.Blocks:
+def _drawn(studio: ModelHandle, change: Callable[[str], None] | None, training_minutes: float) -> queues.Page:
     visits.install()
     known = presets(studio.family.name, studio.family.defaults)
     session = first_session(studio, known)
     first_tab = "directions" if studio.family.directions else "optimization"
     width, height = studio.image(session.here.latent).size
-    with queues.Page(title=TITLE, analytics_enabled=False) as page:
+    with queues.Page(studio, title=TITLE, analytics_enabled=False) as page:
         api.connect(studio)  # first, so that the endpoints get the names that private events have as well
         state = gr.State(session)  # `webapp.visits` gives each visitor a copy, and forgets it after an hour
         with gr.Row(elem_id="top"):
@@ -134,7 +128,7 @@ def _drawn(studio: ModelHandle, switch: Switch | None, training_minutes: float) 
                 f"<p>Pick a {thing}, say what should change, and watch it change.</p></header>"
                 f"<style>:root {{ --aspect: {width} / {height}; }}</style>"
             )
-            if switch:
+            if change:
                 models_panel = models.layout(studio.family.row)
             else:
                 models.fixed(studio.family.row)
@@ -192,8 +186,8 @@ def _drawn(studio: ModelHandle, switch: Switch | None, training_minutes: float) 
             visit_panel, page, filled_in, mappers_panel, training_panel, result_panel, studio, session, state
         )
         link.connect(follow, came, filled_in, result_panel, studio, state, JOB)
-        if switch:
-            models.connect(models_panel, studio.family.row, switch, state)
+        if change:
+            models.connect(models_panel, studio, change, state)
             page.load(None, None, None, js=models.WATCH)
         page.load(None, None, None, js=session_expiry.WATCH)
         opening.let_events_wait(page, state)

@@ -31,7 +31,7 @@ NUMBERS = {
     "GRADIO_ANALYTICS_CACHE_FREQUENCY": (1, 10**9),
     "GRADIO_DEFAULT_CONCURRENCY_LIMIT": (1, 10**9),
 }
-PATIENCE = 3.0  # seconds that running jobs have to end with a sentence before the process goes
+PATIENCE = 3.0  # seconds that a studio waits for another one that clears the folder
 OPEN_FILES = 4096  # of one process; a visitor has two connections, and many systems allow 1,024 where nobody asks
 
 
@@ -199,9 +199,12 @@ def _stopped(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def serve_until_stopped(page: Any, folder: Path, alone: Callable[[], bool]) -> None:
+def serve_until_stopped(page: Any, launch: Callable[..., Any], folder: Path, alone: Callable[[], bool]) -> None:
     """Serve a page that was launched until Ctrl-C, SIGTERM or the end of its terminal. Then end the process in a few
-    seconds: jobs stop at their next step, visitors are told so, and their files go if `alone()`, see `in_use`."""
+    seconds: jobs stop at their next step, visitors are told so, and their files go if `alone()`, see `in_use`.
+
+    `launch` serves the page of another model, where this one has a successor.
+    """
     numbers = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
     before = {number: signal.getsignal(number) for number in numbers}
     try:
@@ -210,6 +213,8 @@ def serve_until_stopped(page: Any, folder: Path, alone: Callable[[], bool]) -> N
                 signal.signal(number, _stopped)
         while page.is_running:
             time.sleep(0.1)
+            if page.successor:
+                page = succeeded(page, launch)
     except KeyboardInterrupt:
         _end(page, folder, alone)
     finally:
@@ -217,26 +222,30 @@ def serve_until_stopped(page: Any, folder: Path, alone: Callable[[], bool]) -> N
             signal.signal(number, before[number])
 
 
+def succeeded(page: Any, launch: Callable[..., Any]) -> Any:
+    """Serve the successor of a page at its address; gives the successor. What still runs ends, and who opened the old
+    page is told that the model was changed."""
+    from webapp.jobs import CHANGED
+
+    fresh, port = page.successor, page.server_port
+    page.end(CHANGED)
+    page.app.state_holder.outdate()
+    launch(fresh, server_port=port)
+    return fresh
+
+
 def _end(page: Any, folder: Path, alone: Callable[[], bool]) -> None:
     from gradio.tunneling import CURRENT_TUNNELS
 
     from webapp.cleanup import clear
-    from webapp.turns import stop_all
+    from webapp.jobs import STOPPING
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(1))  # who asks twice means it
     print("Stopping: jobs end at their next step. Once more, and it ends at once.")
     logging.disable(logging.CRITICAL)  # what is cut off below is not worth a traceback
-    stop_all()
-    page._queue.tell_those_who_wait()
-    end = time.monotonic() + PATIENCE
-    while page._queue.get_active_worker_count() and time.monotonic() < end:
-        time.sleep(0.05)
-    page._queue.tell_everybody()
-    time.sleep(0.3)  # for the sentences to be sent
-    page.server.config.timeout_graceful_shutdown = 1
-    with contextlib.redirect_stderr(_nowhere()):
-        page.close(verbose=False)
+    if page.is_running:
+        page.end(STOPPING)
     with contextlib.suppress(Exception):
         if alone():
             clear(folder, -1)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import itertools
+import logging
+import time
 from collections import Counter
 from typing import Any
 
@@ -16,7 +20,6 @@ from gradio.server_messages import ProcessCompletedMessage
 from starlette.middleware import Middleware
 
 from webapp.request_limits import RequestLimits, address_of
-from webapp.turns import STOPPING, is_stopping
 
 
 def _group(name: str, slots: int) -> dict[str, Any]:
@@ -24,25 +27,18 @@ def _group(name: str, slots: int) -> dict[str, Any]:
 
 
 EDIT = _group("edit", 32)
-SERIES = _group("series", 4)
 PHOTO = _group("photo", 8)
+SERIES = _group("series", 4)
 LONG = _group("long", 100)
-TRAINING = _group("training", 1)
-DOWNLOAD = _group("download", 1)
-MAPPER_DOWNLOAD = _group("mapper download", 16)
-"""The queue settings of an event say in which group it runs. A group has so many slots; an event of one group never
-takes a slot of another, so that whatever waits in one leaves the others free:
+"""The queue settings of an event say in which group it runs. A group has so many slots, each with a thread; an event of
+one group never takes a slot of another. `webapp.jobs` then says whose turn it is to compute. Why there are four:
 
-- `EDIT`: one picture, in one pass: sliders, mappers, directions, undo, the strength of an edit.
-- `SERIES`: many pictures by many passes: the grid, GIF and MP4.
-- `PHOTO`: an upload, an example, a random face, a face of the photo, one to mix with, putting the face back.
-- `LONG`: what stands in the line of `webapp.turns`: optimization, refining, tuning, recipes, a change of the model.
-  Everybody's job has a slot here, because a job that waits in the line says how many are before it. A visitor has one
-  place in the line; a second job is refused with a sentence.
-- `TRAINING`: one mapper at a time. `DOWNLOAD`: one model at a time. `MAPPER_DOWNLOAD`: a mapper before its first use.
-
-Slots say who may wait in a thread; whose turn it is to compute is said by `webapp.turns`: edits go between two steps of
-a long job, a training goes when nobody else wants to."""
+- `EDIT`: one picture in one pass. Nothing in it waits for anything but its turn, so it is never locked.
+- `PHOTO`: an upload, an example, a random face, putting a face back. Pictures that take long to read lock no edits, and
+  jobs that wait lock no uploads.
+- `SERIES`: the grid, GIF and MP4. Each draws many pictures, so that more at a time would slow everybody's edits.
+- `LONG`: what waits for minutes: jobs in the line, trainings, downloads, a change of the model. Everybody's job has a
+  slot here, because a job that waits says how many are before it."""
 
 THREADS = 256  # for all slots together, and for the short events that do not queue
 
@@ -51,6 +47,7 @@ SHARE_OF_ADDRESS = 0.75  # of a group's slots, so that one address never has the
 WAITING_OF_SESSION = 20  # events
 WAITING_OF_ADDRESS = 100  # a school class, or everybody where the server sees only the address of a proxy
 WAITING = 200
+PATIENCE = 3.0  # seconds that running jobs have to end with a sentence before the page ends
 UNHEARD_SECONDS = 60.0  # a program may join by one request and listen by the next
 
 BUSY = "Too much is waiting here already; please try again in a moment."
@@ -113,12 +110,15 @@ class FairQueue(Queue):
     def __init__(self, blocks: gr.Blocks) -> None:
         super().__init__(live_updates=True, concurrency_count=THREADS, update_intervals=1, max_size=None, blocks=blocks)
         self._unheard: dict[str, Event] = {}
+        self._closed = ""
+        """Why no event may join any more."""
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def push(self, body: PredictBodyInternal, request: Request, username: str | None) -> tuple[Any, Any, Any]:
-        """Let an event wait. Raises HTTPException 429 with a sentence where too many wait already."""
-        if is_stopping():
-            raise HTTPException(410, STOPPING)
+        """Let an event wait. Raises HTTPException with a sentence: 429 where too many wait already, 410 after
+        `close_with`."""
+        if self._closed:
+            raise HTTPException(410, self._closed)
         request.state.asked = next(_asked)
         self._loop = asyncio.get_running_loop()
         session, address = body.session_hash, address_of(request)
@@ -206,8 +206,9 @@ class FairQueue(Queue):
                 return [event], False, name
         return None
 
-    def tell_those_who_wait(self) -> None:
-        """Tell all events that have not started that the studio is being stopped."""
+    def close_with(self, why: str) -> None:
+        """Let no event join or start any more, and tell those that wait why."""
+        self._closed = why
         groups = self.event_queue_per_concurrency_id.values()
         waiting = [*self._unheard.values(), *(event for group in groups for event in group.queue)]
         for group in groups:
@@ -216,12 +217,12 @@ class FairQueue(Queue):
         self._tell(waiting)
 
     def tell_everybody(self) -> None:
-        """Tell all events that still run the same."""
+        """Tell all events that still run the same, after `close_with`."""
         self._tell([event for job in self.active_jobs if job for event in job])
 
     def _tell(self, events: list[Event]) -> None:
         for event in events:
-            said = {"error": STOPPING, "title": "Error", "visible": True, "duration": 10}
+            said = {"error": self._closed, "title": "Error", "visible": True, "duration": 10}
             message = ProcessCompletedMessage(output=said, success=False)
             self._loop.call_soon_threadsafe(self.send_message, event, message)
 
@@ -232,6 +233,13 @@ class FairQueue(Queue):
 
 class Page(gr.Blocks):
     """A page whose events wait in a `FairQueue`, cannot be called around it, and come in requests of bounded size."""
+
+    def __init__(self, studio: Any = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.studio = studio
+        """The `ModelHandle` that its events use."""
+        self.successor: Page | None = None
+        """The page that shall be served in place of this one."""
 
     def queue(self, *args: Any, **options: Any) -> Page:
         super().queue(*args, **options | {"api_open": False})
@@ -244,3 +252,20 @@ class Page(gr.Blocks):
         # Not `_frontend`: Gradio would ask its own page and give up where a loaded machine takes seconds to answer.
         options |= {"app_kwargs": limits | (app_kwargs or {}), "max_threads": THREADS, "_frontend": False}
         return super().launch(*args, **options)
+
+    def end(self, why: str) -> None:
+        """Serve it no more. Jobs stop at their next step, for which they have a few seconds; visitors are told why."""
+        self.studio.jobs.stop(why)
+        self._queue.close_with(why)
+        end = time.monotonic() + PATIENCE
+        while self._queue.get_active_worker_count() and time.monotonic() < end:
+            time.sleep(0.05)
+        self._queue.tell_everybody()
+        time.sleep(0.3)  # for the sentences to be sent
+        self.server.config.timeout_graceful_shutdown = 1
+        before = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)  # what is cut off now is not worth a traceback
+        with contextlib.redirect_stderr(io.StringIO()):
+            self.close(verbose=False)
+        logging.disable(before)
+        self.studio.release()

@@ -16,9 +16,11 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import gradio as gr
+from fastapi import HTTPException
 from gradio import routes
 from gradio.state_holder import SessionState, StateHolder
 
+from webapp.jobs import CHANGED
 from webapp.session import Session
 
 MOST_EMPTY = 1000  # pages that hold nothing of a visitor
@@ -31,6 +33,7 @@ ELSEWHERE = "This visit goes on in another tab, which was opened from this one. 
 TOO_MANY = "Too many visits with pictures have come from your network within an hour; please try again later."
 
 _visits: WeakValueDictionary[str, Session] = WeakValueDictionary()
+_outdated: set[str] = set()  # pages that were opened before the model was changed
 
 
 def begin(first: Session) -> Session:
@@ -130,6 +133,8 @@ class Pages(StateHolder):
         """By `seconds`."""
 
     def __getitem__(self, page: str) -> Page:
+        if page in _outdated:
+            raise HTTPException(409, CHANGED)
         with self.lock:
             if page not in self.session_data:
                 self._make_room()
@@ -137,6 +142,13 @@ class Pages(StateHolder):
             self.session_data.move_to_end(page)
             self.used[page] = seconds()
             return self.session_data[page]
+
+    def outdate(self) -> None:
+        """Let go of all pages, and refuse them from now on (HTTP 409): the model was changed."""
+        with self.lock:
+            _outdated.update(self.session_data)
+            for page in list(self.session_data):
+                self._drop(page)
 
     def _make_room(self) -> None:
         """Drop empty pages while there are `MOST_EMPTY`: those without a visit first, then those of the address that

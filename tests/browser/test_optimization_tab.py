@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
-from webapp import turns
+from webapp import jobs
 from webapp.panels import optimization
 from webapp.panels.takehome import edits_of
 
@@ -129,8 +129,8 @@ def test_words_that_the_model_does_not_know_are_named(panel):
 
 
 def test_an_optimization_that_takes_too_long_keeps_what_it_reached(panel, monkeypatch):
-    monkeypatch.setattr(turns, "LONGEST_RUN", 0.0)
-    monkeypatch.setattr(turns.Turns, "others_wait", lambda _: True)
+    monkeypatch.setattr(jobs, "LONGEST_RUN", 0.0)
+    monkeypatch.setattr(jobs.Scheduler, "others_wait", lambda _: True)
     panel.locator("#steps input[type=number]").fill("300")
     optimize(panel)
     expect(panel.locator("#optimization-note")).to_contain_text("at step 1 of 300.")
@@ -138,13 +138,13 @@ def test_an_optimization_that_takes_too_long_keeps_what_it_reached(panel, monkey
     expect(moments(panel)).to_have_count(1)
 
 
-def test_a_studio_that_is_stopped_says_so_to_who_waits_for_a_run(panel, monkeypatch):
+def test_a_studio_that_is_stopped_says_so_to_who_waits_for_a_run(panel, served_page, monkeypatch):
     expect(panel.locator("#steps")).to_contain_text("While others wait, a run computes for 5 minutes at most.")
     panel.locator("#steps input[type=number]").fill("300")
     press(panel, "Optimize")
     expect(panel.locator("#progress")).to_contain_text(re.compile(r"step [1-9]\d* of 300", re.IGNORECASE), timeout=SLOW)
-    monkeypatch.setattr(turns, "_stopping", threading.Event())
-    turns.stop_all()
+    monkeypatch.setattr(served_page.studio.jobs, "_why", "")  # as it is for the tests that follow
+    served_page.studio.jobs.stop()
     expect(panel.locator(".toast-body", has_text="The studio is being stopped")).to_be_visible(timeout=SLOW)
     expect(panel.locator("#progress")).to_contain_text("No optimization runs.")
     expect(panel.locator("#stop")).to_be_disabled()

@@ -18,10 +18,10 @@ from pipeline.errors import UserError
 from pipeline.parameters import checked
 from webapp import limits, uploads
 from webapp.files import new_file
+from webapp.jobs import LONGEST_RUN, LongJob
 from webapp.latent_files import read_latent
 from webapp.limits import MAX_BYTES
 from webapp.model_handle import ModelHandle
-from webapp.turns import LONGEST_RUN, Run
 
 PREVIEW, PREVIEW_EVERY = 256, 0.5  # pixels, and seconds from one to the next
 
@@ -105,7 +105,7 @@ def _whole(name: str, value: Any) -> Any:
 # What goes out
 
 
-def streamed(run: Run) -> Iterator[Result]:
+def streamed(run: LongJob) -> Iterator[Result]:
     """The place in line, then the steps of a run, the last one as its result; when its time is over while others
     wait, what it has."""
     with closing(run):

@@ -114,7 +114,7 @@ def connect(
         face, nothing, can_stop = origin.found.face(), [gr.skip()] * len(result.picture), gr.Button(visible=True)
         yield can_stop, bar("Starting"), gr.skip(), *nothing
         usual = {"refine": REFINE_STEPS, "tune": TUNE_STEPS}[method]
-        begun = getattr(studio, method)(origin.latent, face, studio.fitting(method, usual), preview=PREVIEW)
+        begun = getattr(studio, method)(origin.latent, face, studio.jobs.fitting(method, usual), preview=PREVIEW)
         with closing(begun) as steps:
             for place in steps.places(stopped):
                 if stopped():

@@ -21,7 +21,7 @@ from webapp.model_handle import ModelHandle
 from webapp.panels.bounded import bounded
 from webapp.panels.chooser import chooser, pressed
 from webapp.panels.result import SILENT, Result, glanced, keep, set_to, settle, shown
-from webapp.queues import MAPPER_DOWNLOAD
+from webapp.queues import LONG
 from webapp.session import Session
 
 THUMB = 256  # pixels
@@ -151,7 +151,7 @@ def connect(panel: Mappers, result: Result, studio: ModelHandle, state: gr.State
         if source is None:
             yield gr.skip(), gr.skip()
             return
-        for bar in arriving([source], lambda: False):
+        for bar in arriving([source], studio.jobs.check):
             yield bar, gr.skip()
         yield "", gallery(studio, panel, session)
 
@@ -163,7 +163,7 @@ def connect(panel: Mappers, result: Result, studio: ModelHandle, state: gr.State
         [panel.progress, panel.gallery],
         api_visibility="private",
         trigger_mode="always_last",
-        **MAPPER_DOWNLOAD,
+        **LONG,
     )
     arrived.failure(None, None, panel.progress, js=set_to(""), **SILENT)
     applied = arrived.success(

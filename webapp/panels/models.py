@@ -14,20 +14,30 @@ from pipeline.models.registry import Row, read_registry
 from webapp.access import ELSEWHERE, is_here, only_here
 from webapp.download_progress import arriving, bar, bytes_of, megabytes
 from webapp.error_messages import guard
+from webapp.model_handle import ModelHandle
 from webapp.panels.result import SILENT, set_to
-from webapp.queues import DOWNLOAD, LONG
+from webapp.queues import LONG
 from webapp.session import Session
 
-# Whether the model of this page is still the one in use, its server is asked.
+# A page of another model is refused by the server, and starts anew.
 WATCH = """() => {
-  const {root, api_prefix, app_id} = window.gradio_config;
-  setInterval(async () => {
-    if (document.hidden) return;
-    const answer = await fetch(`${root}${api_prefix}/app_id`).catch(() => null);
-    if (answer?.ok && (await answer.json()).app_id !== app_id) window.renew();
-  }, 2000);
+  const ask = window.fetch;
+  window.fetch = async (...request) => {
+    const answer = await ask(...request);
+    if (answer.status === 409) window.renew();
+    return answer;
+  };
 }"""
-RENEW = "() => window.renew()"
+# The page of the new model answers at the same address, with another id, in a few seconds.
+RENEW = """async () => {
+  const {root, api_prefix, app_id} = window.gradio_config;
+  for (;;) {
+    const answer = await fetch(`${root}${api_prefix}/app_id`).catch(() => null);
+    if (answer?.ok && (await answer.json()).app_id !== app_id) break;
+    await new Promise((go) => setTimeout(go, 300));
+  }
+  window.renew();
+}"""
 
 
 @dataclass(frozen=True)
@@ -114,9 +124,10 @@ def layout(current: Row) -> Models:
     return Models(menu, choice, terms, agree, use, cancel, progress)
 
 
-def connect(panel: Models, current: Row, switch: Callable[[str], None], state: gr.State) -> None:
-    """Say what the menu does. `switch` puts a family whose files are here in place of the current one, once the long
-    jobs before it are done."""
+def connect(panel: Models, studio: ModelHandle, change_to: Callable[[str], None], state: gr.State) -> None:
+    """Say what the menu does. `change_to` puts a family whose files are here in place of the current one, once the
+    long jobs before it are done."""
+    current = studio.family.row
 
     def row(name: str) -> Row:
         rows = families(current)
@@ -153,7 +164,12 @@ def connect(panel: Models, current: Row, switch: Callable[[str], None], state: g
             raise UserError("Please agree to the terms first.")
         off = gr.update(interactive=False)
         yield off, off, off, gr.update(visible=bool(missing)), bar("Starting")
-        for drawn in arriving(missing, lambda: session.cancel):
+
+        def stopped() -> bool:
+            studio.jobs.check()
+            return session.cancel
+
+        for drawn in arriving(missing, stopped):
             yield *[gr.skip()] * 4, drawn
         words = f"Loading {wanted.title}, once the edits that are running are finished"
         yield *[gr.skip()] * 3, gr.update(visible=False), bar(words)
@@ -161,7 +177,7 @@ def connect(panel: Models, current: Row, switch: Callable[[str], None], state: g
     @guard
     def change(name: str, request: gr.Request) -> None:
         only_here(request)
-        switch(name)
+        change_to(name)
 
     def cancel(session: Session) -> None:
         session.cancel = True
@@ -175,11 +191,11 @@ def connect(panel: Models, current: Row, switch: Callable[[str], None], state: g
         [panel.choice, panel.agree, state],
         [panel.choice, panel.agree, panel.use, panel.cancel, panel.progress],
         api_visibility="private",
-        **DOWNLOAD,
+        **LONG,
     )
     panel.cancel.click(cancel, state, None, **SILENT)
-    switched = arrived.success(change, panel.choice, None, api_visibility="private", **LONG)
-    switched.success(None, None, None, js=RENEW)
-    for event in (arrived, switched):
+    changed = arrived.success(change, panel.choice, None, api_visibility="private", **LONG)
+    changed.success(None, None, None, js=RENEW)
+    for event in (arrived, changed):
         event.failure(None, None, panel.progress, js=set_to(""), **SILENT)
         event.failure(again, [panel.choice, panel.agree], shown, **SILENT)

@@ -19,6 +19,7 @@ from pipeline.vocabulary import unknown_note
 from webapp.download_progress import bar, in_line
 from webapp.error_messages import guard
 from webapp.files import on_screen
+from webapp.jobs import LONGEST_RUN
 from webapp.lossplot import plot, progress
 from webapp.model_handle import ModelHandle
 from webapp.panels.bounded import bounded
@@ -29,7 +30,6 @@ from webapp.presets import Prompt, presets
 from webapp.queues import LONG, asked_now
 from webapp.session import Session
 from webapp.shots import THUMB, Frame, Shot
-from webapp.turns import LONGEST_RUN
 
 OPTIMIZE, RUNNING = "Optimize", "Optimizing"
 FAILED, IDLE = "The optimization has ended early.", bar("No optimization runs.", 0.0)
@@ -239,7 +239,7 @@ def connect(
     ) -> Iterator[dict[gr.blocks.Block, Any]]:
         asked, session.stop, here, page = int(steps), False, session.here, session.page
         session.why_ended = None
-        steps = studio.fitting("generate" if start == NO_FACE else "optimize", asked)
+        steps = studio.jobs.fitting("generate" if start == NO_FACE else "optimize", asked)
         if start == NO_FACE:
             extra = {name: value for name, value in linked(session, words).items() if name != "neutral"}
             run = studio.generate(words, steps=steps, preview=PREVIEW, **extra)

@@ -186,9 +186,6 @@ def settle(result: Result, event: gr.events.Dependency, state: gr.State, fills: 
     outputs = result.follows(fills)
 
     def drawn(session: Session) -> list[Any]:
-        try:
-            return result.redrawn(session, fills)
-        except UserError:  # the model was changed after the event: the page is about to load anew
-            return [gr.skip() for _ in outputs]
+        return result.redrawn(session, fills)
 
     event.success(drawn, state, outputs, trigger_mode="always_last", **SILENT).then(None, None, None, js=REVEAL)

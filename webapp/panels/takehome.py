@@ -19,6 +19,7 @@ from webapp import animation, limits, links, uploads
 from webapp.download_progress import arriving
 from webapp.error_messages import guard
 from webapp.files import file_name, new_file
+from webapp.jobs import LONGEST_RUN
 from webapp.latent_files import LATENT_BYTES, TOO_LARGE, read_latent
 from webapp.model_handle import ModelHandle
 from webapp.opening import WAIT
@@ -27,7 +28,6 @@ from webapp.panels.result import SILENT, Result, keep, mean, set_to, settle, sho
 from webapp.queues import EDIT, LONG, PHOTO, SERIES
 from webapp.session import Session
 from webapp.shots import one_line
-from webapp.turns import LONGEST_RUN
 
 KINDS = {
     "png": "PNG",
@@ -200,7 +200,7 @@ def connect(panel: TakeHome, result: Result, studio: ModelHandle, state: gr.Stat
             yield _note(f"Edit {number} of {len(recipes)}"), *[gr.skip()] * len(result.picture)
             edit, known = None, Recipe.read(recipe)
             if known.method == "map" and (away := not_here(studio, known.parameters["mapper"])):
-                for progress in arriving([away], lambda: False):  # before its turn, so that nobody waits for it
+                for progress in arriving([away], studio.jobs.check):  # before its turn, so that nobody waits for it
                     yield progress, *[gr.skip()] * len(result.picture)
             source = mean(studio) if recipe["method"] in FROM_WORDS else latent
             for edit in repeated(recipe, source):

@@ -23,10 +23,11 @@ from webapp import uploads
 from webapp.download_progress import bar
 from webapp.error_messages import guard
 from webapp.files import file_name, new_file, on_screen
+from webapp.jobs import LOOK_EVERY
 from webapp.model_handle import ModelHandle
 from webapp.panels import mappers
 from webapp.panels.result import SILENT, Result, keep, set_to, settle, shown
-from webapp.queues import EDIT, TRAINING
+from webapp.queues import EDIT, LONG, caller_now
 from webapp.session import Session
 
 TILE = 128  # pixels of a picture in the preview
@@ -124,27 +125,32 @@ def connect(
     def run(words: str, strength: float, session: Session) -> Iterator[tuple[Any, ...]]:
         """Train a mapper for these words, and apply it to this visitor's face. Sends the progress and a preview while
         it runs."""
+        with studio.jobs.training(*caller_now()):
+            yield from learn(words, strength, session)
+
+    def learn(words: str, strength: float, session: Session) -> Iterator[tuple[Any, ...]]:
         nothing = [gr.skip()] * len(offered)
         yield gr.skip(), bar("Waiting for the edits that are running"), gr.skip(), gr.skip(), *nothing
         recipe = family_recipe(studio.family.row, words)
         steps = train(FrozenModels.of(studio.family), studio.texts, recipe)
-        computed, now, far, share = 0.0, None, "Ready", 0.0
+        computed, now, far, share, waits = 0.0, None, "Ready", 0.0, False
         while computed < 60 * minutes and not session.cancel_training:
-            if not studio.turns.is_free():
-                yield gr.skip(), bar(f"{far} · waiting for others, who go first", share), *[gr.skip()] * 2, *nothing
-                while not (session.cancel_training or studio.turns.is_free()):
-                    pass
+            with studio.jobs.background(LOOK_EVERY) as mine:
+                if mine:
+                    began = time.monotonic()
+                    if (step := next(steps, None)) is None:
+                        break
+                    now = step
+                    picture = gr.skip()
+                    if now.pictures is not None:
+                        picture = gr.Image(value=preview(studio, session, now), visible=True)
+                    computed += time.monotonic() - began
+            if not mine:
+                if not waits:
+                    yield gr.skip(), bar(f"{far} · waiting for others, who go first", share), *[gr.skip()] * 2, *nothing
+                waits = True
                 continue
-            with studio.turns.between():
-                began = time.monotonic()
-                studio.family  # noqa: B018  # which raises when the model was changed
-                if (step := next(steps, None)) is None:
-                    break
-                now = step
-                picture = gr.skip()
-                if now.pictures is not None:
-                    picture = gr.Image(value=preview(studio, session, now), visible=True)
-                computed += time.monotonic() - began
+            waits = False
             left = computed / now.step * (now.steps - now.step)
             far, share = f"Step {now.step} of at most {now.steps}", now.step / now.steps
             yield gr.skip(), bar(f"{far} · about {max(1, round(left))} s left", share), picture, gr.skip(), *nothing
@@ -184,7 +190,7 @@ def connect(
         [panel.words, chosen.strength, state],
         [panel.cancel, panel.progress, panel.preview, panel.run, *offered],
         api_visibility="private",
-        **TRAINING,
+        **LONG,
     )
     untrained = set_to(gr.update(visible=False), "", gr.update(interactive=True))
     trained.failure(None, None, restored, js=untrained, **SILENT)
