@@ -114,9 +114,7 @@ def test_what_follows_an_edit_is_left_as_it_is_when_the_model_was_changed_since(
     session = first_session(studio, presets(studio.family.name, studio.family.defaults))
     followers = [fn for fn in page.fns.values() if fn.name == "drawn"]
     assert followers
-    assert all(value is not None for value in followers[0].fn(session))
+    assert followers[0].fn(session).keys() == set(followers[0].outputs)
     studio.release()
     for follower in followers:
-        values = follower.fn(session)
-        assert len(values) == len(follower.outputs)
-        assert all(value == gr.skip() for value in values)
+        assert follower.fn(session) == gr.skip()
