@@ -249,7 +249,7 @@ class Session:
             looking = self.current
             self.go(begun)
             self.keep(source, edit)
-            if looking != begun and looking.key in self.items:
+            if looking != begun and looking.key in self.order:
                 self.go(looking)
 
     def _made_from(self, source: Latent) -> tuple[str, tuple[dict[str, Any], ...]]:
@@ -296,8 +296,8 @@ class Session:
 
     @atomic
     def go(self, item: HistoryItem) -> None:
-        """Show an item. Raises UserError where it has left the history."""
-        if item.key not in self.items:
+        """Show an item. Raises UserError where it has left the strip."""
+        if item.key not in self.order:
             raise UserError(CHOSEN)
         if self.cursor and self.cursor != item.key:
             self.undo_keys = [*self.undo_keys, self.cursor][-MOST_ITEMS:]

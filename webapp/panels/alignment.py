@@ -14,11 +14,10 @@ from pipeline.methods.csla import LEVELS
 from webapp.history import HistoryItem
 from webapp.panels import pair
 from webapp.panels.bounded import bounded
-from webapp.panels.grid import problem
 from webapp.panels.likeness import line
 from webapp.panels.pair import PairFields
 from webapp.panels.photo import thing
-from webapp.panels.result import forget, mean_face
+from webapp.panels.result import forget, mean_face, problem, status
 from webapp.presets import Pair
 from webapp.queues import EDIT
 from webapp.render import Context, Updates
@@ -82,10 +81,6 @@ def connect(panel: Alignment, context: Context) -> None:
     """
     studio, render = context.studio, context.render
 
-    def noted(*sentences: str) -> Updates:
-        said = " ".join(html.escape(sentence) for sentence in sentences if sentence)
-        return {panel.note: f'<p class="note" role="status">{said}</p>'}
-
     def apply(target: str, neutral: str, strength: float, levels: list[str], session: Session) -> Updates:
         source = session.base("bridge", target=target, neutral=neutral)
         try:
@@ -93,7 +88,7 @@ def connect(panel: Alignment, context: Context) -> None:
         except UserError as error:
             return {panel.note: problem(str(error))}
         session.keep(source, edit)
-        return render(session) | noted(*edit.notes)
+        return render(session) | {panel.note: status(*edit.notes)}
 
     def slide(target: str, neutral: str, strength: float, levels: list[str], session: Session) -> Iterator[Updates]:
         """`apply` by a slider, with a small picture first."""
@@ -111,7 +106,7 @@ def connect(panel: Alignment, context: Context) -> None:
         except UserError as error:
             return {panel.note: problem(str(error))}
         session.keep(mean_face(studio), edit)
-        return render(session) | noted(*edit.notes)
+        return render(session) | {panel.note: status(*edit.notes)}
 
     def see(session: Session) -> Updates:
         """What CLIP understood of the photo, to begin with."""
@@ -123,7 +118,7 @@ def connect(panel: Alignment, context: Context) -> None:
         note = line(studio, origin.detected, latent) or f"{details}."
         picture, more = studio.image(latent), {"notes": (details,), "detected": origin.detected}
         session.add(HistoryItem.of(picture, SEEN, latent, note, **more), compare_with=origin)
-        return render(session) | noted()
+        return render(session) | {panel.note: status()}
 
     texts, outputs = [panel.texts.target, panel.texts.neutral], [panel.note]
     fields = [*texts, panel.strength, panel.levels]

@@ -17,9 +17,9 @@ from webapp.choices import the_only_one
 from webapp.panels import grid, pair
 from webapp.panels.bounded import bounded
 from webapp.panels.chooser import pressed
-from webapp.panels.grid import Grid, GridFields, problem
+from webapp.panels.grid import Grid, GridFields
 from webapp.panels.pair import PairFields
-from webapp.panels.result import forget
+from webapp.panels.result import forget, problem
 from webapp.presets import Pair
 from webapp.queues import EDIT, asked_now
 from webapp.render import Context, Updates

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +16,7 @@ from webapp.download_progress import bar
 from webapp.error_messages import guard
 from webapp.files import on_screen
 from webapp.panels.chooser import chooser
-from webapp.panels.result import SILENT, set_to
+from webapp.panels.result import SILENT, problem, set_to, status
 from webapp.queues import SERIES
 from webapp.render import Context, Updates
 from webapp.session import Session
@@ -87,12 +86,7 @@ def caption(strength: float, channels: int) -> str:
 def hint(grid: Grid, source: Latent) -> str:
     """What to do with a grid whose pictures are of `source`, or were of another face, as HTML."""
     sentence = HINT if grid.source == source.digest() else f"This grid shows another face. “{SHOW}” draws it anew."
-    return f'<p class="note" role="status">{sentence}</p>'
-
-
-def problem(sentence: str) -> str:
-    """What is wrong with the texts, as HTML."""
-    return f'<p class="note notice" role="alert">{html.escape(sentence)}</p>'
+    return status(sentence)
 
 
 def pictures(studio: StyleCLIP, source: Latent, grid: Grid) -> Iterator[list[tuple[str, str]]]:
@@ -129,12 +123,7 @@ def layout() -> GridFields:
     """Draw the place of the grid, which is hidden until it is asked for."""
     state = gr.State(None)
     with gr.Column(visible=False, elem_id="grid-box") as box:
-        gallery = chooser(
-            label="Strengths and channels",
-            show_label=False,
-            columns=COLUMNS,
-            elem_id="grid",
-        )
+        gallery = chooser(label="Strengths and channels", show_label=False, columns=COLUMNS, elem_id="grid")
         with gr.Column(elem_id="grid-side"):
             note = gr.HTML(label="progress of the grid", elem_id="grid-note")
             with gr.Row(elem_classes="actions"):

@@ -131,9 +131,7 @@ def connect(panel: Mappers, context: Context) -> None:
             return
         source = session.base("map", mapper=name)
         yield from context.small_first(
-            session,
-            lambda model: model.map(source, mapper, strength).latent,
-            lambda: apply(name, strength, session),
+            session, lambda model: model.map(source, mapper, strength).latent, lambda: apply(name, strength, session)
         )
 
     @guard

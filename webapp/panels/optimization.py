@@ -160,13 +160,7 @@ def layout(studio: ModelHandle, known: Presets) -> Optimization:
         far = gr.HTML(IDLE, label="progress", elem_id="progress")
     with gr.Column(elem_id="way"):
         gr.HTML(f'<p class="note">{HINT}</p>')
-        film = chooser(
-            label="The way there",
-            show_label=False,
-            columns=MOMENTS,
-            elem_id="film",
-            captioned=True,
-        )
+        film = chooser(label="The way there", show_label=False, columns=MOMENTS, elem_id="film", captioned=True)
     return Optimization(words, suggestions, start, slider, l2, identity, run, stop, far, groups, note, film)
 
 

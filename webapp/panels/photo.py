@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from webapp.limits import MAX_BYTES
 from webapp.opening import WAIT
 from webapp.panels import likeness
 from webapp.panels.chooser import chooser, pressed
-from webapp.panels.result import SILENT
+from webapp.panels.result import SILENT, status
 from webapp.queues import PHOTO, asked_now
 from webapp.render import Context, Updates
 from webapp.session import Session
@@ -100,9 +99,8 @@ def note(session: Session) -> str:
     """The line under the face, as HTML."""
     origin = session.origin
     several = len(session.faces) > 1 and not origin.is_mixture
-    choice = " Choose another face above." if several else ""
-    away = f" {PUT_AWAY}" if origin.detected and not shown_photo(session) else ""
-    return f'<p class="note" role="status">{html.escape(origin.face_note)}{away}{choice}</p>'
+    away = PUT_AWAY if origin.detected and not shown_photo(session) else ""
+    return status(origin.face_note, away, "Choose another face above." if several else "")
 
 
 def first_line(studio: StyleCLIP, face: DetectedFace | None = None) -> str:
@@ -162,13 +160,7 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
         alt_text="The photo you chose",
     )
     working = gr.HTML(label="progress", elem_id="working")
-    faces = chooser(
-        label="Faces in the photo",
-        columns=4,
-        object_fit="cover",
-        visible=False,
-        elem_id="faces",
-    )
+    faces = chooser(label="Faces in the photo", columns=4, object_fit="cover", visible=False, elem_id="faces")
     examples = chooser(
         value=[(str(path), f"Example {number}: {name}") for number, (path, name) in enumerate(examples_of(studio), 1)],
         label="Examples",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -81,6 +82,17 @@ def layout(pictures: gr.ImageSlider, session: Session) -> Result:
 def set_to(*values: Any) -> str:
     """A function for the browser that gives components these values, also where the server doesn't answer any more."""
     return f"() => {json.dumps(values)}"
+
+
+def status(*sentences: str) -> str:
+    """Sentences for the visitor as HTML; empty ones are left out."""
+    said = " ".join(html.escape(sentence) for sentence in sentences if sentence)
+    return f'<p class="note" role="status">{said}</p>'
+
+
+def problem(sentence: str) -> str:
+    """What is wrong with what the visitor typed, as HTML."""
+    return f'<p class="note notice" role="alert">{html.escape(sentence)}</p>'
 
 
 def forget(note: gr.HTML, *texts: gr.Textbox) -> None:

@@ -23,7 +23,7 @@ from webapp.history import HistoryItem, one_line
 from webapp.latent_files import LATENT_BYTES, TOO_LARGE, read_latent
 from webapp.opening import WAIT
 from webapp.panels.mappers import not_here
-from webapp.panels.result import SILENT, mean_face, set_to
+from webapp.panels.result import SILENT, mean_face, set_to, status
 from webapp.queues import EDIT, LONG, PHOTO, SERIES
 from webapp.render import Context, Updates
 from webapp.session import Session
@@ -92,10 +92,6 @@ def layout() -> TakeHome:
     return TakeHome(buttons, saved, link, recipe, note)
 
 
-def _note(sentence: str) -> str:
-    return f'<p class="note" role="status">{sentence}</p>'
-
-
 def recipe_of(session: Session, model: str) -> dict[str, Any]:
     """The edits that led to the current picture, one after the other, as JSON."""
     current = session.current
@@ -155,7 +151,7 @@ def connect(panel: TakeHome, context: Context) -> None:
                 face = session.origin.detected
                 if face is None:
                     raise UserError("This face came from no photo.")
-                yield {panel.note: _note("Putting the face back into the photo")}
+                yield {panel.note: status("Putting the face back into the photo")}
                 studio.paste(face.photo, face.face(), studio.image(latent)).save(path, compress_level=3)
             case "safetensors":
                 latent.save(path)
@@ -167,9 +163,9 @@ def connect(panel: TakeHome, context: Context) -> None:
                 first, last = (line.start, line.end) if current.is_mixture else (session.before.latent, latent)
                 for share in animation.shares():
                     pictures.append(animation.small(studio.image(first.towards(last, share))))
-                    yield {panel.note: _note(f"Drawing picture {len(pictures)} of {animation.MOMENTS}")}
+                    yield {panel.note: status(f"Drawing picture {len(pictures)} of {animation.MOMENTS}")}
                 animation.write(pictures, path)
-        yield {panel.note: _note(f"{path.name} is ready."), panel.saved: str(path)}
+        yield {panel.note: status(f"{path.name} is ready."), panel.saved: str(path)}
 
     def saver(kind: str) -> Any:
         @guard
@@ -192,7 +188,7 @@ def connect(panel: TakeHome, context: Context) -> None:
         latent = origin.latent
         for number, recipe in enumerate(recipes, 1):
             which = f"Edit {number} of {len(recipes)}"
-            yield {panel.note: _note(which)}
+            yield {panel.note: status(which)}
             edit, known = None, Recipe.read(recipe)
             if known.method == "map" and (away := not_here(studio, known.parameters["mapper"])):
                 for progress in arriving([away], lambda: False):  # before its turn, so that nobody waits for it
@@ -200,7 +196,7 @@ def connect(panel: TakeHome, context: Context) -> None:
             source = mean_face(studio) if recipe["method"] in FROM_WORDS else latent
             for edit in repeated(recipe, source):
                 if isinstance(edit, str):
-                    yield {panel.note: _note(f"{which}: {edit}")}
+                    yield {panel.note: status(f"{which}: {edit}")}
             made.append((source, edit, name_of(recipe)))
             latent = edit.latent
         session.resume(origin)
