@@ -112,6 +112,21 @@ def test_handlers_that_change_a_visit_at_once_leave_it_whole(studio, session):
     assert known | {session.origin_of(session.items[key]).key for key in known} == session.items.keys()
 
 
+def test_an_item_that_a_handler_holds_stays_as_it_was(studio, session):
+    session.keep(*edited(studio, session))
+    item = session.current
+    title, latent, recipes = item.title, item.latent, item.recipes
+    session.rename("Mine")
+    source, edit = edited(studio, session)
+    session.redraw(item, 0.5, source.towards(edit.latent, 0.5), edit.image)
+    assert (session.current.title, session.current.share) == ("Mine", 0.5)
+    session.keep(source, edit)
+    assert session.current == item and (item.title, item.latent, item.recipes) == (title, latent, recipes)
+    drawn = session.current
+    session.redraw(item, 0.2, source, edit.image)  # comes late, of a try that another one has replaced
+    assert session.current is drawn
+
+
 def test_of_several_choices_the_newest_counts_but_not_one_that_failed(session):
     with session.choices.making(1) as first:
         with pytest.raises(UserError), session.choices.making(2):
