@@ -388,7 +388,7 @@ class Session:
             self._drop((elsewhere or [item for item in others if item.recipes] or others)[0].key)
 
     def touch(self) -> None:
-        """Make the files young again: those of a visitor who is still here are not to be cleared away."""
+        """Renew the times of the visit's files, because `webapp.cleanup` deletes old ones."""
         with self.lock:
             paths = [path for item in self.items.values() for path in (item.picture, item.thumbnail)]
             faces = [face for photo in self.photos for face in photo]
