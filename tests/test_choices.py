@@ -79,7 +79,7 @@ def test_a_random_face_does_not_overtake_the_photos_before_it(app, page, monkeyp
     visitor.join(event_of(app, "sample")).raise_for_status()
     go_on.set()
     assert visitor.hear("process_completed", 6)["success"]
-    assert app.app.state_holder[visitor.session].session.here.title.startswith("Random face")
+    assert app.app.state_holder[visitor.session].session.current.title.startswith("Random face")
     visitor.leave()
 
 
@@ -96,7 +96,7 @@ def test_a_photo_that_waits_while_the_visitor_starts_over_is_not_in_the_new_visi
     go_on.set()
     visitor.hear("process_completed", 5)
     state = app.app.state_holder[visitor.session].session
-    assert state.example and state.here.title != "photo"
+    assert state.example and state.current.title != "photo"
     assert page.pictures(visitor.session) == 2  # the example and its edit
     page.call(page.event("random", "click"), visitor.session)
     assert page.pictures(visitor.session) == 1

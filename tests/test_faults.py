@@ -21,7 +21,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 from safetensors import SafetensorError
 
-from pipeline import Latent, StyleCLIP
+from pipeline import Edit, Latent, StyleCLIP
 from pipeline.latents import Tuning
 from pipeline.networks.stylegan2 import Generator
 from tests.programs import posted, served, uploaded
@@ -29,10 +29,10 @@ from tests.visits import free_port, launch, open_page
 from webapp import cleanup, jobs, process
 from webapp.error_messages import guard
 from webapp.files import new_file, on_screen
+from webapp.history import DetectedFace, HistoryItem, StepPreview
 from webapp.jobs import LongJob, Scheduler
 from webapp.page import build
-from webapp.session import MOST_SHOTS, Session
-from webapp.shots import Found, Frame
+from webapp.session import MOST_ITEMS, Session
 from webapp.visits import begin
 
 ROOT = Path(__file__).parents[1]
@@ -264,19 +264,24 @@ def tuned(latent):
 def crowded(tunings=1):
     """A visit at 1024 px that has everything, each edit adjusted once."""
     session, picture, words = Session(), Image.new("RGB", (8, 8)), "a person with purple hair" * 20
-    found = Found("photo.jpg", str(new_file("face.png")), torch.rand(68, 2).numpy(), torch.rand(4, 2).numpy())
-    session.start_from(code(step=False), picture, "Photo", "", found, [found] * 10)
+    crop, landmarks, quad = str(new_file("face.png")), torch.rand(68, 2).numpy(), torch.rand(4, 2).numpy()
+    detected = DetectedFace("photo.jpg", crop, landmarks, quad)
+    photo = HistoryItem.of(picture, "Photo", code(step=False), detected=detected)
+    session.start_from(photo, [detected] * 10)
     for _ in range(tunings):
-        session.add(tuned(session.here.latent), picture, "Tuned", "")
-    for number in range(MOST_SHOTS):
+        session.add(HistoryItem.of(picture, "Tuned", tuned(session.current.latent)))
+    for number in range(MOST_ITEMS):
         method = ("direct", "optimize")[number % 2]
-        recipe = {"method": method, "parameters": {"target": f"{words} {number}", "prompt": f"{words} {number}"}}
+        numbers = {"neutral": "", "strength": 1.0, "l2": 1.0, "identity": 1.0}
+        told = {"target": f"{words} {number}", "prompt": f"{words} {number}"} | numbers
+        recipe = {"method": method, "parameters": told, "taken": 1}
         source, other = session.base(method, target=f"{number}"), code(step=False).w_plus
         step = [torch.randn(1, channels) for channels in CONVOLUTIONS + TO_RGB]
-        edit = source.moved(step) if method == "direct" else Latent(other, source.style_step, source.tuning)
-        session.keep(source, edit, recipe, picture, words, words)
-        session.redraw(session.here, 0.5, source.towards(edit, 0.5), picture)
-    session.frames = [Frame(Latent(code(False).w_plus, edit.style_step), recipe, "/a/path") for _ in range(12)]
+        latent = source.moved(step) if method == "direct" else Latent(other, source.style_step, source.tuning)
+        session.keep(source, Edit(lambda: picture, latent, recipe, (words,)))
+        session.redraw(session.current, 0.5, source.towards(latent, 0.5), picture)
+    moment = Latent(code(False).w_plus, latent.style_step)
+    session.previews = [StepPreview(moment, recipe, "/a/path") for _ in range(12)]
     return session
 
 
@@ -285,18 +290,18 @@ def test_a_visitor_holds_less_than_five_megabytes_on_the_cpu(tunings, monkeypatc
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     session = crowded(tunings)
     assert len(pickle.dumps(session)) < 5e6
-    assert len(session.shots) >= (15 if tunings else MOST_SHOTS) and session.before in session.shots
-    assert all(shot.latent.w_plus.device.type == "cpu" for shot in session.shots)
+    assert len(session.strip) >= (15 if tunings else MOST_ITEMS) and session.before in session.strip
+    assert all(item.latent.w_plus.device.type == "cpu" for item in session.strip)
 
 
 def test_going_to_and_fro_is_not_remembered_for_ever(monkeypatch, tmp_path):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     session, picture = Session(), Image.new("RGB", (8, 8))
-    session.start_from(code(step=False), picture, "One", "")
-    session.add(code(step=False), picture, "Other", "")
+    session.start_from(HistoryItem.of(picture, "One", code(step=False)))
+    session.add(HistoryItem.of(picture, "Other", code(step=False)))
     for number in range(1000):
-        session.go(session.shots[number % 2])
-    assert len(session.back) <= MOST_SHOTS
+        session.go(session.strip[number % 2])
+    assert len(session.undo_keys) <= MOST_ITEMS
 
 
 @pytest.fixture

@@ -1,25 +1,28 @@
 """What one visitor has: edits go to the picture that they were made from, whatever was chosen meanwhile."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
+from pipeline import Edit
 from pipeline.errors import UserError
 from pipeline.models.registry import read_registry
 from webapp.example_faces import DRAWINGS, PHOTOGRAPHS
-from webapp.files import on_screen
+from webapp.history import DetectedFace, HistoryItem, Line
 from webapp.panels import likeness, photo
-from webapp.panels.result import keep, mean
-from webapp.session import MOST_SHOTS, Session
-from webapp.shots import Found, Mixture
+from webapp.panels.result import mean_face
+from webapp.session import MOST_ITEMS, Session
 
 
 @pytest.fixture
 def session(studio):
     session = Session()
     latent = studio.sample(0)
-    session.start_from(latent, studio.image(latent), "A face", "")
+    session.start_from(HistoryItem.of(studio.image(latent), "A face", latent))
     return session
 
 
@@ -31,32 +34,35 @@ def edited(studio, session, target="smiling face"):
 
 def another_face(studio, session, seed=1):
     latent = studio.sample(seed)
-    session.start_from(latent, studio.image(latent), f"Face {seed}", "")
+    session.start_from(HistoryItem.of(studio.image(latent), f"Face {seed}", latent))
 
 
 def test_edits_stack_and_the_same_words_adjust(studio, session):
-    keep(session, *edited(studio, session))
-    keep(session, *edited(studio, session))
-    assert [shot.title for shot in session.shots] == ["A face", "smiling face"]
-    keep(session, *edited(studio, session, "face with glasses"))
-    assert [recipe["parameters"]["target"] for recipe in session.here.recipes] == ["smiling face", "face with glasses"]
+    session.keep(*edited(studio, session))
+    session.keep(*edited(studio, session))
+    assert [item.title for item in session.strip] == ["A face", "smiling face"]
+    session.keep(*edited(studio, session, "face with glasses"))
+    assert [recipe["parameters"]["target"] for recipe in session.current.recipes] == [
+        "smiling face",
+        "face with glasses",
+    ]
     session.undo()
-    assert session.here.title == "smiling face"
+    assert session.current.title == "smiling face"
     session.redo()
-    assert session.here.title == "face with glasses" and session.before.title == "A face"
+    assert session.current.title == "face with glasses" and session.before.title == "A face"
 
 
 def test_an_edit_of_a_face_that_is_gone_is_left_out(studio, session):
     late = edited(studio, session)
     another_face(studio, session)
     with pytest.raises(UserError, match="meanwhile"):
-        keep(session, *late)
-    assert [shot.title for shot in session.shots] == ["Face 1"]
+        session.keep(*late)
+    assert [item.title for item in session.strip] == ["Face 1"]
 
 
 def test_a_photo_is_inverted_while_another_is_chosen_and_knows_its_faces(studio, session, drawn_faces, tmp_path):
     def photo_of(count):
-        return [Found.of(str(tmp_path / "photo.png"), studio.align(drawn_faces[0][0])[0]) for _ in range(count)]
+        return [DetectedFace.of(str(tmp_path / "photo.png"), studio.align(drawn_faces[0][0])[0]) for _ in range(count)]
 
     class Slow:
         """A studio whose visitor chooses an example while their photo is inverted."""
@@ -72,16 +78,53 @@ def test_a_photo_is_inverted_while_another_is_chosen_and_knows_its_faces(studio,
     assert photo.note(session).count("2 faces found.") == 1 and len(session.faces) == 2
 
 
-def test_there_is_a_current_picture_while_another_face_is_taken(studio, session, monkeypatch):
-    face, seen = session.here, []
+def test_handlers_that_change_a_visit_at_once_leave_it_whole(studio, session):
+    """One takes other faces, one edits them, one deletes and undoes; the page is drawn meanwhile."""
+    latents = [studio.sample(seed) for seed in range(3)]
+    faces = [HistoryItem.of(studio.image(latent, 16), f"Face {seed}", latent) for seed, latent in enumerate(latents)]
 
-    def watched(picture):
-        seen.append(session.here)
-        return on_screen(picture)
+    def repeatedly(act):
+        for number in range(60):
+            with suppress(UserError):
+                act(number)
 
-    monkeypatch.setattr("webapp.session.on_screen", watched)
-    another_face(studio, session)
-    assert seen == [face] and session.here.title == "Face 1" and session.shots == [session.here] and not session.back
+    def edit(number):
+        source = session.base("direct", target=f"words {number % 2}", neutral="face")
+        recipe = {
+            "method": "direct",
+            "parameters": {"target": f"words {number % 2}", "neutral": "face", "strength": 1.0},
+        }
+        session.keep(source, Edit(lambda: Image.new("RGB", (8, 8)), latents[number % 3], recipe))
+
+    def draw(number):
+        assert session.current and session.before and session.origin and session.strip
+
+    acts = [
+        lambda number: session.start_from(replace(faces[number % 3], key=f"{number}")),
+        edit,
+        lambda number: session.delete() if number % 3 else session.undo(),
+        draw,
+    ]
+    with ThreadPoolExecutor(len(acts)) as handlers:
+        list(handlers.map(repeatedly, acts))
+    known = {*session.order, *session.deleted}
+    assert {session.cursor, *session.undo_keys, *session.redo_keys} <= known and len(known) <= MOST_ITEMS
+    assert known | {session.origin_of(session.items[key]).key for key in known} == session.items.keys()
+
+
+def test_an_item_that_a_handler_holds_stays_as_it_was(studio, session):
+    session.keep(*edited(studio, session))
+    item = session.current
+    title, latent, recipes = item.title, item.latent, item.recipes
+    session.rename("Mine")
+    source, edit = edited(studio, session)
+    session.redraw(item, 0.5, source.towards(edit.latent, 0.5), edit.image)
+    assert (session.current.title, session.current.share) == ("Mine", 0.5)
+    session.keep(source, edit)
+    assert session.current == item and (item.title, item.latent, item.recipes) == (title, latent, recipes)
+    drawn = session.current
+    session.redraw(item, 0.2, source, edit.image)  # comes late, of a try that another one has replaced
+    assert session.current is drawn
 
 
 def test_of_several_choices_the_newest_counts_but_not_one_that_failed(session):
@@ -102,54 +145,54 @@ def test_of_several_choices_the_newest_counts_but_not_one_that_failed(session):
 
 
 def test_edits_of_a_face_that_the_visitor_let_go_meanwhile_are_left_out(studio, session):
-    face = session.here
+    face = session.current
     another_face(studio, session)
     with pytest.raises(UserError, match="meanwhile"):
         session.resume(face)
-    assert session.here.title == "Face 1"
-    keep(session, *edited(studio, session))
-    face = session.here.origin
+    assert session.current.title == "Face 1"
+    session.keep(*edited(studio, session))
+    face = session.origin
     session.go(face)
     session.delete()
-    keep(session, *edited(studio, session, "old face"))  # of an edit whose face was deleted
+    session.keep(*edited(studio, session, "old face"))  # of an edit whose face was deleted
     session.resume(face)
-    keep(session, *edited(studio, session, "angry face"))
-    assert session.here.origin is face and face in session.shots
+    session.keep(*edited(studio, session, "angry face"))
+    assert session.origin == face and face in session.strip
 
 
 def test_undo_brings_deleted_pictures_back_to_their_places(studio, session):
     for target in ("smiling face", "old face"):
-        keep(session, *edited(studio, session, target))
-    strip = list(session.shots)
+        session.keep(*edited(studio, session, target))
+    strip = list(session.strip)
     session.go(strip[0])
     session.delete()
     session.delete()
-    assert session.shots == [strip[2]]
+    assert session.strip == [strip[2]]
     for _ in range(2):
         session.undo()
-    assert session.shots == strip and session.here is strip[0] and not session.gone
+    assert session.strip == strip and session.current == strip[0] and not session.deleted
     session.redo()
-    assert session.shots == strip
+    assert session.strip == strip
 
 
 def test_deleted_pictures_are_the_first_to_make_room(studio, session):
-    for number in range(MOST_SHOTS - 2):
-        keep(session, *edited(studio, session, f"face number {number}"))
+    for number in range(MOST_ITEMS - 2):
+        session.keep(*edited(studio, session, f"face number {number}"))
     for _ in range(3):
         session.delete()
-    strip = list(session.shots)
+    strip = list(session.strip)
     for number in range(3):
-        keep(session, *edited(studio, session, f"another face, number {number}"))
-    assert session.shots[: len(strip)] == strip and len(session.gone) == 1
-    assert all(shot in session.shots or shot in session.gone for shot in session.back)
+        session.keep(*edited(studio, session, f"another face, number {number}"))
+    assert session.strip[: len(strip)] == strip and len(session.deleted) == 1
+    assert {item.key for item in session.strip} | session.deleted.keys() >= set(session.undo_keys)
 
 
 def test_faces_from_photos_are_called_by_their_files(studio, session, drawn_faces):
     def taken(path, count=1, number=0, example=False):
-        found = [Found.of(path, studio.align(drawn_faces[0][0])[0], example=example) for _ in range(count)]
+        found = [DetectedFace.of(path, studio.align(drawn_faces[0][0])[0], example=example) for _ in range(count)]
         photo.start(studio, session, found, number)
-        keep(session, *edited(studio, session, f"face {len(session.shots)}"))
-        return session.here.origin.title
+        session.keep(*edited(studio, session, f"face {len(session.strip)}"))
+        return session.origin.title
 
     assert taken("/tmp/secret/holiday in\u202e\nRome.jpg") == "holiday in Rome"
     assert taken("/tmp/another/holiday in Rome.png") == "holiday in Rome (2)"
@@ -168,118 +211,122 @@ def test_who_brings_a_photo_to_drawn_faces_is_told(studio, monkeypatch):
 
 
 def test_an_edit_goes_behind_the_picture_that_it_was_made_from(studio, session):
-    keep(session, *edited(studio, session))
+    session.keep(*edited(studio, session))
     late = edited(studio, session, "old face")
     another_face(studio, session)
-    keep(session, *late)
-    assert session.here.origin.title == "A face" and len(session.here.recipes) == 2
+    session.keep(*late)
+    assert session.origin.title == "A face" and len(session.current.recipes) == 2
 
 
 def test_an_optimization_is_kept_when_a_slider_changed_the_edit_that_it_began_with(studio, session):
-    keep(session, *edited(studio, session))
+    session.keep(*edited(studio, session))
     source = session.base("optimize", prompt="an old face")
     moved = session.base("direct", target="smiling face", neutral="face")
-    keep(session, moved, studio.direct(moved, "smiling face", "face", 3.0, channels=20))
+    session.keep(moved, studio.direct(moved, "smiling face", "face", 3.0, channels=20))
     *_, step = studio.optimize(source, "an old face", steps=1)
-    keep(session, source, step.edit)
-    first, second = session.here.recipes
+    session.keep(source, step.edit)
+    first, second = session.current.recipes
     assert (first["parameters"]["strength"], second["method"]) == (2.0, "optimize")
-    assert [shot.title for shot in session.shots] == ["A face", "smiling face", "an old face"]
+    assert [item.title for item in session.strip] == ["A face", "smiling face", "an old face"]
 
 
 def test_a_face_stays_on_the_strip_if_anything_was_made_of_it(studio, session):
-    keep(session, *edited(studio, session))
+    session.keep(*edited(studio, session))
     for seed in (1, 2, 3):
         another_face(studio, session, seed)
-    assert [shot.title for shot in session.shots] == ["A face", "smiling face", "Face 3"]
+    assert [item.title for item in session.strip] == ["A face", "smiling face", "Face 3"]
     session.undo()
-    assert session.here.title == "smiling face"
+    assert session.current.title == "smiling face"
 
 
 def test_the_strip_is_bounded_and_keeps_the_current_picture_and_its_face(studio, session):
-    for number in range(MOST_SHOTS + 5):
-        keep(session, *edited(studio, session, f"face number {number}"))
-    assert len(session.shots) == MOST_SHOTS
-    assert session.here in session.shots and session.here.origin in session.shots
+    for number in range(MOST_ITEMS + 5):
+        session.keep(*edited(studio, session, f"face number {number}"))
+    assert len(session.strip) == MOST_ITEMS
+    assert session.current in session.strip and session.origin in session.strip
 
 
 def test_a_repeated_strength_counts_from_the_whole_edit(studio, session):
     source, edit = edited(studio, session)
-    keep(session, source, studio.adjust(source, edit, 0.5))
-    whole = session.here.whole
+    session.keep(source, studio.adjust(source, edit, 0.5))
+    whole = session.current.line.end
     assert (whole.style_step[0] - edit.latent.style_step[0]).abs().max() < 1e-5
 
 
 def test_coming_closer_is_offered_for_people_in_photos_only(studio, session, drawn_faces, tmp_path):
     face = studio.align(drawn_faces[0][0])[0]
-    assert not photo.drawn(True, session)[-1]["visible"]  # a made-up face
+    panel = photo.Photo(
+        *"photo working examples random faces crop inversion note".split(), SimpleNamespace(row="closer")
+    )
+    assert not photo.draw(panel, studio, session)["closer"]["visible"]  # a made-up face
     latent = studio.invert(face)
-    session.start_from(latent, studio.image(latent), "The photo", "", Found.of(str(tmp_path / "photo.png"), face))
-    assert photo.drawn(True, session)[-1]["visible"]
-    *_, crop, _, closer = photo.drawn(False, session)  # of a model of cars, say
-    assert crop["visible"] and not closer["visible"]
+    detected = DetectedFace.of(str(tmp_path / "photo.png"), face)
+    session.start_from(HistoryItem.of(studio.image(latent), "The photo", latent, detected=detected))
+    assert photo.draw(panel, studio, session)["closer"]["visible"]
+    cars = SimpleNamespace(family=SimpleNamespace(faces=None, encoder=studio.family.encoder))
+    drawn = photo.draw(panel, cars, session)
+    assert drawn["crop"]["visible"] and not drawn["closer"]["visible"]
 
 
 def mixed(studio, session, seed=1):
-    mixture = Mixture(session.here.latent, studio.sample(seed), (session.here.title, "Another"))
-    latent = mixture.one.towards(mixture.other, mixture.share)
-    session.mix(mixture, latent, studio.image(latent))
+    line = Line(session.current.latent, studio.sample(seed), 0.5, (session.current.title, "Another"))
+    session.mix(line, studio.image(line.start.towards(line.end, 0.5)))
 
 
 def test_a_mixture_is_a_face_to_begin_with_and_stays_with_the_one_it_was_made_of(studio, session):
     mixed(studio, session)
-    assert (session.here.title, session.here.share) == ("A face + Another", 0.5)
-    assert session.here.details == "50% “A face”, 50% “Another”" and session.before.title == "A face"
-    keep(session, *edited(studio, session))
-    assert len(session.here.recipes) == 1 and session.here.origin.mixture
+    assert (session.current.title, session.current.share) == ("A face + Another", 0.5)
+    assert session.current.details == "50% “A face”, 50% “Another”" and session.before.title == "A face"
+    session.keep(*edited(studio, session))
+    assert len(session.current.recipes) == 1 and session.origin.is_mixture
     session.undo()
     session.undo()
     another_face(studio, session)
-    assert [shot.title for shot in session.shots] == ["A face", "A face + Another", "smiling face", "Face 1"]
+    assert [item.title for item in session.strip] == ["A face", "A face + Another", "smiling face", "Face 1"]
 
 
 def test_a_mixture_is_compared_with_what_it_was_made_of_and_nothing_else_is(studio, session):
-    keep(session, *edited(studio, session))
+    session.keep(*edited(studio, session))
     mixed(studio, session)
     assert session.before.title == "smiling face"
     session.undo()
-    assert (session.here.title, session.before.title) == ("smiling face", "A face")
+    assert (session.current.title, session.before.title) == ("smiling face", "A face")
     session.redo()
-    session.compared = session.shots[0]  # the visitor's own choice
+    session.compared = session.strip[0].key  # the visitor's own choice
     assert session.before.title == "A face"
 
     # What it was made of may leave the strip, also while the mixture comes.
-    while len(session.shots) < MOST_SHOTS:
-        keep(session, *edited(studio, session, f"face number {len(session.shots)}"))
-    oldest = session.shots[1]
+    while len(session.strip) < MOST_ITEMS:
+        session.keep(*edited(studio, session, f"face number {len(session.strip)}"))
+    oldest = session.strip[1]
     session.go(oldest)
     mixed(studio, session)
-    assert oldest not in session.shots and session.before in session.shots
+    assert oldest not in session.strip and session.before in session.strip
 
 
 def test_the_names_of_mixtures_do_not_grow(studio, session):
     for _ in range(3):
         mixed(studio, session)
-    assert [shot.title for shot in session.shots[1:]] == ["A face + Another", "Mixture", "Mixture"]
+    assert [item.title for item in session.strip[1:]] == ["A face + Another", "Mixture", "Mixture"]
 
 
 def test_a_face_from_words_has_a_recipe_and_a_strength_that_leads_to_the_mean_face(studio, session):
     edit = next(studio.generate("a face", steps=1)).edit
-    keep(session, mean(studio), studio.adjust(mean(studio), edit, 0.5))
-    start, whole = session.here.line
-    assert (session.here.share, start.digest()) == (0.5, edit.recipe["source"])
+    session.keep(mean_face(studio), studio.adjust(mean_face(studio), edit, 0.5))
+    start, whole = session.current.line.start, session.current.line.end
+    assert (session.current.share, start.digest()) == (0.5, edit.recipe["source"])
     assert (whole.w_plus - edit.latent.w_plus).abs().max() < 1e-5
-    keep(session, *edited(studio, session))
-    assert [recipe["method"] for recipe in session.here.recipes] == ["generate", "direct"]
-    assert session.here.origin is session.shots[1]
+    session.keep(*edited(studio, session))
+    assert [recipe["method"] for recipe in session.current.recipes] == ["generate", "direct"]
+    assert session.origin == session.strip[1]
 
 
 def test_an_edit_that_comes_late_does_not_take_the_place_of_a_mixture(studio, session):
     late = edited(studio, session)
     mixed(studio, session)
-    keep(session, *late)
-    assert [shot.title for shot in session.shots] == ["A face", "A face + Another", "smiling face"]
-    assert session.here.origin.title == "A face"
+    session.keep(*late)
+    assert [item.title for item in session.strip] == ["A face", "A face + Another", "smiling face"]
+    assert session.origin.title == "A face"
 
 
 @pytest.mark.parametrize("known", [None, "drawings", "photographs"])
@@ -292,7 +339,7 @@ def test_likeness_is_told_only_of_pictures_on_which_it_was_shown_to_hold(
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     face = studio.align(drawn_faces[0][0])[0]
     family = SimpleNamespace(family=SimpleNamespace(row=SimpleNamespace(likeness=known)), likeness=studio.likeness)
-    found = Found.of(str(example.path) if example else "photo.png", face, example=example is not None)
+    found = DetectedFace.of(str(example.path) if example else "photo.png", face, example=example is not None)
     assert ("identity" in likeness.line(family, found, studio.invert(face))) == (known == kind)
 
 
@@ -303,14 +350,18 @@ def test_a_registry_says_of_which_pictures_likeness_holds():
 
 def test_a_name_is_kept_by_every_recipe_that_has_the_edit(studio, session):
     source, edit = edited(studio, session)
-    keep(session, source, edit)
-    smile = session.here
-    keep(session, smile.latent, studio.map(smile.latent, "levels"))
+    session.keep(source, edit)
+    smile = session.current
+
+    def now():
+        return session.strip[1]
+
+    session.keep(smile.latent, studio.map(smile.latent, "levels"))
     session.go(smile)
     session.rename("  Wry\n smile ")
-    assert smile.title == "Wry smile"
-    assert [recipe.get("name") for recipe in session.shots[-1].recipes] == ["Wry smile", None]
-    keep(session, source, studio.adjust(source, edit, 0.5))  # another try, as a slider makes
-    assert smile.title == "Wry smile" and smile.recipes[-1]["name"] == "Wry smile"
+    assert now().title == "Wry smile"
+    assert [recipe.get("name") for recipe in session.strip[-1].recipes] == ["Wry smile", None]
+    session.keep(source, studio.adjust(source, edit, 0.5))  # another try, as a slider makes
+    assert now().title == "Wry smile" and now().recipes[-1]["name"] == "Wry smile"
     session.rename(" ")
-    assert smile.title == "Wry smile"
+    assert now().title == "Wry smile"

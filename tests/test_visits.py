@@ -21,6 +21,7 @@ from tests.programs import uploaded
 from tests.visits import Visit, event_of, open_page
 from webapp import cleanup, model_handle, visits
 from webapp.error_messages import STARTED_OVER
+from webapp.history import HistoryItem
 from webapp.model_handle import ModelHandle
 from webapp.page import build
 from webapp.panels import training
@@ -197,7 +198,7 @@ def test_starting_over_and_deleting(app, page):
     visit, secret = working(page)
     state = next(iter(app.app.state_holder[visit].state_data.values()))
     assert "only picture" in refusal(page, "delete-shot", visit)
-    state.add(state.here.latent, Image.new("RGB", (8, 8)), "Another", "")
+    state.add(HistoryItem.of(Image.new("RGB", (8, 8)), "Another", state.current.latent))
     page.call(page.event("delete-shot", "click"), visit)
     assert page.pictures(visit) == 1
     page.call(page.event("undo", "click"), visit)
@@ -252,12 +253,8 @@ def test_starting_over_ends_what_runs_and_nothing_of_it_comes_back(studio, app, 
         told = visitor.hear("process_completed")
         assert not told["success"] and told["output"]["error"] == STARTED_OVER, (handler, told)
         fresh = app.app.state_holder[visitor.session].session
-        assert (
-            fresh is not first
-            and fresh.example
-            and [shot.key for shot in fresh.shots] == [shot.key for shot in visits.begin(everybodys(app)).shots]
-        )
-        assert fresh.here.title == everybodys(app).here.title and not fresh.frames and fresh.secret == first.secret
+        assert fresh is not first and fresh.example and fresh.order == everybodys(app).order
+        assert fresh.current == everybodys(app).current and not fresh.previews and fresh.secret == first.secret
         assert page.call(page.event("random", "click"), visitor.session) and page.pictures(visitor.session) == 1
         visitor.leave()
 
@@ -269,7 +266,7 @@ def everybodys(app):
 
 def test_a_mapper_whose_visitor_chose_another_face_at_its_end_is_in_the_gallery(studio, tmp_path):
     session = Session()
-    session.start_from(studio.sample(0), studio.image(studio.sample(0)), "A face", "")
+    session.start_from(HistoryItem.of(studio.image(studio.sample(0)), "A face", studio.sample(0)))
 
     class Late:
         """A studio whose visitor chooses another face while it maps."""
@@ -279,14 +276,15 @@ def test_a_mapper_whose_visitor_chose_another_face_at_its_end_is_in_the_gallery(
 
         def map(self, *args):
             edit = studio.map(args[0], "levels")
-            session.start_from(studio.sample(1), studio.image(studio.sample(1)), "Another", "")
+            session.start_from(HistoryItem.of(studio.image(studio.sample(1)), "Another", studio.sample(1)))
             return edit
 
     titles = len(studio.mappers())
-    panel = Mappers(None, None, None, None, [str(tmp_path / "any.jpg")] * titles)
-    gallery, name, *_ = training.offer(Late(), panel, session, "hat", tmp_path / "hat.safetensors", 0.1)
-    assert name == "hat" and gallery["value"][-1][1] == "hat · yours" and len(gallery["value"]) == titles + 1
-    assert [shot.title for shot in session.shots] == ["Another"]
+    panel = Mappers("gallery", "name", "progress", "strength", [str(tmp_path / "any.jpg")] * titles)
+    updates = training.offer(Late(), panel, session, "hat", tmp_path / "hat.safetensors", 0.1)
+    pictures = updates["gallery"]["value"]
+    assert updates["name"] == "hat" and pictures[-1][1] == "hat · yours" and len(pictures) == titles + 1
+    assert [item.title for item in session.strip] == ["Another"]
 
 
 def test_a_mapper_is_downloaded_before_the_turn_of_the_edit(studio, monkeypatch):

@@ -1,4 +1,4 @@
-"""Which of the choices that a visitor makes one after the other is shown: the newest that came to something."""
+"""A visitor may choose again while a choice is computed. The newest choice that succeeds is shown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _changed = threading.Condition()  # of all visitors: it is held for moments
 
 
 def the_only_one() -> bool:
-    """Whether a choice is the newest, where there is no other: see `Choices.making`."""
+    """In place of the function that `Choices.making` gives, where nothing else can be chosen."""
     return True
 
 
@@ -21,17 +21,17 @@ class Choices:
     """The choices of one visitor: a face, a mixture, a picture of a grid, a moment of an optimization."""
 
     made: int = -1
-    """The newest that was made."""
+    """The number of the newest that succeeded."""
     pending: list[int] = field(default_factory=list)
-    """Those that are being made."""
+    """The numbers of those that are computed now."""
 
     @contextlib.contextmanager
     def making(self, number: int) -> Iterator[Callable[[], bool]]:
-        """A choice that takes a while. Its `number` is higher than those of the choices that the visitor made before,
-        see `webapp.queues.asked_now`.
+        """Compute a choice inside the block. Its `number` is higher than those of the choices before it, see
+        `webapp.queues.asked_now`.
 
-        Gives a function that tells whether it is to be shown: not where a newer one was made. It is to be called inside
-        the block, when all else is done, and waits for the newer ones that are being made: one of them may fail.
+        Gives a function that tells whether to show the choice; the answer is no if a newer one succeeded. Call it
+        inside the block, after the computation: it waits for newer choices that are still computed, and may fail.
         """
 
         @cache

@@ -15,6 +15,7 @@ from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from webapp import api, opening, queues, session_expiry, visits
 from webapp.example_faces import EVERY, examples_of
+from webapp.history import DetectedFace, HistoryItem
 from webapp.limits import MAPPER_BYTES
 from webapp.model_handle import ModelHandle
 from webapp.panels import (
@@ -34,14 +35,12 @@ from webapp.panels import (
     visit,
 )
 from webapp.presets import Presets, presets
+from webapp.render import Context
 from webapp.session import Session
-from webapp.shots import Found
 from webapp.theme import CSS, theme
 
 TITLE = "StyleCLIP Studio"
 TRAINING_MINUTES = 10.0
-JOB = queues.EDIT
-"""The queue settings of short edits; see `webapp.queues` for those of the others."""
 
 LAUNCH: dict[str, Any] = {
     "theme": theme(),
@@ -63,12 +62,11 @@ def first_session(studio: StyleCLIP, known: Presets) -> Session:
     session = Session(model=studio.family.name)
     if examples := examples_of(studio):
         example = str(examples[0].path)
-        found = Found.of(example, studio.align(example)[0], example=True)
-        photo.start(studio, session, [found], said=photo.first_line(studio, found))
+        face = DetectedFace.of(example, studio.align(example)[0], example=True)
+        photo.start(studio, session, [face], face_note=photo.first_line(studio, face))
     else:
-        latent = studio.sample(seed=1, truncation=photo.TRUNCATION)
-        title, line = f"Random {photo.thing(studio)}", photo.first_line(studio)
-        session.start_from(latent, studio.image(latent), title, line)
+        latent, title = studio.sample(seed=1, truncation=photo.TRUNCATION), f"Random {photo.thing(studio)}"
+        session.start_from(HistoryItem.of(studio.image(latent), title, latent, photo.first_line(studio)))
     if studio.directions_note is None:  # an estimate would keep everybody waiting
         first_edit(studio, known, session)
     session.example = True
@@ -79,8 +77,8 @@ def first_edit(studio: StyleCLIP, known: Presets, session: Session) -> None:
     """The first good pair, at the family's defaults."""
     with contextlib.suppress(UserError):  # where this family keeps no channel for it, the unedited face will do
         target, neutral = known.pairs[0].target, known.pairs[0].neutral
-        source, threshold = session.here.latent, directions.usual_threshold(studio, target, neutral)
-        result.keep(session, source, studio.direct(source, target, neutral, threshold=threshold))
+        source, threshold = session.current.latent, directions.usual_threshold(studio, target, neutral)
+        session.keep(source, studio.direct(source, target, neutral, threshold=threshold))
 
 
 def build(
@@ -116,7 +114,7 @@ def _drawn(studio: ModelHandle, change: Callable[[str], None] | None, training_m
     known = presets(studio.family.name, studio.family.defaults)
     session = first_session(studio, known)
     first_tab = "directions" if studio.family.directions else "optimization"
-    width, height = studio.image(session.here.latent).size
+    width, height = studio.image(session.current.latent).size
     with queues.Page(studio, title=TITLE, analytics_enabled=False) as page:
         api.connect(studio)  # first, so that the endpoints get the names that private events have as well
         state = gr.State(session)  # `webapp.visits` gives each visitor a copy, and forgets it after an hour
@@ -140,7 +138,7 @@ def _drawn(studio: ModelHandle, change: Callable[[str], None] | None, training_m
             with gr.Column(elem_id="work"):
                 with gr.Column(elem_id="edit-card"), gr.Tabs(selected=first_tab) as tabs:
                     with gr.Tab("Optimization", id="optimization", elem_id="optimization-tab"):
-                        optimization_panel = optimization.layout(studio, known.prompts)
+                        optimization_panel = optimization.layout(studio, known)
                     with gr.Tab("Mappers", id="mappers", elem_id="mappers-tab"):
                         mappers_panel = mappers.layout(studio, session)
                         training_panel = training.layout(studio, training_minutes)
@@ -153,7 +151,7 @@ def _drawn(studio: ModelHandle, change: Callable[[str], None] | None, training_m
                         pictures = result.slider(session)
                         with gr.Column(elem_id="take-home"):
                             gr.HTML("<h2>Before and after</h2>")
-                            result_panel = result.layout(session, pictures)
+                            result_panel = result.layout(pictures, session)
                             history_panel = history.layout(session)
                             takehome_panel = takehome.layout()
                             visit_panel = visit.layout()
@@ -165,27 +163,27 @@ def _drawn(studio: ModelHandle, change: Callable[[str], None] | None, training_m
                         history_panel.strip.render()
                         result_panel.losses.render()
                     mix_panel = mix.layout(studio, session)
-        result_panel.followers.append((history.drawn, history_panel.all))
-        result_panel.followers.append((partial(mix.drawn, studio), mix_panel.all))
-        result_panel.followers.append((takehome.drawn, takehome_panel.all))
-        result_panel.followers.append((partial(photo.drawn, photo.knows_people(studio)), photo_panel.follows))
         filled_in = form.Form(tabs, directions_panel, mappers_panel, optimization_panel, alignment_panel)
-        result_panel.form.append((partial(form.drawn, filled_in, studio), filled_in.all))
-        result_panel.followers.append((alignment.drawn, alignment_panel.follows))
-        result_panel.followers.append((optimization.drawn, [optimization_panel.film]))
-        history.connect(history_panel, result_panel, studio, state, JOB)
-        mix.connect(mix_panel, result_panel, studio, state)
-        takehome.connect(takehome_panel, result_panel, studio, state)
-        photo.connect(photo_panel, result_panel, studio, state)
-        optimization.connect(optimization_panel, result_panel, studio, known.prompts, state, JOB)
-        mappers.connect(mappers_panel, result_panel, studio, state, JOB)
-        training.connect(training_panel, mappers_panel, result_panel, studio, training_minutes, state)
-        directions.connect(directions_panel, result_panel, studio, known.pairs, state, JOB)
-        alignment.connect(alignment_panel, result_panel, studio, known.pairs, state, JOB)
-        came = visit.connect(
-            visit_panel, page, filled_in, mappers_panel, training_panel, result_panel, studio, session, state
+        parts = (
+            partial(history.draw, history_panel),
+            partial(mix.draw, mix_panel, studio),
+            partial(takehome.draw, takehome_panel),
+            partial(photo.draw, photo_panel, studio),
+            partial(alignment.draw, alignment_panel),
+            partial(optimization.draw, optimization_panel),
         )
-        link.connect(follow, came, filled_in, result_panel, studio, state, JOB)
+        context = Context(studio, known, state, result_panel, parts, partial(form.draw, filled_in, studio), session)
+        history.connect(history_panel, context)
+        mix.connect(mix_panel, context)
+        takehome.connect(takehome_panel, context)
+        photo.connect(photo_panel, context)
+        optimization.connect(optimization_panel, context)
+        mappers.connect(mappers_panel, context)
+        training.connect(training_panel, mappers_panel, context, training_minutes)
+        directions.connect(directions_panel, context)
+        alignment.connect(alignment_panel, context)
+        came = visit.connect(visit_panel, page, filled_in, training_panel, context)
+        link.connect(follow, came, filled_in, context)
         if change:
             models.connect(models_panel, studio, change, state)
             page.load(None, None, None, js=models.WATCH)

@@ -11,7 +11,7 @@ import math
 import secrets
 import time
 from collections import Counter
-from copy import copy, deepcopy
+from copy import copy
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -37,10 +37,10 @@ _outdated: set[str] = set()  # pages that were opened before the model was chang
 
 
 def begin(first: Session) -> Session:
-    """A new visit that starts with what `first` shows. The latents, which nobody changes, are shared."""
-    latents = [latent for shot in first.shots for latent in (shot.latent, shot.source, shot.whole)]
-    session = deepcopy(first, {id(latent): latent for latent in latents})
-    session.secret = secrets.token_urlsafe(32)
+    """A new visit that starts with what `first` shows. The items, which nobody changes, are shared."""
+    session = Session(first.model, secrets.token_urlsafe(32), example=first.example, cursor=first.cursor)
+    session.items, session.order = dict(first.items), [*first.order]
+    session.undo_keys, session.photos = [*first.undo_keys], [*first.photos]
     _visits[session.secret] = session
     return session
 

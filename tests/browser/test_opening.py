@@ -10,7 +10,6 @@ from playwright.sync_api import expect
 from tests.browser.test_page import SLOW, after, changes, press, visit  # noqa: F401
 from tests.pictures import EXAMPLES
 from webapp import visits
-from webapp.panels import link
 from webapp.session import Session
 
 LINK = "?method=direct&target=old+face&neutral=face&strength=3&threshold=0.1"
@@ -104,7 +103,7 @@ def test_one_answer_draws_the_whole_visit_before_the_page_opens(visit):  # noqa:
 
 
 def test_a_link_replaces_no_words_that_were_typed_while_its_edit_is_made(guest, url, held):
-    go = held(link, "keep")
+    go = held(Session, "keep")
     guest.goto(url + LINK)
     words = guest.locator("#target textarea")
     expect(words).to_have_value("old face", timeout=SLOW)

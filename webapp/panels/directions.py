@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,16 +14,15 @@ from pipeline import Edit, Latent, StyleCLIP
 from pipeline.errors import UserError
 from pipeline.methods.directions import SUGGESTED_CHANNELS
 from webapp.choices import the_only_one
-from webapp.error_messages import guard
-from webapp.model_handle import ModelHandle
 from webapp.panels import grid, pair
 from webapp.panels.bounded import bounded
 from webapp.panels.chooser import pressed
-from webapp.panels.grid import Grid, GridFields, problem
+from webapp.panels.grid import Grid, GridFields
 from webapp.panels.pair import PairFields
-from webapp.panels.result import Result, forget, glanced, keep, settle, shown
+from webapp.panels.result import forget, problem
 from webapp.presets import Pair
-from webapp.queues import asked_now
+from webapp.queues import EDIT, asked_now
+from webapp.render import Context, Updates
 from webapp.session import Session
 
 FEWEST_CHOICE = 200  # channels that the slider reaches at least: large shapes want as many
@@ -65,7 +64,8 @@ def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Dire
     """Draw the panel; the first of `pairs` stands in its fields, and β where `session` begins with its edit."""
     usual = studio.family.defaults
     note = studio.directions_note  # an estimate waits until it is asked for
-    edit = session.here.recipes[-1]["parameters"] if session.here.recipes else {}
+    recipes = session.current.recipes
+    edit = recipes[-1]["parameters"] if recipes else {}
     gr.HTML(f'<p class="note">{html.escape(note or "")}</p>', visible=bool(note), elem_id="directions-note")
     with gr.Row(elem_classes="two"):
         with gr.Column():
@@ -96,36 +96,29 @@ def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Dire
     return Directions(texts, strength, channels, threshold, kept, offer, run, show, grid.layout())
 
 
-def connect(
-    panel: Directions,
-    result: Result,
-    studio: ModelHandle,
-    pairs: tuple[Pair, ...],
-    state: gr.State,
-    job: dict[str, Any],
-) -> None:
-    """Say what the panel's fields do. `job` holds the queue settings of everything that computes.
+def connect(panel: Directions, context: Context) -> None:
+    """Say what the panel's fields do.
 
     β is what an edit is made with; k follows it, or sets it. What a visitor can mend is said beside the sliders, since
     one message for every slider position would pile up.
     """
-    most = most_channels(studio)
-    unchanged = [gr.skip()] * len(result.picture)
+    studio, most = context.studio, most_channels(context.studio)
     no_offer = gr.update(visible=False)
 
     def applied(
         session: Session, target: str, neutral: str, strength: float, threshold: float, newest: Callable[[], bool]
-    ) -> tuple[Any, ...]:
+    ) -> Updates:
         """Make the edit: the pictures, the notes, the offer of another β, and k. It is left out where it is not the
         `newest` any more."""
         source = session.base("direct", target=target, neutral=neutral)
         try:
             edit = studio.direct(source, target, neutral, strength, threshold)
         except UserError as error:
-            return *unchanged, problem(str(error)), helpful(target, neutral, threshold), gr.skip()
+            return {panel.kept: problem(str(error)), panel.offer: helpful(target, neutral, threshold)}
         if newest():
-            keep(session, source, edit)
-        return *shown(session), notes(edit), no_offer, min(edit.channels, most)
+            session.keep(source, edit)
+        told = {panel.kept: notes(edit), panel.offer: no_offer, panel.channels: min(edit.channels, most)}
+        return context.render(session) | told
 
     def notes(edit: Edit) -> str:
         said = [note for note in edit.notes if note != studio.directions_note]  # which stands above
@@ -139,56 +132,42 @@ def connect(
             return no_offer
         return gr.update(value=f"Use β {beta:.3g}", visible=beta < threshold)
 
-    def failed(error: UserError) -> tuple[Any, ...]:
-        return *unchanged, problem(str(error)), no_offer
-
-    @guard
     def edit_with(
         target: str, neutral: str, strength: float, channels: int, threshold: float | None, session: Session
-    ) -> tuple[Any, ...]:
+    ) -> Updates:
         """α or β was changed: edit with them. An empty field for β takes the one that goes with k."""
         if threshold is None:
-            *outputs, beta = keep_channels(target, neutral, strength, channels, session)
-            return *outputs, gr.skip(), beta
-        return *applied(session, target, neutral, strength, max(threshold, 0.0), the_only_one), gr.skip()
+            return keep_channels(target, neutral, strength, channels, session)
+        return applied(session, target, neutral, strength, max(threshold, 0.0), the_only_one)
 
-    @guard
     def move(
         target: str, neutral: str, strength: float, channels: int, threshold: float | None, session: Session
-    ) -> Iterator[Sequence[Any]]:
+    ) -> Iterator[Updates]:
         """`edit_with` by a slider, with a small picture first."""
 
-        def whole() -> tuple[Any, ...]:
+        def finish() -> Updates:
             return edit_with(target, neutral, strength, channels, threshold, session)
 
         if threshold is None:
-            yield whole()
+            yield finish()
             return
         source, beta = session.base("direct", target=target, neutral=neutral), max(threshold, 0.0)
-        yield from glanced(
-            session,
-            studio,
-            lambda model: model.direct(source, target, neutral, strength, beta).latent,
-            whole,
-            len(edited) + len(numbers),
+        yield from context.small_first(
+            session, lambda model: model.direct(source, target, neutral, strength, beta).latent, finish
         )
 
-    @guard
-    def count(target: str, neutral: str, strength: float, channels: int, session: Session) -> Iterator[Sequence[Any]]:
+    def count(target: str, neutral: str, strength: float, channels: int, session: Session) -> Iterator[Updates]:
         """`keep_channels` by the slider, with a small picture first."""
         source = session.base("direct", target=target, neutral=neutral)
 
         def make(model: StyleCLIP) -> Latent:
-            return model.direct(
-                source, target, neutral, strength, model.threshold(target, neutral, int(channels))
-            ).latent
+            beta = model.threshold(target, neutral, int(channels))
+            return model.direct(source, target, neutral, strength, beta).latent
 
-        def whole() -> tuple[Any, ...]:
-            return keep_channels(target, neutral, strength, channels, session)
+        yield from context.small_first(
+            session, make, lambda: keep_channels(target, neutral, strength, channels, session)
+        )
 
-        yield from glanced(session, studio, make, whole, len(edited) + 1)
-
-    @guard
     def keep_channels(
         target: str,
         neutral: str,
@@ -196,60 +175,51 @@ def connect(
         channels: int,
         session: Session,
         newest: Callable[[], bool] = the_only_one,
-    ) -> tuple[Any, ...]:
+    ) -> Updates:
         """k was changed, or the words: β goes where it keeps this many channels."""
         try:
             threshold = usual_threshold(studio, target, neutral, int(channels))
         except UserError as error:
-            return *failed(error), gr.skip()
-        return *applied(session, target, neutral, strength, threshold, newest)[:-1], threshold
+            return {panel.kept: problem(str(error)), panel.offer: no_offer}
+        updates = applied(session, target, neutral, strength, threshold, newest)
+        updates.pop(panel.channels, None)  # the slider stands where the visitor put it
+        return updates | {panel.threshold: threshold}
 
-    @guard
     def apply(
         target: str, neutral: str, strength: float, channels: int, threshold: float | None, session: Session
-    ) -> tuple[Any, ...]:
+    ) -> Updates:
         """The numbers as they stand for the words of the current edit; for others β follows k."""
-        same = session.base("direct", target=target, neutral=neutral) is session.here.source
+        same = session.base("direct", target=target, neutral=neutral) is session.current.source
         return edit_with(target, neutral, strength, channels, threshold if same else None, session)
 
-    @guard
-    def use_helpful(target: str, neutral: str, strength: float, session: Session) -> tuple[Any, ...]:
-        *outputs, threshold = keep_channels(target, neutral, strength, SUGGESTED_CHANNELS, session)
-        return *outputs, SUGGESTED_CHANNELS, threshold
+    def use_helpful(target: str, neutral: str, strength: float, session: Session) -> Updates:
+        updates = keep_channels(target, neutral, strength, SUGGESTED_CHANNELS, session)
+        return updates | {panel.channels: SUGGESTED_CHANNELS}
 
-    @guard
-    def choose(event: gr.SelectData, now: Grid | None, session: Session) -> tuple[Any, ...]:
+    def choose(event: gr.SelectData, now: Grid | None, session: Session) -> Updates:
         """A picture of the grid was chosen: its words and numbers go into the fields, and the edit is made."""
         strength, channels = pressed(now.cells if now else [], event)
         hint = grid.hint(now, session.base("direct", target=now.target, neutral=now.neutral))
         with session.choices.making(asked_now()) as newest:
-            *outputs, threshold = keep_channels(now.target, now.neutral, strength, channels, session, newest)
-            counts = newest()
-        if not counts:
-            return [gr.skip()] * len(chosen_outputs)
-        return *outputs, channels, threshold, now.target, now.neutral, strength, hint
+            updates = keep_channels(now.target, now.neutral, strength, channels, session, newest)
+            if not newest():
+                return gr.skip()
+        words = {panel.texts.target: now.target, panel.texts.neutral: now.neutral}
+        return updates | words | {panel.channels: channels, panel.strength: strength, panel.grid.note: hint}
 
-    edited = [*result.picture, panel.kept, panel.offer]
     texts = [panel.texts.target, panel.texts.neutral, panel.strength]
     numbers = [panel.channels, panel.threshold]
-    chosen_outputs = [*edited, *numbers, *texts, panel.grid.note]
-    private: dict[str, Any] = {"api_visibility": "private"} | job
-    last: dict[str, Any] = private | {"trigger_mode": "always_last"}
-    moved = gr.on(
-        [panel.strength.input, panel.threshold.input], move, [*texts, *numbers, state], [*edited, *numbers], **last
-    )
-    counted = panel.channels.input(count, [*texts, panel.channels, state], [*edited, panel.threshold], **last)
-    suggested = pair.connect(panel.texts, pairs)
-    asked = [
-        event(apply, [*texts, *numbers, state], [*edited, *numbers], **last)
-        for event in (suggested.then, panel.texts.target.submit, panel.texts.neutral.submit, panel.run.click)
-    ]
-    helped = panel.offer.click(use_helpful, [*texts, state], [*edited, *numbers], **private)
+    edited = [panel.kept, panel.offer, *numbers]
+    last = EDIT | {"trigger_mode": "always_last"}
+    context.on([panel.strength.input, panel.threshold.input], move, [*texts, *numbers], edited, **last)
+    counted = [panel.kept, panel.offer, panel.threshold]
+    context.on(panel.channels.input, count, [*texts, panel.channels], counted, **last)
+    suggested = pair.connect(panel.texts, context.presets.pairs)
+    for event in (suggested.then, panel.texts.target.submit, panel.texts.neutral.submit, panel.run.click):
+        context.on(event, apply, [*texts, *numbers], edited, **last)
+    context.on(panel.offer.click, use_helpful, texts, edited, **EDIT)
     # Not the newest alone: for the second of two clicks, Gradio would send the first again.
-    chosen = panel.grid.gallery.select(
-        choose, [panel.grid.state, state], chosen_outputs, trigger_mode="multiple", **private
-    )
-    for event in (moved, counted, *asked, helped, chosen):
-        settle(result, event, state)
+    outputs = [*edited, *texts, panel.grid.note]
+    context.on(panel.grid.gallery.select, choose, [panel.grid.state], outputs, trigger_mode="multiple", **EDIT)
     forget(panel.kept, panel.texts.target, panel.texts.neutral)
-    grid.connect(panel.grid, panel.show, [*texts, panel.channels], most, panel.kept, studio, state)
+    grid.connect(panel.grid, panel.show, [*texts, panel.channels], most, panel.kept, context)

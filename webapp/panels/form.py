@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
 
@@ -12,6 +11,7 @@ from webapp.panels.alignment import Alignment
 from webapp.panels.directions import Directions, kept_note, most_channels
 from webapp.panels.mappers import Mappers
 from webapp.panels.optimization import NO_FACE, THIS_FACE, Optimization, as_html, broken_off
+from webapp.render import Updates
 from webapp.session import Session
 
 TABS = {
@@ -69,43 +69,40 @@ class Form:
 
     @property
     def all(self) -> list[gr.blocks.Block]:
-        """What `drawn` gives values to."""
+        """What `draw` gives values to."""
         named = [field for fields in self.fields.values() for field in fields.values()]
         others = [self.directions.channels, self.directions.offer, self.mappers.gallery, self.optimization.start]
         return list(dict.fromkeys([self.tabs, *named, *others, *self.notes]))
 
 
-def drawn(form: Form, studio: StyleCLIP, session: Session) -> list[Any]:
-    """The values of `Form.all`. Of a face, with which edits begin, there is nothing to fill in: the fields keep what
-    stands in them for the next edit, and notes on another picture go."""
-    here = session.here
-    values: dict[Any, Any] = dict.fromkeys(form.notes, "") | {form.directions.offer: gr.update(visible=False)}
+def draw(form: Form, studio: StyleCLIP, session: Session) -> Updates:
+    """The fields and notes. Of a face, with which edits begin, there is nothing to fill in: the fields keep what stands
+    in them for the next edit, and notes on another picture go."""
+    current = session.current
+    values: Updates = dict.fromkeys(form.all, gr.skip()) | dict.fromkeys(form.notes, "")
+    values[form.directions.offer] = gr.update(visible=False)
     if session.why_ended:
-        seen, told = session.why_ended  # told as long as that picture is there: an event may draw the fields twice
-        if seen is here:
-            values[form.optimization.note] = as_html(told)
-        else:
-            session.why_ended = None
-    if here.recipes:
-        recipe = here.recipes[-1]
-        method, parameters = recipe["method"], recipe["parameters"]
-        values |= {field: parameters.get(name) for name, field in form.fields[method].items()}
-        values[form.tabs] = gr.Tabs(selected=TABS[method])
-        if method == "direct":
-            said = [note for note in here.notes if note != studio.directions_note]
-            values[form.directions.kept] = kept_note(here.channels, *said) if here.channels else ""
-            if here.channels:
-                values[form.directions.channels] = min(here.channels, most_channels(studio))
-        if method == "map":
-            names = [*studio.mappers(), *session.mappers]
-            chosen = parameters["mapper"]
-            values[form.mappers.gallery] = gr.update(selected_index=names.index(chosen) if chosen in names else None)
-        if method in ("optimize", "generate"):
-            values[form.optimization.start] = NO_FACE if method == "generate" else THIS_FACE
-    return [values.get(component, gr.skip()) for component in form.all]
+        values[form.optimization.note] = as_html(session.why_ended)
+    if not current.recipes:
+        return values
+    recipe = current.recipes[-1]
+    method, parameters = recipe["method"], recipe["parameters"]
+    values |= {field: parameters.get(name) for name, field in form.fields[method].items()}
+    values[form.tabs] = gr.update(selected=TABS[method])
+    if method == "direct" and current.channels:
+        said = [note for note in current.notes if note != studio.directions_note]
+        values[form.directions.kept] = kept_note(current.channels, *said)
+        values[form.directions.channels] = min(current.channels, most_channels(studio))
+    if method == "map":
+        names = [*studio.mappers(), *session.mappers]
+        chosen = parameters["mapper"]
+        values[form.mappers.gallery] = gr.update(selected_index=names.index(chosen) if chosen in names else None)
+    if method in ("optimize", "generate"):
+        values[form.optimization.start] = NO_FACE if method == "generate" else THIS_FACE
+    return values
 
 
-def left_behind(form: Form, session: Session) -> dict[gr.blocks.Block, Any]:
+def left_behind(form: Form, session: Session) -> Updates:
     """The fields of an optimization that the loading of the page has ended, and what is said of it; nothing where none
     ran. Tells it once, and lets the run end."""
     if session.run is None:
@@ -115,4 +112,4 @@ def left_behind(form: Form, session: Session) -> dict[gr.blocks.Block, Any]:
     fields = form.fields["optimize"] | {"start": form.optimization.start}
     values = run | {"start": NO_FACE if run["method"] == "generate" else THIS_FACE}
     filled = {field: values[name] for name, field in fields.items()}
-    return filled | {form.tabs: gr.Tabs(selected=TABS["optimize"]), form.optimization.note: note}
+    return filled | {form.tabs: gr.update(selected=TABS["optimize"]), form.optimization.note: note}

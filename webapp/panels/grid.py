@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,8 +16,9 @@ from webapp.download_progress import bar
 from webapp.error_messages import guard
 from webapp.files import on_screen
 from webapp.panels.chooser import chooser
-from webapp.panels.result import SILENT, set_to
+from webapp.panels.result import SILENT, problem, set_to, status
 from webapp.queues import SERIES
+from webapp.render import Context, Updates
 from webapp.session import Session
 
 STRONGEST = 10.0  # |α|
@@ -86,12 +86,7 @@ def caption(strength: float, channels: int) -> str:
 def hint(grid: Grid, source: Latent) -> str:
     """What to do with a grid whose pictures are of `source`, or were of another face, as HTML."""
     sentence = HINT if grid.source == source.digest() else f"This grid shows another face. “{SHOW}” draws it anew."
-    return f'<p class="note" role="status">{sentence}</p>'
-
-
-def problem(sentence: str) -> str:
-    """What is wrong with the texts, as HTML."""
-    return f'<p class="note notice" role="alert">{html.escape(sentence)}</p>'
+    return status(sentence)
 
 
 def pictures(studio: StyleCLIP, source: Latent, grid: Grid) -> Iterator[list[tuple[str, str]]]:
@@ -128,12 +123,7 @@ def layout() -> GridFields:
     """Draw the place of the grid, which is hidden until it is asked for."""
     state = gr.State(None)
     with gr.Column(visible=False, elem_id="grid-box") as box:
-        gallery = chooser(
-            label="Strengths and channels",
-            show_label=False,
-            columns=COLUMNS,
-            elem_id="grid",
-        )
+        gallery = chooser(label="Strengths and channels", show_label=False, columns=COLUMNS, elem_id="grid")
         with gr.Column(elem_id="grid-side"):
             note = gr.HTML(label="progress of the grid", elem_id="grid-note")
             with gr.Row(elem_classes="actions"):
@@ -148,49 +138,50 @@ def connect(
     around: list[gr.components.Component],
     most: int,
     notes: gr.HTML,
-    studio: StyleCLIP,
-    state: gr.State,
+    context: Context,
 ) -> None:
     """Say what the grid's buttons do; choosing a picture is the panel's.
 
     `around` are the fields of the target, the neutral text, α, and the channels kept, which may be up to `most`. What
     is wrong with the texts goes into `notes`.
     """
+    studio, state = context.studio, context.state
 
-    def draw(wanted: Grid, session: Session) -> Iterator[tuple[Any, ...]]:
+    def draw(wanted: Grid, session: Session) -> Iterator[Updates]:
         """Into the box as it is: it may have been closed since it was asked for, and stays so."""
         source = session.base("direct", target=wanted.target, neutral=wanted.neutral)
         wanted = replace(wanted, source=source.digest())
-        here = (wanted.strength, wanted.channels)
-        chosen = {"selected_index": wanted.cells.index(here) if here in wanted.cells else None}
-        finer = gr.update(interactive=wanted.level < FINEST)
+        middle = (wanted.strength, wanted.channels)
+        chosen = {"selected_index": wanted.cells.index(middle) if middle in wanted.cells else None}
+        updates = {fields.state: wanted, fields.finer: gr.update(interactive=wanted.level < FINEST)}
         try:
             for cells in pictures(studio, source, wanted):
                 due = sum(words.endswith(DUE) for _, words in cells)
                 told = bar(f"{len(cells) - due} of {len(cells)} pictures", 1 - due / len(cells))
-                yield wanted, gr.skip(), gr.update(value=cells, **chosen), told, finer, gr.skip()
+                yield updates | {fields.gallery: gr.update(value=cells, **chosen), fields.note: told}
                 chosen = {}
         except UserError as error:
-            yield None, gr.update(visible=False), gr.skip(), "", gr.skip(), problem(str(error))
+            hidden = {fields.state: None, fields.box: gr.update(visible=False)}
+            yield hidden | {fields.note: "", notes: problem(str(error))}
             return
         now = session.base("direct", target=wanted.target, neutral=wanted.neutral)  # it may have changed meanwhile
-        yield *[gr.skip()] * 3, hint(wanted, now), gr.skip(), gr.skip()
+        yield {fields.note: hint(wanted, now)}
 
-    def open_(target: str, neutral: str) -> tuple[Any, Any]:
+    def open_(target: str, neutral: str) -> Updates:
         """Make room at once, unless the texts are of no use."""
         try:
             check_pair(target, neutral)
         except UserError as error:
-            return gr.update(visible=False), problem(str(error))
-        return gr.update(visible=True), gr.skip()
+            return {fields.box: gr.update(visible=False), notes: problem(str(error))}
+        return {fields.box: gr.update(visible=True)}
 
     @guard
-    def first(target: str, neutral: str, strength: float, channels: int, session: Session) -> Iterator[tuple[Any, ...]]:
+    def first(target: str, neutral: str, strength: float, channels: int, session: Session) -> Iterator[Updates]:
         usual = studio.family.defaults.strength
         yield from draw(Grid(target, neutral, "", strength, int(channels), usual, most), session)
 
     @guard
-    def next_(strength: float, channels: int, now: Grid | None, session: Session) -> Iterator[tuple[Any, ...]]:
+    def next_(strength: float, channels: int, now: Grid | None, session: Session) -> Iterator[Updates]:
         if now is not None:
             yield from draw(now.finer(strength, int(channels)), session)
 

@@ -11,14 +11,15 @@ from pipeline import Edit, Latent
 from pipeline.errors import UserError
 from pipeline.recipes import FROM_WORDS
 from webapp.download_progress import bytes_of, megabytes
-from webapp.error_messages import guard
 from webapp.links import LONG, Asked, edits_of
 from webapp.model_handle import ModelHandle
 from webapp.panels.directions import kept_note, most_channels
 from webapp.panels.form import TABS, Form
 from webapp.panels.mappers import CHOOSE, not_here
 from webapp.panels.optimization import NO_FACE, THIS_FACE, as_html, linked_note
-from webapp.panels.result import Result, keep, mean, settle, shown
+from webapp.panels.result import mean_face
+from webapp.queues import EDIT
+from webapp.render import Context, Updates
 from webapp.session import Session
 
 # A page without a link asks for nothing more when it opens, and what the visitor does by then is not drawn over.
@@ -34,7 +35,7 @@ def on_strip(session: Session, asked: list[Asked]) -> bool:
         known = recipe["parameters"] | {"share": recipe.get("share", 1.0)}
         return recipe["method"] == method and all(known.get(name) == value for name, value in values.items())
 
-    ends = [shot.recipes[-len(asked) :] for shot in session.shots if len(shot.recipes) >= len(asked)]
+    ends = [item.recipes[-len(asked) :] for item in session.strip if len(item.recipes) >= len(asked)]
     return any(all(made(recipe, *edit) for recipe, edit in zip(end, asked, strict=True)) for end in ends)
 
 
@@ -51,7 +52,7 @@ def fills(form: Form) -> list[gr.blocks.Block]:
     return list(dict.fromkeys([form.tabs, form.optimization.start, form.optimization.note, *named]))
 
 
-def filled(form: Form, studio: ModelHandle, session: Session, query: Mapping[str, str]) -> dict[gr.blocks.Block, Any]:
+def filled(form: Form, studio: ModelHandle, session: Session, query: Mapping[str, str]) -> Updates:
     """The fields of the last edit that the page's address names, but for one that is on the strip already. One that
     takes long waits there for the visitor to start it."""
     try:
@@ -63,7 +64,7 @@ def filled(form: Form, studio: ModelHandle, session: Session, query: Mapping[str
     method, values = asked[-1]
     known = fields(form)[method]
     drawn = {known[name]: value for name, value in values.items() if name in known}
-    drawn[form.tabs] = gr.Tabs(selected=TABS[method])
+    drawn[form.tabs] = gr.update(selected=TABS[method])
     if method in LONG:
         session.linked = values
         drawn[form.optimization.start] = NO_FACE if method == "generate" else THIS_FACE
@@ -76,19 +77,11 @@ def layout() -> gr.Button:
     return gr.Button("Follow the link", elem_id="follow-link")
 
 
-def connect(
-    follow: gr.Button,
-    came: gr.events.Dependency,
-    form: Form,
-    result: Result,
-    studio: ModelHandle,
-    state: gr.State,
-    job: dict[str, Any],
-) -> None:
+def connect(follow: gr.Button, came: gr.events.Dependency, form: Form, context: Context) -> None:
     """Once the visit has come, do the edits that the page's address names. A page that is loaded again has the address
     that it had, so edits that are on the strip are not done again."""
-    directions = form.directions
-    outputs = [directions.channels, directions.kept, directions.threshold, *result.picture]
+    studio, directions = context.studio, form.directions
+    outputs = [directions.channels, directions.kept, directions.threshold]
 
     def done(latent: Latent, method: str, values: dict[str, Any]) -> Edit:
         share = values.get("share", 1.0)
@@ -96,25 +89,24 @@ def connect(
         edit = getattr(studio, method)(*([] if method in FROM_WORDS else [latent]), **values)
         return edit if share == 1 else studio.adjust(latent, edit, share)
 
-    @guard
-    def arrive(session: Session, request: gr.Request) -> Any:
+    def arrive(session: Session, request: gr.Request) -> Updates:
         asked = edits_of(request.query_params)
         if not asked:
-            return [gr.skip()] * len(outputs)
-        origin, made, kept = session.here.origin, [], {}
+            return gr.skip()
+        origin, made, kept = session.origin, [], {}
         latent = origin.latent
         mappers_away = [not_here(studio, values["mapper"]) for method, values in asked if method == "map"]
         if away := [source for source in mappers_away if source]:
             gr.Info(f"The mapper of this link must be downloaded first ({megabytes(bytes_of(away))}): {CHOOSE}")
         for method, values in [] if away or on_strip(session, asked) else asked:
             if method not in LONG:
-                source = mean(studio) if method in FROM_WORDS else latent
+                source = mean_face(studio) if method in FROM_WORDS else latent
                 made.append((source, done(source, method, values)))
                 latent = made[-1][1].latent
         if made:
             session.resume(origin)
         for source, edit in made:
-            keep(session, source, edit)
+            session.keep(source, edit)
         method, values = asked[-1]
         if method == "direct":
             if made:
@@ -124,7 +116,7 @@ def connect(
                 names = ("target", "neutral", "channels")
                 beta = studio.threshold(**{name: values[name] for name in names if name in values})
                 kept[directions.threshold] = beta
-        return dict(zip(result.picture, shown(session), strict=True)) | kept
+        return context.render(session) | kept
 
     came.success(None, None, None, js=PRESS)
-    settle(result, follow.click(arrive, state, outputs, api_visibility="private", **job), state)
+    context.on(follow.click, arrive, (), outputs, **EDIT)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, count
-from typing import Any
 
 import gradio as gr
 from PIL import Image, ImageOps
@@ -17,11 +16,11 @@ from pipeline.models.sources import Source
 from webapp.download_progress import arriving, bytes_of, megabytes
 from webapp.error_messages import guard
 from webapp.files import on_screen
-from webapp.model_handle import ModelHandle
 from webapp.panels.bounded import bounded
 from webapp.panels.chooser import chooser, pressed
-from webapp.panels.result import SILENT, Result, glanced, keep, set_to, settle, shown
-from webapp.queues import LONG
+from webapp.panels.result import SILENT, set_to
+from webapp.queues import EDIT, LONG
+from webapp.render import Context, Updates
 from webapp.session import Session
 
 THUMB = 256  # pixels
@@ -42,7 +41,7 @@ class Mappers:
 
 def thumbs(studio: StyleCLIP, session: Session) -> list[str]:
     """What each mapper makes of one face; the face itself in grey for those that are still to be downloaded."""
-    pictures, face = [], session.here.origin.latent
+    pictures, face = [], session.origin.latent
     for name, (_, source) in studio.family.row.mappers.items():
         picture = studio.map(face, name).image if source.here() else _grey(studio.image(face))
         pictures.append(on_screen(ImageOps.contain(picture, (THUMB, THUMB))))
@@ -112,32 +111,27 @@ def layout(studio: StyleCLIP, session: Session) -> Mappers:
     return Mappers(pictures, name, progress, strength, drawn)
 
 
-def connect(panel: Mappers, result: Result, studio: ModelHandle, state: gr.State, job: dict[str, Any]) -> None:
-    """Say what the panel's fields do. `job` holds the queue settings of everything that computes."""
+def connect(panel: Mappers, context: Context) -> None:
+    """Say what the panel's fields do."""
+    studio, state = context.studio, context.state
 
-    @guard
-    def apply(name: str, strength: float, session: Session) -> tuple[Any, ...]:
+    def apply(name: str, strength: float, session: Session) -> Updates:
         """Apply a mapper by its name to this visitor's face."""
         if not name:
             raise UserError("Choose a mapper first.")
         source = session.base("map", mapper=name)
-        keep(session, source, studio.map(source, session.mappers.get(name, name), strength))
-        return shown(session)
+        session.keep(source, studio.map(source, session.mappers.get(name, name), strength))
+        return context.render(session)
 
-    @guard
-    def slide(name: str, strength: float, session: Session) -> Iterator[Sequence[Any]]:
+    def slide(name: str, strength: float, session: Session) -> Iterator[Updates]:
         """`apply` by the slider, with a small picture first."""
         mapper = session.mappers.get(name, name)
         if not name or (mapper is name and not_here(studio, name)):  # which takes no turn while it is fetched
             yield apply(name, strength, session)
             return
         source = session.base("map", mapper=name)
-        yield from glanced(
-            session,
-            studio,
-            lambda model: model.map(source, mapper, strength).latent,
-            lambda: apply(name, strength, session),
-            len(result.picture),
+        yield from context.small_first(
+            session, lambda model: model.map(source, mapper, strength).latent, lambda: apply(name, strength, session)
         )
 
     @guard
@@ -145,17 +139,17 @@ def connect(panel: Mappers, result: Result, studio: ModelHandle, state: gr.State
         return pressed([*studio.mappers(), *session.mappers], event)
 
     @guard
-    def download(name: str, session: Session) -> Iterator[tuple[Any, Any]]:
+    def download(name: str, session: Session) -> Iterator[Updates]:
         """Before its first use, and beside what computes: other visitors need not wait for it."""
         source = None if name in session.mappers else not_here(studio, name)
         if source is None:
-            yield gr.skip(), gr.skip()
+            yield gr.skip()
             return
         for bar in arriving([source], studio.jobs.check):
-            yield bar, gr.skip()
-        yield "", gallery(studio, panel, session)
+            yield {panel.progress: bar}
+        yield {panel.progress: "", panel.gallery: gallery(studio, panel, session)}
 
-    fields = [panel.name, panel.strength, state]
+    fields, last = [panel.name, panel.strength], EDIT | {"trigger_mode": "always_last"}
     chosen = panel.gallery.select(choose, state, panel.name, trigger_mode="multiple", **SILENT)
     arrived = chosen.success(
         download,
@@ -166,11 +160,5 @@ def connect(panel: Mappers, result: Result, studio: ModelHandle, state: gr.State
         **LONG,
     )
     arrived.failure(None, None, panel.progress, js=set_to(""), **SILENT)
-    applied = arrived.success(
-        apply, fields, result.picture, api_visibility="private", trigger_mode="always_last", **job
-    )
-    moved = panel.strength.input(
-        slide, fields, result.picture, api_visibility="private", trigger_mode="always_last", **job
-    )
-    settle(result, applied, state)
-    settle(result, moved, state)
+    context.on(arrived.success, apply, fields, **last)
+    context.on(panel.strength.input, slide, fields, **last)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
 
 from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
-from webapp.error_messages import guard
 from webapp.example_faces import examples_of
+from webapp.history import Line
 from webapp.panels.chooser import chooser, pressed
 from webapp.panels.photo import thing
-from webapp.panels.result import SILENT, Result, settle, shown
+from webapp.panels.result import SILENT
 from webapp.queues import PHOTO, asked_now
+from webapp.render import Context, Updates
 from webapp.session import Session
-from webapp.shots import Mixture
 
 
 @dataclass(frozen=True)
@@ -29,18 +28,13 @@ class Mix:
     keys: gr.Textbox
     """What stands in the gallery, as the browser has it: the keys, with a space between them."""
 
-    @property
-    def all(self) -> list[gr.components.Component]:
-        """What follows every edit; `drawn` makes the values."""
-        return [self.fold, self.others, self.keys]
-
 
 @dataclass(frozen=True)
 class Other:
     """What the current picture can be mixed with."""
 
     key: str
-    """By which the browser names it."""
+    """The browser names it by this."""
     name: str
     picture: str
     latent: Callable[[], Latent]
@@ -50,22 +44,22 @@ def others(studio: StyleCLIP, session: Session) -> list[Other]:
     """The other pictures of the strip, the newest first, but for those with another tuning; the other faces of the
     photo; and the examples."""
     strip = [
-        Other(shot.key, shot.title, shot.thumb, lambda shot=shot: shot.latent)
-        for shot in reversed(session.shots)
-        if shot is not session.at and shot.latent.tuned_like(session.here.latent)
+        Other(item.key, item.title, item.thumbnail, lambda item=item: item.latent)
+        for item in reversed(session.strip)
+        if item != session.current and item.latent.tuned_like(session.current.latent)
     ]
-    begun = [shot.found for shot in session.shots if shot.found and not shot.recipes]
+    begun = [item.detected for item in session.strip if item.detected]
     photo = [
-        Other(found.key, f"Face {number}", found.crop, lambda found=found: studio.invert(found.face()))
-        for number, found in enumerate(session.faces, 1)
-        if found not in begun
+        Other(face.key, f"Face {number}", face.crop, lambda face=face: studio.invert(face.face()))
+        for number, face in enumerate(session.faces, 1)
+        if face not in begun
     ]
     examples = [
         Other(
             f"example{number}", f"Example {number}", str(path), lambda path=path: studio.invert(studio.align(path)[0])
         )
         for number, (path, _) in enumerate(examples_of(studio), 1)
-        if str(path) not in [found.photo for found in begun]
+        if str(path) not in [face.photo for face in begun]
     ]
     return [*strip, *photo, *examples]
 
@@ -83,50 +77,42 @@ def layout(studio: StyleCLIP, session: Session) -> Mix:
     return Mix(fold, pictures, keys)
 
 
-def drawn(studio: StyleCLIP, session: Session) -> tuple[Any, ...]:
-    """The values of `Mix.all`; the pictures, which are many, only where they are looked at."""
+def draw(panel: Mix, studio: StyleCLIP, session: Session) -> Updates:
+    """The fold, and the pictures, which are many, only where they are looked at."""
     known = others(studio, session)
-    fold = gr.update(visible=bool(known))
-    if not session.mixing:
-        return fold, gr.skip(), gr.skip()
-    pictures = [(other.picture, other.name) for other in known]
-    return fold, gr.update(value=pictures, selected_index=None), " ".join(other.key for other in known)
+    updates = {panel.fold: gr.update(visible=bool(known)), panel.others: gr.skip(), panel.keys: gr.skip()}
+    if session.mixing:
+        pictures = [(other.picture, other.name) for other in known]
+        updates[panel.others] = gr.update(value=pictures, selected_index=None)
+        updates[panel.keys] = " ".join(other.key for other in known)
+    return updates
 
 
-def connect(
-    panel: Mix,
-    result: Result,
-    studio: StyleCLIP,
-    state: gr.State,
-) -> None:
+def connect(panel: Mix, context: Context) -> None:
     """Say what a choice does."""
+    studio = context.studio
 
-    @guard
-    def choose(event: gr.SelectData, keys: str, session: Session) -> tuple[Any, ...]:
-        here, key = session.here, pressed(keys.split(), event)
+    def choose(event: gr.SelectData, keys: str, session: Session) -> Updates:
+        current, key = session.current, pressed(keys.split(), event)
         other = next((other for other in others(studio, session) if other.key == key), None)
         if other is None:
             raise UserError("This picture can't be mixed any more; please choose another one.")
         with session.choices.making(asked_now()) as newest:
-            mixture = Mixture(here.latent, other.latent(), (here.title, other.name))
-            latent = mixture.one.towards(mixture.other, mixture.share)
-            picture = studio.image(latent)
+            line = Line(current.latent, other.latent(), 0.5, (current.title, other.name))
+            picture = studio.image(line.start.towards(line.end, line.share))
             if newest():
-                if session.here is not here:
+                if session.current != current:
                     raise UserError("Another picture was chosen meanwhile, so the mixture was left out.")
-                session.mix(mixture, latent, picture)
-        return shown(session)
+                session.mix(line, picture)
+        return context.render(session)
 
-    def look(session: Session) -> tuple[Any, ...]:
+    def look(session: Session) -> Updates:
         session.mixing = True
-        return drawn(studio, session)
+        return draw(panel, studio, session)
 
     def leave(session: Session) -> None:
         session.mixing = False
 
-    panel.fold.expand(look, state, panel.all, **SILENT)
-    panel.fold.collapse(leave, state, None, **SILENT)
-    chosen = panel.others.select(
-        choose, [panel.keys, state], result.picture, trigger_mode="multiple", api_visibility="private", **PHOTO
-    )
-    settle(result, chosen, state)
+    panel.fold.expand(look, context.state, [panel.fold, panel.others, panel.keys], **SILENT)
+    panel.fold.collapse(leave, context.state, None, **SILENT)
+    context.on(panel.others.select, choose, [panel.keys], trigger_mode="multiple", **PHOTO)

@@ -10,26 +10,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from pipeline import Edit, Latent
 from pipeline.edits import Step
 from pipeline.errors import UserError
 from pipeline.vocabulary import unknown_note
 from webapp.download_progress import bar, in_line
-from webapp.error_messages import guard
 from webapp.files import on_screen
+from webapp.history import HistoryItem, StepPreview, small_on_screen
 from webapp.jobs import LONGEST_RUN
 from webapp.lossplot import plot, progress
 from webapp.model_handle import ModelHandle
 from webapp.panels.bounded import bounded
 from webapp.panels.chooser import chooser, pressed
 from webapp.panels.photo import thing
-from webapp.panels.result import SILENT, Result, forget, keep, mean, set_to, settle, shown
-from webapp.presets import Prompt, presets
-from webapp.queues import LONG, asked_now
+from webapp.panels.result import SILENT, forget, mean_face, set_to
+from webapp.presets import Presets
+from webapp.queues import EDIT, LONG, asked_now
+from webapp.render import Context, Updates
 from webapp.session import Session
-from webapp.shots import THUMB, Frame, Shot
 
 OPTIMIZE, RUNNING = "Optimize", "Optimizing"
 FAILED, IDLE = "The optimization has ended early.", bar("No optimization runs.", 0.0)
@@ -59,14 +58,15 @@ class Optimization:
     film: gr.Gallery
 
 
-def drawn(session: Session) -> tuple[Any]:
-    """The value of the filmstrip."""
-    here = [number for number, frame in enumerate(session.frames) if session.at and frame.latent is session.at.latent]
-    return (gr.update(value=_film(session), selected_index=here[0] if here else None),)
+def draw(panel: Optimization, session: Session) -> Updates:
+    """The filmstrip."""
+    latent, previews = session.current.latent, session.previews
+    at = [number for number, preview in enumerate(previews) if preview.latent is latent]
+    return {panel.film: gr.update(value=_film(session), selected_index=at[0] if at else None)}
 
 
 def _film(session: Session) -> list[tuple[str, str]]:
-    return [(frame.picture, f"step {frame.recipe['taken']}") for frame in session.frames]
+    return [(preview.picture, f"step {preview.recipe['taken']}") for preview in session.previews]
 
 
 def as_html(*sentences: str) -> str:
@@ -93,10 +93,9 @@ def linked_note(studio: ModelHandle, values: dict[str, Any]) -> str:
     return f"With these words the link brought {', '.join(told)}." if told else ""
 
 
-def layout(studio: ModelHandle, prompts: tuple[Prompt, ...]) -> Optimization:
-    """Draw the panel; the first of `prompts` stands in its field."""
-    usual, face = studio.family.defaults, thing(studio)
-    known = presets(studio.family.name, usual)
+def layout(studio: ModelHandle, known: Presets) -> Optimization:
+    """Draw the panel; the first of the known prompts stands in its field."""
+    usual, face, prompts = studio.family.defaults, thing(studio), known.prompts
     steps = usual.steps
     with gr.Row(elem_classes="two"):
         with gr.Column():
@@ -161,32 +160,26 @@ def layout(studio: ModelHandle, prompts: tuple[Prompt, ...]) -> Optimization:
         far = gr.HTML(IDLE, label="progress", elem_id="progress")
     with gr.Column(elem_id="way"):
         gr.HTML(f'<p class="note">{HINT}</p>')
-        film = chooser(
-            label="The way there",
-            show_label=False,
-            columns=MOMENTS,
-            elem_id="film",
-            captioned=True,
-        )
+        film = chooser(label="The way there", show_label=False, columns=MOMENTS, elem_id="film", captioned=True)
     return Optimization(words, suggestions, start, slider, l2, identity, run, stop, far, groups, note, film)
 
 
-def beginning(session: Session, recipe: dict[str, Any]) -> tuple[Shot, Latent]:
-    """What an edit was made from, and a picture of the strip that it goes behind: that one, or an edit of it.
+def beginning(session: Session, recipe: dict[str, Any]) -> tuple[HistoryItem, Latent]:
+    """What an edit was made from, and an item of the strip that it goes behind: that one, or an edit of it.
 
     Raises UserError when neither is there any more.
     """
-    for shot in session.shots:
-        for latent in (shot.latent, shot.source):
+    for item in session.strip:
+        for latent in (item.latent, item.source):
             if latent is not None and latent.digest() == recipe["source"]:
-                return shot, latent
+                return item, latent
     raise UserError("The picture that this optimization began with has left the strip; please run it again.")
 
 
 def broken_off(session: Session) -> str:
     """What a visitor is told who loaded the page again while an optimization ran."""
     words = session.run["prompt"]
-    begun = session.frames and session.frames[-1].recipe["parameters"]["prompt"] == words
+    begun = session.previews and session.previews[-1].recipe["parameters"]["prompt"] == words
     moments = "Choose one of its moments below to go on from it." if begun else ""
     return as_html("The page was loaded again, which ended this run.", moments)
 
@@ -202,27 +195,16 @@ def is_moment(step: Step) -> bool:
     return step.index * MOMENTS // step.total > (step.index - 1) * MOMENTS // step.total
 
 
-def frame_of(step: Step) -> Frame:
+def preview_of(step: Step) -> StepPreview:
     """A step as the filmstrip keeps it."""
-    small = step.image.copy()
-    small.thumbnail((THUMB, THUMB), Image.Resampling.BOX)
-    return Frame(step.latent, step.edit.recipe, on_screen(small))
+    return StepPreview(step.latent, step.edit.recipe, small_on_screen(step.image))
 
 
-def connect(
-    panel: Optimization,
-    result: Result,
-    studio: ModelHandle,
-    prompts: tuple[Prompt, ...],
-    state: gr.State,
-    job: dict[str, Any],
-) -> None:
-    """Say what the panel's fields do. `job` holds the queue settings of everything that computes."""
+def connect(panel: Optimization, context: Context) -> None:
+    """Say what the panel's fields do."""
+    studio, state, result, prompts = context.studio, context.state, context.result, context.presets.prompts
 
-    @guard
-    def optimize(
-        words: str, start: str, steps: int, l2: float, identity: float, session: Session
-    ) -> Iterator[dict[gr.blocks.Block, Any]]:
+    def optimize(words: str, start: str, steps: int, l2: float, identity: float, session: Session) -> Iterator[Updates]:
         """Change this visitor's face until it fits the words; "The words alone" starts from the average face instead.
         Sends the picture, the progress and the losses while it runs."""
         method = "generate" if start == NO_FACE else "optimize"
@@ -236,14 +218,14 @@ def connect(
 
     def optimized(
         words: str, start: str, steps: int, l2: float, identity: float, session: Session
-    ) -> Iterator[dict[gr.blocks.Block, Any]]:
-        asked, session.stop, here, page = int(steps), False, session.here, session.page
-        session.why_ended = None
+    ) -> Iterator[Updates]:
+        asked, session.stop, begun, page = int(steps), False, session.current, session.page
+        session.why_ended = ""
         steps = studio.jobs.fitting("generate" if start == NO_FACE else "optimize", asked)
         if start == NO_FACE:
             extra = {name: value for name, value in linked(session, words).items() if name != "neutral"}
             run = studio.generate(words, steps=steps, preview=PREVIEW, **extra)
-            average = mean(studio)
+            average = mean_face(studio)
             before = on_screen(studio.image(average))
             weights = {"CLIP": ("clip", 1.0)}
         else:
@@ -272,80 +254,73 @@ def connect(
                     raise UserError("Stopped; the picture is as it was.")
                 yield {panel.progress: in_line(place)}
             began = shown_at = time.monotonic()
-            session.frames = []
+            session.previews = []
             for step in run:
                 for name, (term, weight) in weights.items():
                     curves[name].append(weight * step.losses.get(term, 0.0))
                 now = time.monotonic()
-                over = session.stop or run.is_over_time or here not in session.shots or session.page != page
+                over = session.stop or run.is_over_time or begun not in session.strip or session.page != page
                 if new := over or is_moment(step):
-                    session.frames.append(frame_of(step))
+                    session.previews.append(preview_of(step))
                 if over:
                     break
                 if new or now - shown_at > REDRAW_EVERY:
                     shown_at = now
                     far = progress(step.index, steps, (now - began) / step.index * (steps - step.index))
-                    drawn_now = {panel.progress: far, result.losses: plot(curves, steps)}
+                    updates = {panel.progress: far, result.losses: plot(curves, steps)}
                     if new:
-                        drawn_now[panel.film] = gr.update(value=_film(session), selected_index=None)
-                    if session.at is here:
-                        drawn_now[result.slider] = before, on_screen(step.image)
-                        drawn_now[result.words] = f"{words}\n{RUNNING}: step {step.index} of {steps}"
-                    yield drawn_now
+                        updates[panel.film] = gr.update(value=_film(session), selected_index=None)
+                    if session.current == begun:
+                        updates[result.slider] = before, on_screen(step.image)
+                        updates[result.words] = f"{words}\n{RUNNING}: step {step.index} of {steps}"
+                    yield updates
             step.edit.draw()  # before it is looked what the visitor has chosen meanwhile
         if session.page != page:  # it was loaded again, or goes on in another tab; there the visitor is told
             yield {panel.progress: IDLE, result.words: FAILED}
             return
-        if here not in session.shots:
-            session.frames = []
-            happened = "The picture was deleted" if here in session.gone else "Another face was chosen"
-            told = f"{happened} meanwhile, so this optimization ended."
-            session.why_ended = session.here, told  # notes follow the face that was chosen, which may come after this
-            yield all_of(session, "", IDLE, as_html(told))
+        if begun not in session.strip:
+            session.previews = []
+            happened = "The picture was deleted" if begun.key in session.deleted else "Another face was chosen"
+            session.why_ended = f"{happened} meanwhile, so this optimization ended."  # notes of that face may follow
+            yield all_of(session, "", IDLE, as_html(session.why_ended))
             return
         if start == NO_FACE:
-            session.add(average, studio.image(average), "The average face", "The average face.")
-            keep(session, average, step.edit)
+            session.add(HistoryItem.of(studio.image(average), "The average face", average, "The average face."))
+            session.keep(average, step.edit)
         else:
-            looking = session.here
-            session.go(here)
-            keep(session, source, step.edit)
-            if looking is not here:  # it is on the strip, and the visitor goes on where they are
-                session.go(looking)
+            session.keep_behind(begun, source, step.edit)
         late = step.index < steps and not session.stop
         ended = f"Others wait, so this run ended after {MINUTES} of computing, at step {step.index} of {steps}."
         told = as_html(unknown, fewer, ended if late else "")
         yield all_of(session, plot(curves, steps), progress(step.index, steps), told)
 
-    def all_of(session: Session, losses: str, far: str, note: str) -> dict[gr.blocks.Block, Any]:
+    def all_of(session: Session, losses: str, far: str, note: str) -> Updates:
         """What the page shows after a run."""
-        (film,) = drawn(session)
-        pictures = dict(zip(result.picture, shown(session, losses), strict=True))
-        return pictures | {panel.progress: far, panel.film: film, panel.note: note}
+        return context.render(session, losses) | draw(panel, session) | {panel.progress: far, panel.note: note}
 
-    @guard
-    def take(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
+    def take(event: gr.SelectData, session: Session) -> Updates:
         """Put a moment of the way on the strip, or return to it where it is there already."""
-        frame = pressed(session.frames, event)
-        kept = next((shot for shot in session.shots if shot.latent is frame.latent), None)
+        preview = pressed(session.previews, event)
+        kept = next((item for item in session.strip if item.latent is preview.latent), None)
         with session.choices.making(asked_now()) as newest:
             if kept is not None:
                 if newest():
                     session.go(kept)
             else:
-                alone = frame.recipe["method"] == "generate"
-                shot, source = (session.here, mean(studio)) if alone else beginning(session, frame.recipe)
-                picture = studio.image(frame.latent)
+                alone = preview.recipe["method"] == "generate"
+                item, source = (session.current, mean_face(studio)) if alone else beginning(session, preview.recipe)
+                picture = studio.image(preview.latent)
                 if newest():
-                    session.go(shot)
-                    keep(session, source, Edit(lambda: picture, frame.latent, frame.recipe))
-        return *shown(session)[:-1], gr.skip(), *drawn(session)  # the losses are still those of this way
+                    session.go(item)
+                    session.keep(source, Edit(lambda: picture, preview.latent, preview.recipe))
+        # The losses are still those of this way.
+        return context.render(session) | draw(panel, session) | {result.losses: gr.skip()}
 
     def stop(session: Session) -> None:
         session.stop = True
 
     def why(session: Session) -> Any:
-        return as_html(session.why_ended[1]) if session.why_ended else gr.skip()
+        return as_html(session.why_ended) if session.why_ended else gr.skip()
 
     def suggest(index: int) -> tuple[str, float, float, str]:
         prompt = prompts[index]
@@ -359,29 +334,24 @@ def connect(
             return words
         return f"{words} {'and' if ' with ' in words else 'with'} {phrase}" if words else phrase
 
-    running = gr.on(
+    running = context.on(
         [panel.run.click, panel.words.submit],
         optimize,
-        [panel.words, panel.start, panel.steps, panel.l2, panel.identity, state],
-        [*result.picture, panel.progress, panel.stop, panel.run, panel.film, panel.note],
-        api_visibility="private",
+        [panel.words, panel.start, panel.steps, panel.l2, panel.identity],
+        [panel.progress, panel.stop, panel.run, panel.film, panel.note],
         **LONG,
     )
     idle = set_to(gr.update(interactive=False), gr.update(value=OPTIMIZE, interactive=True))
     for ended in (running.success, running.failure):  # `then` is not called after a failure
         ended(None, None, [panel.stop, panel.run], js=idle, **SILENT)
     running.failure(None, None, [panel.progress, result.words], js=set_to(IDLE, FAILED), **SILENT)
-    running.failure(shown, state, result.picture, **SILENT)
-    settle(result, running, state)
+    running.failure(context.render, state, context.picture, **SILENT)
     # Once more: the fields of a face that was chosen meanwhile may be on their way, with an empty note.
     running.success(why, state, panel.note, **SILENT)
     forget(panel.note, panel.words)
     panel.stop.click(stop, state, None, **SILENT)
     panel.film.select(stop, state, None, **SILENT)  # who chooses a moment while it runs has seen enough
-    taken = panel.film.select(
-        take, state, [*result.picture, panel.film], trigger_mode="multiple", api_visibility="private", **job
-    )
-    settle(result, taken, state)
+    context.on(panel.film.select, take, (), [panel.film], trigger_mode="multiple", **EDIT)
     suggested = [panel.words, panel.l2, panel.identity, panel.note]
     panel.suggestions.click(suggest, panel.suggestions, suggested, **SILENT)
     for group in panel.known:

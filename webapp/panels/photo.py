@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,17 +19,17 @@ from pipeline.models.registry import read_registry
 from webapp import uploads
 from webapp.choices import the_only_one
 from webapp.download_progress import bar
-from webapp.error_messages import guard
 from webapp.example_faces import examples_of, number_of
 from webapp.files import on_screen
+from webapp.history import DetectedFace, HistoryItem, one_line
 from webapp.limits import MAX_BYTES
 from webapp.opening import WAIT
 from webapp.panels import likeness
 from webapp.panels.chooser import chooser, pressed
-from webapp.panels.result import SILENT, Result, settle, shown
+from webapp.panels.result import SILENT, status
 from webapp.queues import PHOTO, asked_now
+from webapp.render import Context, Updates
 from webapp.session import Session
-from webapp.shots import Found, Shot, one_line
 
 TOO_LARGE = f"This file is too large; please choose one of at most {MAX_BYTES // 2**20} MB."
 SHOWN = 1200  # pixels a side of the copy of a photo that a browser would not show as it is
@@ -74,11 +73,6 @@ class Photo:
     note: gr.HTML
     likeness: likeness.Likeness
 
-    @property
-    def follows(self) -> list[gr.components.Component]:
-        """What follows every edit; `drawn` makes the values."""
-        return [self.photo, self.faces, self.note, self.crop, self.inversion, self.likeness.row]
-
 
 def finds_faces(studio: StyleCLIP) -> bool:
     """Whether the model looks for a face in a photo, and can read it."""
@@ -95,18 +89,23 @@ def thing(studio: StyleCLIP) -> str:
     return "face" if studio.family.faces is not None else "picture"
 
 
+def shown_photo(session: Session) -> str | None:
+    """The photo that the current picture began with; None where there is none, or the visitor has put it away."""
+    face = session.origin.detected
+    return face.shown if face and face.key not in session.put_away else None
+
+
 def note(session: Session) -> str:
     """The line under the face, as HTML."""
-    origin = session.here.origin
-    several = len(session.faces) > 1 and not origin.mixture
-    choice = " Choose another face above." if several else ""
-    away = "" if origin.found is None or origin.found.shown else f" {PUT_AWAY}"
-    return f'<p class="note" role="status">{html.escape(origin.said)}{away}{choice}</p>'
+    origin = session.origin
+    several = len(session.faces) > 1 and not origin.is_mixture
+    away = PUT_AWAY if origin.detected and not shown_photo(session) else ""
+    return status(origin.face_note, away, "Choose another face above." if several else "")
 
 
-def first_line(studio: StyleCLIP, found: Found | None = None) -> str:
+def first_line(studio: StyleCLIP, face: DetectedFace | None = None) -> str:
     """What to know of the first face, and of what the model can do with photos."""
-    if found:
+    if face:
         return "An example, edited already. Choose a face of your own, or say what should change."
     start = f"A random {thing(studio)}."
     if studio.family.encoder is None:
@@ -114,13 +113,13 @@ def first_line(studio: StyleCLIP, found: Found | None = None) -> str:
     return f"{start} Of a photo, the middle is used: this model looks for no face in it."
 
 
-def face_line(studio: StyleCLIP, faces: list[Found], found: Found, latent: Latent) -> str:
+def face_line(studio: StyleCLIP, faces: list[DetectedFace], face: DetectedFace, latent: Latent) -> str:
     """How many faces were found in a photo, and how close the inversion of one is."""
     if studio.family.faces is None:
         return "No face is looked for with this model: the middle of the photo is used."
     told = "One face found." if len(faces) == 1 else f"{len(faces)} faces found."
-    drawing = "" if found.example else drawing_line(studio)
-    return " ".join(filter(None, [told, drawing, likeness.line(studio, found, latent)]))
+    drawing = "" if face.example else drawing_line(studio)
+    return " ".join(filter(None, [told, drawing, likeness.line(studio, face, latent)]))
 
 
 def drawing_line(studio: StyleCLIP) -> str:
@@ -133,25 +132,25 @@ def drawing_line(studio: StyleCLIP) -> str:
     return f"{told} For photographs there is the model {' or '.join(able)}." if able else told
 
 
-def name_of(session: Session, faces: list[Found], number: int) -> str:
+def name_of(session: Session, faces: list[DetectedFace], number: int) -> str:
     """What a face from a photo is called: by the photo's file, or the number of the example; with a number behind it
     where a face from another photo on the strip is called so."""
-    found = faces[number]
-    name = one_line("".join(c if c.isprintable() else " " for c in Path(found.photo).stem))[:LONGEST_NAME].rstrip()
-    if found.example:
-        name = f"Example {number_of(found.photo)}"
-    face = f", face {number + 1}" if len(faces) > 1 else ""
-    taken = {shot.title for shot in session.shots if shot.found and shot.found.photo != found.photo}
+    photo, which = faces[number].photo, f", face {number + 1}" if len(faces) > 1 else ""
+    name = one_line("".join(c if c.isprintable() else " " for c in Path(photo).stem))[:LONGEST_NAME].rstrip()
+    if faces[number].example:
+        name = f"Example {number_of(photo)}"
+    taken = {item.title for item in session.strip if item.detected and item.detected.photo != photo}
     names = chain([name or "Photo"], (f"{name or 'Photo'} ({again})" for again in count(2)))
-    return next(name + face for name in names if name + face not in taken)
+    return next(name + which for name in names if name + which not in taken)
 
 
 def layout(studio: StyleCLIP, session: Session) -> Photo:
     """Draw the panel with the face that the session starts with."""
-    reads, found = studio.family.encoder is not None, session.here.origin.found
+    reads, origin = studio.family.encoder is not None, session.origin
+    face = origin.detected
     photo = UnopenedImage(
         visible=reads,
-        value=found and found.shown,
+        value=shown_photo(session),
         label="Photo",
         type="filepath",
         sources=["upload", "webcam", "clipboard"],
@@ -161,13 +160,7 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
         alt_text="The photo you chose",
     )
     working = gr.HTML(label="progress", elem_id="working")
-    faces = chooser(
-        label="Faces in the photo",
-        columns=4,
-        object_fit="cover",
-        visible=False,
-        elem_id="faces",
-    )
+    faces = chooser(label="Faces in the photo", columns=4, object_fit="cover", visible=False, elem_id="faces")
     examples = chooser(
         value=[(str(path), f"Example {number}: {name}") for number, (path, name) in enumerate(examples_of(studio), 1)],
         label="Examples",
@@ -180,7 +173,7 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
     with gr.Row(elem_id="face-pair"):
         crop = gr.Image(
             visible=reads,
-            value=found and found.crop,
+            value=face and face.crop,
             label="Aligned" if finds_faces(studio) else "Cropped",
             interactive=False,
             buttons=[],
@@ -189,8 +182,8 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
             alt_text="What is taken from the photo, upright and cropped",
         )
         inversion = gr.Image(
-            value=session.here.origin.picture,
-            label=label(session.here.origin),
+            value=origin.picture,
+            label=label(origin),
             interactive=False,
             buttons=[],
             min_width=120,
@@ -209,51 +202,52 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
 def start(
     studio: StyleCLIP,
     session: Session,
-    faces: list[Found],
+    faces: list[DetectedFace],
     number: int = 0,
-    said: str | None = None,
+    face_note: str | None = None,
     newest: Callable[[], bool] = the_only_one,
 ) -> None:
-    """Make one of the faces in the visitor's photo the one that is edited; `said` under it is how near the inversion
-    is, unless told otherwise. Not where this is not the `newest` choice any more."""
-    found = faces[number]
-    latent = studio.invert(found.face())
-    line = face_line(studio, faces, found, latent) if said is None else said
+    """Make one of the faces in the visitor's photo the one that is edited; the note under it says how near the
+    inversion is, unless another is given. Not where this is not the `newest` choice any more."""
+    face = faces[number]
+    latent = studio.invert(face.face())
+    told = face_line(studio, faces, face, latent) if face_note is None else face_note
     picture = studio.image(latent)
     if newest():
-        session.start_from(latent, picture, name_of(session, faces, number), line, found, faces)
+        title = name_of(session, faces, number)
+        session.start_from(HistoryItem.of(picture, title, latent, told, detected=face), faces)
 
 
-def label(origin: Shot) -> str:
+def label(origin: HistoryItem) -> str:
     """What the picture is that edits begin with."""
-    if origin.mixture:
+    if origin.is_mixture:
         return "Mixture"
-    return "Inversion" if origin.found else "Beginning"
+    return "Inversion" if origin.detected else "Beginning"
 
 
-def drawn(able: bool, session: Session) -> tuple[Any, ...]:
-    """The values of `Photo.follows`: the face that the current picture began with. `able`: see `knows_people`."""
-    origin = session.here.origin
-    found, faces = origin.found, session.faces
-    return (
-        found and (found.shown or None),
-        gr.update(
-            value=[(face.crop, f"Face {number} of {len(faces)}") for number, face in enumerate(faces, 1)],
-            selected_index=faces.index(found) if found in faces else None,
+def draw(panel: Photo, studio: StyleCLIP, session: Session) -> Updates:
+    """The face that the current picture began with, and the photo that it came from."""
+    origin, faces = session.origin, session.faces
+    face = origin.detected
+    return {
+        panel.photo: shown_photo(session),
+        panel.faces: gr.update(
+            value=[(other.crop, f"Face {number} of {len(faces)}") for number, other in enumerate(faces, 1)],
+            selected_index=faces.index(face) if face in faces else None,
             visible=len(faces) > 1,
         ),
-        note(session),
-        gr.update(value=found and found.crop, visible=found is not None),
-        gr.update(value=origin.picture, label=label(origin)),
-        gr.update(visible=found is not None and able),
-    )
+        panel.note: note(session),
+        panel.crop: gr.update(value=face and face.crop, visible=face is not None),
+        panel.inversion: gr.update(value=origin.picture, label=label(origin)),
+        panel.likeness.row: gr.update(visible=face is not None and knows_people(studio)),
+    }
 
 
-def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State) -> None:
+def connect(panel: Photo, context: Context) -> None:
     """Say what the panel's fields do."""
+    studio, state, render = context.studio, context.state, context.render
 
-    @guard
-    def take(photo: str | None, session: Session) -> tuple[Any, ...]:
+    def take(photo: str | None, session: Session) -> Updates:
         """Find the faces in a photo; the largest becomes this visitor's face, and is inverted."""
         if photo is None:
             raise UserError("Choose a picture first.")
@@ -261,72 +255,67 @@ def connect(panel: Photo, result: Result, studio: StyleCLIP, state: gr.State) ->
             faces = find(photo, BytesIO(uploads.read(photo, MAX_BYTES, TOO_LARGE)), session, newest)
             if newest():
                 session.uploaded = faces[0]
-        return shown(session)
+        return render(session)
 
     def find(
         path: str, photo: BytesIO, session: Session, newest: Callable[[], bool], example: bool = False
-    ) -> list[Found]:
+    ) -> list[DetectedFace]:
         found = studio.align(photo)
         turn = found[0].turn
         copied = turn or not browsers_show(photo.getvalue())
         seen = on_screen(studio.view(photo, SHOWN, turn)) if copied else path
-        faces = [Found.of(path, face, seen, example) for face in found]
+        faces = [DetectedFace.of(path, face, seen, example) for face in found]
         start(studio, session, faces, newest=newest)
         return faces
 
-    @guard
-    def choose_example(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
+    def choose_example(event: gr.SelectData, session: Session) -> Updates:
         path, _ = pressed(examples_of(studio), event)
         with session.choices.making(asked_now()) as newest:
             find(str(path), BytesIO(path.read_bytes()), session, newest, example=True)
-        return shown(session)
+        return render(session)
 
-    @guard
-    def choose_face(event: gr.SelectData, session: Session) -> tuple[Any, ...]:
+    def choose_face(event: gr.SelectData, session: Session) -> Updates:
         faces = session.faces
         number = pressed(range(len(faces)), event)
         with session.choices.making(asked_now()) as newest:
             start(studio, session, faces, number, newest=newest)
-        return shown(session)
+        return render(session)
 
-    @guard
-    def sample(session: Session) -> tuple[Any, ...]:
+    def sample(session: Session) -> Updates:
         """Make up a face that belongs to nobody."""
         seed = secrets.randbelow(10**6)
         with session.choices.making(asked_now()) as newest:
             latent = studio.sample(seed, TRUNCATION)
             title, picture = f"Random {thing(studio)} {seed}", studio.image(latent)
             if newest():
-                session.start_from(latent, picture, title, f"{title}.")
-        return shown(session)
+                session.start_from(HistoryItem.of(picture, title, latent, f"{title}."))
+        return render(session)
 
     def put_away(session: Session) -> str:
         """The photo's × takes the photo off the page, and nothing else."""
-        for face in session.faces:
-            face.shown = ""
+        session.put_away |= {face.key for face in session.faces}
         return note(session)
 
-    def as_before(session: Session) -> tuple[Any, ...]:
+    def as_before(session: Session) -> Updates:
         """After a file that was no photo of a face, the one before stands in its place."""
-        return drawn(knows_people(studio), session)
+        return draw(panel, studio, session)
 
     events: dict[Callable[..., Any], gr.events.Dependency] = {}
     for trigger, handler, inputs in (
-        (panel.photo.upload, take, [panel.photo, state]),
-        (panel.examples.select, choose_example, state),
-        (panel.faces.select, choose_face, state),
-        (panel.random.click, sample, state),
+        (panel.photo.upload, take, [panel.photo]),
+        (panel.examples.select, choose_example, []),
+        (panel.faces.select, choose_face, []),
+        (panel.random.click, sample, []),
     ):
         words = f"Making up a {thing(studio)}" if handler is sample else "Looking at the photo"
         every: dict[str, Any] = {"trigger_mode": "multiple"}  # the click that is left out would be the last
         trigger(None, None, panel.working, js=BEGIN.format(bar=bar(words)), **SILENT, **every)
-        options = every | PHOTO  # a random face too, so that it does not overtake a photo that was chosen before it
-        event = trigger(handler, inputs, result.picture, js=WAIT, api_visibility="private", **options)
+        # In the group of photos, a random face too does not overtake a photo that was chosen before it.
+        event = context.on(trigger, handler, inputs, form=True, js=WAIT, **every, **PHOTO)
         for ended, came in ((event.success, "true"), (event.failure, "false")):  # `then` is not called after a failure
             ended(None, None, panel.working, js=END.format(came=came), **SILENT, **every)
-        event.failure(as_before, state, panel.follows, **SILENT)
-        settle(result, event, state, fills=True)
+        event.failure(as_before, state, list(draw(panel, studio, context.first)), **SILENT)
         events[handler] = event
     uploaded = events[take] if studio.family.row.tunes and knows_people(studio) else None
-    likeness.connect(panel.likeness, panel.inversion, uploaded, result, studio, state)
+    likeness.connect(panel.likeness, panel.inversion, uploaded, context)
     panel.photo.clear(put_away, state, panel.note, **SILENT)

@@ -19,15 +19,15 @@ from webapp import animation, limits, links, uploads
 from webapp.download_progress import arriving
 from webapp.error_messages import guard
 from webapp.files import file_name, new_file
+from webapp.history import HistoryItem, one_line
 from webapp.jobs import LONGEST_RUN
 from webapp.latent_files import LATENT_BYTES, TOO_LARGE, read_latent
-from webapp.model_handle import ModelHandle
 from webapp.opening import WAIT
 from webapp.panels.mappers import not_here
-from webapp.panels.result import SILENT, Result, keep, mean, set_to, settle, shown
+from webapp.panels.result import SILENT, mean_face, set_to, status
 from webapp.queues import EDIT, LONG, PHOTO, SERIES
+from webapp.render import Context, Updates
 from webapp.session import Session
-from webapp.shots import one_line
 
 KINDS = {
     "png": "PNG",
@@ -70,11 +70,6 @@ class TakeHome:
     recipe: gr.UploadButton
     note: gr.HTML
 
-    @property
-    def all(self) -> list[gr.components.Component]:
-        """What follows every edit; `drawn` makes the values."""
-        return [self.link, self.buttons["photo"], self.note]
-
 
 def layout() -> TakeHome:
     """Draw the panel."""
@@ -92,26 +87,19 @@ def layout() -> TakeHome:
             min_width=120,
             elem_id="load-recipe",
         )
-    note = gr.HTML(
-        HINT,
-        elem_id="take-home-note",
-    )
+    note = gr.HTML(HINT, elem_id="take-home-note")
     saved = gr.DownloadButton("saved", visible=False)
     return TakeHome(buttons, saved, link, recipe, note)
 
 
-def _note(sentence: str) -> str:
-    return f'<p class="note" role="status">{sentence}</p>'
-
-
 def recipe_of(session: Session, model: str) -> dict[str, Any]:
     """The edits that led to the current picture, one after the other, as JSON."""
-    here = session.here
-    if here.mixture:
+    current = session.current
+    if current.is_mixture:
         raise UserError("A mixture takes both faces, so it has no recipe; please save its latent instead.")
-    if not here.recipes:
+    if not current.recipes:
         raise UserError("There is no edit yet whose recipe could be saved.")
-    return {"format": "StyleCLIP Studio recipe", "version": 1, "model": model, "edits": list(here.recipes)}
+    return {"format": "StyleCLIP Studio recipe", "version": 1, "model": model, "edits": list(current.recipes)}
 
 
 def edits_of(text: str) -> list[dict[str, Any]]:
@@ -134,84 +122,87 @@ def name_of(recipe: dict[str, Any]) -> str:
     return one_line(name) if isinstance(name, str) else ""
 
 
-def drawn(session: Session) -> tuple[Any, ...]:
-    """The values of `TakeHome.all`."""
-    query, _ = links.query_of(session.here.recipes)
-    photo = session.here.origin.found is not None
-    deleted = bool(session.back) and session.back[-1] in session.gone
-    return gr.update(visible=bool(query)), gr.update(visible=photo), DELETED if deleted else HINT
+def draw(panel: TakeHome, session: Session) -> Updates:
+    """The buttons that the current picture has, and what "Undo" does after "Delete"."""
+    query, _ = links.query_of(session.current.recipes)
+    deleted = any(key in session.deleted for key in session.undo_keys[-1:])
+    return {
+        panel.link: gr.update(visible=bool(query)),
+        panel.buttons["photo"]: gr.update(visible=session.origin.detected is not None),
+        panel.note: DELETED if deleted else HINT,
+    }
 
 
-def connect(panel: TakeHome, result: Result, studio: ModelHandle, state: gr.State) -> None:
+def connect(panel: TakeHome, context: Context) -> None:
     """Say what the panel's fields do."""
+    studio = context.studio
 
-    def write(kind: str, session: Session) -> Iterator[tuple[str, str | None]]:
-        here = session.here
+    def write(kind: str, session: Session) -> Iterator[Updates]:
+        current = session.current
+        latent = current.latent
         ending = "-in-the-photo.png" if kind == "photo" else f".{kind}"
-        path = new_file(file_name(here.title) + ending)
+        path = new_file(file_name(current.title) + ending)
         match kind:
             case "png":
-                studio.image(here.latent).save(path)
+                studio.image(latent).save(path)
             case "jpg":
-                studio.image(here.latent).save(path, quality=95, subsampling=0)
+                studio.image(latent).save(path, quality=95, subsampling=0)
             case "photo":
-                found = here.origin.found
-                if found is None:
+                face = session.origin.detected
+                if face is None:
                     raise UserError("This face came from no photo.")
-                yield _note("Putting the face back into the photo"), None
-                studio.paste(found.photo, found.face(), studio.image(here.latent)).save(path, compress_level=3)
+                yield {panel.note: status("Putting the face back into the photo")}
+                studio.paste(face.photo, face.face(), studio.image(latent)).save(path, compress_level=3)
             case "safetensors":
-                here.latent.save(path)
+                latent.save(path)
             case "json":
                 recipe = recipe_of(session, studio.family.name)
                 path.write_text(json.dumps(recipe, indent=2, ensure_ascii=False), encoding="utf-8")
             case _:
-                pictures = []
-                first, last = here.line if here.mixture else (session.before.latent, here.latent)
+                pictures, line = [], current.line
+                first, last = (line.start, line.end) if current.is_mixture else (session.before.latent, latent)
                 for share in animation.shares():
-                    latent = first.towards(last, share)
-                    pictures.append(animation.small(studio.image(latent)))
-                    yield _note(f"Drawing picture {len(pictures)} of {animation.MOMENTS}"), None
+                    pictures.append(animation.small(studio.image(first.towards(last, share))))
+                    yield {panel.note: status(f"Drawing picture {len(pictures)} of {animation.MOMENTS}")}
                 animation.write(pictures, path)
-        yield _note(f"{path.name} is ready."), str(path)
+        yield {panel.note: status(f"{path.name} is ready."), panel.saved: str(path)}
 
     def saver(kind: str) -> Any:
         @guard
-        def save(session: Session) -> Iterator[tuple[Any, ...]]:
-            for note, path in write(kind, session):
-                yield note, gr.skip() if path is None else path
+        def save(session: Session) -> Iterator[Updates]:
+            yield from write(kind, session)
 
         return save
 
-    @guard
-    def bring(file: str, session: Session) -> Iterator[tuple[Any, ...]]:
+    def bring(file: str, session: Session) -> Iterator[Updates]:
         """Go on from a saved latent; or apply a saved recipe's edits to this visitor's face, one after the other.
         Edits that begin with words alone begin a face of their own."""
         if Path(file).suffix == ".safetensors":
             latent = read_latent(uploads.read(file, LATENT_BYTES, TOO_LARGE), studio.family.generator)
-            session.add(latent, studio.image(latent), Path(file).stem, "From your file.")
-            yield "", *shown(session)
+            session.add(HistoryItem.of(studio.image(latent), Path(file).stem, latent, "From your file."))
+            yield context.render(session) | {panel.note: ""}
             return
         content = uploads.read(file, MAX_RECIPE, "This file is too large for a recipe.")
         recipes = edits_of(content.decode("utf-8", errors="replace"))
-        origin, made = session.here.origin, []
+        origin, made = session.origin, []
         latent = origin.latent
         for number, recipe in enumerate(recipes, 1):
-            yield _note(f"Edit {number} of {len(recipes)}"), *[gr.skip()] * len(result.picture)
+            which = f"Edit {number} of {len(recipes)}"
+            yield {panel.note: status(which)}
             edit, known = None, Recipe.read(recipe)
             if known.method == "map" and (away := not_here(studio, known.parameters["mapper"])):
                 for progress in arriving([away], studio.jobs.check):  # before its turn, so that nobody waits for it
-                    yield progress, *[gr.skip()] * len(result.picture)
-            source = mean(studio) if recipe["method"] in FROM_WORDS else latent
+                    yield {panel.note: progress}
+            source = mean_face(studio) if recipe["method"] in FROM_WORDS else latent
             for edit in repeated(recipe, source):
                 if isinstance(edit, str):
-                    yield _note(f"Edit {number} of {len(recipes)}: {edit}"), *[gr.skip()] * len(result.picture)
+                    yield {panel.note: status(f"{which}: {edit}")}
             made.append((source, edit, name_of(recipe)))
             latent = edit.latent
         session.resume(origin)
         for source, edit, name in made:
-            keep(session, source, edit, name)
-        yield "", *shown(session)
+            session.keep(source, edit, name)
+        yield context.render(session) | {panel.note: ""}
 
     def repeated(recipe: dict[str, Any], latent: Latent) -> Iterator[str | Edit]:
         """The edit of a recipe from another latent; on the way how far it is, if it takes steps."""
@@ -243,11 +234,11 @@ def connect(panel: TakeHome, result: Result, studio: ModelHandle, state: gr.Stat
     for kind, button in panel.buttons.items():
         group = groups.get(kind, EDIT)
         # At once, without waiting for a face that is looked for: what is seen is what is saved.
-        saved = button.click(saver(kind), state, [panel.note, panel.saved], js=WAIT, api_visibility="private", **group)
+        saved = button.click(
+            saver(kind), context.state, [panel.note, panel.saved], js=WAIT, api_visibility="private", **group
+        )
         saved.success(None, panel.saved, None, js=SAVE)
         saved.failure(None, None, panel.note, js=set_to(HINT), **SILENT)
-    panel.link.click(None, result.link, panel.note, js=LINK)
-    outputs = [panel.note, *result.picture]
-    brought = panel.recipe.upload(bring, [panel.recipe, state], outputs, api_visibility="private", **LONG)
+    panel.link.click(None, context.result.link, panel.note, js=LINK)
+    brought = context.on(panel.recipe.upload, bring, [panel.recipe], [panel.note], form=True, **LONG)
     brought.failure(None, None, panel.note, js=set_to(HINT), **SILENT)
-    settle(result, brought, state, fills=True)

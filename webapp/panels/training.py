@@ -26,8 +26,10 @@ from webapp.files import file_name, new_file, on_screen
 from webapp.jobs import LOOK_EVERY
 from webapp.model_handle import ModelHandle
 from webapp.panels import mappers
-from webapp.panels.result import SILENT, Result, keep, set_to, settle, shown
+from webapp.panels.mappers import Mappers
+from webapp.panels.result import SILENT, set_to
 from webapp.queues import EDIT, LONG, caller_now
+from webapp.render import Context, Updates
 from webapp.session import Session
 
 TILE = 128  # pixels of a picture in the preview
@@ -74,9 +76,7 @@ def layout(studio: ModelHandle, minutes: float) -> Training:
     return Training(words, run, cancel, progress, preview, upload, download)
 
 
-def offer(
-    studio: ModelHandle, chosen: mappers.Mappers, session: Session, name: str, file: Path, strength: float
-) -> tuple[Any, ...]:
+def offer(studio: ModelHandle, gallery: Mappers, session: Session, name: str, file: Path, strength: float) -> Updates:
     """Put a visitor's new mapper into the gallery and apply it; where another face was chosen meanwhile, the gallery
     alone has it, and the visitor is told."""
     source = session.base("map", mapper=name)
@@ -84,25 +84,24 @@ def offer(
     session.thumbs[name] = on_screen(edit.image.resize((mappers.THUMB, mappers.THUMB)))
     session.mappers[name] = file
     try:
-        keep(session, source, edit)
+        session.keep(source, edit)
     except UserError:
         gr.Info("Another picture was chosen meanwhile. Your mapper is in the gallery; choose it there to apply it.")
-    gallery = gr.update(value=mappers.gallery(studio, chosen, session), visible=True)
-    return gallery, name, gr.update(visible=True), gr.update(value=str(file), interactive=True), *shown(session)
+    return {
+        gallery.gallery: gr.update(value=mappers.gallery(studio, gallery, session), visible=True),
+        gallery.name: name,
+        gallery.strength: gr.update(visible=True),
+    }
 
 
 @torch.no_grad()
 def preview(studio: ModelHandle, session: Session, state: TrainingState) -> str:
     """The visitor's face and some of those held out, before and after the mapper so far."""
     columns = [tuple(to_pil(image[None]) for image in pair) for pair in state.pictures.unbind(1)]
-    if session.at is not None:
-        generator, strength = studio.family.generator, studio.family.defaults.mapper_strength
-        latent = apply_mapper(state.mapper, generator, session.at.latent, strength)
-        size = state.pictures.shape[-1]
-        columns = [
-            (to_pil(session.at.latent.draw(generator, size)), to_pil(latent.draw(generator, size))),
-            *columns[1:],
-        ]
+    generator, strength = studio.family.generator, studio.family.defaults.mapper_strength
+    face, size = session.current.latent, state.pictures.shape[-1]
+    edited = apply_mapper(state.mapper, generator, face, strength)
+    columns[0] = to_pil(face.draw(generator, size)), to_pil(edited.draw(generator, size))
     sheet = Image.new("RGB", (TILE * len(columns), 2 * TILE))
     for x, column in enumerate(columns):
         for y, picture in enumerate(column):
@@ -110,10 +109,9 @@ def preview(studio: ModelHandle, session: Session, state: TrainingState) -> str:
     return on_screen(sheet)
 
 
-def connect(
-    panel: Training, chosen: mappers.Mappers, result: Result, studio: ModelHandle, minutes: float, state: gr.State
-) -> None:
-    """Say what the panel's fields do."""
+def connect(panel: Training, gallery: Mappers, context: Context, minutes: float) -> None:
+    """Say what the panel's fields do; trained mappers go into the `gallery`."""
+    studio = context.studio
 
     @guard
     def begin(words: str, session: Session) -> tuple[Any, ...]:
@@ -121,16 +119,14 @@ def connect(
         session.cancel_training = False
         return gr.Button(visible=True), bar("In line: one training at a time"), gr.Button(interactive=False)
 
-    @guard
-    def run(words: str, strength: float, session: Session) -> Iterator[tuple[Any, ...]]:
+    def run(words: str, strength: float, session: Session) -> Iterator[Updates]:
         """Train a mapper for these words, and apply it to this visitor's face. Sends the progress and a preview while
         it runs."""
         with studio.jobs.training(*caller_now()):
             yield from learn(words, strength, session)
 
-    def learn(words: str, strength: float, session: Session) -> Iterator[tuple[Any, ...]]:
-        nothing = [gr.skip()] * len(offered)
-        yield gr.skip(), bar("Waiting for the edits that are running"), gr.skip(), gr.skip(), *nothing
+    def learn(words: str, strength: float, session: Session) -> Iterator[Updates]:
+        yield {panel.progress: bar("Waiting for the edits that are running")}
         recipe = family_recipe(studio.family.row, words)
         steps = train(FrozenModels.of(studio.family), studio.texts, recipe)
         computed, now, far, share, waits = 0.0, None, "Ready", 0.0, False
@@ -140,20 +136,19 @@ def connect(
                     began = time.monotonic()
                     if (step := next(steps, None)) is None:
                         break
-                    now = step
-                    picture = gr.skip()
+                    now, updates = step, {}
                     if now.pictures is not None:
-                        picture = gr.Image(value=preview(studio, session, now), visible=True)
+                        updates[panel.preview] = gr.Image(value=preview(studio, session, now), visible=True)
                     computed += time.monotonic() - began
             if not mine:
                 if not waits:
-                    yield gr.skip(), bar(f"{far} · waiting for others, who go first", share), *[gr.skip()] * 2, *nothing
+                    yield {panel.progress: bar(f"{far} · waiting for others, who go first", share)}
                 waits = True
                 continue
             waits = False
             left = computed / now.step * (now.steps - now.step)
             far, share = f"Step {now.step} of at most {now.steps}", now.step / now.steps
-            yield gr.skip(), bar(f"{far} · about {max(1, round(left))} s left", share), picture, gr.skip(), *nothing
+            yield updates | {panel.progress: bar(f"{far} · about {max(1, round(left))} s left", share)}
         steps.close()
         if session.cancel_training or now is None:
             raise UserError("The training was stopped; nothing of it is kept.")
@@ -161,42 +156,31 @@ def connect(
         file = new_file(f"{file_name(name)}.safetensors")
         save_mapper(now.mapper, file, now.training.recipe, losses, title=name)
         ended = f"Trained in {computed:.0f} s. It is in the gallery above; save it to use it another time."
-        yield (
-            gr.Button(visible=False),
-            bar(ended, 1.0),
-            gr.skip(),
-            gr.Button(interactive=True),
-            *offer(studio, chosen, session, name, file, strength),
-        )
+        idle = {panel.cancel: gr.Button(visible=False), panel.run: gr.Button(interactive=True)}
+        yield idle | {panel.progress: bar(ended, 1.0)} | offered(session, name, file, strength)
 
     def cancel(session: Session) -> gr.Button:
         session.cancel_training = True
         return gr.Button(visible=False)
 
-    @guard
-    def load(file: str, strength: float, session: Session) -> tuple[Any, ...]:
+    def load(file: str, strength: float, session: Session) -> Updates:
         upload = uploads.find(file)
         title, _ = studio.family.own_mapper(upload)
         name = mappers.own_name(studio, session, title)
         kept = new_file(f"{file_name(name)}.safetensors")
         retitle(upload, kept, name)
-        return offer(studio, chosen, session, name, kept, strength)
+        return offered(session, name, kept, strength)
 
-    offered = [chosen.gallery, chosen.name, chosen.strength, panel.download, *result.picture]
-    restored = [panel.cancel, panel.progress, panel.run]
+    def offered(session: Session, name: str, file: Path, strength: float) -> Updates:
+        updates = offer(studio, gallery, session, name, file, strength)
+        return context.render(session) | updates | {panel.download: gr.update(value=str(file), interactive=True)}
+
+    state, restored = context.state, [panel.cancel, panel.progress, panel.run]
+    outputs = [gallery.gallery, gallery.name, gallery.strength, panel.download]
     asked = gr.on([panel.run.click, panel.words.submit], begin, [panel.words, state], restored, **SILENT)
-    trained = asked.success(
-        run,
-        [panel.words, chosen.strength, state],
-        [panel.cancel, panel.progress, panel.preview, panel.run, *offered],
-        api_visibility="private",
-        **LONG,
-    )
+    fields = [panel.words, gallery.strength]
+    trained = context.on(asked.success, run, fields, [*restored, panel.preview, *outputs], **LONG)
     untrained = set_to(gr.update(visible=False), "", gr.update(interactive=True))
     trained.failure(None, None, restored, js=untrained, **SILENT)
     panel.cancel.click(cancel, state, panel.cancel, **SILENT)
-    loaded = panel.upload.upload(
-        load, [panel.upload, chosen.strength, state], offered, api_visibility="private", **EDIT
-    )
-    for event in (trained, loaded):
-        settle(result, event, state)
+    context.on(panel.upload.upload, load, [panel.upload, gallery.strength], outputs, **EDIT)
