@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 from PIL import Image
 
@@ -13,6 +14,7 @@ from pipeline.errors import UserError
 from pipeline.models.registry import read_registry
 from webapp.example_faces import DRAWINGS, PHOTOGRAPHS
 from webapp.history import DetectedFace, HistoryItem, Line
+from webapp.page import build
 from webapp.panels import likeness, photo
 from webapp.panels.result import mean_face
 from webapp.session import MOST_ITEMS, Session
@@ -76,6 +78,27 @@ def test_a_photo_is_inverted_while_another_is_chosen_and_knows_its_faces(studio,
 
     photo.start(Slow(), session, photo_of(2))
     assert photo.note(session).count("2 faces found.") == 1 and len(session.faces) == 2
+
+
+def test_the_photo_is_sent_once_so_that_a_late_answer_takes_no_new_one_away(studio, session, drawn_faces):
+    """What follows an edit may come while the visitor's next photo is on its way from the browser."""
+    page = build(studio)
+    field = next(block for block in page.blocks.values() if block.elem_id == "photo")
+    followers = [fn for fn in page.fns.values() if fn.name == "drawn" and field in fn.outputs]
+    assert followers
+
+    def sent():
+        return [fn.fn(session)[field] for fn in followers]
+
+    face = DetectedFace.of("one.png", studio.align(drawn_faces[0][0])[0])
+    photo.start(studio, session, [face])
+    assert sent() == ["one.png", *[gr.skip()] * (len(followers) - 1)]
+    session.keep(*edited(studio, session))
+    assert sent() == [gr.skip()] * len(followers)
+    another_face(studio, session)
+    assert sent()[0] is None
+    session.undo()
+    assert sent()[0] == "one.png"
 
 
 def test_handlers_that_change_a_visit_at_once_leave_it_whole(studio, session):

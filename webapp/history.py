@@ -165,10 +165,10 @@ def describe(recipe: dict[str, Any], channels: int | None = None) -> tuple[str, 
         case "optimize":
             neutral = f", from “{p['neutral']}”" if p["neutral"] else ""
             return p["prompt"], f"{recipe['taken']} steps, λ L2 {p['l2']:g}, λ ID {p['identity']:g}{neutral}"
-        case "bridge":
+        case "csla_edit":
             parts = "" if len(p["levels"]) == len(LEVELS) else f", {' and '.join(p['levels'])} only"
             return p["target"], f"Text to face from “{p['neutral']}”, strength {p['strength']:.3g}{parts}"
-        case "imagine":
+        case "csla_generate":
             return p["prompt"], f"From the words alone, in one pass, strength {p['strength']:.3g}"
         case _:
             return p["prompt"], f"From the words alone, {recipe['taken']} steps"

@@ -70,6 +70,8 @@ class Session:
     """The faces in each photo that an item began with, and in the newest photo; the largest first."""
     put_away: set[str] = field(default_factory=set)
     """The faces whose photo the visitor has put away, by key."""
+    page_photo: str | None = None
+    """The path of the photo that the page shows, "" for no photo; None where the server doesn't know."""
     uploaded: DetectedFace | None = None
     """The face of a new photo, until the generator is tuned to it, in families that do so."""
     choices: Choices = field(default_factory=Choices)

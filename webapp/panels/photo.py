@@ -95,6 +95,16 @@ def shown_photo(session: Session) -> str | None:
     return face.shown if face and face.key not in session.put_away else None
 
 
+def changed_photo(session: Session) -> Any:
+    """What the photo's field is to show; nothing where it shows that already: an answer to an earlier event would take
+    away a photo that has just been chosen."""
+    photo = shown_photo(session)
+    if session.page_photo == (photo or ""):
+        return gr.skip()
+    session.page_photo = photo or ""
+    return photo
+
+
 def note(session: Session) -> str:
     """The line under the face, as HTML."""
     origin = session.origin
@@ -230,7 +240,7 @@ def draw(panel: Photo, studio: StyleCLIP, session: Session) -> Updates:
     origin, faces = session.origin, session.faces
     face = origin.detected
     return {
-        panel.photo: shown_photo(session),
+        panel.photo: changed_photo(session),
         panel.faces: gr.update(
             value=[(other.crop, f"Face {number} of {len(faces)}") for number, other in enumerate(faces, 1)],
             selected_index=faces.index(face) if face in faces else None,
@@ -251,6 +261,7 @@ def connect(panel: Photo, context: Context) -> None:
         """Find the faces in a photo; the largest becomes this visitor's face, and is inverted."""
         if photo is None:
             raise UserError("Choose a picture first.")
+        session.page_photo = photo
         with session.choices.making(asked_now()) as newest:
             faces = find(photo, BytesIO(uploads.read(photo, MAX_BYTES, TOO_LARGE)), session, newest)
             if newest():
@@ -294,10 +305,12 @@ def connect(panel: Photo, context: Context) -> None:
     def put_away(session: Session) -> str:
         """The photo's × takes the photo off the page, and nothing else."""
         session.put_away |= {face.key for face in session.faces}
+        session.page_photo = ""
         return note(session)
 
     def as_before(session: Session) -> Updates:
         """After a file that was no photo of a face, the one before stands in its place."""
+        session.page_photo = None
         return draw(panel, studio, session)
 
     events: dict[Callable[..., Any], gr.events.Dependency] = {}

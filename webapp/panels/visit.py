@@ -74,6 +74,7 @@ def connect(panel: Visit, page: gr.Blocks, form: Form, training: Training, conte
         session.page, session.address = request.session_hash, address_of(request)
         updates = {state: session, panel.secret: session.secret, panel.over: bool(secret) and kept is None}
         if kept:
+            session.page_photo = None
             shown, rest = opened(session), context.render_rest(session, form=True)
             # The form says only which mapper of the gallery is chosen.
             updates |= shown | rest | {gallery: shown[gallery] | rest[gallery]}
@@ -84,6 +85,7 @@ def connect(panel: Visit, page: gr.Blocks, form: Form, training: Training, conte
             return gr.skip()
         with told_plainly():
             fresh = visits.start_over(session, first)
+            fresh.page_photo = None
             fresh.choices.made = asked_now()  # a photo that waits in line since before is not of this visit
             return {state: fresh} | opened(fresh)
 
