@@ -78,13 +78,13 @@ class ModelHandle:
         None where the generator is no quicker with small ones, where the latent can't be made, on a GPU that is lent
         for each call, and where small pictures don't show what was tuned.
         """
-        generator = self.family.generator
-        if generator.working_size == generator.size or not isinstance(self._studio, StyleCLIP):
+        studio, generator = self._studio, self.family.generator
+        if generator.working_size == generator.size or not isinstance(studio, StyleCLIP):
             return None
         with suppress(UserError), self.jobs.interactive():
-            latent = make(self._studio)
+            latent = make(studio)
             if (size := latent.working_size(generator)) < generator.size:
-                return self._studio.image(latent, size)
+                return studio.image(latent, size)
         return None
 
     def lost(self, latent: Latent) -> str:
