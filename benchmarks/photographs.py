@@ -4,10 +4,10 @@
     python -m benchmarks.photographs edits [--photos FOLDER] [--faces 24] [--methods NAME ...] [--sheets docs/results]
 
 `likeness`: each photograph is aligned, inverted, and the generator tuned to it; a row says what is kept of the person.
-`edits`: at the default strength, on sampled faces, and on photographs after tuning; each target is tried on those that
-lack it. Pictures are kept in `.cache/photographs` and made once, so a run that was cut goes on; remove the folder after
-a change of the models. Photographs of people are brought by who measures: scikit-image's astronaut, where that is
-installed, is always one of them. Needs node 20 and what benchmarks/photo_judging.py names.
+`edits`: at the strength that the page begins with, on sampled faces and on photographs after tuning; each target is
+tried on those that lack it. Pictures are kept in `.cache/photographs` and made once, so a run that was cut goes on;
+remove the folder after a change of the models. Photographs of people are brought by who measures: scikit-image's
+astronaut, where that is installed, is always one of them. Needs node 20 and what benchmarks/photo_judging.py names.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from pipeline.errors import UserError
 from pipeline.faces.detection import Face
 from pipeline.files import written_whole
 from pipeline.training.command import run
+from webapp.presets import presets
 
 CACHE = Path(".cache/photographs")
 FIRST_SEED, PSI = 1_000_000, 0.7  # of sampled faces: no part of the family was trained on these
@@ -36,8 +37,9 @@ Method = Callable[[StyleCLIP, Latent, Target], Image.Image]
 
 
 def direct(studio: StyleCLIP, latent: Latent, target: Target) -> Image.Image:
-    """The global direction at the default α and β."""
-    return studio.direct(latent, target.target, target.neutral).image
+    """The global direction at the α that the page suggests for these words, else the default."""
+    suggested = {pair.target: pair.strength for pair in presets("photo", studio.family.defaults).pairs}
+    return studio.direct(latent, target.target, target.neutral, suggested.get(target.target)).image
 
 
 def map_(studio: StyleCLIP, latent: Latent, target: Target) -> Image.Image:

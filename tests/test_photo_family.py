@@ -76,6 +76,30 @@ def test_directions_change_what_they_name(words, category, value, studio, invert
     assert sees(edit.image)[category] == value and sees(edit.image)["gender"] == "woman"
 
 
+@pytest.mark.parametrize(
+    ("mapper", "category", "value"),
+    [
+        ("glasses", "eyewear", "glasses"),
+        ("blonde_hair", "hair_colour", "blonde"),
+        ("surprised", "expression", "surprised"),
+    ],
+)
+def test_mappers_change_what_they_name(mapper, category, value, studio, inverted, sees):
+    assert sees(studio.image(inverted))[category] != value
+    edit = studio.map(inverted, mapper)
+    assert sees(edit.image)[category] == value and sees(edit.image)["gender"] == "woman"
+
+
+def test_every_mapper_changes_the_picture_and_keeps_the_person(studio, inverted):
+    person = to_tensor(studio.image(inverted, 256), (256, 256))
+    assert len(studio.mappers()) >= 10
+    for name in studio.mappers():
+        edit = studio.map(inverted, name)
+        changed = to_tensor(studio.image(edit.latent, 256), (256, 256))
+        assert 10**-3 < F.mse_loss(person, changed) < 0.3, name
+        assert name in ("old", "young") or studio.likeness(edit.latent, studio.image(inverted)) > 0.3, name
+
+
 def test_the_alignment_edits(studio, inverted, sees):
     assert (
         sees(studio.csla_edit(inverted, "face with blonde hair", "face", strength=0.4).image)["hair_colour"] == "blonde"

@@ -45,6 +45,12 @@ def test_every_suggested_word_is_known(demo, vocabulary):
     assert vocabulary and not unknown_words(vocabulary, " ".join(texts))
 
 
+def test_pairs_of_photographed_faces_have_the_strength_that_suits_them():
+    known = {pair.target: pair.strength for pair in presets("photo", Defaults()).pairs}
+    assert known["face with a beard"] < Defaults(strength=2.0).strength < known["surprised face"]
+    assert {pair.strength for pair in presets("demo", Defaults()).pairs} == {None}
+
+
 @pytest.mark.parametrize(
     ("text", "unknown"),
     [

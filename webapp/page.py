@@ -74,11 +74,11 @@ def first_session(studio: StyleCLIP, known: Presets) -> Session:
 
 
 def first_edit(studio: StyleCLIP, known: Presets, session: Session) -> None:
-    """The first good pair, at the family's defaults."""
+    """The first good pair, at its α and the family's other defaults."""
     with contextlib.suppress(UserError):  # where this family keeps no channel for it, the unedited face will do
-        target, neutral = known.pairs[0].target, known.pairs[0].neutral
-        source, threshold = session.current.latent, directions.usual_threshold(studio, target, neutral)
-        session.keep(source, studio.direct(source, target, neutral, threshold=threshold))
+        pair, source = known.pairs[0], session.current.latent
+        threshold = directions.usual_threshold(studio, pair.target, pair.neutral)
+        session.keep(source, studio.direct(source, pair.target, pair.neutral, pair.strength, threshold=threshold))
 
 
 def build(

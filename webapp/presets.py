@@ -26,6 +26,8 @@ class Pair:
 
     neutral: str
     target: str
+    strength: float | None = None
+    """The α that suits it, where it is not the family's default."""
 
 
 @dataclass(frozen=True)

@@ -14,20 +14,20 @@ from pipeline.training.mapper import train_command
 
 OUTPUT = Path("checkpoints/photo/mappers")
 # Name -> the words, α of the direction that it begins as, and what differs from the family's recipe. Age changes a
-# person, so the identity network counts for less there.
+# person, so the identity network counts for less there; what is hard to begin gets more steps and a smaller λ_L2.
+LONG = ("--steps", "100")
 MAPPERS = {
     "smiling": ("a smiling face", 2.0, ()),
-    "surprised": ("a surprised face", 3.5, ()),
-    "angry": ("an angry face", 4.0, ()),
+    "surprised": ("a surprised face", 4.0, (*LONG, "--l2", "0.002", "--identity", "0.2")),
     "old": ("an old face", 2.5, ("--identity", "0.02")),
     "young": ("a young face", 2.0, ("--identity", "0.05")),
     "blonde_hair": ("a face with blonde hair", 2.5, ()),
     "black_hair": ("a face with black hair", 2.5, ()),
-    "grey_hair": ("a face with grey hair", 2.5, ()),
+    "grey_hair": ("a face with grey hair", 3.2, ()),
     "curly_hair": ("a face with curly hair", 3.5, ()),
-    "bangs": ("a face with bangs", 3.5, ()),
-    "beard": ("a face with a beard", 2.0, ()),
-    "glasses": ("a face with glasses", 2.5, ()),
+    "bangs": ("a face with bangs", 2.2, ("--steps", "80")),
+    "beard": ("a man with a beard", 2.2, (*LONG, "--l2", "0.001", "--neutral", "man")),
+    "glasses": ("a face with glasses", 3.0, (*LONG, "--l2", "0.001")),
     "makeup": ("a face with makeup", 2.5, ()),
 }
 

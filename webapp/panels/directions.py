@@ -63,6 +63,7 @@ def kept_note(channels: int, *notes: str) -> str:
 def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Directions:
     """Draw the panel; the first of `pairs` stands in its fields, and β where `session` begins with its edit."""
     usual = studio.family.defaults
+    alpha = usual.strength if pairs[0].strength is None else pairs[0].strength
     note = studio.directions_note  # an estimate waits until it is asked for
     recipes = session.current.recipes
     edit = recipes[-1]["parameters"] if recipes else {}
@@ -71,9 +72,7 @@ def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Dire
         with gr.Column():
             texts = pair.layout(pairs)
         with gr.Column():
-            strength = bounded(
-                -grid.STRONGEST, grid.STRONGEST, usual.strength, step=0.1, label="Strength α", elem_id="alpha"
-            )
+            strength = bounded(-grid.STRONGEST, grid.STRONGEST, alpha, step=0.1, label="Strength α", elem_id="alpha")
             with gr.Row(elem_id="k-and-beta"):
                 channels = bounded(
                     1,
@@ -214,7 +213,7 @@ def connect(panel: Directions, context: Context) -> None:
     context.on([panel.strength.input, panel.threshold.input], move, [*texts, *numbers], edited, **last)
     counted = [panel.kept, panel.offer, panel.threshold]
     context.on(panel.channels.input, count, [*texts, panel.channels], counted, **last)
-    suggested = pair.connect(panel.texts, context.presets.pairs)
+    suggested = pair.connect(panel.texts, context.presets.pairs, panel.strength)
     for event in (suggested.then, panel.texts.target.submit, panel.texts.neutral.submit, panel.run.click):
         context.on(event, apply, [*texts, *numbers], edited, **last)
     context.on(panel.offer.click, use_helpful, texts, edited, **EDIT)

@@ -41,9 +41,10 @@ class Mappers:
 
 def thumbs(studio: StyleCLIP, session: Session) -> list[str]:
     """What each mapper makes of one face; the face itself in grey for those that are still to be downloaded."""
-    pictures, face = [], session.origin.latent
+    pictures, face, size = [], session.origin.latent, studio.family.generator.working_size
     for name, (_, source) in studio.family.row.mappers.items():
-        picture = studio.map(face, name).image if source.here() else _grey(studio.image(face))
+        here = source.here()
+        picture = studio.image(studio.map(face, name).latent, size) if here else _grey(studio.image(face, size))
         pictures.append(on_screen(ImageOps.contain(picture, (THUMB, THUMB))))
     return pictures
 

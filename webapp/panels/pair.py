@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -39,10 +40,13 @@ def layout(pairs: tuple[Pair, ...], prefix: str = "") -> PairFields:
     return PairFields(neutral, target, suggestions)
 
 
-def connect(fields: PairFields, pairs: tuple[Pair, ...]) -> gr.events.Dependency:
-    """Let a suggestion go into the fields; the event after which they are filled."""
+def connect(fields: PairFields, pairs: tuple[Pair, ...], strength: gr.Slider | None = None) -> gr.events.Dependency:
+    """Let a suggestion go into the fields, and its α into `strength`; the event after which they are filled."""
 
-    def suggest(index: int) -> tuple[str, str]:
-        return pairs[index].target, pairs[index].neutral
+    def suggest(index: int) -> dict[gr.components.Component, Any]:
+        pair = pairs[index]
+        alpha = {strength: pair.strength} if strength and pair.strength is not None else {}
+        return {fields.target: pair.target, fields.neutral: pair.neutral} | alpha
 
-    return fields.suggestions.click(suggest, fields.suggestions, [fields.target, fields.neutral], **SILENT)
+    outputs = [fields.target, fields.neutral, *([strength] if strength else [])]
+    return fields.suggestions.click(suggest, fields.suggestions, outputs, **SILENT)
