@@ -9,13 +9,13 @@ import torch
 from gradio_client import Client
 from playwright.sync_api import expect
 
-from pipeline.training.mapper_training import MapperRecipe
+from pipeline.training.mapper_training import MapperRecipe, family_recipe
 from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
 from tests.visits import open_page
 from webapp.page import build
 from webapp.panels import training
 
-TINY = partial(MapperRecipe, steps=4, batch=1, every=2)
+TINY = partial(family_recipe, steps=4, batch=1, every=2)
 
 
 def open_training(visit):  # noqa: F811
@@ -36,7 +36,7 @@ def panel(visit):  # noqa: F811
 
 
 def test_a_mapper_is_trained_applied_saved_and_loaded_again(panel, monkeypatch, tmp_path):
-    monkeypatch.setattr(training, "MapperRecipe", TINY)
+    monkeypatch.setattr(training, "family_recipe", TINY)
     some = panel.locator("#mappers button.thumbnail-item").count()
     panel.locator("#train-words textarea").fill("a face with a green <b>hat</b>")
     changes(panel, lambda: press(panel, "Train"))
