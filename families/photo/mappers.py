@@ -18,8 +18,8 @@ OUTPUT = Path("checkpoints/photo/mappers")
 LONG = ("--steps", "100")
 MAPPERS = {
     "smiling": ("a smiling face", 2.0, ()),
-    "surprised": ("a surprised face", 4.0, (*LONG, "--l2", "0.002", "--identity", "0.2")),
-    "old": ("an old face", 2.5, ("--identity", "0.02")),
+    "surprised": ("a surprised face", 3.5, (*LONG, "--l2", "0.004", "--identity", "0.2")),
+    "old": ("an old face", 2.1, ("--identity", "0.05")),
     "young": ("a young face", 2.0, ("--identity", "0.05")),
     "blonde_hair": ("a face with blonde hair", 2.5, ()),
     "black_hair": ("a face with black hair", 2.5, ()),
