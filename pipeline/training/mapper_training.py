@@ -7,6 +7,7 @@ a neutral text, the embedding of t is replaced by that of each face, moved by th
 `train`.
 """
 
+import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -58,7 +59,7 @@ WARM_UP = 20  # steps over which the learning rate rises
 GAIN = 2.0**16  # lifts the gradients, which equalised layers make as small as Adam's ε, well above it
 NEUTRAL = "face"  # where a recipe that starts at a direction has no neutral text
 STATISTICS = 2_000  # sampled codes, of which the narrow mapper knows mean and deviation of S
-HELD_OUT, SHOWN = 8, 4  # faces that the validation loss is measured on, and how many of them are shown
+HELD_OUT, SHOWN = 8, 4  # faces, at most, that the validation loss is measured on, and how many of them are shown
 
 
 @dataclass(frozen=True)
@@ -154,9 +155,13 @@ def default_variant(generator: StyleGenerator) -> str:
     return "narrow" if only_in_style_space(generator.num_rows) else VARIANTS[0]
 
 
-def new_mapper(generator: StyleGenerator, recipe: MapperRecipe, rng: torch.Generator) -> LatentMapper:
-    """An untrained mapper for a generator, on the CPU. Raises UserError for a variant or a level that there is not, or
-    that the generator's latents don't allow."""
+def new_mapper(
+    generator: StyleGenerator, recipe: MapperRecipe, rng: torch.Generator, average: Tensor | None = None
+) -> LatentMapper:
+    """An untrained mapper for a generator with the mean latent `average` (L, D), on the CPU.
+
+    Raises UserError for a variant or a level that there is not, or that the generator's latents don't allow.
+    """
     if recipe.variant not in VARIANTS or not recipe.levels or not set(recipe.levels) <= set(LEVELS):
         raise UserError(f"A mapper is one of {', '.join(VARIANTS)}, and its levels are some of {', '.join(LEVELS)}.")
     if only_in_style_space(generator.num_rows) and recipe.variant not in ("stylespace", "narrow"):
@@ -178,7 +183,7 @@ def new_mapper(generator: StyleGenerator, recipe: MapperRecipe, rng: torch.Gener
                 layer.weight.normal_(0, 1 / layer.lr_mul, generator=rng)
                 layer.bias.zero_()
         if isinstance(network, NarrowMapper):
-            mean, std = style_statistics(generator, STATISTICS)
+            mean, std = style_statistics(generator, STATISTICS, average=average)
             moves = torch.cat([torch.full((la.channels,), not la.is_to_rgb) for la in generator.style_layers])
             network.mean.copy_(mean)
             network.seen_std.copy_(torch.where(std > 1e-4, std, 1))
@@ -202,9 +207,10 @@ class MapperTraining:
     def __init__(self, models: FrozenModels, texts: Texts, recipe: MapperRecipe, codes: Tensor | None = None) -> None:
         """`texts` are the models' CLIP's; `codes` (M, L, D) are the faces to train on, sampled anew when None.
 
-        Of given codes the last fifth, at most eight, are held out for the validation. Raises UserError for texts that
-        are empty, too long or the same, codes of another model, a batch of fewer faces than processes, and a recipe
-        that can't be followed.
+        Of given codes the last fifth, at most eight, are held out for the validation. Of fewer than five none is: then
+        the validation loss is that of the faces which the mapper is trained on. Raises UserError for texts that are
+        empty, too long or the same, codes of another model, a batch of fewer faces than processes, and a recipe that
+        can't be followed.
         """
         check_goal(text("prompt", recipe.prompt), text("neutral", recipe.neutral))
         for name in NUMBERS:
@@ -224,13 +230,13 @@ class MapperTraining:
         if self.world > recipe.batch:
             raise UserError(f"A batch of {recipe.batch} is too small for {self.world} processes; make it larger.")
         self.rng = torch.Generator().manual_seed(recipe.seed)
-        self.network = new_mapper(generator, recipe, self.rng).to(models.device)
+        self.network = new_mapper(generator, recipe, self.rng, models.latent_avg).to(models.device)
         if recipe.start:
             self._begin_at_direction(texts)
         self.values = list(self.network.parameters())
         self.adam = Adam(self.values)
         if codes is None:
-            self.codes = None
+            self.codes, self.codes_digest = None, None
             self.held = self._sampled(HELD_OUT, torch.Generator().manual_seed(~recipe.seed))
         else:
             of_type("codes", codes, Tensor, "a tensor (M, L, D)")
@@ -238,6 +244,7 @@ class MapperTraining:
             if not len(codes) or codes.shape[1:] != size or not codes.isfinite().all():
                 raise UserError("These latents were made with another model; please name some of this one.")
             held = min(HELD_OUT, len(codes) // 5)
+            self.codes_digest = hashlib.sha256(codes.detach().float().cpu().contiguous().numpy()).hexdigest()[:16]
             self.codes = codes[:-held] if held else codes
             self.held = codes[-(held or HELD_OUT) :].clone()
         with torch.no_grad():
@@ -288,7 +295,8 @@ class MapperTraining:
         tensors |= {f"square.{i}": value for i, value in enumerate(self.adam.square)}
         tensors |= {"rng": self.rng.get_state(), "text": self.text, "pictures": self.before, "held": self.held}
         numbers = {"step": self.step, "lowest": self.lowest, "waited": self.waited}
-        return tensors, numbers | {"codes": 0 if self.codes is None else len(self.codes)}
+        given = {"codes": 0 if self.codes is None else len(self.codes), "codes_digest": self.codes_digest}
+        return tensors, numbers | given
 
     def restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         """Take up what `state` gave, of a training with the same recipe. Raises UserError when the networks or the
@@ -298,7 +306,9 @@ class MapperTraining:
         for name in ("text", "held", "pictures"):
             now, saved = current[name], tensors.get(name)
             same = same and saved.shape == now.shape and torch.allclose(saved.to(now), now, atol=0.01)
-        if not same or numbers["codes"] != current_numbers["codes"]:
+        # Older checkpoints tell the number of the codes alone.
+        same = same and all(numbers.get(k, current_numbers[k]) == current_numbers[k] for k in ("codes", "codes_digest"))
+        if not same:
             raise UserError("This training was begun with other models or other faces; please begin it anew.")
         self.network.load_state_dict(part(tensors, "mapper."))
         for name, values in (("mean", self.adam.mean), ("square", self.adam.square)):
