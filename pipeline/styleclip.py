@@ -330,7 +330,8 @@ class StyleCLIP:
         """The edit that a recipe describes, to the bit on the same machine, from the latent that it was made from.
 
         With `anywhere` its words and numbers are applied to another face, and the edit's recipe names that one. Recipes
-        of `generate` and `csla_generate` need no latent. A note of the edit says where the weights are other ones.
+        of `generate` and `csla_generate` need no latent. A note of the edit says where the weights, or what the model
+        computes in, are others.
         Raises UserError when recipe, model and latent do not belong together.
         """
         asked = Recipe.read(recipe)
