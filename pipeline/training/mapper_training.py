@@ -3,8 +3,8 @@
     L(w) = λ_CLIP · D_CLIP(G(w + M_t(w)), t)  +  λ_L2 · mean |M_t(w)|²  +  λ_ID · L_ID(w)         (equations 4 and 5)
 
 over sampled or inverted codes w; M_t is the network's output times 0.1. In S the means of the vectors are summed. With
-a neutral text, the embedding of t is replaced by that of each face, moved by the difference of the texts. Programs call
-`train`.
+a neutral text, the embedding of t is replaced by that of each face, moved by the difference of the texts. The paper's
+Ranger needs 50,000 steps; Adam needs 220 (docs/results.md). Programs call `train`.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from pipeline.models.registry import Row
 from pipeline.networks.generator import StyleGenerator
 from pipeline.networks.layers import EqualLinear, part
 from pipeline.networks.mapper import (
-    LEVELS,
+    MAPPER_ROWS,
     LatentMapper,
     LevelsMapper,
     NarrowMapper,
@@ -39,7 +39,7 @@ from pipeline.text import Texts, check_goal
 from pipeline.training.frozen import FrozenModels
 
 STRENGTH = 0.1  # what a mapper's step is multiplied with, in training as in use
-# Of a recipe.
+# The recipe's numbers, which are range-checked.
 NUMBERS = (
     "clip",
     "l2",
@@ -81,7 +81,7 @@ class MapperRecipe:
 
     prompt: str
     variant: str | None = None
-    levels: tuple[str, ...] = tuple(LEVELS)
+    levels: tuple[str, ...] = tuple(MAPPER_ROWS)
     clip: float = 1.0
     l2: float = 0.8
     identity: float = 0.1
@@ -162,8 +162,10 @@ def new_mapper(
 
     Raises UserError for a variant or a level that there is not, or that the generator's latents don't allow.
     """
-    if recipe.variant not in VARIANTS or not recipe.levels or not set(recipe.levels) <= set(LEVELS):
-        raise UserError(f"A mapper is one of {', '.join(VARIANTS)}, and its levels are some of {', '.join(LEVELS)}.")
+    if recipe.variant not in VARIANTS or not recipe.levels or not set(recipe.levels) <= set(MAPPER_ROWS):
+        raise UserError(
+            f"A mapper is one of {', '.join(VARIANTS)}, and its levels are some of {', '.join(MAPPER_ROWS)}."
+        )
     if only_in_style_space(generator.num_rows) and recipe.variant not in ("stylespace", "narrow"):
         raise UserError("A face of this model is a single w, so its mappers work in StyleSpace; choose “narrow”.")
     with torch.device("meta"):
@@ -191,7 +193,7 @@ def new_mapper(
     return network
 
 
-def learning_rate(step: int, recipe: MapperRecipe) -> float:
+def recipe_rate(step: int, recipe: MapperRecipe) -> float:
     """The rate of step 0 ... steps - 1: a linear rise, then a cosine's fall to a fiftieth."""
     t = step / recipe.steps
     return recipe.rate * min(1, (step + 1) / WARM_UP, 0.02 + math.cos(math.pi * t / 2) ** 2)
@@ -281,7 +283,7 @@ class MapperTraining:
             losses, _ = self._losses(w, unedited)
             gradients = torch.autograd.grad(GAIN * losses["total"], self.values)
         losses, gradients = self._averaged(losses, gradients, len(w) / recipe.batch)
-        self.adam.update(gradients, learning_rate(self.step, recipe))
+        self.adam.update(gradients, recipe_rate(self.step, recipe))
         self.step += 1
         due = self.step % recipe.every == 0 or self.step == recipe.steps
         validation, pictures = self._validate() if due else (None, None)
@@ -326,7 +328,7 @@ class MapperTraining:
         if not isinstance(self.network, NarrowMapper) or directions is None:
             raise UserError("Only a narrow mapper of a model with measured directions can start at one; leave it out.")
         text_direction = texts.direction(recipe.prompt, recipe.neutral or NEUTRAL).cpu()
-        step, _ = directions.step(text_direction, directions.threshold(text_direction, self.models.channels))
+        step, _ = directions.step(text_direction, directions.beta_keeping(text_direction, self.models.channels))
         self.network.begin_at(recipe.start / STRENGTH * torch.cat(step, 1)[0].to(self.models.device))
 
     def _sampled(self, count: int, rng: torch.Generator) -> Tensor:
@@ -363,7 +365,9 @@ class MapperTraining:
         if unedited.identity is not None:
             people = identity_features(models.identity, image)
             losses["identity"] = identity_distance(people, unedited.identity).mean()
-        losses["total"] = sum(getattr(self.recipe, name) * value for name, value in losses.items())
+        recipe = self.recipe
+        weights = {"clip": recipe.clip, "l2": recipe.l2, "identity": recipe.identity}  # λ_CLIP, λ_L2, λ_ID
+        losses["total"] = sum(weights[name] * value for name, value in losses.items())
         return losses, image
 
     def _averaged(
