@@ -1,4 +1,4 @@
-"""The terms of the objectives (StyleCLIP, equations 1 to 3 and section 5), for all methods and for training."""
+"""The terms of the objectives (StyleCLIP, equations 1, 2, 4 and 5), for all methods and for training."""
 
 from functools import lru_cache
 
@@ -60,7 +60,7 @@ def clip_features(model: nn.Module, images: Tensor, normalize: bool) -> Tensor:
 
 
 def clip_distance(image_features: Tensor, text_features: Tensor) -> Tensor:
-    """1 - cosine of unit embeddings (N, E) and (M, E) -> (N, M) (equation 1)."""
+    """1 - cosine of unit embeddings (N, E) and (M, E) -> (N, M) (equations 1 and 4)."""
     return 1 - image_features @ text_features.T
 
 

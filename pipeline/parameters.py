@@ -1,4 +1,4 @@
-"""What each method is given_values, defined once: for the library, for recipes, for programs and for links.
+"""The parameters of each method, defined once for the library, recipes, programs and links.
 
 A required parameter has to be given; for any other one, the family has a default.
 """
@@ -6,7 +6,7 @@ A required parameter has to be given; for any other one, the family has a defaul
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, PlainValidator, model_validator
+from pydantic import AfterValidator, BaseModel, PlainValidator, ValidationError, model_validator
 
 from pipeline.checks import number, of_type, one_of, text
 from pipeline.errors import UserError
@@ -104,12 +104,18 @@ OTHER_NAMES = {
 def checked(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters given for a method; optional ones that are None count as not given.
 
-    Raises TypeError for a wrong type and UserError for a wrong value; both name the argument.
+    Raises TypeError for a wrong type, for one that is missing and for one that there is not, and UserError for a wrong
+    value; both name the argument.
     """
     model = METHODS[method]
     optional = {name for name, field in model.model_fields.items() if not field.is_required()}
     given = {name: value for name, value in given.items() if value is not None or name not in optional}
-    return model(**given).model_dump(exclude_unset=True)
+    try:
+        return model(**given).model_dump(exclude_unset=True)
+    except ValidationError as error:  # only of names: the validators' own errors pass
+        wrong = error.errors()[0]
+        why = "needs" if wrong["type"] == "missing" else "has no"
+        raise TypeError(f"`{method}` {why} `{wrong['loc'][0]}`.") from None
 
 
 def completed(method: str, defaults: Defaults, given: Mapping[str, Any]) -> dict[str, Any]:

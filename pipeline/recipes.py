@@ -13,7 +13,7 @@ from pipeline.models.family import Family
 from pipeline.parameters import METHODS, RENAMED
 
 FROM_WORDS = ("generate", "csla_generate")  # methods that begin with the mean face
-# What recipes may leave out: one of two parameters, and what older ones don't have. The family's default counts then.
+# Parameters a recipe may lack: one of two, and those that older recipes don't have; the family's default is used.
 OPTIONAL = {"channels", "threshold"}
 NEWER = {"generate": {"space", "noise"}, "csla_generate": {"neutral"}}
 # Which files' weights an edit depends on; a mapper's own comes to these.
@@ -38,7 +38,8 @@ class Recipe(BaseModel, strict=True, frozen=True, allow_inf_nan=False):
 
     `weights` tell the files that it was made with, kind -> start of the SHA-256; None in older recipes.
     `clip_normalize` is how CLIP was shown the pictures, as the family's row has it; None in older recipes too, and
-    where the edit doesn't depend on it.
+    where the edit doesn't depend on it. `dtype` is what the model computed in, "float32" or "bfloat16"; None in older
+    recipes.
     """
 
     method: str
@@ -49,6 +50,7 @@ class Recipe(BaseModel, strict=True, frozen=True, allow_inf_nan=False):
     share: float | None = None
     weights: dict[str, str] | None = None
     clip_normalize: bool | None = None
+    dtype: str | None = None
 
     def noted(self, edit: Edit) -> Edit:
         """The edit that following it has made, with notes where weights or settings are not those of the recipe."""
@@ -62,6 +64,8 @@ class Recipe(BaseModel, strict=True, frozen=True, allow_inf_nan=False):
             notes.append(
                 f"This recipe was made where the model's clip_normalize was {str(self.clip_normalize).lower()}"
             )
+        if self.dtype not in (None, edit.recipe["dtype"]):
+            notes.append(f"This recipe was made where the model computed in {self.dtype[:20]}")
         return replace(edit, notes=(*edit.notes, *(f"{note}, so the edit may come out different." for note in notes)))
 
     @property
@@ -118,4 +122,4 @@ def new_recipe(family: Family, method: str, source: Latent, parameters: dict[str
     estimated = weights.get("directions") == "estimated"
     setting = "clip_normalize_directions" if estimated else SHOWN.get(method)
     shown = {"clip_normalize": getattr(family.row, setting)} if setting else {}
-    return recipe | {"weights": weights} | shown
+    return recipe | {"weights": weights} | shown | {"dtype": family.dtype}

@@ -79,9 +79,8 @@ class StyleCLIP:
         """The faces of a photo (a PIL image, a path or an open file), the largest and surest first, at most twelve.
 
         The photo is taken as `open_photo` of `pipeline.faces.photos` gives it, and turned where its faces are not
-        upright, see `Face.turn`.
-        A model of other things than faces looks for none: the middle of the photo is its one answer. Raises UserError
-        when there is no face, or the picture is too small, too large or not readable.
+        upright, see `Face.turn`. A model of other things than faces looks for none: the middle of the photo is its one
+        answer. Raises UserError when there is no face, or the picture is too small, too large or not readable.
         """
         photo, size = opened(photo), max(ENCODER_SIZE, self.family.generator.size)
         if self.family.faces is None:
@@ -267,7 +266,7 @@ class StyleCLIP:
         """The β that keeps `channels` channels, or the family's default number, for a pair of texts."""
         self.texts.pair_notes(text("target", target), text("neutral", neutral))
         channels = number("channels", channels, self.family.defaults.channels)
-        return directions_of(self.family).threshold(self.texts.direction(target, neutral).cpu(), channels)
+        return directions_of(self.family).beta_keeping(self.texts.direction(target, neutral).cpu(), channels)
 
     @property
     def directions_note(self) -> str | None:
@@ -330,7 +329,8 @@ class StyleCLIP:
         """The edit that a recipe describes, to the bit on the same machine, from the latent that it was made from.
 
         With `anywhere` its words and numbers are applied to another face, and the edit's recipe names that one. Recipes
-        of `generate` and `csla_generate` need no latent. A note of the edit says where the weights are other ones.
+        of `generate` and `csla_generate` need no latent. A note of the edit says where the weights, or what the model
+        computes in, are others.
         Raises UserError when recipe, model and latent do not belong together.
         """
         asked = Recipe.read(recipe)

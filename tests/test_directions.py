@@ -69,7 +69,7 @@ def test_no_channel_kept_names_a_threshold_that_keeps_some(golden_directions):
 @pytest.mark.parametrize("channels", [1, 20, 100, 10_000])
 def test_threshold_keeps_the_channels_asked_for(golden_directions, channels):
     directions, text_direction, _ = golden_directions
-    threshold = directions.threshold(text_direction, channels)
+    threshold = directions.beta_keeping(text_direction, channels)
     assert directions.step(text_direction, threshold)[1] == min(channels, 6048)
 
 
@@ -107,5 +107,5 @@ def test_an_estimate_from_gradients_resembles_the_measured_relevance():
     estimate = GradientDirections(family.generator, lambda x: clip_features(family.clip, x, False), True, samples=4)
     scores, measured = estimate.scores(text_direction), family.directions.scores(text_direction)
     assert spearmanr(scores, measured)[0] > 0.3
-    assert estimate.step(text_direction, estimate.threshold(text_direction, 20))[1] == 20
+    assert estimate.step(text_direction, estimate.beta_keeping(text_direction, 20))[1] == 20
     assert estimate.scores(text_direction) is scores

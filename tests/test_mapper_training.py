@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from pipeline import StyleCLIP, UserError
 from pipeline.losses import clip_features
+from pipeline.methods.directions import style_statistics
 from pipeline.methods.mapper import apply_mapper
 from pipeline.models.registry import family_row
 from pipeline.networks.mapper import LevelsMapper, NarrowMapper, SingleMapper, StyleSpaceMapper
@@ -218,6 +219,35 @@ def test_given_faces_are_trained_on_and_some_held_out(models, texts):
     assert torch.equal(training.held, codes[-2:]) and torch.equal(training.codes, codes[:-2])
     with pytest.raises(UserError, match="another model"):
         MapperTraining(models, texts, quick(), codes[:, :4])
+
+
+def test_of_fewer_than_five_given_faces_none_is_held_out(models, texts):
+    codes = sample_codes(models.generator, 4, 0.1, torch.Generator().manual_seed(3))
+    training = MapperTraining(models, texts, quick(), codes)
+    assert torch.equal(training.held, codes) and torch.equal(training.codes, codes)
+
+
+def test_a_training_goes_on_with_the_same_faces_only(models, texts):
+    codes = sample_codes(models.generator, 12, 0.1, torch.Generator().manual_seed(3))
+    others = torch.cat([codes[:1] + 0.1, codes[1:]])  # one that is not held out differs
+    training = MapperTraining(models, texts, quick(), codes)
+    training.advance()
+    tensors, numbers = training.state()
+    MapperTraining(models, texts, quick(), codes.clone()).restore(tensors, numbers)
+    with pytest.raises(UserError, match="other faces"):
+        MapperTraining(models, texts, quick(), others).restore(tensors, numbers)
+    older = {name: value for name, value in numbers.items() if name != "codes_digest"}
+    again = MapperTraining(models, texts, quick(), codes)
+    again.restore(tensors, older)
+    assert again.step == 1
+
+
+def test_a_narrow_mapper_counts_from_the_mean_face_that_a_file_brings(models, texts):
+    moved = replace(models, latent_avg=models.latent_avg + 1)
+    network = MapperTraining(moved, texts, quick(variant="narrow")).network
+    mean, std = style_statistics(models.generator, 2_000, average=moved.latent_avg)
+    assert torch.equal(network.mean, mean) and torch.equal(network.seen_std, torch.where(std > 1e-4, std, 1))
+    assert not torch.allclose(mean, style_statistics(models.generator, 2_000)[0], atol=1e-3)
 
 
 def test_what_a_recipe_cannot_be_is_a_sentence(models, texts):

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from pipeline.latents import Latent, Tuning
-from pipeline.methods.inversion import Differences
+from pipeline.methods.inversion import LowRank
 from pipeline.models.openvino_ir import read_mobile_generator
 from pipeline.models.registry import read_registry
 from pipeline.models.weights import read_slim
@@ -108,7 +108,7 @@ def test_bfloat16_is_near(generator, strips):
 
 def test_steps_in_stylespace_and_a_tuning_act_in_strips_as_in_whole(generator, strips):
     latent = Latent(codes(1)[:, None]).moved([torch.full((1, la.channels), 0.1) for la in generator.style_layers])
-    begun = Differences(generator.tunable_weights(), {}).factors()
+    begun = LowRank(generator.tunable_weights(), {}).factors()
     factors = {name: (left.detach() + 0.01, right.detach()) for name, (left, right) in begun.items()}
     tuned = Latent(latent.w_plus, latent.style_step, Tuning(factors))
     assert tuned.fits(generator) and set(factors) == set(generator.tunable_weights())

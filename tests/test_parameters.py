@@ -43,6 +43,15 @@ def test_models_files_from_before_are_read(name, tmp_path, monkeypatch):
     assert read_registry()["demo"].defaults.csla_strength == 0.7
 
 
+def test_a_missing_or_unknown_name_is_named():
+    with pytest.raises(TypeError, match="`direct` needs `neutral`"):
+        checked("direct", {"target": "old face"})
+    with pytest.raises(TypeError, match="`generate` has no `colour`"):
+        checked("generate", {"prompt": "a man", "colour": "red"})
+    with pytest.raises(TypeError, match="`map` needs `mapper`"):
+        completed("map", Defaults(), {})
+
+
 def test_a_wrong_value_is_named():
     with pytest.raises(TypeError, match="`prompt` is a text, not NoneType"):
         checked("generate", {"prompt": None})

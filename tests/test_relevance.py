@@ -209,7 +209,7 @@ def test_estimates_and_pairs_see_pictures_through_clip_s_own_preprocessing(place
     pairs = sample_pairs(FrozenModels.of(studio.family), 2)
     torch.testing.assert_close(pairs.features, embed(generator(pairs.w).clamp(-1, 1)))
     expected = GradientDirections(generator, embed, average=studio.family.latent_avg)
-    assert studio.threshold("old", "face", 9) == expected.threshold(studio.texts.direction("old", "face"), 9)
+    assert studio.threshold("old", "face", 9) == expected.beta_keeping(studio.texts.direction("old", "face"), 9)
     losses = clip_features(clip, generator(pairs.w).clamp(-1, 1), studio.family.row.clip_normalize)
     assert not torch.allclose(pairs.features, losses, atol=0.01)  # these go on without, as the reference's
 

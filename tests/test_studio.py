@@ -175,6 +175,18 @@ def test_recipes_tell_how_clip_was_shown_pictures_and_a_note_where_it_is_shown_o
     assert "clip_normalize" not in studio.direct(latent, *PAIR, channels=5).recipe  # depends on the measured file alone
 
 
+def test_recipes_tell_what_the_model_computed_in_and_a_note_where_that_differs(studio, latent):
+    for edit in edits(studio, latent):
+        assert edit.recipe["dtype"] == "float32"
+        other = studio.repeat(edit.recipe | {"dtype": "bfloat16"}, latent)
+        note = "This recipe was made where the model computed in bfloat16, so the edit may come out different."
+        assert other.notes == (*edit.notes, note) and other.recipe == edit.recipe
+        older = {name: value for name, value in edit.recipe.items() if name != "dtype"}
+        assert studio.repeat(older, latent).notes == edit.notes
+        with pytest.raises(UserError, match="no recipe"):
+            studio.repeat(edit.recipe | {"dtype": 16}, latent)
+
+
 def test_a_recipe_of_a_face_from_words_does_not_lean_on_defaults(aligned_studio):
     row = aligned_studio.family.row
     usual = row.defaults.model_copy(update={"space": "s", "noise": 0.5, "lr": 0.3, "neutral": "a hat", "steps": 2})

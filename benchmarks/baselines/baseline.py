@@ -9,12 +9,12 @@ from torch import Tensor
 from pipeline.latents import Latent
 from pipeline.losses import clip_features
 from pipeline.models.family import Family
-from pipeline.networks.mapper import LEVELS
+from pipeline.networks.mapper import MAPPER_ROWS
 from pipeline.text import Texts
 from pipeline.training.pairs import Pairs
 
 T = TypeVar("T")
-RANGES = {name: slice(*rows) for name, rows in LEVELS.items()}  # rows of W+
+RANGES = {name: slice(*rows) for name, rows in MAPPER_ROWS.items()}  # rows of W+
 FACES = 4
 
 

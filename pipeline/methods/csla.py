@@ -1,10 +1,12 @@
 """CSLA, latent alignment (arXiv 2210.04506): one forward pass from CLIP's space to a latent.
 
-    w = w̄ + M_W(f)                                                    inversion
-    Δs = M_S(f_target) − M_S(f_neutral),   s' = s + strength · Δs      editing; text to face: s of the mean face
+    w  = w̄ + M_W(f − c)                                                           inversion
+    Δs = M_S(f_target − c) − M_S(f_neutral − c)
+    s' = s + strength · Δs                               editing; text to face, where s is that of the mean face
 
 f is a unit embedding of CLIP, of a picture or of a text, and w̄ the mean latent. The mappers M_W and M_S
-(networks/csla.py) take f minus a centre and give residuals from the mean face; M_S ends with adaptive style mixing.
+(networks/csla.py) give residuals from the mean face; M_S ends with adaptive style mixing. c moves with the training
+batches (training/csla.py).
 """
 
 from collections.abc import Sequence
@@ -36,11 +38,11 @@ def csla_step(
     csla: CSLA, generator: StyleGenerator, target: Tensor, neutral: Tensor, levels: Sequence[str] = LEVELS
 ) -> list[Tensor]:
     """Δs for unit embeddings (E,) of two texts: one (1, C_i) per vector of S, zero outside `levels`."""
-    target, neutral = csla.to_s(torch.stack([target, neutral])).split(1)
-    sizes = [layer.channels for layer in generator.style_layers]
+    towards, away = csla.to_s(torch.stack([target, neutral])).split(1)
+    delta_s = (towards - away).split([layer.channels for layer in generator.style_layers], 1)
     return [
         step if layer.level in levels else torch.zeros_like(step)
-        for step, layer in zip((target - neutral).split(sizes, 1), generator.style_layers, strict=True)
+        for step, layer in zip(delta_s, generator.style_layers, strict=True)
     ]
 
 
@@ -53,14 +55,20 @@ def csla_edit(
     strength: float,
     levels: Sequence[str] = LEVELS,
 ) -> Latent:
-    """s' = s + strength · Δs. Raises UserError where the family has no mappers."""
+    """s' = s + strength · Δs: an edit, or from the mean face a face from text alone.
+
+    Raises UserError where the family has no mappers.
+    """
     step = csla_step(csla_of(family), family.generator, texts.averaged(target), texts.averaged(neutral), levels)
     return latent.moved([strength * s for s in step])
 
 
 @torch.no_grad()
 def invert_through_clip(family: Family, photo: Tensor) -> Latent:
-    """w = w̄ + M_W(f) of an aligned photo (1, 3, S, S) in [-1, 1]. Raises UserError where the family has no mappers."""
+    """w = w̄ + M_W(f − c) of an aligned photo (1, 3, S, S) in [-1, 1].
+
+    Raises UserError where the family has no mappers.
+    """
     csla = csla_of(family)
     f = clip_features(family.clip, photo, family.row.clip_normalize_directions)
     return Latent((family.latent_avg + csla.to_w(f)[:, None]).cpu())

@@ -6,7 +6,8 @@
     s'    = s + α · Δs
 
 Δi_c, of unit length, is how CLIP's embedding of a picture changes when channel c moves. Its mean over sampled faces is
-a row of the relevance matrix; σ_c is the channel's deviation over them. σ_c / max |R| is the published code's.
+a row of the relevance matrix (measured by training/relevance.py); σ_c is the channel's deviation over them. σ_c / max
+|R| is the published code's.
 """
 
 import math
@@ -24,7 +25,8 @@ from pipeline.text import Texts
 
 ROUNDING = 0.01  # of the unit length of a relevance matrix's rows, which may be kept in half precision
 SUGGESTED_CHANNELS = 20  # what the paper's authors keep for faces
-TRUNCATION = 0.7  # ψ of the codes whose S has the mean and deviation that α counts in (the reference's GetCode.py)
+# ψ of the sampled codes over which σ, the unit of α, is measured (the reference's GetCode.py).
+TRUNCATION = 0.7
 
 
 class StyleDirections(ABC):
@@ -41,7 +43,7 @@ class StyleDirections(ABC):
         """R (C,), the relevance of every channel for Δt (E,), for the channels of S in S order: all C_all, or those
         outside toRGB, the last ones perhaps missing."""
 
-    def threshold(self, delta_t: Tensor, channels: int) -> float:
+    def beta_keeping(self, delta_t: Tensor, channels: int) -> float:
         """The β that keeps the `channels` most relevant channels for Δt (E,)."""
         relevance = self.scores(delta_t).abs()
         return relevance.topk(min(max(channels, 1), len(relevance))).values[-1].item()
@@ -56,21 +58,20 @@ class StyleDirections(ABC):
         is_relevant = relevance.abs() >= beta
         channels = int(is_relevant.sum())
         if not channels:
-            suggested = math.floor(1000 * self.threshold(delta_t, SUGGESTED_CHANNELS)) / 1000
+            suggested = math.floor(1000 * self.beta_keeping(delta_t, SUGGESTED_CHANNELS)) / 1000
             raise UserError(
                 f"No channel is relevant enough for a threshold β of {beta:.3g}; "
                 f"β = {suggested:g} would keep {SUGGESTED_CHANNELS} channels."
             )
-        relevance = torch.where(is_relevant, relevance, 0)
-        # The most relevant channel moves by one deviation at α = 1.
-        relevance = relevance / relevance.abs().max()
-        # Channels of toRGB, which the matrix may leave out, stay.
+        kept = torch.where(is_relevant, relevance, 0)
+        # R / max |R| of all channels: the most relevant one moves by one deviation at α = 1. Those of toRGB, which the
+        # matrix may leave out, stay.
         in_rgb = torch.cat([torch.full((layer.channels,), layer.is_to_rgb) for layer in self.layers])
-        rows = torch.ones_like(in_rgb) if len(relevance) == len(in_rgb) else ~in_rgb
-        delta_s = torch.zeros_like(self.style_std)
-        delta_s[rows.nonzero()[: len(relevance), 0]] = relevance
-        sizes = [layer.channels for layer in self.layers]
-        return [s[None] for s in (delta_s * self.style_std).split(sizes)], channels
+        measured = torch.ones_like(in_rgb) if len(kept) == len(in_rgb) else ~in_rgb
+        share = torch.zeros_like(self.style_std)
+        share[measured.nonzero()[: len(kept), 0]] = kept / kept.abs().max()
+        delta_s = share * self.style_std
+        return [s[None] for s in delta_s.split([layer.channels for layer in self.layers])], channels
 
 
 def direct(
@@ -86,7 +87,7 @@ def direct(
     """s + α · Δs, and the number of channels that moved. `strength` is α and `threshold` β; without β the `channels`
     most relevant ones move. Raises UserError where CLIP can't tell the texts apart, and when β keeps no channel."""
     delta_t = texts.direction(target, neutral).cpu()  # section 6.1
-    beta = directions.threshold(delta_t, channels) if threshold is None else threshold
+    beta = directions.beta_keeping(delta_t, channels) if threshold is None else threshold
     delta_s, moved = directions.step(delta_t, beta)  # equations 6 and 7
     return latent.moved([strength * s for s in delta_s]), moved  # s + α · Δs
 
@@ -97,8 +98,7 @@ class MeasuredDirections(StyleDirections):
     `relevance` (C, E) holds for every channel of S outside toRGB, in S order, the unit change of the CLIP image
     embedding that it causes (section 6.2); fewer rows leave the last channels alone. With C_all rows toRGB's channels
     are among them, which the paper leaves out: for generators that keep colours there. `agreement` (C,), of at most 1,
-    is how alike a channel's effect is on all faces: the length of the mean of its unit changes, by which its cosines
-    are multiplied. The reference has none.
+    is the length of E[Δi_c], which published matrices have lost; with it this is the paper's equation 6.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class MeasuredDirections(StyleDirections):
         self.agreement = torch.ones(len(relevance)) if agreement is None else agreement
 
     def scores(self, delta_t: Tensor) -> Tensor:
-        """Equation 6: E[Δi_c] · Δt."""
+        """Equation 6: E[Δi_c] · Δt; where no `agreement` is known, the cosine of the two."""
         return self.agreement * (self.relevance @ delta_t)
 
 

@@ -51,7 +51,7 @@ def derivatives(generator: StyleGenerator, embed: Embed, w: Tensor, directions: 
 class GradientDirections(StyleDirections):
     """Directions for any generator at once; `embed` turns pictures (N, 3, R, R) into unit CLIP embeddings (N, E).
 
-    Scores run lower than a matrix's, to about half, so a β of one does not suit the other; ask `threshold` for it.
+    Scores run lower than a matrix's, to about half, so a β of one does not suit the other; ask `beta_keeping` for it.
     Those of the latest texts are remembered. `to_rgb`: whether toRGB's channels move too.
     """
 

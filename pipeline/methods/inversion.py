@@ -5,7 +5,7 @@
     argmin over θ of   Σ_k λ_k · L_k(G(w; θ), x)                                 tuning (Roich et al. 2021)
 
 w̄ is the mean latent and E the encoder. The terms L_k are pixels, contrast, identity and what CLIP sees (`photo_terms`).
-θ are low-rank differences of the generator's weights (`Differences`).
+θ are low-rank differences of the generator's weights (`LowRank`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,7 +35,8 @@ from pipeline.models.family import Family
 from pipeline.networks.generator import Factors, StyleGenerator
 
 PHOTO_SIZE = 256  # pixels a side, at most, at which a picture is compared with the photo
-SCALES = (1, 4, 16)  # and areas of so many pixels a side of these
+# The comparison is made on the picture itself, and averaged over blocks of 4 and 16 pixels a side.
+SCALES = (1, 4, 16)
 PIXELS, CONTRAST, IDENTITY, CLIP = 1.0, 0.02, 0.1, 0.1  # weights of the terms
 CELL, LEAST_CONTRAST = 8, 0.02  # pixels a side of the areas whose contrast is compared, and what counts as none
 REFINE_STEPS, REFINE_LR, REFINE_L2 = 40, 0.05, 1e-4
@@ -134,15 +135,17 @@ def likeness(family: Family, latent: Latent, photo: Tensor) -> float | None:
 
 def towards_photo(family: Family, method: str, source: Latent, photo: Tensor, steps: int) -> Iterator[DescentState]:
     """Towards a photo (1, 3, S, S) of the face: "refine" moves the code in W+, "tune" the generator around it, the
-    pivot. Yields as `descend` does."""
+    pivot. Yields as `descend` does. Raises ValueError for any other method."""
     terms = photo_terms(photo, family.clip, family.row.clip_normalize, family.identity)
     if method == "refine":
         code = Codes(family.generator, source, rows=True)
         return descend(code, terms, steps=steps, lr=REFINE_LR, l2=REFINE_L2)
-    return descend(Tuned(family.generator, source), terms, steps=steps, lr=TUNE_LR)
+    if method == "tune":
+        return descend(Tuned(family.generator, source), terms, steps=steps, lr=TUNE_LR)
+    raise ValueError(f"“{method}” is no way towards a photo")
 
 
-class Differences:
+class LowRank:
     """Low-rank differences of some weights (out, in, k, k), by name, in shares of the weights' root mean square."""
 
     def __init__(self, weights: Mapping[str, Tensor], start: Mapping[str, Factors]) -> None:
@@ -164,15 +167,16 @@ class Differences:
 
 class Tuned(Variable):
     """The generator's weights around a pivot: W+ and S stay, and a low-rank difference of each layer's weight moves,
-    but for layers above `TUNED_UP_TO`. What draws small pictures apart learns to follow."""
+    but for layers above `TUNED_UP_TO`. A preview network, where the generator has one, is trained along so that small
+    pictures match."""
 
     def __init__(self, generator: StyleGenerator, source: Latent) -> None:
         super().__init__(generator, source)
         with torch.no_grad():
             self.styles = source.styles(generator)
         self.before = self.tuning or {}
-        self.tuned = Differences(coarse_weights(generator), self.before)
-        self.preview = Differences(generator.preview_weights(), self.before)
+        self.tuned = LowRank(coarse_weights(generator), self.before)
+        self.preview = LowRank(generator.preview_weights(), self.before)
         self.preview_adam = Adam(self.preview.values)
         self.values = self.tuned.values
         self.drawn: dict[str, Factors] = {}

@@ -4,7 +4,8 @@
     w'     = w + strength · M_t(w)
 
 t is the text of the training, and c, m, f are the coarse, medium and fine rows of w. The published code has a strength
-of 0.1. The networks M_t are in networks/mapper.py, their training (equations 4 and 5) in training/mapper_training.py.
+of 0.1. `LevelsMapper.forward` in networks/mapper.py is equation 3, beside the other networks M_t; their training
+(equations 4 and 5) is in training/mapper_training.py.
 """
 
 from dataclasses import replace

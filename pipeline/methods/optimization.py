@@ -2,9 +2,12 @@
 
     argmin over w of   D_CLIP(G(w), t)  +  λ_L2 · ‖w − w_s‖²  +  λ_ID · L_ID(w)                  (equation 1)
 
-w_s is the code of the source face, G(w) the picture of a code, and L_ID (equation 2) compares persons. With a neutral
-text, the embedding of t is replaced by that of the source face, moved by the difference of the two texts
-(`losses.directional_target`).
+w_s is the code of the source face, G(w) the picture of a code, and L_ID (equation 2) compares persons. The distances
+are in losses.py; the defaults (300 steps, λ_L2 0.008, λ_ID 0.005, W+) are in models/registry.py.
+
+Three options are not in the paper. Steps in W move all rows of the code alike. Noisy copies of the code, which are
+judged in its place, guard against changes that CLIP alone sees. With a neutral text, the embedding of t is replaced by
+that of the source face, moved by the difference of the two texts (`losses.directional_target`).
 
 `descend` is the loop. Free generation (only D_CLIP, from the mean face), refining and tuning (inversion.py) use it too.
 """
@@ -54,10 +57,9 @@ class DescentState(NamedTuple):
 
 
 class Variable(ABC):
-    """What of a face a descent changes: the leaf tensors `values`, at first `start`, and the face that they make."""
+    """What of a face a descent changes: the leaf tensors `values`, and the face that they make."""
 
     values: list[Tensor]
-    start: list[Tensor]  # for the L2 term, which tuning does without
 
     def __init__(self, generator: StyleGenerator, source: Latent) -> None:
         self.generator, self.source = generator, source
@@ -71,16 +73,23 @@ class Variable(ABC):
     def latent(self) -> Latent:
         """A copy of the latent as it is now."""
 
+    def updated(self, image: Tensor, t: float) -> None:
+        """Called after each update, with the picture from before it, at t in (0, 1) of the run. Hook for
+        `inversion.Tuned`, which trains its preview here."""
+        return None
+
+
+class Anchored(Variable):
+    """Of a code, whose distance from the source counts: `values` begin as `start`."""
+
+    start: list[Tensor]
+
     def distance(self) -> Tensor:
         """The L2 term: the squared distance from the source."""
         return sum(l2_distance(value, start) for value, start in zip(self.values, self.start, strict=True))
 
-    def updated(self, image: Tensor, t: float) -> None:
-        """Called after each update, with the picture from before it, at t in (0, 1) of the run."""
-        return None
 
-
-class Codes(Variable):
+class Codes(Anchored):
     """A code in W+: each row moves ("w+"), or all rows take the same step ("w").
 
     A step in W stays among the codes that the generator was trained on, and changes less than was not asked for; the
@@ -103,13 +112,14 @@ class Codes(Variable):
         return self.generator.synthesize(styles, self.generator.working_size, self.tuning)
 
     def distance(self) -> Tensor:
-        return super().distance() * (self.base.shape[1] / self.values[0].shape[1])  # in W the step is that of L rows
+        # In W the one step counts once for each of the L rows, so λ_L2 means the same as in W+.
+        return super().distance() * (self.base.shape[1] / self.values[0].shape[1])
 
     def latent(self) -> Latent:
         return replace(self.source, w_plus=self.w_plus.detach().cpu().clone())
 
 
-class Styles(Variable):
+class StyleSteps(Anchored):
     """Steps in StyleSpace S ("s"), but for the layers toRGB, which would only recolour the picture."""
 
     def __init__(self, generator: StyleGenerator, source: Latent) -> None:
@@ -171,7 +181,8 @@ def noise_level(t: float, peak: float) -> float:
 def descend(
     variable: Variable, terms: Terms, *, steps: int, lr: float, l2: float | None = None, deviation: Tensor | None = None
 ) -> Iterator[DescentState]:
-    """Minimise the weighted sum of `terms`, and of `l2` times the distance from the source unless that is None.
+    """Minimise the weighted sum of `terms`, and of `l2` times the distance from the source (of an `Anchored` variable)
+    unless that is None.
 
     With a `deviation` (D,) of noise in W, the losses are those of noisy copies of the latent, against adversarial
     edits, which raise CLIP's score without being seen. Yields the state after each of the `steps` updates, and does the
@@ -244,10 +255,12 @@ def towards_text(
     identity: float = 0.0,
     neutral: str = "",
 ) -> Iterator[DescentState]:
-    """Equation 1, in `space` "w", "w+" or "s"; `noise` is in deviations of W. Without λ_L2 `l2`, λ_ID `identity` and
-    `neutral`, and from the mean face, it is free generation. Yields as `descend` does."""
+    """Equation 1, in `space` "w", "w+" or "s"; `l2` is λ_L2, `identity` λ_ID, and `noise` is in deviations of W.
+
+    Free generation is this from the mean face with l2 = identity = 0 and neutral = "". Yields as `descend` does.
+    """
     generator = family.generator
     terms = text_terms(family, texts, source, prompt, neutral, 0.0 if family.identity is None else identity)
-    variable = Styles(generator, source) if space == "s" else Codes(generator, source, rows=space == "w+")
+    variable = StyleSteps(generator, source) if space == "s" else Codes(generator, source, rows=space == "w+")
     deviation = noise * generator.code_deviation() if noise else None
     return descend(variable, terms, steps=steps, lr=lr, l2=l2, deviation=deviation)

@@ -81,6 +81,11 @@ class Family:
     def defaults(self) -> Defaults:
         return self.row.defaults
 
+    @property
+    def dtype(self) -> str:
+        """What generator, encoder and CLIP compute in: "float32" or "bfloat16"."""
+        return str(self.generator.compute_dtype or torch.float32).removeprefix("torch.")
+
     def rows(self, size: int) -> int:
         """How many rows of a square of `size` pixels are the picture: not all, where it is wider than high."""
         return size * (self.row.crop_rows or self.generator.size) // self.generator.size

@@ -67,9 +67,9 @@ class CSLA(nn.Module):
         return load_frozen(lambda: cls(embed, style_dim, channels, width), state)
 
     def to_w(self, features: Tensor) -> Tensor:
-        """M_W: CLIP embeddings (N, E) -> Δw (N, D), from the mean latent."""
+        """M_W(f − c): CLIP embeddings f (N, E) -> Δw (N, D), from the mean latent."""
         return self.w_mapper((features - self.centre) @ self.whiten) * self.w_std
 
     def to_s(self, features: Tensor) -> Tensor:
-        """M_S: CLIP embeddings (N, E) -> Δs (N, C), from the styles of the mean latent."""
+        """M_S(f − c): CLIP embeddings f (N, E) -> Δs (N, C), from the styles of the mean latent."""
         return self.mixing(self.s_mapper((features - self.centre) @ self.whiten)) * self.s_std

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from pipeline.networks.layers import EqualLinear, PixelNorm, load_frozen, part
 
-LEVELS = {"course": (0, 4), "medium": (4, 8), "fine": (8, None)}  # rows of W+; "course" is how published files spell it
+# The rows of W+ that each of the paper's three networks takes. Published files write "course" for coarse.
+MAPPER_ROWS = {"course": (0, 4), "medium": (4, 8), "fine": (8, None)}
 
 
 def only_in_style_space(num_rows: int) -> bool:
@@ -45,7 +46,7 @@ class Mapper(nn.Module):
 class LevelsMapper(LatentMapper):
     """One mapper for the coarse, the medium and the fine rows each; a level left out gives zeros."""
 
-    def __init__(self, style_dim: int = 512, levels: Sequence[str] = tuple(LEVELS)) -> None:
+    def __init__(self, style_dim: int = 512, levels: Sequence[str] = tuple(MAPPER_ROWS)) -> None:
         super().__init__()
         for level in levels:
             self.add_module(f"{level}_mapping", Mapper(style_dim))
@@ -53,7 +54,7 @@ class LevelsMapper(LatentMapper):
     def forward(self, w_plus: Tensor) -> Tensor:
         """w_plus (N, L, D) -> step (N, L, D)."""
         step = torch.zeros_like(w_plus)
-        for level, (start, end) in LEVELS.items():
+        for level, (start, end) in MAPPER_ROWS.items():
             if f"{level}_mapping" in self._modules:
                 step[:, start:end] = self.get_submodule(f"{level}_mapping")(w_plus[:, start:end])
         return step
@@ -143,7 +144,7 @@ def mapper_from_state_dict(state: Mapping[str, Tensor]) -> LatentMapper:
         return load_frozen(lambda: StyleSpaceMapper(vectors), state)
     if "mapping.mapping.1.bias" in state:
         return load_frozen(lambda: SingleMapper(len(state["mapping.mapping.1.bias"])), state)
-    levels = [level for level in LEVELS if f"{level}_mapping.mapping.1.bias" in state]
+    levels = [level for level in MAPPER_ROWS if f"{level}_mapping.mapping.1.bias" in state]
     if not levels:
         raise ValueError("not the state of a mapper")
     return load_frozen(lambda: LevelsMapper(len(state[f"{levels[0]}_mapping.mapping.1.bias"]), levels), state)

@@ -30,7 +30,7 @@ from pipeline.models.family import load_family
 from pipeline.models.registry import DEFAULT, GENERATOR, Row, family_row
 from pipeline.models.sources import asset
 from pipeline.models.weights import kind_of_file, metadata, read_weights
-from pipeline.networks.mapper import LEVELS
+from pipeline.networks.mapper import MAPPER_ROWS
 from pipeline.styleclip import StyleCLIP
 from pipeline.text import Texts, check_goal
 from pipeline.training.command import GO_ON, process_device, run
@@ -41,7 +41,7 @@ from pipeline.training.mapper_training import (
     MapperTraining,
     TrainingState,
     family_recipe,
-    learning_rate,
+    recipe_rate,
 )
 
 TERMS = ("clip", "l2", "identity", "total")
@@ -170,7 +170,7 @@ class TrainingRun:
         return self.training.mapper, self.training.lowest
 
     def _record(self, state: TrainingState) -> str:
-        rate = learning_rate(state.step - 1, self.training.recipe)
+        rate = recipe_rate(state.step - 1, self.training.recipe)
         values = [state.losses.get(term, "") for term in TERMS]
         values += [(state.validation or {}).get(term, "") for term in TERMS]
         if self.board is not None:
@@ -217,7 +217,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         "--variant", choices=VARIANTS, help="default: levels; narrow, where a latent of the model is a single row"
     )
     levels = parser.add_mutually_exclusive_group()
-    spelt = {level.replace("course", "coarse"): level for level in LEVELS}
+    spelt = {level.replace("course", "coarse"): level for level in MAPPER_ROWS}
     levels.add_argument("--levels", nargs="+", choices=spelt, default=list(spelt))
     levels.add_argument("--no-fine", action="store_true", help="leave out the fine part, so that colours stay")
     parser.add_argument("--folder", type=Path, help="the run's folder; default: .cache/mappers/MODEL-NAME")

@@ -3,10 +3,11 @@
     L(w) = λ_CLIP · D_CLIP(G(w + M_t(w)), t)  +  λ_L2 · mean |M_t(w)|²  +  λ_ID · L_ID(w)         (equations 4 and 5)
 
 over sampled or inverted codes w; M_t is the network's output times 0.1. In S the means of the vectors are summed. With
-a neutral text, the embedding of t is replaced by that of each face, moved by the difference of the texts. Programs call
-`train`.
+a neutral text, the embedding of t is replaced by that of each face, moved by the difference of the texts. The paper's
+Ranger needs 50,000 steps; Adam needs 220 (docs/results.md). Programs call `train`.
 """
 
+import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from pipeline.models.registry import Row
 from pipeline.networks.generator import StyleGenerator
 from pipeline.networks.layers import EqualLinear, part
 from pipeline.networks.mapper import (
-    LEVELS,
+    MAPPER_ROWS,
     LatentMapper,
     LevelsMapper,
     NarrowMapper,
@@ -38,7 +39,7 @@ from pipeline.text import Texts, check_goal
 from pipeline.training.frozen import FrozenModels
 
 STRENGTH = 0.1  # what a mapper's step is multiplied with, in training as in use
-# Of a recipe.
+# The recipe's numbers, which are range-checked.
 NUMBERS = (
     "clip",
     "l2",
@@ -58,7 +59,7 @@ WARM_UP = 20  # steps over which the learning rate rises
 GAIN = 2.0**16  # lifts the gradients, which equalised layers make as small as Adam's ε, well above it
 NEUTRAL = "face"  # where a recipe that starts at a direction has no neutral text
 STATISTICS = 2_000  # sampled codes, of which the narrow mapper knows mean and deviation of S
-HELD_OUT, SHOWN = 8, 4  # faces that the validation loss is measured on, and how many of them are shown
+HELD_OUT, SHOWN = 8, 4  # faces, at most, that the validation loss is measured on, and how many of them are shown
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class MapperRecipe:
 
     prompt: str
     variant: str | None = None
-    levels: tuple[str, ...] = tuple(LEVELS)
+    levels: tuple[str, ...] = tuple(MAPPER_ROWS)
     clip: float = 1.0
     l2: float = 0.8
     identity: float = 0.1
@@ -154,11 +155,17 @@ def default_variant(generator: StyleGenerator) -> str:
     return "narrow" if only_in_style_space(generator.num_rows) else VARIANTS[0]
 
 
-def new_mapper(generator: StyleGenerator, recipe: MapperRecipe, rng: torch.Generator) -> LatentMapper:
-    """An untrained mapper for a generator, on the CPU. Raises UserError for a variant or a level that there is not, or
-    that the generator's latents don't allow."""
-    if recipe.variant not in VARIANTS or not recipe.levels or not set(recipe.levels) <= set(LEVELS):
-        raise UserError(f"A mapper is one of {', '.join(VARIANTS)}, and its levels are some of {', '.join(LEVELS)}.")
+def new_mapper(
+    generator: StyleGenerator, recipe: MapperRecipe, rng: torch.Generator, average: Tensor | None = None
+) -> LatentMapper:
+    """An untrained mapper for a generator with the mean latent `average` (L, D), on the CPU.
+
+    Raises UserError for a variant or a level that there is not, or that the generator's latents don't allow.
+    """
+    if recipe.variant not in VARIANTS or not recipe.levels or not set(recipe.levels) <= set(MAPPER_ROWS):
+        raise UserError(
+            f"A mapper is one of {', '.join(VARIANTS)}, and its levels are some of {', '.join(MAPPER_ROWS)}."
+        )
     if only_in_style_space(generator.num_rows) and recipe.variant not in ("stylespace", "narrow"):
         raise UserError("A face of this model is a single w, so its mappers work in StyleSpace; choose “narrow”.")
     with torch.device("meta"):
@@ -178,7 +185,7 @@ def new_mapper(generator: StyleGenerator, recipe: MapperRecipe, rng: torch.Gener
                 layer.weight.normal_(0, 1 / layer.lr_mul, generator=rng)
                 layer.bias.zero_()
         if isinstance(network, NarrowMapper):
-            mean, std = style_statistics(generator, STATISTICS)
+            mean, std = style_statistics(generator, STATISTICS, average=average)
             moves = torch.cat([torch.full((la.channels,), not la.is_to_rgb) for la in generator.style_layers])
             network.mean.copy_(mean)
             network.seen_std.copy_(torch.where(std > 1e-4, std, 1))
@@ -186,7 +193,7 @@ def new_mapper(generator: StyleGenerator, recipe: MapperRecipe, rng: torch.Gener
     return network
 
 
-def learning_rate(step: int, recipe: MapperRecipe) -> float:
+def recipe_rate(step: int, recipe: MapperRecipe) -> float:
     """The rate of step 0 ... steps - 1: a linear rise, then a cosine's fall to a fiftieth."""
     t = step / recipe.steps
     return recipe.rate * min(1, (step + 1) / WARM_UP, 0.02 + math.cos(math.pi * t / 2) ** 2)
@@ -202,9 +209,10 @@ class MapperTraining:
     def __init__(self, models: FrozenModels, texts: Texts, recipe: MapperRecipe, codes: Tensor | None = None) -> None:
         """`texts` are the models' CLIP's; `codes` (M, L, D) are the faces to train on, sampled anew when None.
 
-        Of given codes the last fifth, at most eight, are held out for the validation. Raises UserError for texts that
-        are empty, too long or the same, codes of another model, a batch of fewer faces than processes, and a recipe
-        that can't be followed.
+        Of given codes the last fifth, at most eight, are held out for the validation. Of fewer than five none is: then
+        the validation loss is that of the faces which the mapper is trained on. Raises UserError for texts that are
+        empty, too long or the same, codes of another model, a batch of fewer faces than processes, and a recipe that
+        can't be followed.
         """
         check_goal(text("prompt", recipe.prompt), text("neutral", recipe.neutral))
         for name in NUMBERS:
@@ -224,13 +232,13 @@ class MapperTraining:
         if self.world > recipe.batch:
             raise UserError(f"A batch of {recipe.batch} is too small for {self.world} processes; make it larger.")
         self.rng = torch.Generator().manual_seed(recipe.seed)
-        self.network = new_mapper(generator, recipe, self.rng).to(models.device)
+        self.network = new_mapper(generator, recipe, self.rng, models.latent_avg).to(models.device)
         if recipe.start:
             self._begin_at_direction(texts)
         self.values = list(self.network.parameters())
         self.adam = Adam(self.values)
         if codes is None:
-            self.codes = None
+            self.codes, self.codes_digest = None, None
             self.held = self._sampled(HELD_OUT, torch.Generator().manual_seed(~recipe.seed))
         else:
             of_type("codes", codes, Tensor, "a tensor (M, L, D)")
@@ -238,6 +246,7 @@ class MapperTraining:
             if not len(codes) or codes.shape[1:] != size or not codes.isfinite().all():
                 raise UserError("These latents were made with another model; please name some of this one.")
             held = min(HELD_OUT, len(codes) // 5)
+            self.codes_digest = hashlib.sha256(codes.detach().float().cpu().contiguous().numpy()).hexdigest()[:16]
             self.codes = codes[:-held] if held else codes
             self.held = codes[-(held or HELD_OUT) :].clone()
         with torch.no_grad():
@@ -274,7 +283,7 @@ class MapperTraining:
             losses, _ = self._losses(w, unedited)
             gradients = torch.autograd.grad(GAIN * losses["total"], self.values)
         losses, gradients = self._averaged(losses, gradients, len(w) / recipe.batch)
-        self.adam.update(gradients, learning_rate(self.step, recipe))
+        self.adam.update(gradients, recipe_rate(self.step, recipe))
         self.step += 1
         due = self.step % recipe.every == 0 or self.step == recipe.steps
         validation, pictures = self._validate() if due else (None, None)
@@ -288,7 +297,8 @@ class MapperTraining:
         tensors |= {f"square.{i}": value for i, value in enumerate(self.adam.square)}
         tensors |= {"rng": self.rng.get_state(), "text": self.text, "pictures": self.before, "held": self.held}
         numbers = {"step": self.step, "lowest": self.lowest, "waited": self.waited}
-        return tensors, numbers | {"codes": 0 if self.codes is None else len(self.codes)}
+        given = {"codes": 0 if self.codes is None else len(self.codes), "codes_digest": self.codes_digest}
+        return tensors, numbers | given
 
     def restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         """Take up what `state` gave, of a training with the same recipe. Raises UserError when the networks or the
@@ -298,7 +308,9 @@ class MapperTraining:
         for name in ("text", "held", "pictures"):
             now, saved = current[name], tensors.get(name)
             same = same and saved.shape == now.shape and torch.allclose(saved.to(now), now, atol=0.01)
-        if not same or numbers["codes"] != current_numbers["codes"]:
+        # Older checkpoints tell the number of the codes alone.
+        same = same and all(numbers.get(k, current_numbers[k]) == current_numbers[k] for k in ("codes", "codes_digest"))
+        if not same:
             raise UserError("This training was begun with other models or other faces; please begin it anew.")
         self.network.load_state_dict(part(tensors, "mapper."))
         for name, values in (("mean", self.adam.mean), ("square", self.adam.square)):
@@ -316,7 +328,7 @@ class MapperTraining:
         if not isinstance(self.network, NarrowMapper) or directions is None:
             raise UserError("Only a narrow mapper of a model with measured directions can start at one; leave it out.")
         text_direction = texts.direction(recipe.prompt, recipe.neutral or NEUTRAL).cpu()
-        step, _ = directions.step(text_direction, directions.threshold(text_direction, self.models.channels))
+        step, _ = directions.step(text_direction, directions.beta_keeping(text_direction, self.models.channels))
         self.network.begin_at(recipe.start / STRENGTH * torch.cat(step, 1)[0].to(self.models.device))
 
     def _sampled(self, count: int, rng: torch.Generator) -> Tensor:
@@ -353,7 +365,9 @@ class MapperTraining:
         if unedited.identity is not None:
             people = identity_features(models.identity, image)
             losses["identity"] = identity_distance(people, unedited.identity).mean()
-        losses["total"] = sum(getattr(self.recipe, name) * value for name, value in losses.items())
+        recipe = self.recipe
+        weights = {"clip": recipe.clip, "l2": recipe.l2, "identity": recipe.identity}  # λ_CLIP, λ_L2, λ_ID
+        losses["total"] = sum(weights[name] * value for name, value in losses.items())
         return losses, image
 
     def _averaged(
