@@ -30,6 +30,7 @@ def layout(pairs: tuple[Pair, ...], prefix: str = "") -> PairFields:
     suggestions = gr.Dataset(
         components=["textbox"],
         samples=[[pair.target] for pair in pairs],
+        samples_per_page=len(pairs),
         type="index",
         label="Good pairs",
         show_label=False,
