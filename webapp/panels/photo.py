@@ -311,7 +311,7 @@ def connect(panel: Photo, context: Context) -> None:
     def as_before(session: Session) -> Updates:
         """After a file that was no photo of a face, the one before stands in its place."""
         session.page_photo = None
-        return draw(panel, studio, session)
+        return gr.skip() if session.ended else draw(panel, studio, session)
 
     events: dict[Callable[..., Any], gr.events.Dependency] = {}
     for trigger, handler, inputs in (
