@@ -187,16 +187,19 @@ class Session:
         return bool(face.line or face.parent or face.latent.tuning or made)
 
     @atomic
-    def add(self, item: HistoryItem, compare_with: HistoryItem | None = None) -> None:
-        """Put an item on the strip and show it; a face is compared with what it was made from, until the visitor
+    def add(self, item: HistoryItem, compare_with: HistoryItem | None = None, show: bool = True) -> HistoryItem:
+        """Put an item on the strip, and `show` it; a face is compared with what it was made from, until the visitor
         chooses something else."""
         if compare_with and compare_with.key in self.items:
-            item, self.compared = replace(item, parent=compare_with.key), None
+            item = replace(item, parent=compare_with.key)
+            self.compared = None if show else self.compared
         self.example = False
         self.items[item.key] = item
         self.order.append(item.key)
-        self.go(item)
-        self._make_room()
+        if show:
+            self.go(item)
+        self._make_room(item)
+        return item
 
     def mix(self, line: Line, picture: Image.Image) -> None:
         """Put a mixture of the current picture with another one on the strip."""
@@ -217,49 +220,49 @@ class Session:
             self.optimized = source, current, self.origin.key
         return source
 
-    def keep(self, source: Latent, edit: Edit, name: str = "") -> None:
+    def keep(
+        self,
+        source: Latent,
+        edit: Edit,
+        name: str = "",
+        whole: Latent | None = None,
+        begun: HistoryItem | None = None,
+    ) -> HistoryItem:
         """Put an edit of `source` on the strip, under its `name` or its words, and show it. `base` gave the source; for
-        a face from words alone it is the mean face.
+        a face from words alone it is the mean face. `whole` is the edit at its full strength, where it has another.
 
         Another try of the current edit takes its place, so that a slider leaves one picture and not a hundred; but each
-        optimization is kept. Raises UserError where the visitor has another face by now.
+        optimization is kept. An edit that took long goes behind the item with which it was `begun`, and a visitor who
+        looks at another picture by now goes on there. Raises UserError where that item, or the face, has left the
+        strip.
         """
         recipe = edit.recipe | ({"name": name} if name else {})
-        title, line = name or describe(recipe)[0], Line.of(source, edit.latent, recipe)
-        item = HistoryItem.of(edit.image, title, edit.latent, line=line, notes=edit.notes, channels=edit.channels)
+        line = Line(source, edit.latent if whole is None else whole, recipe.get("share", 1.0))
+        more = {"line": line, "notes": edit.notes, "channels": edit.channels}
+        item = HistoryItem.of(edit.image, name or describe(recipe)[0], edit.latent, **more)
         with self.lock:
+            if begun and begun.key not in self.order:
+                raise UserError(CHOSEN)
+            begun = self.items[begun.key] if begun else self.current
             if recipe["method"] in FROM_WORDS:
                 item = replace(item, recipes=(recipe,), face_note="From words alone.")
                 mean = (item for item in reversed(self.strip) if item.latent.digest() == source.digest())
-                self.add(item, compare_with=next(mean, None))
-                return
-            parent, recipes = self._made_from(source)
-            current = self.current
-            if source is current.source and recipe["method"] != "optimize":
-                named = {name: value for name, value in current.recipes[-1].items() if name == "name"}
-                again = replace(item, key=current.key, title=current.title, parent=parent)
-                self.items[current.key] = replace(again, recipes=(*recipes, recipe | named))
-                self._make_room()
-            else:
-                self.add(replace(item, parent=parent, recipes=(*recipes, recipe)))
+                return self.add(item, next(mean, None), show=begun == self.current)
+            parent, recipes = self._made_from(source, begun)
+            same = source is begun.source and kind(recipe) == kind(begun.recipes[-1])
+            if same and recipe["method"] != "optimize":
+                named = {name: value for name, value in begun.recipes[-1].items() if name == "name"}
+                again = replace(item, key=begun.key, title=begun.title, parent=parent)
+                self.items[begun.key] = again = replace(again, recipes=(*recipes, recipe | named))
+                self._make_room(again)
+                return again
+            return self.add(replace(item, parent=parent, recipes=(*recipes, recipe)), show=begun == self.current)
 
-    def keep_behind(self, begun: HistoryItem, source: Latent, edit: Edit) -> None:
-        """Put an edit of `source` behind the item with which it was `begun`. The visitor who looks at another picture
-        by now goes on there."""
-        edit.draw()
-        with self.lock:
-            looking = self.current
-            self.go(begun)
-            self.keep(source, edit)
-            if looking != begun and looking.key in self.order:
-                self.go(looking)
-
-    def _made_from(self, source: Latent) -> tuple[str, tuple[dict[str, Any], ...]]:
+    def _made_from(self, source: Latent, begun: HistoryItem) -> tuple[str, tuple[dict[str, Any], ...]]:
         """The key of the item that an edit of this latent has as its parent, and the edits that led to the latent."""
-        current = self.current
-        if source is current.source:  # another try, or another optimization
-            return current.parent, current.recipes[:-1]
-        for item in (current, *self.strip):
+        if source is begun.source:  # another try, or another optimization
+            return begun.parent, begun.recipes[:-1]
+        for item in (begun, *self.strip):
             if item.latent is source:
                 return item.key, item.recipes
         if self.optimized and self.optimized[0] is source:
@@ -270,17 +273,17 @@ class Session:
         raise UserError(CHOSEN)
 
     @atomic
-    def rename(self, name: str) -> None:
-        """Call the current picture something else; in its recipe, and those of edits made of it, the edit too."""
-        current, name = self.current, one_line(name)
-        if not name or name == current.title:
+    def rename(self, key: str, name: str) -> None:
+        """Call a picture something else; in its recipe, and those of edits made of it, the edit too."""
+        item, name = self.items.get(key), one_line(name)
+        if item is None or not name or name == item.title:
             return
-        self.items[current.key] = replace(current, title=name)
-        if current.recipes:
-            old, new = current.recipes[-1], current.recipes[-1] | {"name": name}
-            for item in list(self.items.values()):
-                recipes = tuple(new if recipe is old else recipe for recipe in item.recipes)
-                self.items[item.key] = replace(item, recipes=recipes)
+        self.items[key] = replace(item, title=name)
+        if item.recipes:
+            old, new = item.recipes[-1], item.recipes[-1] | {"name": name}
+            for other in list(self.items.values()):
+                recipes = tuple(new if recipe is old else recipe for recipe in other.recipes)
+                self.items[other.key] = replace(other, recipes=recipes)
 
     def redraw(self, item: HistoryItem, share: float, latent: Latent, picture: Image.Image, *notes: str) -> None:
         """An edit at another strength, or a mixture with another share, with its `notes`. Does nothing where the item
@@ -294,7 +297,7 @@ class Session:
             recipes = (*now.recipes[:-1], now.recipes[-1] | {"share": share}) if now.recipes else ()
             same = {name: getattr(now, name) for name in ("title", "parent", "face_note", "detected", "channels")}
             self.items[item.key] = replace(drawn, recipes=recipes, **same)
-            self._make_room()
+            self._make_room(item)
 
     @atomic
     def go(self, item: HistoryItem) -> None:
@@ -374,15 +377,16 @@ class Session:
         held |= {self.origin_of(self.items[key]).key for key in held}
         self.items = {key: item for key, item in self.items.items() if key in held}
 
-    def _make_room(self) -> None:
-        """Let the oldest items go while there are too many, but never the current one and its face: deleted ones first,
-        then edits. Where it is their size, those of another tuning go before: a tuning is as large as forty edits."""
+    def _make_room(self, new: HistoryItem) -> None:
+        """Let the oldest items go while there are too many, but never the current one and its face, and the `new` one:
+        deleted ones first, then edits. Where it is their size, those of another tuning go before: a tuning is as large
+        as forty edits."""
         while (large := bytes_of(self.items.values()) > MOST_BYTES) or len(self.order) + len(self.deleted) > MOST_ITEMS:
             if self.deleted:
                 self._drop(next(iter(self.deleted)))
                 continue
             current = self.current
-            others = [item for item in self.strip if item not in (current, self.origin)]
+            others = [item for item in self.strip if item not in (current, self.origin, new)]
             if not others:
                 break
             tunings = (None, current.latent.tuning)

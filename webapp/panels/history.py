@@ -112,8 +112,8 @@ def connect(panel: History, context: Context) -> None:
         session.redo()
         return render(session)
 
-    def rename(name: str, session: Session) -> Updates:
-        session.rename(name)
+    def rename(name: str, key: str, session: Session) -> Updates:
+        session.rename(key, name)
         return render(session)
 
     def compare(number: int | None, session: Session) -> Updates:
@@ -140,6 +140,6 @@ def connect(panel: History, context: Context) -> None:
     for trigger, handler in ((panel.strip.select, choose), (panel.undo.click, undo), (panel.redo.click, redo)):
         context.on(trigger, handler, form=True, trigger_mode="multiple", **SILENT)
     for trigger in (panel.name.submit, panel.name.blur):
-        context.on(trigger, rename, [panel.name], **SILENT)
+        context.on(trigger, rename, [panel.name, panel.key], **SILENT)
     context.on(panel.compared.input, compare, [panel.compared], **SILENT)
     context.on(panel.share.input, adjust, [panel.share, panel.key], trigger_mode="always_last", **EDIT)
