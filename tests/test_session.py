@@ -18,6 +18,7 @@ from webapp.history import DetectedFace, HistoryItem, Line
 from webapp.jobs import LongJob
 from webapp.page import build
 from webapp.panels import likeness, photo
+from webapp.panels.chooser import chosen, keys_of
 from webapp.panels.result import mean_face
 from webapp.session import MOST_ITEMS, Session
 
@@ -291,7 +292,7 @@ def test_the_strip_is_bounded_and_keeps_the_current_picture_and_its_face(studio,
 def test_coming_closer_is_offered_for_people_in_photos_only(studio, session, drawn_faces, tmp_path):
     face = studio.align(drawn_faces[0][0])[0]
     panel = photo.Photo(
-        *"photo working examples random faces crop inversion note".split(), SimpleNamespace(row="closer")
+        *"photo working examples random faces keys crop inversion note".split(), SimpleNamespace(row="closer")
     )
     assert not photo.draw(panel, studio, session)["closer"]["visible"]  # a made-up face
     latent = studio.invert(face)
@@ -480,3 +481,19 @@ def test_who_looks_at_another_face_goes_on_there_when_a_face_is_refined(studio, 
 def test_nothing_of_a_visit_that_was_started_over_is_drawn(studio, session):
     session.ended = True
     assert handler(studio, "drawn")(session) == handler(studio, "as_before")(session) == gr.skip()
+
+
+def test_a_thumbnail_is_chosen_by_what_the_browser_shows(studio, session):
+    """A picture has left the strip, and the browser has not drawn it anew yet."""
+    session.keep(*edited(studio, session))
+    session.keep(*edited(studio, session, "old face"))
+    face, smile, old = session.strip
+    keys, second = keys_of(session.strip), SimpleNamespace(index=1)
+    session.go(face)
+    session.delete()
+    assert chosen(session.strip, keys, second) == smile
+    session.go(smile)
+    session.delete()
+    with pytest.raises(UserError, match="can't be chosen"):
+        chosen(session.strip, keys, second)
+    assert session.current == old
