@@ -22,8 +22,9 @@ from webapp.jobs import CHANGED
 from webapp.model_handle import ModelHandle
 from webapp.panels import result
 from webapp.panels.result import SILENT, Result
+from webapp.pictures import CHOSEN
 from webapp.presets import Presets
-from webapp.session import CHOSEN, Session
+from webapp.session import Session
 
 Updates = dict[Block, Any]
 """New values of components."""
