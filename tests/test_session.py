@@ -12,6 +12,7 @@ from PIL import Image
 from pipeline import Edit
 from pipeline.errors import UserError
 from pipeline.models.registry import read_registry
+from tests.visits import event_of
 from webapp.example_faces import DRAWINGS, PHOTOGRAPHS
 from webapp.history import DetectedFace, HistoryItem, Line
 from webapp.page import build
@@ -384,7 +385,9 @@ def test_a_name_is_kept_by_every_recipe_that_has_the_edit(studio, session):
     assert now().title == "Wry smile"
 
 
-def test_an_edit_of_strength_zero_comes_back_with_its_slider(studio, session):
-    source, edit = edited(studio, session)
-    session.keep(source, studio.adjust(source, edit, 0.0), whole=edit.latent)
-    assert session.current.share == 0 and session.current.line.end is edit.latent
+def test_a_link_to_an_edit_of_no_strength_keeps_what_its_slider_leads_to(studio, session):
+    page = build(studio)
+    edit = {"method": "direct", "target": "smiling face", "neutral": "face", "strength": "2", "channels": "20"}
+    page.fns[event_of(page, "arrive")].fn(session, SimpleNamespace(query_params=edit | {"share": "0"}))
+    _, whole = edited(studio, session)
+    assert session.current.share == 0 and session.current.line.end.digest() == whole.latent.digest()
