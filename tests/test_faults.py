@@ -32,7 +32,8 @@ from webapp.files import new_file, on_screen
 from webapp.history import DetectedFace, HistoryItem, StepPreview
 from webapp.jobs import LongJob, Scheduler
 from webapp.page import build
-from webapp.session import MOST_ITEMS, Session
+from webapp.pictures import MOST_ITEMS
+from webapp.session import Session
 from webapp.visits import begin
 
 ROOT = Path(__file__).parents[1]

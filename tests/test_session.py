@@ -12,12 +12,14 @@ from PIL import Image
 from pipeline import Edit
 from pipeline.errors import UserError
 from pipeline.models.registry import read_registry
+from tests.visits import event_of
 from webapp.example_faces import DRAWINGS, PHOTOGRAPHS
 from webapp.history import DetectedFace, HistoryItem, Line
 from webapp.page import build
 from webapp.panels import likeness, photo
 from webapp.panels.result import mean_face
-from webapp.session import MOST_ITEMS, Session
+from webapp.pictures import MOST_ITEMS
+from webapp.session import Session
 
 
 @pytest.fixture
@@ -139,7 +141,7 @@ def test_an_item_that_a_handler_holds_stays_as_it_was(studio, session):
     session.keep(*edited(studio, session))
     item = session.current
     title, latent, recipes = item.title, item.latent, item.recipes
-    session.rename("Mine")
+    session.rename(item.key, "Mine")
     source, edit = edited(studio, session)
     session.redraw(item, 0.5, source.towards(edit.latent, 0.5), edit.image)
     assert (session.current.title, session.current.share) == ("Mine", 0.5)
@@ -269,17 +271,10 @@ def test_the_strip_is_bounded_and_keeps_the_current_picture_and_its_face(studio,
     assert session.current in session.strip and session.origin in session.strip
 
 
-def test_a_repeated_strength_counts_from_the_whole_edit(studio, session):
-    source, edit = edited(studio, session)
-    session.keep(source, studio.adjust(source, edit, 0.5))
-    whole = session.current.line.end
-    assert (whole.style_step[0] - edit.latent.style_step[0]).abs().max() < 1e-5
-
-
 def test_coming_closer_is_offered_for_people_in_photos_only(studio, session, drawn_faces, tmp_path):
     face = studio.align(drawn_faces[0][0])[0]
     panel = photo.Photo(
-        *"photo working examples random faces crop inversion note".split(), SimpleNamespace(row="closer")
+        *"photo working examples random faces keys crop inversion note".split(), SimpleNamespace(row="closer")
     )
     assert not photo.draw(panel, studio, session)["closer"]["visible"]  # a made-up face
     latent = studio.invert(face)
@@ -335,10 +330,10 @@ def test_the_names_of_mixtures_do_not_grow(studio, session):
 
 def test_a_face_from_words_has_a_recipe_and_a_strength_that_leads_to_the_mean_face(studio, session):
     edit = next(studio.generate("a face", steps=1)).edit
-    session.keep(mean_face(studio), studio.adjust(mean_face(studio), edit, 0.5))
+    session.keep(mean_face(studio), studio.adjust(mean_face(studio), edit, 0.5), whole=edit.latent)
     start, whole = session.current.line.start, session.current.line.end
     assert (session.current.share, start.digest()) == (0.5, edit.recipe["source"])
-    assert (whole.w_plus - edit.latent.w_plus).abs().max() < 1e-5
+    assert whole is edit.latent
     session.keep(*edited(studio, session))
     assert [recipe["method"] for recipe in session.current.recipes] == ["generate", "direct"]
     assert session.origin == session.strip[1]
@@ -381,10 +376,18 @@ def test_a_name_is_kept_by_every_recipe_that_has_the_edit(studio, session):
 
     session.keep(smile.latent, studio.map(smile.latent, "levels"))
     session.go(smile)
-    session.rename("  Wry\n smile ")
+    session.rename(smile.key, "  Wry\n smile ")
     assert now().title == "Wry smile"
     assert [recipe.get("name") for recipe in session.strip[-1].recipes] == ["Wry smile", None]
-    session.keep(source, studio.adjust(source, edit, 0.5))  # another try, as a slider makes
+    session.keep(source, studio.adjust(source, edit, 0.5), whole=edit.latent)  # another try, as a slider makes
     assert now().title == "Wry smile" and now().recipes[-1]["name"] == "Wry smile"
-    session.rename(" ")
+    session.rename(smile.key, " ")
     assert now().title == "Wry smile"
+
+
+def test_a_link_to_an_edit_of_no_strength_keeps_what_its_slider_leads_to(studio, session):
+    page = build(studio)
+    edit = {"method": "direct", "target": "smiling face", "neutral": "face", "strength": "2", "channels": "20"}
+    page.fns[event_of(page, "arrive")].fn(session, SimpleNamespace(query_params=edit | {"share": "0"}))
+    _, whole = edited(studio, session)
+    assert session.current.share == 0 and session.current.line.end.digest() == whole.latent.digest()

@@ -34,12 +34,6 @@ class Line:
     names: tuple[str, str] | None = None
     """Of the two faces of a mixture."""
 
-    @classmethod
-    def of(cls, source: Latent, latent: Latent, recipe: dict[str, Any]) -> Line:
-        """The line of an edit of `source`."""
-        share = recipe.get("share", 1.0)
-        return cls(source, latent if share in (0, 1) else source.towards(latent, 1 / share), share)
-
 
 @dataclass(frozen=True, eq=False)
 class HistoryItem:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from webapp.jobs import LONGEST_RUN
+
+MINUTES = f"{LONGEST_RUN / 60:g} minutes"
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 360, 132, 34, 20, 10, 8
 
 
@@ -14,6 +17,11 @@ def progress(step: int, steps: int, seconds_left: float = 0.0) -> str:
         f'<div class="progress"><progress max="{steps}" value="{step}" aria-label="Progress"></progress>'
         f'<p class="note" role="status">{words}</p></div>'
     )
+
+
+def cut_note(step: int, steps: int) -> str:
+    """What a visitor is told whose run has ended at `step` because it computed for too long."""
+    return f"Others wait, so this run ended after {MINUTES} of computing, at step {step} of {steps}."
 
 
 def plot(curves: Mapping[str, Sequence[float]], steps: int) -> str:

@@ -20,7 +20,7 @@ from webapp.gpu import CALLS, RUNS
 from webapp.jobs import CHANGED, LongJob, Scheduler
 from webapp.queues import caller_now
 
-TOGETHER = frozenset({"direct", "map", "csla_edit", "csla_generate", "image"})  # short edits, drawn as one batch
+TOGETHER = frozenset("direct map csla_edit csla_generate image threshold".split())  # short edits, drawn as one batch
 LOST = "The face is lost: the edits together went too far. Please use less strength, or undo the last one."
 # Deviations of S, as a root mean square over all channels, that steps in S may add up to. On the built-in model five
 # edits at the usual α reach 1.6; from 2 on features dissolve, as with two or three nonsense words at the largest α.
@@ -43,7 +43,8 @@ class ModelHandle:
         if name in PHOTOS:
             return partial(self._call, attribute, self._place)
         if name in CALLS:
-            return partial(self._call, attribute, self.jobs.interactive if name in TOGETHER else self.jobs.batch)
+            short = name in TOGETHER and not (name == "threshold" and self._deviations is None)  # an estimate is long
+            return partial(self._call, attribute, self.jobs.interactive if short else self.jobs.batch)
         return partial(self._run, name) if name in RUNS else attribute
 
     def map(self, latent: Latent, mapper: str | Path, *args: Any, **kwargs: Any) -> Edit:

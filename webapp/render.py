@@ -18,11 +18,13 @@ from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
 from webapp.error_messages import guard
 from webapp.files import on_screen
+from webapp.jobs import CHANGED
 from webapp.model_handle import ModelHandle
 from webapp.panels import result
 from webapp.panels.result import SILENT, Result
+from webapp.pictures import CHOSEN
 from webapp.presets import Presets
-from webapp.session import CHOSEN, Session
+from webapp.session import Session
 
 Updates = dict[Block, Any]
 """New values of components."""
@@ -103,9 +105,12 @@ class Context:
 
         def drawn(session: Session) -> Any:
             try:
-                return self.render_rest(session, form)
-            except UserError:  # the model was changed after the event: the page is about to load anew
-                return gr.skip()
+                rest = self.render_rest(session, form)
+            except UserError as error:
+                if str(error) == CHANGED:  # after the event: the page is about to load anew
+                    return gr.skip()
+                raise
+            return gr.skip() if session.ended else rest  # the page shows the new visit by now
 
         following = event.success(drawn, self.state, self.rest(form), trigger_mode="always_last", **SILENT)
         following.then(None, None, None, js=REVEAL)

@@ -38,7 +38,8 @@ _outdated: set[str] = set()  # pages that were opened before the model was chang
 
 def begin(first: Session) -> Session:
     """A new visit that starts with what `first` shows. The items, which nobody changes, are shared."""
-    session = Session(first.model, secrets.token_urlsafe(32), example=first.example, cursor=first.cursor)
+    session = Session(example=first.example, cursor=first.cursor, model=first.model)
+    session.secret = secrets.token_urlsafe(32)
     session.items, session.order = dict(first.items), [*first.order]
     session.undo_keys, session.photos = [*first.undo_keys], [*first.photos]
     _visits[session.secret] = session

@@ -105,11 +105,16 @@ def connect(panel: Directions, context: Context) -> None:
     no_offer = gr.update(visible=False)
 
     def applied(
-        session: Session, target: str, neutral: str, strength: float, threshold: float, newest: Callable[[], bool]
+        source: Latent,
+        target: str,
+        neutral: str,
+        strength: float,
+        threshold: float,
+        session: Session,
+        newest: Callable[[], bool] = the_only_one,
     ) -> Updates:
         """Make the edit: the pictures, the notes, the offer of another β, and k. It is left out where it is not the
         `newest` any more."""
-        source = session.base("direct", target=target, neutral=neutral)
         try:
             edit = studio.direct(source, target, neutral, strength, threshold)
         except UserError as error:
@@ -135,24 +140,23 @@ def connect(panel: Directions, context: Context) -> None:
         target: str, neutral: str, strength: float, channels: int, threshold: float | None, session: Session
     ) -> Updates:
         """α or β was changed: edit with them. An empty field for β takes the one that goes with k."""
+        source = session.base("direct", target=target, neutral=neutral)
         if threshold is None:
-            return keep_channels(target, neutral, strength, channels, session)
-        return applied(session, target, neutral, strength, max(threshold, 0.0), the_only_one)
+            return keep_channels(source, target, neutral, strength, channels, session)
+        return applied(source, target, neutral, strength, max(threshold, 0.0), session)
 
     def move(
         target: str, neutral: str, strength: float, channels: int, threshold: float | None, session: Session
     ) -> Iterator[Updates]:
         """`edit_with` by a slider, with a small picture first."""
-
-        def finish() -> Updates:
-            return edit_with(target, neutral, strength, channels, threshold, session)
-
         if threshold is None:
-            yield finish()
+            yield edit_with(target, neutral, strength, channels, threshold, session)
             return
         source, beta = session.base("direct", target=target, neutral=neutral), max(threshold, 0.0)
         yield from context.small_first(
-            session, lambda model: model.direct(source, target, neutral, strength, beta).latent, finish
+            session,
+            lambda model: model.direct(source, target, neutral, strength, beta).latent,
+            lambda: applied(source, target, neutral, strength, beta, session),
         )
 
     def count(target: str, neutral: str, strength: float, channels: int, session: Session) -> Iterator[Updates]:
@@ -164,10 +168,11 @@ def connect(panel: Directions, context: Context) -> None:
             return model.direct(source, target, neutral, strength, beta).latent
 
         yield from context.small_first(
-            session, make, lambda: keep_channels(target, neutral, strength, channels, session)
+            session, make, lambda: keep_channels(source, target, neutral, strength, channels, session)
         )
 
     def keep_channels(
+        source: Latent,
         target: str,
         neutral: str,
         strength: float,
@@ -175,12 +180,13 @@ def connect(panel: Directions, context: Context) -> None:
         session: Session,
         newest: Callable[[], bool] = the_only_one,
     ) -> Updates:
-        """k was changed, or the words: β goes where it keeps this many channels."""
+        """k was changed, or the words: β goes where it keeps this many channels. The edit is of `source`, which was
+        taken when it was asked for: another picture may be seen once β is known."""
         try:
             threshold = usual_threshold(studio, target, neutral, int(channels))
         except UserError as error:
             return {panel.kept: problem(str(error)), panel.offer: no_offer}
-        updates = applied(session, target, neutral, strength, threshold, newest)
+        updates = applied(source, target, neutral, strength, threshold, session, newest)
         updates.pop(panel.channels, None)  # the slider stands where the visitor put it
         return updates | {panel.threshold: threshold}
 
@@ -192,19 +198,21 @@ def connect(panel: Directions, context: Context) -> None:
         return edit_with(target, neutral, strength, channels, threshold if same else None, session)
 
     def use_helpful(target: str, neutral: str, strength: float, session: Session) -> Updates:
-        updates = keep_channels(target, neutral, strength, SUGGESTED_CHANNELS, session)
+        source = session.base("direct", target=target, neutral=neutral)
+        updates = keep_channels(source, target, neutral, strength, SUGGESTED_CHANNELS, session)
         return updates | {panel.channels: SUGGESTED_CHANNELS}
 
     def choose(event: gr.SelectData, now: Grid | None, session: Session) -> Updates:
         """A picture of the grid was chosen: its words and numbers go into the fields, and the edit is made."""
         strength, channels = pressed(now.cells if now else [], event)
-        hint = grid.hint(now, session.base("direct", target=now.target, neutral=now.neutral))
+        source = session.base("direct", target=now.target, neutral=now.neutral)
         with session.choices.making(asked_now()) as newest:
-            updates = keep_channels(now.target, now.neutral, strength, channels, session, newest)
+            updates = keep_channels(source, now.target, now.neutral, strength, channels, session, newest)
             if not newest():
                 return gr.skip()
         words = {panel.texts.target: now.target, panel.texts.neutral: now.neutral}
-        return updates | words | {panel.channels: channels, panel.strength: strength, panel.grid.note: hint}
+        numbers = {panel.channels: channels, panel.strength: strength}
+        return updates | words | numbers | {panel.grid.note: grid.hint(now, source)}
 
     texts = [panel.texts.target, panel.texts.neutral, panel.strength]
     numbers = [panel.channels, panel.threshold]

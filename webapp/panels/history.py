@@ -11,7 +11,7 @@ import gradio as gr
 from pipeline.errors import UserError
 from webapp.history import LONGEST_TITLE
 from webapp.model_handle import LOST
-from webapp.panels.chooser import chooser, pressed
+from webapp.panels.chooser import chooser, chosen, keys_of
 from webapp.panels.result import SILENT
 from webapp.queues import EDIT
 from webapp.render import Context, Updates
@@ -26,6 +26,8 @@ class History:
     """The panel's components."""
 
     strip: gr.Gallery
+    keys: gr.Textbox
+    """Of the pictures on the strip, as the browser has it."""
     undo: gr.Button
     redo: gr.Button
     name: gr.Textbox
@@ -34,9 +36,9 @@ class History:
     key: gr.Textbox
 
 
-def numbered(session: Session) -> list[tuple[str, int]]:
-    """The pictures of the strip by their number and words."""
-    return [(f"{number}. {item.title}", number) for number, item in enumerate(session.strip, 1)]
+def numbered(session: Session) -> list[tuple[str, str]]:
+    """The pictures of the strip by their number and words, and their keys."""
+    return [(f"{number}. {item.title}", item.key) for number, item in enumerate(session.strip, 1)]
 
 
 def draw(panel: History, session: Session) -> dict[gr.blocks.Block, Any]:
@@ -47,12 +49,11 @@ def draw(panel: History, session: Session) -> dict[gr.blocks.Block, Any]:
             value=[(item.thumbnail, item.title) for item in strip],
             selected_index=strip.index(current) if current in strip else None,
         ),
+        panel.keys: keys_of(strip),
         panel.undo: gr.update(interactive=bool(session.undo_keys)),
         panel.redo: gr.update(interactive=bool(session.redo_keys)),
         panel.name: current.title,
-        panel.compared: gr.update(
-            choices=numbered(session), value=strip.index(before) + 1 if before in strip else None
-        ),
+        panel.compared: gr.update(choices=numbered(session), value=before.key if before in strip else None),
         panel.share: gr.update(
             value=round(100 * current.share),
             interactive=current.line is not None,
@@ -79,7 +80,8 @@ def layout(session: Session) -> History:
     )
     with gr.Row(elem_id="this-edit"):
         name = gr.Textbox(current.title, label="Name", max_length=LONGEST_TITLE, min_width=140, elem_id="shot-name")
-        compared = gr.Dropdown(numbered(session), value=1, label="Compare with", min_width=140, elem_id="compare")
+        first = session.order[0]
+        compared = gr.Dropdown(numbered(session), value=first, label="Compare with", min_width=140, elem_id="compare")
     strip = chooser(
         value=[(item.thumbnail, item.title) for item in session.strip],
         selected_index=len(session.strip) - 1,
@@ -93,15 +95,16 @@ def layout(session: Session) -> History:
     undo = gr.Button("Undo", interactive=bool(session.undo_keys), size="sm", render=False, elem_id="undo")
     redo = gr.Button("Redo", interactive=False, size="sm", render=False, elem_id="redo")
     key = gr.Textbox(current.key, label="key", visible=False)
-    return History(strip, undo, redo, name, compared, share, key)
+    keys = gr.Textbox(keys_of(session.strip), label="keys", visible=False)
+    return History(strip, keys, undo, redo, name, compared, share, key)
 
 
 def connect(panel: History, context: Context) -> None:
     """Say what the panel's fields do."""
     studio, render = context.studio, context.render
 
-    def choose(event: gr.SelectData, session: Session) -> Updates:
-        session.go(pressed(session.strip, event))
+    def choose(event: gr.SelectData, keys: str, session: Session) -> Updates:
+        session.go(chosen(session.strip, keys, event))
         return render(session)
 
     def undo(session: Session) -> Updates:
@@ -112,15 +115,13 @@ def connect(panel: History, context: Context) -> None:
         session.redo()
         return render(session)
 
-    def rename(name: str, session: Session) -> Updates:
-        session.rename(name)
+    def rename(name: str, key: str, session: Session) -> Updates:
+        session.rename(key, name)
         return render(session)
 
-    def compare(number: int | None, session: Session) -> Updates:
-        strip = session.strip
-        chosen = strip[number - 1] if number is not None and 0 < number <= len(strip) else None
-        if chosen and chosen != session.before:  # the event comes too when the field is left as it was
-            session.compared = chosen.key
+    def compare(key: str | None, session: Session) -> Updates:
+        if key in session.order and key != session.before.key:  # the event comes too when the field is left as it was
+            session.compared = key
         return render(session)
 
     def adjust(percent: float, key: str, session: Session) -> Iterator[Updates]:
@@ -137,9 +138,11 @@ def connect(panel: History, context: Context) -> None:
 
         yield from context.small_first(session, lambda model: latent, finish)
 
-    for trigger, handler in ((panel.strip.select, choose), (panel.undo.click, undo), (panel.redo.click, redo)):
-        context.on(trigger, handler, form=True, trigger_mode="multiple", **SILENT)
+    every: dict[str, Any] = {"trigger_mode": "multiple", "form": True}
+    context.on(panel.strip.select, choose, [panel.keys], **every, **SILENT)
+    for button, handler in ((panel.undo, undo), (panel.redo, redo)):
+        context.on(button.click, handler, **every, **SILENT)
     for trigger in (panel.name.submit, panel.name.blur):
-        context.on(trigger, rename, [panel.name], **SILENT)
+        context.on(trigger, rename, [panel.name, panel.key], **SILENT)
     context.on(panel.compared.input, compare, [panel.compared], **SILENT)
     context.on(panel.share.input, adjust, [panel.share, panel.key], trigger_mode="always_last", **EDIT)

@@ -16,7 +16,7 @@ from webapp.download_progress import bar, in_line
 from webapp.example_faces import kind_of
 from webapp.files import on_screen
 from webapp.history import DetectedFace, HistoryItem
-from webapp.lossplot import progress
+from webapp.lossplot import cut_note, progress
 from webapp.model_handle import ModelHandle
 from webapp.panels.result import SILENT, set_to
 from webapp.queues import LONG
@@ -57,9 +57,9 @@ def in_words(likeness: float) -> str:
 
 def made_again(
     studio: ModelHandle, session: Session, edited: HistoryItem, latent: Latent
-) -> tuple[list[tuple[Latent, Edit, str]], str]:
-    """The edits of a picture, made again on another face: the source, the edit and the name of each; and what to say of
-    them."""
+) -> tuple[list[tuple[Latent, Edit, str, Latent]], str]:
+    """The edits of a picture, made again on another face: the source, the edit, the name and the edit at full strength
+    of each; and what to say of them."""
     made = []
     for recipe in edited.recipes:
         own = session.mappers.get(recipe["parameters"].get("mapper", ""))
@@ -67,13 +67,13 @@ def made_again(
             if recipe["method"] not in QUICK:
                 raise UserError("A run of its own.")
             if own:
-                edit = studio.map(latent, own, recipe["parameters"]["strength"])
-                edit = studio.adjust(latent, edit, recipe["share"]) if "share" in recipe else edit
+                whole = studio.map(latent, own, recipe["parameters"]["strength"])
             else:
-                edit = studio.repeat(recipe, latent, anywhere=True)
+                whole = studio.repeat(recipe | {"share": None}, latent, anywhere=True)
+            edit = studio.adjust(latent, whole, recipe["share"]) if "share" in recipe else whole
         except UserError:
             return [], f"Your edit “{edited.title}” is on the strip as it was; please make it again here if you like."
-        made.append((latent, edit, recipe.get("name", "")))
+        made.append((latent, edit, recipe.get("name", ""), whole.latent))
         latent = edit.latent
     return made, "Your edits were made again on it."
 
@@ -128,6 +128,8 @@ def connect(panel: Likeness, inversion: gr.Image, uploaded: gr.events.Dependency
                     yield running | {panel.progress: progress(step.index, step.total, left)} | picture
             step.edit.draw()  # before it is looked what the visitor has chosen meanwhile
         note = line(studio, origin.detected, step.latent) or f"{title}; please compare it with the photo."
+        if step.index < step.total and not stopped():
+            note = f"{note} {cut_note(step.index, step.total)}"
         again, edited = [], session.current
         if wanted(origin) and edited != origin and session.origin == origin:
             again, told = made_again(studio, session, edited, step.latent)
@@ -136,10 +138,10 @@ def connect(panel: Likeness, inversion: gr.Image, uploaded: gr.events.Dependency
             raise UserError("Another face was chosen meanwhile, so this ended.")
         more = {"notes": (f"{step.index} steps",), "detected": origin.detected}
         made = HistoryItem.of(step.edit.image, title, step.latent, note, **more)
-        session.add(made, compare_with=origin)
-        for source, edit, name in again:
-            session.keep(source, edit, name)
-        yield context.render(session) | idle | {inversion: made.picture}
+        behind = session.add(made, compare_with=origin, show=session.origin == origin)
+        for edit in again:
+            behind = session.keep(*edit, begun=behind)
+        yield context.render(session) | idle | {inversion: session.origin.picture}
 
     def refine(session: Session) -> Iterator[Updates]:
         yield from come_closer("refine", "Refined face", session, session.holds)

@@ -83,11 +83,12 @@ def connect(follow: gr.Button, came: gr.events.Dependency, form: Form, context: 
     studio, directions = context.studio, form.directions
     outputs = [directions.channels, directions.kept, directions.threshold]
 
-    def done(latent: Latent, method: str, values: dict[str, Any]) -> Edit:
+    def done(latent: Latent, method: str, values: dict[str, Any]) -> tuple[Edit, Latent]:
+        """An edit, and its latent at full strength."""
         share = values.get("share", 1.0)
         values = {name: value for name, value in values.items() if name != "share"}
         edit = getattr(studio, method)(*([] if method in FROM_WORDS else [latent]), **values)
-        return edit if share == 1 else studio.adjust(latent, edit, share)
+        return edit if share == 1 else studio.adjust(latent, edit, share), edit.latent
 
     def arrive(session: Session, request: gr.Request) -> Updates:
         asked = edits_of(request.query_params)
@@ -101,12 +102,13 @@ def connect(follow: gr.Button, came: gr.events.Dependency, form: Form, context: 
         for method, values in [] if away or on_strip(session, asked) else asked:
             if method not in LONG:
                 source = mean_face(studio) if method in FROM_WORDS else latent
-                made.append((source, done(source, method, values)))
-                latent = made[-1][1].latent
+                edit, whole = done(source, method, values)
+                made.append((source, edit, whole))
+                latent = edit.latent
         if made:
             session.resume(origin)
-        for source, edit in made:
-            session.keep(source, edit)
+        for source, edit, whole in made:
+            session.keep(source, edit, whole=whole)
         method, values = asked[-1]
         if method == "direct":
             if made:

@@ -11,7 +11,7 @@ from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
 from webapp.example_faces import examples_of
 from webapp.history import Line
-from webapp.panels.chooser import chooser, pressed
+from webapp.panels.chooser import chooser, chosen, keys_of
 from webapp.panels.photo import thing
 from webapp.panels.result import SILENT
 from webapp.queues import PHOTO, asked_now
@@ -84,7 +84,7 @@ def draw(panel: Mix, studio: StyleCLIP, session: Session) -> Updates:
     if session.mixing:
         pictures = [(other.picture, other.name) for other in known]
         updates[panel.others] = gr.update(value=pictures, selected_index=None)
-        updates[panel.keys] = " ".join(other.key for other in known)
+        updates[panel.keys] = keys_of(known)
     return updates
 
 
@@ -93,10 +93,7 @@ def connect(panel: Mix, context: Context) -> None:
     studio = context.studio
 
     def choose(event: gr.SelectData, keys: str, session: Session) -> Updates:
-        current, key = session.current, pressed(keys.split(), event)
-        other = next((other for other in others(studio, session) if other.key == key), None)
-        if other is None:
-            raise UserError("This picture can't be mixed any more; please choose another one.")
+        current, other = session.current, chosen(others(studio, session), keys, event)
         with session.choices.making(asked_now()) as newest:
             line = Line(current.latent, other.latent(), 0.5, (current.title, other.name))
             picture = studio.image(line.start.towards(line.end, line.share))

@@ -18,8 +18,7 @@ from pipeline.vocabulary import unknown_note
 from webapp.download_progress import bar, in_line
 from webapp.files import on_screen
 from webapp.history import HistoryItem, StepPreview, small_on_screen
-from webapp.jobs import LONGEST_RUN
-from webapp.lossplot import plot, progress
+from webapp.lossplot import MINUTES, cut_note, plot, progress
 from webapp.model_handle import ModelHandle
 from webapp.panels.bounded import bounded
 from webapp.panels.chooser import chooser, pressed
@@ -36,7 +35,6 @@ THIS_FACE, NO_FACE = "This face", "The words alone"
 REDRAW_EVERY = 0.15  # seconds between two pictures sent to the browser
 PREVIEW = 512  # pixels of these pictures, at most
 MOMENTS = 10  # on the filmstrip
-MINUTES = f"{LONGEST_RUN / 60:g} minutes"
 HINT = "The way there: moments of the newest optimization. Choose one to go on from it."
 
 
@@ -208,13 +206,18 @@ def connect(panel: Optimization, context: Context) -> None:
         """Change this visitor's face until it fits the words; "The words alone" starts from the average face instead.
         Sends the picture, the progress and the losses while it runs."""
         method = "generate" if start == NO_FACE else "optimize"
-        session.run = {"method": method, "prompt": words, "steps": int(steps), "l2": l2, "identity": identity}
+        own = {"method": method, "prompt": words, "steps": int(steps), "l2": l2, "identity": identity}
+
+        def ended() -> None:
+            session.run = None if session.run is own else session.run  # a newer one may run in the page loaded again
+
+        session.run = own
         try:
             yield from optimized(words, start, steps, l2, identity, session)
         except Exception:
-            session.run = None
+            ended()
             raise
-        session.run = None  # but not when the page was left, which closes this generator
+        ended()  # but not when the page was left, which closes this generator
 
     def optimized(
         words: str, start: str, steps: int, l2: float, identity: float, session: Session
@@ -285,13 +288,12 @@ def connect(panel: Optimization, context: Context) -> None:
             yield all_of(session, "", IDLE, as_html(session.why_ended))
             return
         if start == NO_FACE:
-            session.add(HistoryItem.of(studio.image(average), "The average face", average, "The average face."))
-            session.keep(average, step.edit)
+            mean = HistoryItem.of(studio.image(average), "The average face", average, "The average face.")
+            session.keep(average, step.edit, begun=session.add(mean, show=session.current == begun))
         else:
-            session.keep_behind(begun, source, step.edit)
+            session.keep(source, step.edit, begun=begun)
         late = step.index < steps and not session.stop
-        ended = f"Others wait, so this run ended after {MINUTES} of computing, at step {step.index} of {steps}."
-        told = as_html(unknown, fewer, ended if late else "")
+        told = as_html(unknown, fewer, cut_note(step.index, steps) if late else "")
         yield all_of(session, plot(curves, steps), progress(step.index, steps), told)
 
     def all_of(session: Session, losses: str, far: str, note: str) -> Updates:

@@ -25,7 +25,7 @@ from webapp.history import DetectedFace, HistoryItem, one_line
 from webapp.limits import MAX_BYTES
 from webapp.opening import WAIT
 from webapp.panels import likeness
-from webapp.panels.chooser import chooser, pressed
+from webapp.panels.chooser import chooser, chosen, keys_of, pressed
 from webapp.panels.result import SILENT, status
 from webapp.queues import PHOTO, asked_now
 from webapp.render import Context, Updates
@@ -68,6 +68,8 @@ class Photo:
     examples: gr.Gallery
     random: gr.Button
     faces: gr.Gallery
+    keys: gr.Textbox
+    """Of the faces in that gallery, as the browser has it."""
     crop: gr.Image
     inversion: gr.Image
     note: gr.HTML
@@ -206,7 +208,8 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
         '<p class="note">Other visitors never see your pictures. The server forgets them an hour after you leave.</p>',
         elem_id="privacy",
     )
-    return Photo(photo, working, examples, random, faces, crop, inversion, line, closer)
+    keys = gr.Textbox(keys_of(session.faces), label="keys", visible=False)
+    return Photo(photo, working, examples, random, faces, keys, crop, inversion, line, closer)
 
 
 def start(
@@ -246,6 +249,7 @@ def draw(panel: Photo, studio: StyleCLIP, session: Session) -> Updates:
             selected_index=faces.index(face) if face in faces else None,
             visible=len(faces) > 1,
         ),
+        panel.keys: keys_of(faces),
         panel.note: note(session),
         panel.crop: gr.update(value=face and face.crop, visible=face is not None),
         panel.inversion: gr.update(value=origin.picture, label=label(origin)),
@@ -285,9 +289,9 @@ def connect(panel: Photo, context: Context) -> None:
             find(str(path), BytesIO(path.read_bytes()), session, newest, example=True)
         return render(session)
 
-    def choose_face(event: gr.SelectData, session: Session) -> Updates:
+    def choose_face(event: gr.SelectData, keys: str, session: Session) -> Updates:
         faces = session.faces
-        number = pressed(range(len(faces)), event)
+        number = faces.index(chosen(faces, keys, event))
         with session.choices.making(asked_now()) as newest:
             start(studio, session, faces, number, newest=newest)
         return render(session)
@@ -311,13 +315,13 @@ def connect(panel: Photo, context: Context) -> None:
     def as_before(session: Session) -> Updates:
         """After a file that was no photo of a face, the one before stands in its place."""
         session.page_photo = None
-        return draw(panel, studio, session)
+        return gr.skip() if session.ended else draw(panel, studio, session)
 
     events: dict[Callable[..., Any], gr.events.Dependency] = {}
     for trigger, handler, inputs in (
         (panel.photo.upload, take, [panel.photo]),
         (panel.examples.select, choose_example, []),
-        (panel.faces.select, choose_face, []),
+        (panel.faces.select, choose_face, [panel.keys]),
         (panel.random.click, sample, []),
     ):
         words = f"Making up a {thing(studio)}" if handler is sample else "Looking at the photo"

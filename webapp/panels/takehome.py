@@ -197,19 +197,21 @@ def connect(panel: TakeHome, context: Context) -> None:
             for edit in repeated(recipe, source):
                 if isinstance(edit, str):
                     yield {panel.note: status(f"{which}: {edit}")}
-            made.append((source, edit, name_of(recipe)))
+            whole = edit.latent
+            edit = edit if known.share is None else studio.adjust(source, edit, known.share)
+            made.append((source, edit, name_of(recipe), whole))
             latent = edit.latent
         session.resume(origin)
-        for source, edit, name in made:
-            session.keep(source, edit, name)
+        for edit in made:
+            session.keep(*edit)
         yield context.render(session) | {panel.note: ""}
 
     def repeated(recipe: dict[str, Any], latent: Latent) -> Iterator[str | Edit]:
-        """The edit of a recipe from another latent; on the way how far it is, if it takes steps."""
+        """The edit of a recipe from another latent, at full strength; on the way how far it is, if it takes steps."""
         known = Recipe.read(recipe)
         limits.check(known.parameters)
         if known.method not in ("optimize", "generate"):
-            yield studio.repeat(recipe, latent, anywhere=True)
+            yield studio.repeat(recipe | {"share": None}, latent, anywhere=True)
             return
         if known.model != studio.family.name:
             raise UserError(f"This recipe was made with the model “{known.model}”; start the studio with that model.")
@@ -227,8 +229,7 @@ def connect(panel: TakeHome, context: Context) -> None:
                         "so it was left out; please try again later."
                     )
                 yield f"step {step.index} of {known.taken}"
-        edit = known.noted(edit)
-        yield edit if known.share is None else studio.adjust(latent, edit, known.share)
+        yield known.noted(edit)
 
     groups = {"photo": PHOTO, "gif": SERIES, "mp4": SERIES}
     for kind, button in panel.buttons.items():

@@ -1,0 +1,123 @@
+"""What comes late, while the visitor has gone on: it goes where it was asked for, and changes nothing else."""
+
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+
+from pipeline import StyleCLIP
+from pipeline.errors import UserError
+from tests.test_session import another_face, edited, session  # noqa: F401
+from tests.visits import event_of
+from webapp.history import DetectedFace
+from webapp.jobs import LongJob
+from webapp.page import build
+from webapp.panels import photo
+from webapp.panels.chooser import chosen, keys_of
+
+
+def test_a_late_edit_does_not_take_the_place_of_another_edit(studio, session):  # noqa: F811
+    session.keep(*edited(studio, session))
+    face, smile = session.strip
+    session.go(face)
+    session.keep(*edited(studio, session, "face with glasses"))
+    glasses = session.current
+    for begun in (smile, face):
+        session.go(begun)
+        late = edited(studio, session)
+        session.go(glasses)
+        session.keep(*late)
+        told = [[recipe["parameters"]["target"] for recipe in item.recipes] for item in session.strip]
+        assert told[2] == ["face with glasses"] and told[-1] == ["smiling face"]
+        session.undo()
+        assert session.current is glasses
+
+
+def test_a_name_goes_to_the_picture_whose_field_it_was_typed_in(studio, session):  # noqa: F811
+    face = session.current
+    session.keep(*edited(studio, session))
+    session.rename(face.key, "Ann")  # the visitor has pressed the next thumbnail already
+    session.rename("no key", "Bob")
+    assert [item.title for item in session.strip] == ["Ann", "smiling face"]
+
+
+def test_what_comes_while_another_picture_is_looked_at_changes_nothing_but_the_strip(studio, session):  # noqa: F811
+    begun = session.current
+    late = edited(studio, session)
+    session.keep(*edited(studio, session, "old face"))
+    session.keep(*edited(studio, session, "face with glasses"))
+    session.undo()
+    looking, undo, redo = session.current, session.undo_keys, session.redo_keys
+    kept = session.keep(*late, begun=begun)
+    assert session.strip[-1] == kept and kept.parent == begun.key and redo
+    assert (session.current, session.undo_keys, session.redo_keys) == (looking, undo, redo)
+    session.go(begun)
+    session.delete()
+    undo = session.undo_keys
+    with pytest.raises(UserError, match="meanwhile"):
+        session.keep(*late, begun=begun)
+    assert session.undo_keys == undo
+
+
+def handler(studio, name):
+    """The handler of this name of the page itself, as its events call it."""
+    page = build(studio)
+    return page.fns[event_of(page, name)].fn
+
+
+def test_a_slider_edits_the_picture_that_it_was_moved_on(studio, session, monkeypatch):  # noqa: F811
+    session.keep(*edited(studio, session))
+    count, threshold = handler(studio, "count"), StyleCLIP.threshold
+
+    def late(*args):
+        if session.origin.title == "A face":
+            another_face(studio, session)
+        return threshold(*args)
+
+    monkeypatch.setattr(StyleCLIP, "threshold", late)
+    list(count("old face", "face", 2.0, 30, session))
+    assert [item.title for item in session.strip] == ["A face", "smiling face", "Face 1", "old face"]
+    assert session.origin.title == "A face"
+
+
+def test_a_run_whose_page_was_loaded_again_leaves_the_newer_run_its_record(studio, session):  # noqa: F811
+    run = handler(studio, "optimize")("a face with a hat", "This face", 300, 0.01, 0.01, session)
+    next(run)
+    session.page, session.run = "loaded again", (newer := {"prompt": "an old face"})
+    list(run)
+    assert session.run is newer
+
+
+def test_who_looks_at_another_face_goes_on_there_when_a_face_is_refined(studio, session, drawn_faces, monkeypatch):  # noqa: F811
+    another = session.current
+    session.keep(*edited(studio, session))
+    photo.start(studio, session, [DetectedFace.of("one.png", studio.align(drawn_faces[0][0])[0])])
+    session.keep(*edited(studio, session, "old face"))
+    monkeypatch.setattr(LongJob, "is_over_time", True)
+    run = handler(studio, "refine")(session)
+    next(run)
+    session.go(another)
+    list(run)
+    assert session.current == another and session.strip[-1].title == "Refined face"
+    assert "this run ended after 5 minutes" in session.strip[-1].face_note
+
+
+def test_nothing_of_a_visit_that_was_started_over_is_drawn(studio, session):  # noqa: F811
+    session.ended = True
+    assert handler(studio, "drawn")(session) == handler(studio, "as_before")(session) == gr.skip()
+
+
+def test_a_thumbnail_is_chosen_by_what_the_browser_shows(studio, session):  # noqa: F811
+    """A picture has left the strip, and the browser has not drawn it anew yet."""
+    session.keep(*edited(studio, session))
+    session.keep(*edited(studio, session, "old face"))
+    face, smile, old = session.strip
+    keys, second = keys_of(session.strip), SimpleNamespace(index=1)
+    session.go(face)
+    session.delete()
+    assert chosen(session.strip, keys, second) == smile
+    session.go(smile)
+    session.delete()
+    with pytest.raises(UserError, match="can't be chosen"):
+        chosen(session.strip, keys, second)
+    assert session.current == old
