@@ -100,8 +100,10 @@ class Session:
     """The number of the newest run when Stop was pressed: it and those before it are to end."""
     cancel: bool = False
     """The Cancel button of a download sets it."""
-    cancel_training: bool = False
-    """The Cancel button of a training sets it."""
+    trainings: int = 0
+    """How many trainings were asked for; the number of the newest."""
+    trainings_cancelled: int = 0
+    """The number of the newest training when Cancel was pressed: it and those before it are to end."""
     ended: bool = False
     """Whether the visitor has started over: what a handler still makes of this session is dropped."""
 
