@@ -69,7 +69,7 @@ class Session:
     photos: list[list[DetectedFace]] = field(default_factory=list)
     """The faces in each photo that an item began with, and in the newest photo; the largest first."""
     put_away: set[str] = field(default_factory=set)
-    """The faces whose photo the visitor has put away, by key."""
+    """The paths of the photos that the visitor has put away."""
     page_photo: str | None = None
     """The path of the photo that the page shows, "" for no photo; None where the server doesn't know."""
     uploaded: DetectedFace | None = None
@@ -177,7 +177,7 @@ class Session:
         begun = [item.detected for item in self.items.values()]
         others = [known for known in self.photos if known is not faces and any(face in begun for face in known)]
         self.photos = [*others, faces] if faces else others
-        self.put_away &= {face.key for known in self.photos for face in known}
+        self.put_away &= {face.photo for known in self.photos for face in known}
 
     def _is_worked_on(self, face: HistoryItem) -> bool:
         """Whether an item is an edit, refined or tuned, or anything on the strip was made of it."""
