@@ -40,6 +40,11 @@ class StartError(Exception):
     """The studio can't start; the message is a sentence for who started it."""
 
 
+def on_zero_gpu() -> bool:
+    """Whether this is a Space whose GPU is lent for each call."""
+    return os.environ.get("SPACES_ZERO_GPU") == "true"
+
+
 def prepare() -> None:
     """Set what the packages find when they are imported: the environment, and standard streams, which may be closed."""
     for number in range(3):

@@ -39,7 +39,7 @@ def atomic(method: Callable[..., Any]) -> Callable[..., Any]:
 class Session:
     """One visitor's photos and pictures: small, on the CPU, and deleted an hour after they leave.
 
-    `webapp.visits` gives every visitor a copy of the session made at start, which shows an example face. Several
+    `webapp.visits` begins one for each visitor, which shares the items of the session made at start. Several
     handlers may change a session at a time, each in a thread of its own, so its methods are atomic.
     """
 
