@@ -27,7 +27,7 @@ os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / f"sty
 process.prepare()
 with process.told_in_a_sentence(), process.without_proxies():  # Gradio makes clients when it is imported
     process.check_environment()
-    if os.environ.get("SPACES_ZERO_GPU") == "true":
+    if process.on_zero_gpu():
         import spaces  # noqa: F401  # before torch, in which it puts its own CUDA
 
     from pipeline import StyleCLIP
@@ -127,7 +127,7 @@ def launched(options: argparse.Namespace) -> Any:
     # The menu changes the model for everybody: not where strangers share the page. A link of --share would change too.
     changes = not options.share and "SPACE_ID" not in os.environ
     # A GPU that is lent for each call is not lent for minutes.
-    training = 0 if os.environ.get("SPACES_ZERO_GPU") == "true" else options.training
+    training = 0 if process.on_zero_gpu() else options.training
     page = build(on_gpu(studio), StyleCLIP.from_pretrained if changes else None, training)
     launch(options, page)
     return page

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import threading
 from collections import Counter
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from tests.visits import Visit, event_of, visited
 from webapp import jobs, queues, request_limits
 from webapp.api import Programs, faces, values
 from webapp.model_handle import ModelHandle
+from webapp.panels import training
 
 WORDS = ("a face with glasses", "This face", 4, 0.01, 0.01)
 
@@ -65,6 +67,43 @@ def test_a_visitor_has_one_place_in_the_line(shared):
         assert visit.hear("process_completed", 2)["success"]
     ended = visit.hear("process_completed", 3)
     assert ended["success"], ended["output"]
+
+
+def asks_for_a_training(page, name):
+    visit = Visit(page, name)
+    began = {"fn_index": event_of(page, "begin"), "data": ["a face with glasses", None], "session_hash": name}
+    visit.client.post(f"{visit.url}/run/predict", json=began).raise_for_status()
+    assert visit.join(event_of(page, "run"), "a face with glasses", 0.1).is_success
+    visit.listen()
+    visit.hear("process_generating")
+    return visit
+
+
+def test_a_training_that_waits_can_be_cancelled_whatever_was_asked_for_since(shared):
+    page, lent = shared
+    with lent.jobs.training():
+        visit = asks_for_a_training(page, "cancels")
+        session = page.app.state_holder["cancels"].session
+        session.trainings_cancelled = session.trainings
+        session.trainings += 1  # Enter in the words asks for another one
+        told = visit.hear("process_completed")
+    assert not told["success"] and "The training was stopped" in told["output"]["error"]
+
+
+@pytest.mark.parametrize("busy", ["training", "line"])
+def test_who_leaves_while_a_training_waits_makes_room(shared, monkeypatch, busy):
+    """It waits for another training, or for a long job."""
+    monkeypatch.setattr(jobs, "TELL_EVERY", 0.0)
+    monkeypatch.setattr(training, "TELL_EVERY", 0.0)
+    page, lent = shared
+    with getattr(lent.jobs, busy)():
+        asks_for_a_training(page, f"leaves while {busy}").leave()
+        for _ in range(300):
+            if len(lent.jobs._of("training", lent.jobs._waiting + lent.jobs._running)) == (busy == "training"):
+                break
+            threading.Event().wait(0.1)
+        else:
+            pytest.fail("its place is kept")
 
 
 def test_what_nobody_listens_to_never_starts_and_is_bounded(shared):

@@ -210,6 +210,17 @@ def test_the_next_place_is_for_who_has_fewest_however_many_pictures_one_address_
     assert served[2] == ("10.0.0.2", 6) and not scheduler._running and len(set(served)) == 8
 
 
+def test_who_leaves_the_line_of_trainings_makes_room(monkeypatch):
+    monkeypatch.setattr(jobs, "LOOK_EVERY", 0.0)
+    scheduler = Scheduler()
+    with scheduler.training() as first, scheduler.training() as third:
+        with scheduler.training() as second:
+            assert not first() and second() and third()
+        assert not scheduler._of("training", scheduler._running + scheduler._waiting)[2:]
+    with scheduler.training() as waits:
+        assert not waits()
+
+
 @pytest.mark.parametrize("turn", ["interactive", "batch", "background", "photo", "training", "line"])
 def test_a_turn_ends_with_its_failure(turn):
     scheduler = Scheduler()
@@ -242,7 +253,7 @@ def test_nobody_waits_for_ever_whatever_comes_and_fails():
     for thread in threads:
         thread.join(60)
     assert sorted(ended) == list(range(12))
-    assert not (scheduler._waiting or scheduler._running or scheduler._round or scheduler._line)
+    assert not (scheduler._waiting or scheduler._running or scheduler._batch_turns or scheduler._line)
 
 
 def iter_steps(count):
@@ -280,6 +291,12 @@ def test_a_job_takes_as_many_steps_as_fit_while_others_wait(monkeypatch):
     with scheduler.line():
         assert scheduler.fitting("optimize", 300) == 50 and scheduler.fitting("optimize", 20) == 20
         assert scheduler.fitting("generate", 300) == 300
+    with scheduler.line("visitor"):  # the visitor's own job, which is about to end
+        assert scheduler.fitting("optimize", 300, "visitor") == 300
+        with scheduler.line("another"):
+            assert scheduler.fitting("optimize", 300, "visitor") == 50
+        scheduler.took("optimize", 0.0)  # where the clock is coarse
+        assert scheduler.fitting("optimize", 300) == 300
 
 
 def test_everything_that_waits_ends_with_a_sentence_when_the_studio_stops():

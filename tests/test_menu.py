@@ -1,7 +1,9 @@
 """The parts of the model menu that need no browser."""
 
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -136,3 +138,25 @@ def test_what_runs_when_the_model_is_changed_ends_with_a_sentence(studio):
     for visit in (runs, waits):
         told = visit.hear("process_completed")
         assert not told["success"] and told["output"]["error"] == CHANGED
+
+
+@pytest.mark.parametrize("failures", [3, 10**6])
+def test_a_port_that_another_program_takes_while_the_model_is_changed(tmp_path, monkeypatch, failures):
+    """The studio tries again; where the port stays taken it ends with a sentence, and clears its files."""
+    (tmp_path / ("0" * 16)).mkdir()
+    ended, tries, fresh = [], [], SimpleNamespace(is_running=False, successor=None)
+    state = SimpleNamespace(state_holder=SimpleNamespace(outdate=lambda: None))
+    page = SimpleNamespace(is_running=True, successor=fresh, server_port=7860, end=ended.append, app=state)
+
+    def taken(page, server_port):
+        tries.append(server_port)
+        if len(tries) <= failures:
+            raise OSError("Cannot find empty port in range: 7860-7860.")
+
+    monkeypatch.setattr(process.time, "sleep", lambda _: None)
+    failed = (
+        pytest.raises(process.StartError, match="Another program took port 7860") if failures > 3 else nullcontext()
+    )
+    with failed:
+        process.serve_until_stopped(page, taken, tmp_path, lambda: True)
+    assert ended == [CHANGED] and tries == [7860] * min(failures + 1, process.TRIES) and not list(tmp_path.iterdir())

@@ -1,10 +1,13 @@
 """Small pictures for sliders: where there is one, and where the whole picture has to do."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from pipeline.networks.stylegan2 import Generator
+from webapp.jobs import CHANGED, STOPPING
 from webapp.model_handle import ModelHandle
 
 SMALL = 16
@@ -49,3 +52,24 @@ def test_what_is_wrong_is_left_to_the_whole_edit_to_say(quick):
     assert quick.glance(changed).size == (SMALL, SMALL)
     with pytest.raises(UserError, match="model was changed"):
         quick.glance(wrong)
+
+
+@pytest.mark.parametrize("why", [STOPPING, CHANGED])
+def test_who_comes_after_the_studio_was_let_go_of_is_told_why(studio, why):
+    handle = ModelHandle(studio)
+    optimize = handle.optimize
+    handle.jobs.stop(why)
+    handle.release()
+    with pytest.raises(UserError, match=why):
+        handle.sample(1)
+    with pytest.raises(UserError, match=why):
+        next(optimize(studio.sample(1), "an old face", 1).places())
+
+
+def test_an_edit_is_drawn_before_the_turn_of_what_uses_it(studio):
+    handle, turns = ModelHandle(studio), []
+    latent = studio.sample(1)
+    edit = studio.map(latent, "levels")
+    lazy = replace(edit, draw=lambda: turns.append([*handle.jobs._running]) or edit.draw())
+    handle.adjust(latent, edit=lazy, share=0.5)
+    assert turns[0] == []

@@ -9,7 +9,6 @@ page's handlers, which change a visitor's session.
 from __future__ import annotations
 
 import inspect
-import os
 import pickle
 import threading
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import Any
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
+from webapp.process import on_zero_gpu
 
 CALLS = frozenset("invert likeness sample image map direct csla_edit csla_generate threshold adjust repeat".split())
 RUNS = frozenset({"optimize", "generate", "refine", "tune"})
@@ -35,9 +35,7 @@ def on_gpu(studio: StyleCLIP) -> StyleCLIP:
     There `spaces` must be imported before torch, and the studio be made by the main thread: only that thread sees the
     GPU which `spaces` pretends to have until one is lent.
     """
-    if os.environ.get("SPACES_ZERO_GPU") != "true":
-        return studio
-    return _OnGPU(studio)
+    return _OnGPU(studio) if on_zero_gpu() else studio
 
 
 class _OnGPU:

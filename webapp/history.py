@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipeline import Face, Latent
 from pipeline.errors import UserError
-from pipeline.methods.csla import LEVELS
+from pipeline.networks.generator import LEVELS
 from pipeline.recipes import FROM_WORDS
 from webapp.files import new_file, on_screen
 

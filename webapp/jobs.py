@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.errors import UserError
 
-LOOK_EVERY = 0.5  # seconds after which one who waits looks whether the job is still wanted
+LOOK_EVERY = 0.5  # how often a waiting job checks that it is still wanted, in seconds
 PATIENCE = 2.0  # seconds that a visitor's job waits for the one before it to end: who presses Stop may go on at once
 TELL_EVERY = 5.0  # seconds after which a job tells again how many are before it, also where that is the same
 LONGEST_RUN = 300.0  # seconds that a long job may compute while others wait; what it has reached by then is kept
@@ -31,8 +31,8 @@ class _Ticket:
     address: Hashable = None
     visitor: Hashable = None
     round: int = 0
-    """Of a long job: in each round, every address has one."""
-    turn: threading.Event = field(default_factory=threading.Event)
+    """Long jobs only: a round holds at most one job of each address."""
+    called: threading.Event = field(default_factory=threading.Event)
     """Set when the wait is over."""
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -43,8 +43,8 @@ class Scheduler:
     Who goes first:
 
     - `interactive()`, short edits: all that wait start together. On a GPU, `pipeline.batching` draws them together too.
-    - `batch()`, what needs the machine for itself: a step of a long job, an inversion. Those that wait when the edits
-      are done have one turn each, in the order in which they came. Then the edits that wait by then go again.
+    - `batch()`, what needs the machine for itself: a step of a long job, an inversion. When the running edits are done,
+      each waiting step gets one turn, oldest first; then the edits that have come meanwhile.
     - `background()`, a piece of a training: when nobody else computes, waits or stands in line.
 
     Long jobs stand in a `line()`. The first one runs, and takes a turn of `batch()` for each step, so that edits go
@@ -68,7 +68,7 @@ class Scheduler:
         self._lock = threading.Lock()
         self._waiting: list[_Ticket] = []
         self._running: list[_Ticket] = []
-        self._round: list[_Ticket] = []  # of `batch`, who go before the next edits
+        self._batch_turns: list[_Ticket] = []  # they come before the next edits
         self._edits_next = True  # whether edits go before those of `batch` who wait
         self._line: list[_Ticket] = []  # the one that runs first
         self._seconds: dict[str, float] = {}  # how long a step of each kind of long job took, the last time
@@ -90,25 +90,36 @@ class Scheduler:
         """A place to read a photo."""
         return self._turn(_Ticket("photo", address, visitor))
 
-    def training(self, address: Hashable = None, visitor: Hashable = None) -> AbstractContextManager[Any]:
-        """A place to train a mapper."""
-        return self._turn(_Ticket("training", address, visitor))
+    @contextmanager
+    def training(self, address: Hashable = None, visitor: Hashable = None) -> Iterator[Callable[[], bool]]:
+        """A place to train a mapper; gives a function that waits a moment and says whether it still waits."""
+        ticket = _Ticket("training", address, visitor)
+        with self._waits(ticket):
+            yield lambda: not self._comes(ticket, LOOK_EVERY)
 
     @contextmanager
     def _turn(self, ticket: _Ticket, patience: float | None = None) -> Iterator[bool]:
+        with self._waits(ticket):
+            yield self._comes(ticket, patience)
+
+    def _comes(self, ticket: _Ticket, patience: float | None) -> bool:
+        """Wait until it is a ticket's turn; False where that takes longer than `patience` seconds."""
+        ticket.called.wait(patience)
+        self.check()
+        with self._lock:
+            return ticket in self._running
+
+    @contextmanager
+    def _waits(self, ticket: _Ticket) -> Iterator[None]:
+        """Let a ticket wait, and then have its turn, until the end of the block."""
         with self._lock:
             self._waiting.append(ticket)
             self._start()
         try:
-            ticket.turn.wait(patience)
-            with self._lock:
-                if not (mine := ticket in self._running):
-                    self._waiting.remove(ticket)
-            self.check()
-            yield mine
+            yield
         finally:
             with self._lock:
-                for tickets in (self._waiting, self._round, self._running):
+                for tickets in (self._waiting, self._batch_turns, self._running):
                     if ticket in tickets:
                         tickets.remove(ticket)
                 self._start()
@@ -117,14 +128,14 @@ class Scheduler:
         """Start those whose turn it is now. The lock is held, and somebody has come or gone."""
         if self._why:
             for ticket in self._waiting + self._line:
-                ticket.turn.set()
+                ticket.called.set()
             return
         if self._line:
-            self._line[0].turn.set()
+            self._line[0].called.set()
         while ticket := self._next():
             self._waiting.remove(ticket)
             self._running.append(ticket)
-            ticket.turn.set()
+            ticket.called.set()
 
     def _next(self) -> _Ticket | None:
         """The ticket that starts next; None while all must wait."""
@@ -137,13 +148,13 @@ class Scheduler:
         edits, batch = self._of("interactive", self._waiting), self._of("batch", self._waiting)
         if edits and (self._edits_next or not batch):
             return edits[0]
-        self._edits_next = not batch  # who comes from now on goes behind those who wait
+        self._edits_next = not batch  # edits that come now wait until these batch turns are over
         if self._of("interactive", self._running):
             return None
         if batch:
-            self._round = self._round or batch
-            ticket = self._round.pop(0)
-            self._edits_next = not self._round
+            self._batch_turns = self._batch_turns or batch
+            ticket = self._batch_turns.pop(0)
+            self._edits_next = not self._batch_turns
             return ticket
         trainings = self._of("background", self._waiting)
         return trainings[0] if trainings and not self._line else None
@@ -173,7 +184,7 @@ class Scheduler:
             self._start()
 
         def before() -> int:
-            ticket.turn.wait(LOOK_EVERY)
+            ticket.called.wait(LOOK_EVERY)
             self.check()
             with self._lock:
                 return self._line.index(ticket)
@@ -197,12 +208,14 @@ class Scheduler:
         """Note how long a step of this kind of long job takes."""
         self._seconds[kind] = seconds
 
-    def fitting(self, kind: str, steps: int) -> int:
-        """How many of `steps` a long job of this kind should take: while others stand in line, as many as fit into the
-        time that it may compute then, because one that is cut has not settled; all of them for one who is alone, and
-        where no job of this kind has run yet."""
+    def fitting(self, kind: str, steps: int, visitor: Hashable = None) -> int:
+        """How many of `steps` to take. Alone, or while no step of this kind was timed: all. While others wait: as many
+        as fit into LONGEST_RUN, because a run that is cut has not settled. The `visitor`'s own job, which may just be
+        ending, is none of the others'."""
         seconds = self._seconds.get(kind)
-        if seconds is None or not self._line:
+        with self._lock:
+            alone = len(self._jobs_of(visitor)) == len(self._line)
+        if not seconds or alone:  # where the clock is coarse, a step takes 0 s
             return steps
         return max(1, min(steps, int(LONGEST_RUN / seconds)))
 
@@ -224,12 +237,26 @@ def _count(ticket: _Ticket, taken: list[_Ticket]) -> tuple[int, int]:
     return len(near), sum(other.visitor == ticket.visitor for other in near)
 
 
+def seldom(look: Callable[[], Any], stopped: Callable[[], bool]) -> Iterator[Any]:
+    """What `look` gives, whenever that has changed, until it is false.
+
+    Tells it again after five seconds, because only then Gradio notices that a visitor has left, and as soon as
+    `stopped()` is true.
+    """
+    told, told_at = None, 0.0
+    while found := look():
+        now = time.monotonic()
+        if found != told or now - told_at > TELL_EVERY or stopped():
+            told, told_at = found, now
+            yield found
+
+
 class LongJob:
     """A job that yields its steps, each in a turn of its own, once the jobs before it in line are done.
 
-    `kind` says what it is. Iterate over `places` first to hear how many are before it;
-    iterating over the job itself waits in silence. Leaving either iteration leaves the line. `visitor` has one place in
-    the line, and `address` is where they come from.
+    `kind` says what it is. Iterate over `places` first to hear how many are before it; iterating over the job itself
+    waits in silence. It leaves the line when that iteration ends, or with `close()`. `visitor` has one place in the
+    line, and `address` is where they come from.
     """
 
     def __init__(
@@ -252,19 +279,10 @@ class LongJob:
         return self.computed > LONGEST_RUN and self._jobs.others_wait()
 
     def places(self, stopped: Callable[[], bool] = lambda: False) -> Iterator[int]:
-        """How many long jobs are before this one, whenever that has changed, until there is none.
-
-        Tells it again after five seconds, because only then Gradio notices that a visitor has left, and as soon as
-        `stopped()` is true.
-        """
-        told, told_at = 0, 0.0
-        while not self._begun:
-            place = next(self._iteration)
-            self._begun = place == 0
-            now = time.monotonic()
-            if place and (place != told or now - told_at > TELL_EVERY or stopped()):
-                told, told_at = place, now
-                yield place
+        """How many long jobs are before this one, until there is none; told as `seldom` does."""
+        if not self._begun:
+            yield from seldom(lambda: next(self._iteration), stopped)
+        self._begun = True
 
     def __iter__(self) -> Iterator[Any]:
         for _ in self.places():

@@ -37,22 +37,27 @@ class ModelHandle:
         self._deviations = studio.family.directions and studio.family.directions.style_std.cpu()
 
     def __getattr__(self, name: str) -> Any:
-        if self._studio is None:
+        return self._bound(name)
+
+    def _bound(self, name: str) -> Any:
+        """A method of the studio that waits for its turn, or what else the studio has by this name."""
+        if (studio := self._studio) is None:
+            self.jobs.check()  # says why
             raise UserError(CHANGED)
-        attribute = getattr(self._studio, name)
+        attribute = getattr(studio, name)
         if name in PHOTOS:
             return partial(self._call, attribute, self._place)
         if name in CALLS:
             short = name in TOGETHER and not (name == "threshold" and self._deviations is None)  # an estimate is long
             return partial(self._call, attribute, self.jobs.interactive if short else self.jobs.batch)
-        return partial(self._run, name) if name in RUNS else attribute
+        return partial(self._run, name, attribute) if name in RUNS else attribute
 
     def map(self, latent: Latent, mapper: str | Path, *args: Any, **kwargs: Any) -> Edit:
         """As the studio's. A mapper that must be downloaded is fetched before the turn, so that nobody waits for it."""
         source = self.family.row.mappers[mapper][1] if mapper in self.family.row.mappers else None
         if source is not None and not source.here():
             fetch(source)
-        return self.__getattr__("map")(latent, mapper, *args, **kwargs)
+        return self._bound("map")(latent, mapper, *args, **kwargs)
 
     def open(self, photo: Photo) -> Image.Image:
         """The picture of a photo, as `pipeline.faces.photos.open_photo` gives it."""
@@ -63,7 +68,7 @@ class ModelHandle:
         return self.jobs.photo(*caller_now())
 
     def _call(self, method: Any, turn: Any, *args: Any, **kwargs: Any) -> Any:
-        for edit in (value for value in args if isinstance(value, Edit)):
+        for edit in (value for value in (*args, *kwargs.values()) if isinstance(value, Edit)):
             edit.draw()  # which may take a turn of its own: another process may want the picture
         with turn():
             answer = method(*args, **kwargs)
@@ -95,9 +100,13 @@ class ModelHandle:
         step = torch.cat(latent.style_step, dim=1)[0] / self._deviations
         return LOST if step[self._deviations > 0].square().mean().sqrt() > FARTHEST else ""
 
-    def _run(self, name: str, *args: Any, **kwargs: Any) -> LongJob:
+    def fitting(self, kind: str, steps: int) -> int:
+        """How many of `steps` a long job should take that is asked for now, see `Scheduler.fitting`."""
+        return self.jobs.fitting(kind, steps, caller_now()[1])
+
+    def _run(self, name: str, method: Any, *args: Any, **kwargs: Any) -> LongJob:
         """Checks the arguments at once, as the studio does."""
-        steps = self._drawn_in_turn(getattr(self._studio, name)(*args, **kwargs))
+        steps = self._drawn_in_turn(method(*args, **kwargs))
         address, visitor = caller_now()
         return LongJob(self.jobs, steps, name, visitor, address)
 

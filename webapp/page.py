@@ -105,21 +105,21 @@ def build(
             with ThreadPoolExecutor(1) as elsewhere:  # in a handler's thread, Gradio makes updates of components
                 page.successor = elsewhere.submit(lambda: build(load(name), load, training_minutes)).result()
 
-    page = _drawn(handle, change if load else None, training_minutes)
+    page = _page(handle, change if load else None, training_minutes)
     return page
 
 
-def _drawn(studio: ModelHandle, change: Callable[[str], None] | None, training_minutes: float) -> queues.Page:
+def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_minutes: float) -> queues.Page:
     visits.install()
-    known = presets(studio.family.name, studio.family.defaults)
-    session = first_session(studio, known)
-    first_tab = "directions" if studio.family.directions else "optimization"
-    width, height = studio.image(session.current.latent).size
-    with queues.Page(studio, title=TITLE, analytics_enabled=False) as page:
-        api.connect(studio)  # first, so that the endpoints get the names that private events have as well
-        state = gr.State(session)  # `webapp.visits` gives each visitor a copy, and forgets it after an hour
+    known = presets(handle.family.name, handle.family.defaults)
+    session = first_session(handle, known)
+    first_tab = "directions" if handle.family.directions else "optimization"
+    width, height = handle.image(session.current.latent).size
+    with queues.Page(handle, title=TITLE, analytics_enabled=False) as page:
+        api.connect(handle)  # first, so that the endpoints get the names that private events have as well
+        state = gr.State(session)  # `webapp.visits` begins another one for each visitor, and forgets it after an hour
         with gr.Row(elem_id="top"):
-            thing = photo.thing(studio)
+            thing = photo.thing(handle)
             gr.HTML(
                 '<a id="skip" href="#edit-card">Go to the words</a>'
                 '<header id="masthead"><h1>StyleCLIP <span>Studio</span></h1>'
@@ -127,25 +127,25 @@ def _drawn(studio: ModelHandle, change: Callable[[str], None] | None, training_m
                 f"<style>:root {{ --aspect: {width} / {height}; }}</style>"
             )
             if change:
-                models_panel = models.layout(studio.family.row)
+                models_panel = models.layout(handle.family.row)
             else:
-                models.fixed(studio.family.row)
-            session_expiry.layout(studio.family.row.title)
+                models.fixed(handle.family.row)
+            session_expiry.layout(handle.family.row.title)
         with gr.Row(elem_id="studio"):
             with gr.Column(elem_id="face"):
                 gr.HTML(f"<h2>The {thing}</h2>")
-                photo_panel = photo.layout(studio, session)
+                photo_panel = photo.layout(handle, session)
             with gr.Column(elem_id="work"):
                 with gr.Column(elem_id="edit-card"), gr.Tabs(selected=first_tab) as tabs:
                     with gr.Tab("Optimization", id="optimization", elem_id="optimization-tab"):
-                        optimization_panel = optimization.layout(studio, known)
+                        optimization_panel = optimization.layout(handle, known)
                     with gr.Tab("Mappers", id="mappers", elem_id="mappers-tab"):
-                        mappers_panel = mappers.layout(studio, session)
-                        training_panel = training.layout(studio, training_minutes)
+                        mappers_panel = mappers.layout(handle, session)
+                        training_panel = training.layout(handle, training_minutes)
                     with gr.Tab("Global directions", id="directions", elem_id="directions-tab"):
-                        directions_panel = directions.layout(studio, known.pairs, session)
+                        directions_panel = directions.layout(handle, known.pairs, session)
                     with gr.Tab("Text to face", id="alignment", elem_id="alignment-tab"):
-                        alignment_panel = alignment.layout(studio, known.pairs, session)
+                        alignment_panel = alignment.layout(handle, known.pairs, session)
                 with gr.Column(elem_id="result-card"):
                     with gr.Row(elem_id="result"):
                         pictures = result.slider(session)
@@ -162,17 +162,17 @@ def _drawn(studio: ModelHandle, change: Callable[[str], None] | None, training_m
                             history_panel.redo.render()
                         history_panel.strip.render()
                         result_panel.losses.render()
-                    mix_panel = mix.layout(studio, session)
+                    mix_panel = mix.layout(handle, session)
         filled_in = form.Form(tabs, directions_panel, mappers_panel, optimization_panel, alignment_panel)
         parts = (
             partial(history.draw, history_panel),
-            partial(mix.draw, mix_panel, studio),
+            partial(mix.draw, mix_panel, handle),
             partial(takehome.draw, takehome_panel),
-            partial(photo.draw, photo_panel, studio),
+            partial(photo.draw, photo_panel, handle),
             partial(alignment.draw, alignment_panel),
             partial(optimization.draw, optimization_panel),
         )
-        context = Context(studio, known, state, result_panel, parts, partial(form.draw, filled_in, studio), session)
+        context = Context(handle, known, state, result_panel, parts, partial(form.draw, filled_in, handle), session)
         history.connect(history_panel, context)
         mix.connect(mix_panel, context)
         takehome.connect(takehome_panel, context)
@@ -185,7 +185,7 @@ def _drawn(studio: ModelHandle, change: Callable[[str], None] | None, training_m
         came = visit.connect(visit_panel, page, filled_in, training_panel, context)
         link.connect(follow, came, filled_in, context)
         if change:
-            models.connect(models_panel, studio, change, state)
+            models.connect(models_panel, handle, change, state)
             page.load(None, None, None, js=models.WATCH)
         page.load(None, None, None, js=session_expiry.WATCH)
         opening.let_events_wait(page, state)

@@ -32,11 +32,17 @@ NUMBERS = {
     "GRADIO_DEFAULT_CONCURRENCY_LIMIT": (1, 10**9),
 }
 PATIENCE = 3.0  # seconds that a studio waits for another one that clears the folder
+TRIES = 10  # to serve another model at the same port, one a second; meanwhile another program may have the port
 OPEN_FILES = 4096  # of one process; a visitor has two connections, and many systems allow 1,024 where nobody asks
 
 
 class StartError(Exception):
     """The studio can't start; the message is a sentence for who started it."""
+
+
+def on_zero_gpu() -> bool:
+    """Whether this is a Space whose GPU is lent for each call."""
+    return os.environ.get("SPACES_ZERO_GPU") == "true"
 
 
 def prepare() -> None:
@@ -203,7 +209,7 @@ def serve_until_stopped(page: Any, launch: Callable[..., Any], folder: Path, alo
     """Serve a page that was launched until Ctrl-C, SIGTERM or the end of its terminal. Then end the process in a few
     seconds: jobs stop at their next step, visitors are told so, and their files go if `alone()`, see `in_use`.
 
-    `launch` serves the page of another model, where this one has a successor.
+    `launch` serves the page of another model, where this one has a successor. Where that fails, the files go as well.
     """
     numbers = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
     before = {number: signal.getsignal(number) for number in numbers}
@@ -218,26 +224,38 @@ def serve_until_stopped(page: Any, launch: Callable[..., Any], folder: Path, alo
     except KeyboardInterrupt:
         _end(page, folder, alone)
     finally:
+        _clear(folder, alone)
         for number in numbers:
             signal.signal(number, before[number])
 
 
 def succeeded(page: Any, launch: Callable[..., Any]) -> Any:
     """Serve the successor of a page at its address; gives the successor. What still runs ends, and who opened the old
-    page is told that the model was changed."""
+    page is told that the model was changed. Raises StartError where another program keeps the port."""
     from webapp.jobs import CHANGED
 
     fresh, port = page.successor, page.server_port
     page.end(CHANGED)
     page.app.state_holder.outdate()
-    launch(fresh, server_port=port)
-    return fresh
+    for _ in range(TRIES):
+        with contextlib.suppress(OSError):
+            launch(fresh, server_port=port)
+            return fresh
+        time.sleep(1)
+    raise StartError(f"Another program took port {port} while the model was changed; please start the studio again.")
+
+
+def _clear(folder: Path, alone: Callable[[], bool]) -> None:
+    from webapp.cleanup import clear
+
+    with contextlib.suppress(Exception):
+        if alone():
+            clear(folder, -1)
 
 
 def _end(page: Any, folder: Path, alone: Callable[[], bool]) -> None:
     from gradio.tunneling import CURRENT_TUNNELS
 
-    from webapp.cleanup import clear
     from webapp.jobs import STOPPING
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -246,9 +264,7 @@ def _end(page: Any, folder: Path, alone: Callable[[], bool]) -> None:
     logging.disable(logging.CRITICAL)  # what is cut off below is not worth a traceback
     if page.is_running:
         page.end(STOPPING)
-    with contextlib.suppress(Exception):
-        if alone():
-            clear(folder, -1)
+    _clear(folder, alone)
     for tunnel in CURRENT_TUNNELS:
         tunnel.kill()
     sys.stdout.flush()

@@ -17,7 +17,8 @@ from webapp.pictures import Pictures, atomic
 class Session(Pictures):
     """One visitor's photos and pictures: small, on the CPU, and deleted an hour after they leave.
 
-    `webapp.visits` gives every visitor a copy of the session made at start, which shows an example face.
+    `webapp.visits` begins one for each visitor, which shares the items of the session made at start. Several
+    handlers may change a session at a time, each in a thread of its own, so its methods are atomic.
     """
 
     model: str = ""
@@ -31,7 +32,7 @@ class Session(Pictures):
     photos: list[list[DetectedFace]] = field(default_factory=list)
     """The faces in each photo that an item began with, and in the newest photo; the largest first."""
     put_away: set[str] = field(default_factory=set)
-    """The faces whose photo the visitor has put away, by key."""
+    """The paths of the photos that the visitor has put away."""
     page_photo: str | None = None
     """The path of the photo that the page shows, "" for no photo; None where the server doesn't know."""
     uploaded: DetectedFace | None = None
@@ -60,8 +61,10 @@ class Session(Pictures):
     """The number of the newest run when Stop was pressed: it and those before it are to end."""
     cancel: bool = False
     """The Cancel button of a download sets it."""
-    cancel_training: bool = False
-    """The Cancel button of a training sets it."""
+    trainings: int = 0
+    """How many trainings were asked for; the number of the newest."""
+    trainings_cancelled: int = 0
+    """The number of the newest training when Cancel was pressed: it and those before it are to end."""
     ended: bool = False
     """Whether the visitor has started over: what a handler still makes of this session is dropped."""
 
@@ -86,7 +89,7 @@ class Session(Pictures):
         begun = [item.detected for item in self.items.values()]
         others = [known for known in self.photos if known is not faces and any(face in begun for face in known)]
         self.photos = [*others, faces] if faces else others
-        self.put_away &= {face.key for known in self.photos for face in known}
+        self.put_away &= {face.photo for known in self.photos for face in known}
 
     def _show(self, key: str) -> None:
         if self.cursor != key:

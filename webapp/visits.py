@@ -54,8 +54,8 @@ def start_over(session: Session, first: Session) -> Session:
     fresh.secret, fresh.page, fresh.address = session.secret, session.page, session.address
     _visits[fresh.secret] = fresh
     for visit in (session, fresh):
-        visit.stop = visit.cancel = visit.cancel_training = True
-        visit.likeness_stopped = visit.likeness_runs
+        visit.stop = visit.cancel = True
+        visit.likeness_stopped, visit.trainings_cancelled = visit.likeness_runs, visit.trainings
     session.ended = True
     return fresh
 

@@ -40,20 +40,7 @@ from pipeline.training.frozen import FrozenModels
 
 STRENGTH = 0.1  # what a mapper's step is multiplied with, in training as in use
 # The recipe's numbers, which are range-checked.
-NUMBERS = (
-    "clip",
-    "l2",
-    "identity",
-    "steps",
-    "batch",
-    "rate",
-    "truncation",
-    "jitter",
-    "every",
-    "patience",
-    "seed",
-    "start",
-)
+NUMBERS = "clip l2 identity steps batch rate truncation jitter every patience seed start".split()
 VARIANTS = ("levels", "single", "stylespace", "narrow")
 WARM_UP = 20  # steps over which the learning rate rises
 GAIN = 2.0**16  # lifts the gradients, which equalised layers make as small as Adam's ε, well above it

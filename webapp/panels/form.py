@@ -37,7 +37,7 @@ class Form:
     @property
     def fields(self) -> dict[str, dict[str, gr.components.Component]]:
         """For each method the fields of its parameters, by their names in a recipe."""
-        directions, optimization, bridge = self.directions, self.optimization, self.alignment
+        directions, optimization, alignment = self.directions, self.optimization, self.alignment
         return {
             "direct": {
                 "target": directions.texts.target,
@@ -54,12 +54,12 @@ class Form:
             },
             "generate": {"prompt": optimization.words, "steps": optimization.steps},
             "csla_edit": {
-                "target": bridge.texts.target,
-                "neutral": bridge.texts.neutral,
-                "strength": bridge.strength,
-                "levels": bridge.levels,
+                "target": alignment.texts.target,
+                "neutral": alignment.texts.neutral,
+                "strength": alignment.strength,
+                "levels": alignment.levels,
             },
-            "csla_generate": {"prompt": bridge.texts.target, "strength": bridge.strength},
+            "csla_generate": {"prompt": alignment.texts.target, "strength": alignment.strength},
         }
 
     @property

@@ -110,7 +110,7 @@ def connect(panel: Likeness, inversion: gr.Image, uploaded: gr.events.Dependency
         face = origin.detected.face()
         yield running | {panel.progress: bar("Starting")}
         usual = {"refine": REFINE_STEPS, "tune": TUNE_STEPS}[method]
-        begun = getattr(studio, method)(origin.latent, face, studio.jobs.fitting(method, usual), preview=PREVIEW)
+        begun = getattr(studio, method)(origin.latent, face, studio.fitting(method, usual), preview=PREVIEW)
         with closing(begun) as steps:
             for place in steps.places(stopped):
                 if stopped():

@@ -224,7 +224,7 @@ def connect(panel: Optimization, context: Context) -> None:
     ) -> Iterator[Updates]:
         asked, session.stop, begun, page = int(steps), False, session.current, session.page
         session.why_ended = ""
-        steps = studio.jobs.fitting("generate" if start == NO_FACE else "optimize", asked)
+        steps = studio.fitting("generate" if start == NO_FACE else "optimize", asked)
         if start == NO_FACE:
             extra = {name: value for name, value in linked(session, words).items() if name != "neutral"}
             run = studio.generate(words, steps=steps, preview=PREVIEW, **extra)

@@ -94,7 +94,7 @@ def thing(studio: StyleCLIP) -> str:
 def shown_photo(session: Session) -> str | None:
     """The photo that the current picture began with; None where there is none, or the visitor has put it away."""
     face = session.origin.detected
-    return face.shown if face and face.key not in session.put_away else None
+    return face.shown if face and face.photo not in session.put_away else None
 
 
 def changed_photo(session: Session) -> Any:
@@ -221,7 +221,7 @@ def start(
     newest: Callable[[], bool] = the_only_one,
 ) -> None:
     """Make one of the faces in the visitor's photo the one that is edited; the note under it says how near the
-    inversion is, unless another is given. Not where this is not the `newest` choice any more."""
+    inversion is, unless another is given. Does nothing if a newer choice was made."""
     face = faces[number]
     latent = studio.invert(face.face())
     told = face_line(studio, faces, face, latent) if face_note is None else face_note
@@ -266,10 +266,12 @@ def connect(panel: Photo, context: Context) -> None:
         if photo is None:
             raise UserError("Choose a picture first.")
         session.page_photo = photo
+        session.put_away.discard(photo)
         with session.choices.making(asked_now()) as newest:
             faces = find(photo, BytesIO(uploads.read(photo, MAX_BYTES, TOO_LARGE)), session, newest)
             if newest():
                 session.uploaded = faces[0]
+                session.page_photo = None  # the answer to an earlier event may have replaced this photo on the page
         return render(session)
 
     def find(
@@ -285,6 +287,7 @@ def connect(panel: Photo, context: Context) -> None:
 
     def choose_example(event: gr.SelectData, session: Session) -> Updates:
         path, _ = pressed(examples_of(studio), event)
+        session.put_away.discard(str(path))
         with session.choices.making(asked_now()) as newest:
             find(str(path), BytesIO(path.read_bytes()), session, newest, example=True)
         return render(session)
@@ -308,7 +311,11 @@ def connect(panel: Photo, context: Context) -> None:
 
     def put_away(session: Session) -> str:
         """The photo's × takes the photo off the page, and nothing else."""
-        session.put_away |= {face.key for face in session.faces}
+        face, page = session.origin.detected, session.page_photo
+        if page and page != shown_photo(session):  # it is still being read
+            session.put_away.add(page)
+        elif face:
+            session.put_away.add(face.photo)
         session.page_photo = ""
         return note(session)
 

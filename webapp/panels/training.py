@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from webapp import uploads
 from webapp.download_progress import bar
 from webapp.error_messages import guard
 from webapp.files import file_name, new_file, on_screen
-from webapp.jobs import LOOK_EVERY
+from webapp.jobs import LOOK_EVERY, TELL_EVERY, seldom
 from webapp.model_handle import ModelHandle
 from webapp.panels import mappers
 from webapp.panels.mappers import Mappers
@@ -33,6 +33,8 @@ from webapp.render import Context, Updates
 from webapp.session import Session
 
 TILE = 128  # pixels of a picture in the preview
+IN_LINE = bar("In line: one training at a time")
+STOPPED = "The training was stopped; nothing of it is kept."
 
 
 @dataclass(frozen=True)
@@ -116,21 +118,30 @@ def connect(panel: Training, gallery: Mappers, context: Context, minutes: float)
     @guard
     def begin(words: str, session: Session) -> tuple[Any, ...]:
         check_prompt(words)
-        session.cancel_training = False
-        return gr.Button(visible=True), bar("In line: one training at a time"), gr.Button(interactive=False)
+        session.trainings += 1
+        return gr.Button(visible=True), IN_LINE, gr.Button(interactive=False)
 
     def run(words: str, strength: float, session: Session) -> Iterator[Updates]:
         """Train a mapper for these words, and apply it to this visitor's face. Sends the progress and a preview while
         it runs."""
-        with studio.jobs.training(*caller_now()):
-            yield from learn(words, strength, session)
+        number = session.trainings
 
-    def learn(words: str, strength: float, session: Session) -> Iterator[Updates]:
+        def stopped() -> bool:
+            return number <= session.trainings_cancelled
+
+        with studio.jobs.training(*caller_now()) as waits:
+            for _ in seldom(waits, stopped):
+                if stopped():
+                    raise UserError(STOPPED)
+                yield {panel.progress: IN_LINE}
+            yield from learn(words, strength, session, stopped)
+
+    def learn(words: str, strength: float, session: Session, stopped: Callable[[], bool]) -> Iterator[Updates]:
         yield {panel.progress: bar("Waiting for the edits that are running")}
         recipe = family_recipe(studio.family.row, words)
         steps = train(FrozenModels.of(studio.family), studio.texts, recipe)
-        computed, now, far, share, waits = 0.0, None, "Ready", 0.0, False
-        while computed < 60 * minutes and not session.cancel_training:
+        computed, now, far, share, told_at = 0.0, None, "Ready", 0.0, 0.0
+        while computed < 60 * minutes and not stopped():
             with studio.jobs.background(LOOK_EVERY) as mine:
                 if mine:
                     began = time.monotonic()
@@ -141,26 +152,26 @@ def connect(panel: Training, gallery: Mappers, context: Context, minutes: float)
                         updates[panel.preview] = gr.Image(value=preview(studio, session, now), visible=True)
                     computed += time.monotonic() - began
             if not mine:
-                if not waits:
+                if time.monotonic() - told_at > TELL_EVERY:
+                    told_at = time.monotonic()
                     yield {panel.progress: bar(f"{far} · waiting for others, who go first", share)}
-                waits = True
                 continue
-            waits = False
+            told_at = 0.0
             left = computed / now.step * (now.steps - now.step)
             far, share = f"Step {now.step} of at most {now.steps}", now.step / now.steps
             yield updates | {panel.progress: bar(f"{far} · about {max(1, round(left))} s left", share)}
         steps.close()
-        if session.cancel_training or now is None:
-            raise UserError("The training was stopped; nothing of it is kept.")
+        if stopped() or now is None:
+            raise UserError(STOPPED)
         name, losses = mappers.own_name(studio, session, words), now.training.lowest or now.losses
         file = new_file(f"{file_name(name)}.safetensors")
-        save_mapper(now.mapper, file, now.training.recipe, losses, title=name)
+        save_mapper(now.mapper, file, now.training.recipe, losses, title=name, dtype=studio.family.dtype)
         ended = f"Trained in {computed:.0f} s. It is in the gallery above; save it to use it another time."
         idle = {panel.cancel: gr.Button(visible=False), panel.run: gr.Button(interactive=True)}
         yield idle | {panel.progress: bar(ended, 1.0)} | offered(session, name, file, strength)
 
     def cancel(session: Session) -> gr.Button:
-        session.cancel_training = True
+        session.trainings_cancelled = session.trainings
         return gr.Button(visible=False)
 
     def load(file: str, strength: float, session: Session) -> Updates:
