@@ -1,5 +1,6 @@
 """What comes late, while the visitor has gone on: it goes where it was asked for, and changes nothing else."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
@@ -7,6 +8,7 @@ import pytest
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
+from tests.pictures import EXAMPLES
 from tests.test_session import another_face, edited, session  # noqa: F401
 from tests.visits import event_of
 from webapp.history import DetectedFace
@@ -121,3 +123,69 @@ def test_a_thumbnail_is_chosen_by_what_the_browser_shows(studio, session):  # no
     with pytest.raises(UserError, match="can't be chosen"):
         chosen(session.strip, keys, second)
     assert session.current == old
+
+
+def test_the_photo_is_sent_once_so_that_a_late_answer_takes_no_new_one_away(studio, session, drawn_faces):  # noqa: F811
+    """What follows an edit may come while the visitor's next photo is on its way from the browser."""
+    page = build(studio)
+    field = next(block for block in page.blocks.values() if block.elem_id == "photo")
+    followers = [fn for fn in page.fns.values() if fn.name == "drawn" and field in fn.outputs]
+    assert followers
+
+    def sent():
+        return [fn.fn(session)[field] for fn in followers]
+
+    face = DetectedFace.of("one.png", studio.align(drawn_faces[0][0])[0])
+    photo.start(studio, session, [face])
+    assert sent() == ["one.png", *[gr.skip()] * (len(followers) - 1)]
+    session.keep(*edited(studio, session))
+    assert sent() == [gr.skip()] * len(followers)
+    another_face(studio, session)
+    assert sent()[0] is None
+    session.undo()
+    assert sent()[0] == "one.png"
+
+
+@pytest.fixture
+def photo_field(studio, session, monkeypatch):  # noqa: F811
+    """What the page shows as the photo after events of that field; `meanwhile` runs while a photo is read."""
+    page = build(studio)
+    field = next(block for block in page.blocks.values() if block.elem_id == "photo")
+    handlers = {fn.name: fn.fn for fn in page.fns.values() if field in [*fn.inputs, *fn.outputs]}
+    put_away = next(fn.fn for fn in page.fns.values() if fn.name == "put_away")
+    meanwhile = []
+
+    def read(path, *_):
+        for act in meanwhile:
+            act()
+        return Path(path).read_bytes()
+
+    monkeypatch.setattr(photo.uploads, "read", read)
+    return SimpleNamespace(
+        take=lambda path: handlers["take"](path, session),
+        sent=lambda: handlers["drawn"](session)[field],
+        put_away=lambda: put_away(session),
+        meanwhile=meanwhile,
+    )
+
+
+def test_a_new_photo_is_sent_because_a_late_answer_may_have_replaced_it_on_the_page(photo_field):
+    photo_field.take(str(EXAMPLES[0]))
+    assert photo_field.sent() == str(EXAMPLES[0])
+    photo_field.take(str(EXAMPLES[1]))
+    assert photo_field.sent() == str(EXAMPLES[1])
+    assert photo_field.sent() == gr.skip()
+
+
+def test_a_photo_that_is_put_away_while_it_is_read_stays_away_and_no_other_goes(photo_field, session):  # noqa: F811
+    photo_field.take(str(EXAMPLES[0]))
+    assert photo_field.sent() == str(EXAMPLES[0])
+    kept, at_the_time = session.origin, []
+    photo_field.meanwhile += [photo_field.put_away, lambda: at_the_time.append(photo.shown_photo(session))]
+    photo_field.take(str(EXAMPLES[1]))
+    assert photo_field.sent() is None and at_the_time == [str(EXAMPLES[0])] and session.origin != kept
+    photo_field.meanwhile.clear()
+    photo_field.take(str(EXAMPLES[1]))  # the same photo once more
+    assert photo_field.sent() == str(EXAMPLES[1])
+    photo_field.put_away()
+    assert photo.shown_photo(session) is None and photo_field.sent() == gr.skip()

@@ -3,17 +3,14 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
-import gradio as gr
 import pytest
 from PIL import Image
 
 from pipeline import Edit
 from pipeline.errors import UserError
 from pipeline.models.registry import read_registry
-from tests.pictures import EXAMPLES
 from tests.visits import event_of
 from webapp.example_faces import DRAWINGS, PHOTOGRAPHS
 from webapp.history import DetectedFace, HistoryItem, Line
@@ -82,72 +79,6 @@ def test_a_photo_is_inverted_while_another_is_chosen_and_knows_its_faces(studio,
 
     photo.start(Slow(), session, photo_of(2))
     assert photo.note(session).count("2 faces found.") == 1 and len(session.faces) == 2
-
-
-def test_the_photo_is_sent_once_so_that_a_late_answer_takes_no_new_one_away(studio, session, drawn_faces):
-    """What follows an edit may come while the visitor's next photo is on its way from the browser."""
-    page = build(studio)
-    field = next(block for block in page.blocks.values() if block.elem_id == "photo")
-    followers = [fn for fn in page.fns.values() if fn.name == "drawn" and field in fn.outputs]
-    assert followers
-
-    def sent():
-        return [fn.fn(session)[field] for fn in followers]
-
-    face = DetectedFace.of("one.png", studio.align(drawn_faces[0][0])[0])
-    photo.start(studio, session, [face])
-    assert sent() == ["one.png", *[gr.skip()] * (len(followers) - 1)]
-    session.keep(*edited(studio, session))
-    assert sent() == [gr.skip()] * len(followers)
-    another_face(studio, session)
-    assert sent()[0] is None
-    session.undo()
-    assert sent()[0] == "one.png"
-
-
-@pytest.fixture
-def photo_field(studio, session, monkeypatch):
-    """What the page shows as the photo after events of that field; `meanwhile` runs while a photo is read."""
-    page = build(studio)
-    field = next(block for block in page.blocks.values() if block.elem_id == "photo")
-    handlers = {fn.name: fn.fn for fn in page.fns.values() if field in [*fn.inputs, *fn.outputs]}
-    put_away = next(fn.fn for fn in page.fns.values() if fn.name == "put_away")
-    meanwhile = []
-
-    def read(path, *_):
-        for act in meanwhile:
-            act()
-        return Path(path).read_bytes()
-
-    monkeypatch.setattr(photo.uploads, "read", read)
-    return SimpleNamespace(
-        take=lambda path: handlers["take"](path, session),
-        sent=lambda: handlers["drawn"](session)[field],
-        put_away=lambda: put_away(session),
-        meanwhile=meanwhile,
-    )
-
-
-def test_a_new_photo_is_sent_because_a_late_answer_may_have_replaced_it_on_the_page(photo_field):
-    photo_field.take(str(EXAMPLES[0]))
-    assert photo_field.sent() == str(EXAMPLES[0])
-    photo_field.take(str(EXAMPLES[1]))
-    assert photo_field.sent() == str(EXAMPLES[1])
-    assert photo_field.sent() == gr.skip()
-
-
-def test_a_photo_that_is_put_away_while_it_is_read_stays_away_and_no_other_goes(photo_field, session):
-    photo_field.take(str(EXAMPLES[0]))
-    assert photo_field.sent() == str(EXAMPLES[0])
-    kept, at_the_time = session.origin, []
-    photo_field.meanwhile += [photo_field.put_away, lambda: at_the_time.append(photo.shown_photo(session))]
-    photo_field.take(str(EXAMPLES[1]))
-    assert photo_field.sent() is None and at_the_time == [str(EXAMPLES[0])] and session.origin != kept
-    photo_field.meanwhile.clear()
-    photo_field.take(str(EXAMPLES[1]))  # the same photo once more
-    assert photo_field.sent() == str(EXAMPLES[1])
-    photo_field.put_away()
-    assert photo.shown_photo(session) is None and photo_field.sent() == gr.skip()
 
 
 def test_handlers_that_change_a_visit_at_once_leave_it_whole(studio, session):

@@ -172,7 +172,16 @@ def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_mi
             partial(alignment.draw, alignment_panel),
             partial(optimization.draw, optimization_panel),
         )
-        context = Context(handle, known, state, result_panel, parts, partial(form.draw, filled_in, handle), session)
+        context = Context(
+            handle,
+            known,
+            state,
+            result_panel,
+            takehome_panel.note,
+            parts,
+            partial(form.draw, filled_in, handle),
+            session,
+        )
         history.connect(history_panel, context)
         mix.connect(mix_panel, context)
         takehome.connect(takehome_panel, context)

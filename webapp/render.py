@@ -51,6 +51,8 @@ class Context:
     state: gr.State
     """Holds the visitor's session."""
     result: Result
+    note: gr.HTML
+    """The line under the picture. It comes with the picture: later, it would replace what a button has said there."""
     parts: tuple[Part, ...]
     """They draw what follows every edit."""
     form: Part
@@ -61,7 +63,7 @@ class Context:
     def render(self, session: Session, losses: str = "") -> Updates:
         """Before and after with its words, and a plot of the losses or ""."""
         with session.lock:
-            return result.draw(self.result, session, losses)
+            return result.draw(self.result, session, losses) | {self.note: result.hint(session)}
 
     def render_rest(self, session: Session, form: bool = False) -> Updates:
         """What else shows the visit, with or without the form."""

@@ -17,16 +17,19 @@ LINK = "?method=direct&target=old+face&neutral=face&strength=3&threshold=0.1"
 
 @pytest.fixture
 def held(monkeypatch):
-    """Lets a function of the server wait until the event that it gives is set."""
+    """Lets a function of the server wait until the event that it gives is set; the event's `reached` is set when it
+    waits."""
     events = []
 
     def hold(owner, name):
         go, real = threading.Event(), getattr(owner, name)
         events.append(go)
+        go.reached = threading.Event()
 
-        def waits(*args):
+        def waits(*args, **options):
+            go.reached.set()
             assert go.wait(SLOW / 1000)
-            return real(*args)
+            return real(*args, **options)
 
         monkeypatch.setattr(owner, name, waits)
         return go
@@ -116,6 +119,7 @@ def test_a_link_replaces_no_words_that_were_typed_while_its_edit_is_made(guest, 
 def test_a_photo_that_comes_while_the_edit_of_a_link_is_made_is_kept(guest, url, held, two_faces):
     go = held(Session, "resume")
     guest.goto(url + LINK)
+    assert go.reached.wait(SLOW / 1000)  # of a photo that comes before, the link's edit is made
     choose(guest, two_faces)
     expect(guest.locator("#photo-note")).to_contain_text("2 faces found", timeout=SLOW)
     shown = after(guest).get_attribute("src")

@@ -13,6 +13,8 @@ from pipeline import Latent, StyleCLIP
 from webapp import links
 from webapp.session import Session
 
+HINT = '<p class="note">Drag the line to compare. The next edit builds on this picture.</p>'
+DELETED = '<p class="note" role="status">The picture is deleted; “Undo” brings it back.</p>'
 SILENT: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
 """Settings of an event that computes next to nothing."""
 
@@ -40,6 +42,11 @@ def values(session: Session, losses: str = "") -> tuple[tuple[str, str], str, st
 def draw(panel: Result, session: Session, losses: str = "") -> dict[gr.blocks.Block, Any]:
     """What every edit gives anew."""
     return dict(zip(vars(panel).values(), values(session, losses), strict=True))
+
+
+def hint(session: Session) -> str:
+    """The line under the picture, as HTML: what "Undo" does after "Delete", else how to compare."""
+    return DELETED if any(key in session.deleted for key in session.undo_keys[-1:]) else HINT
 
 
 def mean_face(studio: StyleCLIP) -> Latent:

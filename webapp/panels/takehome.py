@@ -24,7 +24,7 @@ from webapp.jobs import LONGEST_RUN
 from webapp.latent_files import LATENT_BYTES, TOO_LARGE, read_latent
 from webapp.opening import WAIT
 from webapp.panels.mappers import not_here
-from webapp.panels.result import SILENT, mean_face, set_to, status
+from webapp.panels.result import HINT, SILENT, mean_face, set_to, status
 from webapp.queues import EDIT, LONG, PHOTO, SERIES
 from webapp.render import Context, Updates
 from webapp.session import Session
@@ -39,8 +39,6 @@ KINDS = {
     "json": "Recipe",
 }
 MAX_RECIPE = 200_000  # bytes
-HINT = '<p class="note">Drag the line to compare. The next edit builds on this picture.</p>'
-DELETED = '<p class="note" role="status">The picture is deleted; “Undo” brings it back.</p>'
 MOST_EDITS = 20  # of a recipe
 
 # Each answer is saved by its own address: a later one may be on its way already.
@@ -123,13 +121,11 @@ def name_of(recipe: dict[str, Any]) -> str:
 
 
 def draw(panel: TakeHome, session: Session) -> Updates:
-    """The buttons that the current picture has, and what "Undo" does after "Delete"."""
+    """The buttons that the current picture has."""
     query, _ = links.query_of(session.current.recipes)
-    deleted = any(key in session.deleted for key in session.undo_keys[-1:])
     return {
         panel.link: gr.update(visible=bool(query)),
         panel.buttons["photo"]: gr.update(visible=session.origin.detected is not None),
-        panel.note: DELETED if deleted else HINT,
     }
 
 
@@ -180,7 +176,7 @@ def connect(panel: TakeHome, context: Context) -> None:
         if Path(file).suffix == ".safetensors":
             latent = read_latent(uploads.read(file, LATENT_BYTES, TOO_LARGE), studio.family.generator)
             session.add(HistoryItem.of(studio.image(latent), Path(file).stem, latent, "From your file."))
-            yield context.render(session) | {panel.note: ""}
+            yield context.render(session)
             return
         content = uploads.read(file, MAX_RECIPE, "This file is too large for a recipe.")
         recipes = edits_of(content.decode("utf-8", errors="replace"))
@@ -204,7 +200,7 @@ def connect(panel: TakeHome, context: Context) -> None:
         session.resume(origin)
         for edit in made:
             session.keep(*edit)
-        yield context.render(session) | {panel.note: ""}
+        yield context.render(session)
 
     def repeated(recipe: dict[str, Any], latent: Latent) -> Iterator[str | Edit]:
         """The edit of a recipe from another latent, at full strength; on the way how far it is, if it takes steps."""
