@@ -81,7 +81,7 @@ def test_directions_change_what_they_name(words, category, value, studio, invert
     [
         ("glasses", "eyewear", "glasses"),
         ("blonde_hair", "hair_colour", "blonde"),
-        ("grey_hair", "hair_colour", "grey"),
+        ("makeup", "makeup", "yes"),
     ],
 )
 def test_mappers_change_what_they_name(mapper, category, value, studio, inverted, sees):
