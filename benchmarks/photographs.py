@@ -14,6 +14,7 @@ import argparse
 import importlib.util
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
 from pipeline.faces.detection import Face
 from pipeline.files import written_whole
+from pipeline.models.registry import family_row
 from pipeline.training.command import run
 from webapp.presets import presets
 
@@ -36,10 +38,15 @@ PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 Method = Callable[[StyleCLIP, Latent, Target], Image.Image]
 
 
+@cache
+def suggested() -> dict[str, float | None]:
+    """Target text -> the α that the page suggests."""
+    return {pair.target: pair.strength for pair in presets("photo", family_row("photo").defaults).pairs}
+
+
 def direct(studio: StyleCLIP, latent: Latent, target: Target) -> Image.Image:
     """The global direction at the α that the page suggests for these words, else the default."""
-    suggested = {pair.target: pair.strength for pair in presets("photo", studio.family.defaults).pairs}
-    return studio.direct(latent, target.target, target.neutral, suggested.get(target.target)).image
+    return studio.direct(latent, target.target, target.neutral, suggested().get(target.target)).image
 
 
 def map_(studio: StyleCLIP, latent: Latent, target: Target) -> Image.Image:

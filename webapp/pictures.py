@@ -238,6 +238,7 @@ class Pictures:
         self._show(item.key)
 
     def _show(self, key: str) -> None:
+        """Move the cursor; `Session` adds what ends when it moves."""
         self.cursor = key
 
     @atomic

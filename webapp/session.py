@@ -17,8 +17,7 @@ from webapp.pictures import Pictures, atomic
 class Session(Pictures):
     """One visitor's photos and pictures: small, on the CPU, and deleted an hour after they leave.
 
-    `webapp.visits` begins one for each visitor, which shares the items of the session made at start. Several
-    handlers may change a session at a time, each in a thread of its own, so its methods are atomic.
+    `webapp.visits` begins one for each visitor, which shares the items of the session made at start.
     """
 
     model: str = ""

@@ -86,10 +86,10 @@ class MapperRecipe:
 
 
 def family_recipe(row: Row, prompt: str, **given: Any) -> MapperRecipe:
-    """The recipe that suits a family. What is `given`, and not None, goes before."""
-    usual = {name: getattr(row.defaults, f"mapper_{name}") for name in ("clip", "l2", "steps", "start", "neutral")}
+    """The recipe with a family's defaults (`mapper_…` of its row) for what is not `given`, or None."""
+    defaults = {name: getattr(row.defaults, f"mapper_{name}") for name in ("clip", "l2", "steps", "start", "neutral")}
     chosen = {name: value for name, value in given.items() if value is not None}
-    return MapperRecipe(prompt, **usual | {"truncation": row.mapper_truncation} | chosen)
+    return MapperRecipe(prompt, **defaults | {"truncation": row.mapper_truncation} | chosen)
 
 
 class Unedited(NamedTuple):
