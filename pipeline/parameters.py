@@ -14,6 +14,7 @@ from pipeline.models.registry import Defaults
 from pipeline.networks.generator import LEVELS
 
 SPACES = ("w", "w+", "s")
+MOST_SLIDERS = 32
 RENAMED = {"bridge": "csla_edit", "imagine": "csla_generate"}  # methods in older recipes and links
 
 
@@ -26,11 +27,32 @@ def _levels(value: Any) -> list[str]:
     return [level for level in LEVELS if level in value]
 
 
+def _sliders(value: Any) -> list[dict[str, Any]]:
+    """Each as target, neutral and strength, in a mapping or in this order. Raises UserError for more than
+    `MOST_SLIDERS`, and for a pair that stands there twice."""
+    what = "a list of [target, neutral, strength]"
+    sliders = []
+    for slider in of_type("sliders", value, (list, tuple), what):
+        if isinstance(slider, Mapping) and slider.keys() == {"target", "neutral", "strength"}:
+            slider = [slider["target"], slider["neutral"], slider["strength"]]
+        if not isinstance(slider, (list, tuple)) or len(slider) != 3:
+            raise TypeError(f"`sliders` is {what}.")
+        target, neutral, strength = slider
+        pair = {"target": text("target", target), "neutral": text("neutral", neutral)}
+        sliders.append(pair | {"strength": number("strength", strength)})
+    if len(sliders) > MOST_SLIDERS:
+        raise UserError(f"Please use at most {MOST_SLIDERS} sliders at once.")
+    if len({(slider["target"], slider["neutral"]) for slider in sliders}) < len(sliders):
+        raise UserError("The same pair of texts stands in two sliders; please leave one of them out.")
+    return sliders
+
+
 # The validators raise TypeError and UserError, which name the argument; pydantic lets both pass.
 Text = Annotated[str, PlainValidator(lambda value, info: text(info.field_name, value))]
 Number = Annotated[float, PlainValidator(lambda value, info: number(info.field_name, value))]
 Whole = Annotated[int, PlainValidator(lambda value, info: number(info.field_name, value))]
 Space = Annotated[str, PlainValidator(lambda value: one_of("space", value, SPACES))]
+Sliders = Annotated[list[dict[str, Any]], PlainValidator(_sliders)]
 Levels = Annotated[list[str], PlainValidator(_levels)]
 
 
@@ -71,6 +93,11 @@ class Direct(Parameters):
         return self
 
 
+class Combine(Parameters):
+    sliders: Sliders
+    channels: Whole = None
+
+
 class CslaEdit(Parameters):
     target: Text
     neutral: Text
@@ -89,6 +116,7 @@ METHODS: dict[str, type[Parameters]] = {
     "generate": Generate,
     "map": Map,
     "direct": Direct,
+    "combine": Combine,
     "csla_edit": CslaEdit,
     "csla_generate": CslaGenerate,
 }

@@ -24,6 +24,7 @@ WEIGHTS = {
     "tune": ("generator", "clip", "identity"),
     "map": ("generator",),
     "direct": ("generator", "clip", "directions"),
+    "combine": ("generator", "clip", "directions"),
     "csla_edit": ("generator", "clip", "alignment"),
     "csla_generate": ("generator", "clip", "alignment"),
 }

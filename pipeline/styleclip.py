@@ -22,7 +22,7 @@ from pipeline.images import to_pil
 from pipeline.latents import Latent, draw_together, sampled
 from pipeline.methods import inversion
 from pipeline.methods.csla import csla_edit, invert_through_clip
-from pipeline.methods.directions import direct
+from pipeline.methods.directions import combine, direct
 from pipeline.methods.estimate import ESTIMATED_NOTE, directions_of
 from pipeline.methods.inversion import REFINE_STEPS, TUNE_STEPS, photo_square, towards_photo
 from pipeline.methods.mapper import apply_mapper
@@ -261,6 +261,21 @@ class StyleCLIP:
         edited, moved = direct(directions_of(self.family), self.texts, latent, **parameters)
         recipe = new_recipe(self.family, "direct", latent, parameters)
         return Edit(partial(self.image, edited), edited, recipe, notes, moved)
+
+    def combine(self, latent: Latent, sliders: Sequence[Any], channels: int | None = None) -> Edit:
+        """Several global directions at once; their order makes no difference.
+
+        Each of `sliders` is (target, neutral, strength), `strength` being its α, and moves its `channels` most relevant
+        channels, the family's default number when None. Without sliders nothing changes. Raises UserError for texts as
+        `direct` does, and for the same pair twice.
+        """
+        self._check(latent)
+        parameters = completed("combine", self.family.defaults, {"sliders": sliders, "channels": channels})
+        pairs = [(slider["target"], slider["neutral"]) for slider in parameters["sliders"]]
+        notes = tuple(dict.fromkeys(note for pair in pairs for note in self.texts.pair_notes(*pair)))
+        edited = combine(directions_of(self.family), self.texts, latent, **parameters)
+        recipe = new_recipe(self.family, "combine", latent, parameters)
+        return Edit(partial(self.image, edited), edited, recipe, notes)
 
     def threshold(self, target: str, neutral: str, channels: int | None = None) -> float:
         """The β that keeps `channels` channels, or the family's default number, for a pair of texts."""

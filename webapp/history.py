@@ -154,6 +154,9 @@ def describe(recipe: dict[str, Any], channels: int | None = None) -> tuple[str, 
             beta = f", β {p['threshold']:.3g}" if "threshold" in p else ""
             kept = f", {channels:,} channels" if channels is not None else ""
             return p["target"], f"Global direction from “{p['neutral']}”, α {p['strength']:g}{beta}{kept}"
+        case "combine":
+            told = [f"{slider['target']} α {slider['strength']:.3g}" for slider in p["sliders"]]
+            return "Sliders", "; ".join(told) or "All sliders at 0"
         case "map":
             return p["mapper"].replace("_", " "), f"Mapper, strength {p['strength']:.3g}"
         case "optimize":

@@ -25,6 +25,8 @@ LIMITS: dict[str, tuple[float, float]] = {
 
 def check(parameters: Mapping[str, Any]) -> None:
     """Raises UserError for a number that no edit of this page has."""
+    for slider in parameters.get("sliders", ()):
+        check({"strength": slider["strength"]})
     for name, (low, high) in LIMITS.items():
         if name in parameters and not low <= parameters[name] <= high:
             raise UserError(f"The number {parameters[name]:g} for {name} is out of range ({low:g} to {high:g}).")

@@ -5,6 +5,7 @@ The first edit of a picture stands as it is, each further one behind its number:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -47,6 +48,13 @@ def query_of(recipes: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     return query, ""
 
 
+def _text(name: str, value: Any) -> Any:
+    if name == "sliders":
+        lists = [[slider["target"], slider["neutral"], slider["strength"]] for slider in value]
+        return json.dumps(lists, ensure_ascii=False, separators=(",", ":"))
+    return ",".join(value) if isinstance(value, list) else value
+
+
 def _tellable(recipe: Mapping[str, Any]) -> bool:
     return recipe["method"] in METHODS and "file" not in recipe["parameters"]
 
@@ -57,7 +65,7 @@ def _query(recipes: Sequence[Mapping[str, Any]]) -> str:
         told = {"method": recipe["method"]} | recipe["parameters"]
         told |= {"share": recipe["share"]} if recipe.get("share", 1.0) != 1.0 else {}
         before = "" if number == 1 else f"{number}."
-        values |= {before + name: ",".join(v) if isinstance(v, list) else v for name, v in told.items()}
+        values |= {before + name: _text(name, value) for name, value in told.items()}
     return urlencode(values, safe=",")
 
 
@@ -83,17 +91,21 @@ def _edit(query: Mapping[str, str], before: str) -> Asked:
         values = {name: _value(name, query[before + name]) for name in names if before + name in query}
     except (KeyError, ValueError):
         raise _broken() from None
-    limits.check(values)  # nan is out of any range
+    limits.check({name: value for name, value in values.items() if name in limits.LIMITS})  # nan is out of any range
     share = {"share": values.pop("share")} if "share" in values else {}
     try:
-        return method, checked(method, values) | share
+        told = checked(method, values)
     except (UserError, TypeError, ValueError):
         raise _broken() from None
+    limits.check(told)
+    return method, told | share
 
 
 def _value(name: str, text: str) -> Any:
     if name == "levels":
         return text.split(",")
+    if name == "sliders":
+        return json.loads(text)
     return int(text) if name in WHOLE else float(text) if name in LIMITS else text
 
 

@@ -20,7 +20,8 @@ from webapp.gpu import CALLS, RUNS
 from webapp.jobs import CHANGED, LongJob, Scheduler
 from webapp.queues import caller_now
 
-TOGETHER = frozenset("direct map csla_edit csla_generate image threshold".split())  # short edits, drawn as one batch
+# Short edits, drawn as one batch.
+TOGETHER = frozenset("direct combine map csla_edit csla_generate image threshold".split())
 LOST = "The face is lost: the edits together went too far. Please use less strength, or undo the last one."
 # Deviations of S, as a root mean square over all channels, that steps in S may add up to. On the built-in model five
 # edits at the usual α reach 1.6; from 2 on features dissolve, as with two or three nonsense words at the largest α.

@@ -30,6 +30,7 @@ from webapp.panels import (
     optimization,
     photo,
     result,
+    sliders,
     takehome,
     training,
     visit,
@@ -144,6 +145,8 @@ def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_mi
                         training_panel = training.layout(handle, training_minutes)
                     with gr.Tab("Global directions", id="directions", elem_id="directions-tab"):
                         directions_panel = directions.layout(handle, known.pairs, session)
+                    with gr.Tab("Sliders", id="sliders", elem_id="sliders-tab"):
+                        sliders_panel = sliders.layout(known.pairs)
                     with gr.Tab("Text to face", id="alignment", elem_id="alignment-tab"):
                         alignment_panel = alignment.layout(handle, known.pairs, session)
                 with gr.Column(elem_id="result-card"):
@@ -169,6 +172,7 @@ def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_mi
             partial(mix.draw, mix_panel, handle),
             partial(takehome.draw, takehome_panel),
             partial(photo.draw, photo_panel, handle),
+            partial(sliders.draw, sliders_panel, handle),
             partial(alignment.draw, alignment_panel),
             partial(optimization.draw, optimization_panel),
         )
@@ -190,6 +194,7 @@ def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_mi
         mappers.connect(mappers_panel, context)
         training.connect(training_panel, mappers_panel, context, training_minutes)
         directions.connect(directions_panel, context)
+        sliders.connect(sliders_panel, context)
         alignment.connect(alignment_panel, context)
         came = visit.connect(visit_panel, page, filled_in, training_panel, context)
         link.connect(follow, came, filled_in, context)

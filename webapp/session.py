@@ -11,6 +11,7 @@ from typing import Any
 from webapp.choices import Choices
 from webapp.history import DetectedFace, HistoryItem, StepPreview
 from webapp.pictures import Pictures, atomic
+from webapp.presets import Pair
 
 
 @dataclass
@@ -44,6 +45,10 @@ class Session(Pictures):
     """Files of the mappers that this visitor trained or brought, by name."""
     thumbs: dict[str, str] = field(default_factory=dict)
     """Files of their pictures in the gallery."""
+    own_pairs: list[Pair] = field(default_factory=list)
+    """The pairs of texts for which the visitor has sliders of their own."""
+    page_sliders: list[float] | None = None
+    """Where the sliders of the panel stand in the page, in percent; None where the server doesn't know."""
     linked: dict[str, Any] = field(default_factory=dict)
     """The parameters of a run that a link has filled in; those without a field count as long as its words stand."""
     run: dict[str, Any] | None = None

@@ -12,7 +12,8 @@ a row of the relevance matrix (measured by training/relevance.py); σ_c is the c
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -90,6 +91,23 @@ def direct(
     beta = directions.beta_keeping(delta_t, channels) if threshold is None else threshold
     delta_s, moved = directions.step(delta_t, beta)  # equations 6 and 7
     return latent.moved([strength * s for s in delta_s]), moved  # s + α · Δs
+
+
+def combine(
+    directions: StyleDirections, texts: Texts, latent: Latent, *, sliders: Sequence[Mapping[str, Any]], channels: int
+) -> Latent:
+    """s + Σ_i α_i · Δs_i: several global directions at once, whose order makes no difference.
+
+    Each of `sliders` has a "target", a "neutral" and a "strength", which is α, and moves the `channels` most relevant
+    channels of its pair. Raises UserError where CLIP can't tell the texts of a pair apart.
+    """
+    moving = [slider for slider in sliders if slider["strength"]]
+    steps = []
+    for slider in sorted(moving, key=lambda slider: (slider["target"], slider["neutral"])):  # the same to the bit
+        delta_t = texts.direction(slider["target"], slider["neutral"]).cpu()
+        delta_s, _ = directions.step(delta_t, directions.beta_keeping(delta_t, channels))
+        steps.append([slider["strength"] * s for s in delta_s])
+    return latent.moved([sum(parts) for parts in zip(*steps, strict=True)]) if steps else latent
 
 
 class MeasuredDirections(StyleDirections):

@@ -37,6 +37,7 @@ ANSWERS: dict[str, Any] = {
     "generate": Result,
     "map": Result,
     "direct": Result,
+    "combine": Result,
     "bridge": Result,
     "imagine": Result,
     "interpolate": Result,

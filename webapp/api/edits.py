@@ -88,6 +88,26 @@ class Edits(Endpoints):
         fetch(known[mapper][1])  # before the turn to compute, which others wait for
         return finished(self.studio.map(source, **given))
 
+    def combine(
+        self,
+        sliders: list[list[str | float]],
+        photo: gr.FileData = None,
+        latent: gr.FileData = None,
+        channels: int | None = None,
+    ) -> Result:
+        """Move a face along several global directions at once, whose order makes no difference. Gives the picture
+        (PNG), the latent (safetensors), and the recipe.
+
+        Args:
+            sliders: For each direction its target text, its neutral text and its strength α, -20 to 20, for example
+                [["smiling face", "face", 2], ["face with glasses", "face", 2]].
+            photo: A photo of the face; or give a latent.
+            latent: The latent to edit; or give a photo.
+            channels: How many channels each direction moves, 1 to 20000; the model's default if left out.
+        """
+        given = parameters("combine", sliders=sliders, channels=channels)
+        return finished(self.studio.combine(self._source(photo, latent), **given))
+
     def bridge(
         self,
         target: str,

@@ -16,6 +16,7 @@ from webapp.session import Session
 
 TABS = {
     "direct": "directions",
+    "combine": "sliders",
     "map": "mappers",
     "optimize": "optimization",
     "generate": "optimization",
@@ -45,6 +46,7 @@ class Form:
                 "strength": directions.strength,
                 "threshold": directions.threshold,
             },
+            "combine": {},
             "map": {"mapper": self.mappers.name, "strength": self.mappers.strength},
             "optimize": {
                 "prompt": optimization.words,

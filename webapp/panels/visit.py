@@ -74,7 +74,7 @@ def connect(panel: Visit, page: gr.Blocks, form: Form, training: Training, conte
         session.page, session.address = request.session_hash, address_of(request)
         updates = {state: session, panel.secret: session.secret, panel.over: bool(secret) and kept is None}
         if kept:
-            session.page_photo = None
+            session.page_photo = session.page_sliders = None
             shown, rest = opened(session), context.render_rest(session, form=True)
             # The form says only which mapper of the gallery is chosen.
             updates |= shown | rest | {gallery: shown[gallery] | rest[gallery]}

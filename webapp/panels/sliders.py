@@ -1,0 +1,190 @@
+"""Named sliders, a pair of texts each, that all act on one face at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from pipeline import Latent, StyleCLIP
+from pipeline.errors import UserError
+from webapp.panels.bounded import bounded
+from webapp.panels.result import problem, status
+from webapp.presets import Pair
+from webapp.queues import EDIT
+from webapp.render import Context, Updates
+from webapp.session import Session
+
+LEAST, MOST = -100, 150  # percent of the strength that suits a pair
+MOST_OWN = 4  # sliders that a visitor can add
+FULL = f"{MOST_OWN} pairs of your own are the most at once. Start over to begin with none."
+
+
+@dataclass(frozen=True)
+class Sliders:
+    """The panel's components."""
+
+    pairs: tuple[Pair, ...]
+    """Of the family, one for each of the first sliders."""
+    sliders: list[gr.Slider]
+    """Those of the family, then the hidden ones for the visitor's own pairs."""
+    reset: gr.Button
+    neutral: gr.Textbox
+    target: gr.Textbox
+    add: gr.Button
+    note: gr.HTML
+
+
+def name_of(pair: Pair) -> str:
+    """What a slider is called: the target without the words that stand in the neutral text too."""
+    there = {word.strip(",.").casefold() for word in pair.neutral.split()} | {"a", "an", "the"}
+    words = [word for word in pair.target.split() if word.strip(",.").casefold() not in there]
+    if words and words[0] == "with":
+        words = words[1:]
+    name = " ".join(words) or pair.target
+    return (name[:1].upper() + name[1:])[:40]
+
+
+def layout(pairs: tuple[Pair, ...]) -> Sliders:
+    """Draw the panel, all sliders at 0."""
+    slider = partial(bounded, LEAST, MOST, 0, step=5)
+    with gr.Row(elem_id="sliders"):
+        sliders = [slider(label=name_of(pair), min_width=180, elem_classes="named") for pair in pairs]
+        sliders += [
+            slider(label=f"Yours {number}", min_width=180, visible=False, elem_classes="named")
+            for number in range(1, MOST_OWN + 1)
+        ]
+    with gr.Row(elem_classes="actions"):
+        reset = gr.Button("All to 0", elem_id="reset-sliders")
+        note = gr.HTML(label="notes", elem_id="sliders-note")
+    with gr.Accordion("A slider of your own", open=False, elem_id="own-sliders"), gr.Row():
+        neutral = gr.Textbox(pairs[0].neutral, label="From (neutral)", min_width=120, elem_id="slider-neutral")
+        target = gr.Textbox("", label="To (target)", min_width=120, elem_id="slider-target")
+        add = gr.Button("Add it", min_width=80, scale=0, elem_id="add-slider")
+    return Sliders(pairs, sliders, reset, neutral, target, add, note)
+
+
+def all_pairs(panel: Sliders, session: Session) -> list[Pair]:
+    """The pairs of the sliders that are shown."""
+    return [*panel.pairs, *session.own_pairs]
+
+
+def positions(panel: Sliders, studio: StyleCLIP, session: Session) -> list[float]:
+    """Where the sliders stand for the current picture, in percent: at 0 unless it was made with them."""
+    recipes = session.current.recipes
+    made = recipes[-1]["parameters"]["sliders"] if recipes and recipes[-1]["method"] == "combine" else []
+    alphas = {(slider["target"], slider["neutral"]): slider["strength"] for slider in made}
+    shown = all_pairs(panel, session)
+    return [round(100 * alphas.get((p.target, p.neutral), 0.0) / full_strength(studio, p)) for p in shown]
+
+
+def full_strength(studio: StyleCLIP, pair: Pair) -> float:
+    """The α of a slider at 100 %."""
+    return studio.family.defaults.strength if pair.strength is None else pair.strength
+
+
+def draw(panel: Sliders, studio: StyleCLIP, session: Session) -> Updates:
+    """The sliders where another picture is shown than they stand for.
+
+    A visitor may have moved one meanwhile: what the page shows by its own doing is left as it is.
+    """
+    recipes = session.current.recipes
+    if recipes and recipes[-1]["method"] == "combine":
+        adopt(panel, session, recipes[-1]["parameters"]["sliders"])
+    wanted = positions(panel, studio, session)
+    if wanted == session.page_sliders:
+        return dict.fromkeys(panel.sliders, gr.skip())
+    session.page_sliders = wanted
+    return shown(panel, session, wanted)
+
+
+def adopt(panel: Sliders, session: Session, sliders: Sequence[dict[str, Any]]) -> None:
+    """Make pairs of a recipe, which came by a link or a file, the visitor's own where the panel lacks them."""
+    known = {(pair.target, pair.neutral) for pair in all_pairs(panel, session)}
+    new = [Pair(s["neutral"], s["target"]) for s in sliders if (s["target"], s["neutral"]) not in known]
+    session.own_pairs = [*session.own_pairs, *new][:MOST_OWN]
+
+
+def shown(panel: Sliders, session: Session, values: Sequence[float]) -> Updates:
+    """The sliders at these values; those of the visitor's own pairs with their names."""
+    own = [gr.update(value=0, visible=False)] * MOST_OWN
+    for place, pair in enumerate(session.own_pairs):
+        own[place] = gr.update(value=values[len(panel.pairs) + place], label=name_of(pair), visible=True)
+    return dict(zip(panel.sliders, [*values[: len(panel.pairs)], *own], strict=True))
+
+
+def connect(panel: Sliders, context: Context) -> None:
+    """Say what the sliders and buttons do."""
+    studio = context.studio
+
+    def moved(values: Sequence[float], session: Session) -> list[dict[str, Any]]:
+        """The sliders that are not at 0, as `StyleCLIP.combine` takes them, and those that only a recipe has."""
+        pairs = all_pairs(panel, session)
+        session.page_sliders = list(values[: len(pairs)])
+        told = [
+            {
+                "target": pair.target,
+                "neutral": pair.neutral,
+                "strength": round(value / 100 * full_strength(studio, pair), 3),
+            }
+            for pair, value in zip(pairs, values, strict=False)
+            if value
+        ]
+        recipes = session.current.recipes
+        made = recipes[-1]["parameters"]["sliders"] if recipes and recipes[-1]["method"] == "combine" else []
+        known = {(pair.target, pair.neutral) for pair in pairs}
+        return told + [slider for slider in made if (slider["target"], slider["neutral"]) not in known]
+
+    def make(source: Latent, sliders: list[dict[str, Any]], session: Session) -> Updates:
+        try:
+            edit = studio.combine(source, sliders)
+        except UserError as error:
+            return {panel.note: problem(str(error))}
+        session.keep(source, edit)
+        return context.render(session) | {panel.note: status(*edit.notes)}
+
+    def slide(*args: Any) -> Iterator[Updates]:
+        """A slider was moved: a small picture of all of them first."""
+        *values, session = args
+        sliders, source = moved(values, session), session.base("combine")
+        yield from context.small_first(
+            session,
+            lambda model: model.combine(source, sliders).latent,
+            lambda: make(source, sliders, session),
+        )
+
+    def reset(session: Session) -> Updates:
+        zeros = [0.0] * len(all_pairs(panel, session))
+        recipes = session.current.recipes
+        session.page_sliders = zeros
+        updates = shown(panel, session, zeros) | {panel.note: ""}
+        if recipes and recipes[-1]["method"] == "combine":
+            updates |= make(session.current.source, [], session)
+        return updates
+
+    def add(neutral: str, target: str, session: Session) -> Updates:
+        pair = Pair(neutral.strip(), target.strip())
+        try:
+            studio.texts.pair_notes(pair.target, pair.neutral)
+        except UserError as error:
+            return {panel.note: problem(str(error))}
+        known = {(other.target, other.neutral) for other in all_pairs(panel, session)}
+        if (pair.target, pair.neutral) in known:
+            return {panel.note: problem("There is a slider for these two texts already.")}
+        if len(session.own_pairs) == MOST_OWN:
+            return {panel.note: problem(FULL)}
+        session.own_pairs = [*session.own_pairs, pair]
+        place = len(panel.pairs) + len(session.own_pairs) - 1
+        slider = gr.update(value=0, label=name_of(pair), visible=True)
+        return {panel.sliders[place]: slider, panel.target: "", panel.note: ""}
+
+    outputs = [panel.note]
+    last = EDIT | {"trigger_mode": "always_last"}
+    context.on([slider.input for slider in panel.sliders], slide, panel.sliders, outputs, **last)
+    context.on(panel.reset.click, reset, (), [*panel.sliders, panel.note], **EDIT)
+    own = [*panel.sliders, panel.target, panel.note]
+    for event in (panel.add.click, panel.target.submit):
+        context.on(event, add, [panel.neutral, panel.target], own, **EDIT)
