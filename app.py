@@ -123,6 +123,7 @@ def loaded(model: str | None) -> StyleCLIP:
 
 def launched(options: argparse.Namespace) -> Any:
     """The page, which visitors can open."""
+    print(f"Loading the model “{family_row(options.model or DEFAULT).title}”, which takes a moment.", flush=True)
     studio = loaded(options.model)
     # The menu changes the model for everybody: not where strangers share the page. A link of --share would change too.
     changes = not options.share and "SPACE_ID" not in os.environ

@@ -77,7 +77,8 @@ def told_in_a_sentence() -> Iterator[None]:
 def _sentence(error: Exception) -> str:
     if isinstance(error, StartError) or type(error).__name__ == "UserError":
         return str(error)
-    if isinstance(error, ModuleNotFoundError):
+    ours = ("pipeline", "webapp", "families")
+    if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] not in ours:
         return f"The package {error.name} is missing; pip install -r requirements.txt brings it."
     if isinstance(error, OSError) and "empty port" in str(error):
         first, most = os.environ.get("GRADIO_SERVER_PORT", "7860"), os.environ.get("GRADIO_NUM_PORTS", "100")

@@ -52,6 +52,7 @@ def start_over(session: Session, first: Session) -> Session:
     fresh = begin(first)
     del _visits[fresh.secret]
     fresh.secret, fresh.page, fresh.address = session.secret, session.page, session.address
+    fresh.mixing = session.mixing  # the page goes on showing what the pictures can be mixed with
     _visits[fresh.secret] = fresh
     for visit in (session, fresh):
         visit.stop = visit.cancel = True

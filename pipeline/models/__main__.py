@@ -14,7 +14,7 @@ from pipeline.models.registry import Row, family_row, read_registry
 
 def _list(rows: Mapping[str, Row]) -> None:
     for row in rows.values():
-        print(f"{row.name:12} {_status(row):34} {row.title} · {row.licence}")
+        print(f"{row.name:12} {_status(row):34}  {row.title} · {row.licence}")
 
 
 def _status(row: Row) -> str:

@@ -1,8 +1,9 @@
 """Training of a latent mapper: one network for one description (StyleCLIP, section 5).
 
-    L(w) = λ_CLIP · D_CLIP(G(w + M_t(w)), t)  +  λ_L2 · mean |M_t(w)|²  +  λ_ID · L_ID(w)         (equations 4 and 5)
+    Δw = 0.1 · M_t(w)
+    L(w) = λ_CLIP · D_CLIP(G(w + Δw), t)  +  λ_L2 · mean |Δw|²  +  λ_ID · L_ID(w)                 (equations 4 and 5)
 
-over sampled or inverted codes w; M_t is the network's output times 0.1. In S the means of the vectors are summed. With
+over sampled or inverted codes w; 0.1 is the published code's. In S the means of the vectors are summed. With
 a neutral text, the embedding of t is replaced by that of each face, moved by the difference of the texts. The paper's
 Ranger needs 50,000 steps; Adam needs 220 (docs/results.md). Programs call `train`.
 """
@@ -335,7 +336,7 @@ class MapperTraining:
         return Unedited(goal, identity_features(models.identity, images) if self._sees_identity else None)
 
     def _losses(self, w: Tensor, unedited: Unedited) -> tuple[dict[str, Tensor], Tensor]:
-        """The losses of codes (N, L, D), and the edited pictures."""
+        """The losses of codes (N, L, D), equations 4 and 5, and the edited pictures."""
         models, generator = self.models, self.models.generator
         if self.network.in_style_space:
             styles = generator.styles(w)

@@ -86,3 +86,8 @@ def test_edits_go_on_from_a_mixture(visit, tmp_path):  # noqa: F811
     assert after(visit).get_attribute("src") == mixture
     changes(visit, lambda: bring(visit, recipe))
     assert taken_home(visit, "PNG", tmp_path).read_bytes() == glasses
+
+    # A visitor who starts over leaves nothing behind, also where the pictures to mix with are in view.
+    visit.once("dialog", lambda dialog: dialog.accept())
+    changes(visit, lambda: press(visit, "Start over"))
+    expect(others(visit)).to_have_count(1 + len(EXAMPLES) - 1)
