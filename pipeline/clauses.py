@@ -10,7 +10,7 @@ from pipeline.lexicon import BIT, VERY, Kind, Token, described
 SIGNS = {Kind.AWAY, Kind.NOT, Kind.LESS}
 OWN_SIGN = SIGNS | {Kind.WITH, Kind.MORE, Kind.CHANGE, Kind.KEEP}
 TURNING = {"make", "makes", "making", "made", "turn", "turns", "transform", "change", "switch to"}
-GIVING = {"add", "give", "gimme", "grow", "more", "put", "put on", "get"}
+GIVING = {"bring back", "add", "give", "gimme", "grow", "more", "put", "put on", "get"}
 SWAPPING = {"swap", "replace", "exchange", "trade", "substitute", "swapping", "replacing"}
 SIZES = set(split("big, bigger, huge, small, smaller, tiny, wide, wider, thick, heavy, heavier, full, broad, strong"))
 FULL_HAIR, BEARD = BY_TEXT["{} with a full head of hair"], BY_TEXT["{} with a beard"]
@@ -94,7 +94,9 @@ def named(clause: list[Token], part: str) -> Named:
         waiting = None if found.unclear and waiting and found.unclear[-1].kind is Kind.PART else waiting
     if not (found.mentions or waiting) and any(t.words.startswith("shave") for t in clause):
         found.add(BEARD, *clause)
-    if waiting:
+    if found.mentions:  # "add bangs to her hair"
+        found.unclear = [token for token in found.unclear if not token.value or token.kind is not Kind.PART]
+    elif waiting:
         _alone(clause, waiting, found)
     found.mentions.sort(key=lambda one: one.start)
     return found
@@ -182,12 +184,11 @@ def _without_names(clause: list[Token], text: str, noun: str) -> list[Token]:
 
 
 def _without_origin(clause: list[Token]) -> list[Token]:
-    """Without what there is: "from black to blonde"."""
+    """Without what there is: "from black to blonde", "more blonde than brown"."""
     words = [token.words for token in clause]
-    if "from" not in words:
-        return clause
-    first = words.index("from")
-    last = next((i for i, word in enumerate(words) if i > first and word in ("to", "into")), first)
+    first = next((i for i, word in enumerate(words) if word in ("from", "than")), len(words))
+    ends = (i for i, word in enumerate(words) if i > first and word in ("to", "into"))
+    last = next(ends, len(words) if "than" in words else first)
     dropped = (Kind.ATTRIBUTE, Kind.MODIFIER)
     return [token for i, token in enumerate(clause) if not (first < i < last and token.kind in dropped)]
 
@@ -222,12 +223,15 @@ def _with_ages(clause: list[Token], last: Attribute | None) -> list[Token]:
 
     if following in ("younger", "older") or previous in ("younger", "older"):
         return [*before, degree, *after]
-    if following in ("old", "s") or previous in ("age", "aged", "at") or any(t.words in ("yo", "y o") for t in unit):
+    ages = ("age", "aged", "at", "was", "to")
+    if following in ("old", "s") or (previous in ages and not unit) or any(t.words in ("yo", "y o") for t in unit):
         rest = after[following in ("old", "s") :]
-        start = before[:-1] if previous in ("age", "aged") else before
+        start = [token for token in before if token.words not in ("age", "aged")]
         end = clause[len(clause) - len(rest) - 1].end
         made = age(YOUNG if years <= 35 else OLD, end) if not 35 < years < 50 else replace(number, kind=Kind.UNKNOWN)
         return [*start, made, *rest]
+    if unit and any(token.kind is Kind.ATTRIBUTE and token.value[0] in (YOUNG, OLD) for token in clause):
+        return [*before, degree, *after]
     if not unit:
         return [*before, replace(number, kind=Kind.UNKNOWN), *after]
     if any(token.kind is Kind.AWAY for token in clause):

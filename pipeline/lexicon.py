@@ -29,6 +29,7 @@ class Kind(Enum):
     MORE = "asks for more"
     DEGREE = "how much, as a share"
     WITH = "begins what should be there"
+    WANT = "begins another wish"
     CHANGE = "asks for a change"
     LIKE = "what something should become"
     KEEP = "what should stay"
@@ -56,8 +57,8 @@ _PHRASES: dict[Kind, str] = {
     cover, cut off, cut out, shave off, shaved off, wash off, wipe, wipe off, wipe away, clean off, kill, destroy,
     undo, banish, trash, exclude, excluding, except, omit, skip, avoid, absent, missing, subtract, scrap, throw away,
     pull off, peel off, rip off, dump, toss, upside down, shave, shaves, shaved, shaving, neither, nor, none, zero,
-    leave out, leave off, take it off, un, non, yank, unwear, has no, bye, bye bye, goodbye, fade out, put away,
-    pluck, cancel, w/o
+    leave out, leave off, take it off, un, non, yank, unwear, has no, has to go, have to go, must go, should go, needs
+    to go, need to go, gotta go, can go, bye, bye bye, goodbye, fade out, put away, pluck, cancel, w/o
     """,
     Kind.NOT: """
     not, don't, dont, do not, doesn't, doesnt, isn't, isnt, aren't, arent, ain't, wasn't, shouldn't, shouldnt, won't,
@@ -72,12 +73,13 @@ _PHRASES: dict[Kind, str] = {
     Kind.MORE: """
     more, even more, increase, increased, intensify, boost, amplify, exaggerate, stronger, some more, greater
     """,
+    Kind.WANT: "want, wants, wanted, wanna, i want, need, needs, needed, just, only, would like",
     Kind.WITH: "with, wearing, wears, wear, plus, having, instead, include, including, sporting, rocking, w/",
     Kind.CHANGE: """
     add, adds, adding, added, give, gives, giving, gimme, put, put on, puts on, putting on, put in, make, makes,
     making, made, turn, turns, dye, dyed, dyes, dyeing, color, colour, colored, coloured, paint, painted, change,
-    changes, changed, transform, apply, grow, grows, growing, grew, get, gets, draw, set, switch to, try on, insert,
-    attach, place
+    changes, changed, transform, apply, grow, grows, growing, grew, get, gets, draw, set, switch to, try on, bring,
+    bring back, restore, insert, attach, place
     """,
     Kind.LIKE: """
     look like, looks like, looking like, into, become, becomes, becoming, as, as if, like, turn to, change to, to look
@@ -100,7 +102,7 @@ _PHRASES: dict[Kind, str] = {
     """,
     Kind.JUDGED: """
     beautiful, handsome, hot, hotter, attractive, ugly, uglier, pretty, prettier, funny, sexy, sexier, cute, cuter,
-    gorgeous, stunning, stylish, fancy, elegant, scary, creepy
+    lovely, gorgeous, stunning, stylish, fancy, elegant, scary, creepy
     """,
     Kind.UNKNOWN: "hi top, hi top fade, high top fade, high top, light up, full moon",
     Kind.SWAP: """
@@ -117,20 +119,20 @@ _PHRASES: dict[Kind, str] = {
     Kind.AND: "and, or, as well as, n, also, with also, ; and",
     Kind.STOP: "then, but, however, although, and then, while, afterwards, next, yet, just not, though",
     Kind.FILLER: """
-    please, pls, plz, plss, plzz, thx, thanks, thank, ty, tysm, hey, hi, hello, yo there, hiya, kindly, lol, lmao,
-    haha, hahaha, omg, ok, okay, bro, sis, sir, hmm, um, uh, need, needs, needed, wants, wanted, wanna, gonna, try,
-    trying, maybe, perhaps, must, u, ur, im, i'm, i'd, i'll, i've, id, he's, hes, she's, shes, it's, they're, you're,
-    that's, what's, whats, let's, lets, there's, who's, he'd, she'd, would like, face, faces, facial, person, people,
-    human, photo, photograph, picture, pic, pics, image, selfie, portrait, head, someone, style, styled, color,
-    colour, version, effect, now, already, actually, honestly, anymore, any more, today, instead please, able,
-    possible, possibly, think, wonder, wondering, imagine, picture of, one, ones, way of, kinda like, whole, entire,
-    completely, tone, toned, expression, features, feature, sort of like, wish, hope, prefer, prefers, see, shall,
-    going, look, looks, looking, good looking, guess, feel, feels, feeling, having, goes, happen, happening, request,
-    help, show me, tell, mode, hairdo, hairstyle, hair style, i want, want, wearing a, like this, himself, herself,
-    myself, themselves, d, s, t, m, why not, why don't you, why dont you, can't you, couldn't you, take, takes, let
-    him, let her, let them, should be, stupid, dumb, silly, awful, horrible, terrible, damn, fucking, freaking,
-    ridiculous, gross, boring, actual, either, only, depicted, shown, displayed, portrayed, subject, character, guys,
-    everyone, somebody, bit of, alone, well, oh, ah, yeah, yes, yep, aye, mr, mrs, ms, dear, ai, bot, computer,
+    progression, quality, high quality, hd, tbh, else, everything else, rest, the rest, duper, beginning, please, pls,
+    plz, plss, plzz, thx, thanks, thank, ty, tysm, hey, hi, hello, yo there, hiya, kindly, lol, lmao, haha, hahaha,
+    omg, ok, okay, bro, sis, sir, hmm, um, uh, gonna, try, trying, maybe, perhaps, must, u, ur, im, i'm, i'd, i'll,
+    i've, id, he's, hes, she's, shes, it's, they're, you're, that's, what's, whats, let's, lets, there's, who's, he'd,
+    she'd, face, faces, facial, person, people, human, photo, photograph, picture, pic, pics, image, selfie, portrait,
+    head, someone, style, styled, color, colour, version, effect, now, already, actually, honestly, anymore, any more,
+    today, instead please, able, possible, possibly, think, wonder, wondering, imagine, picture of, one, ones, way of,
+    kinda like, whole, entire, completely, tone, toned, expression, features, feature, sort of like, wish, hope,
+    prefer, prefers, see, shall, going, look, looks, looking, good looking, guess, feel, feels, feeling, having, goes,
+    happen, happening, request, help, show me, tell, mode, hairdo, hairstyle, hair style, wearing a, like this,
+    himself, herself, myself, themselves, d, s, t, m, why not, why don't you, why dont you, can't you, couldn't you,
+    take, takes, let him, let her, let them, should be, stupid, dumb, silly, awful, horrible, terrible, damn, fucking,
+    freaking, ridiculous, gross, boring, actual, either, depicted, shown, displayed, portrayed, subject, character,
+    guys, everyone, somebody, bit of, alone, well, oh, ah, yeah, yes, yep, aye, mr, mrs, ms, dear, ai, bot, computer,
     studio, app, right, lot, thing, things, such
     """,
 }
@@ -143,11 +145,11 @@ _DEGREES = {
     moderately
     """,
     VERY: """
-    very, very very, much, really, a lot, a lot of, lots, lots of, super, extremely, way, totally, completely, so
-    much, big, bigger, huge, heavy, heavier, strong, intense, massive, ultra, bushy, thick, thicker, full, far, wide,
-    wider, broad, deeply, tons of, a ton of, a ton, extra, dramatically, drastically, significantly, incredibly,
-    insanely, loads of, mega, biggest, max, maximum, long and thick, lot more, lots more, a lot more, much more, way
-    more, far more, lot less, so very
+    very, very very, super duper, hella, as hell, as fuck, af, much, really, a lot, a lot of, lots, lots of, super,
+    extremely, way, totally, completely, so much, big, bigger, huge, heavy, heavier, strong, intense, massive, ultra,
+    bushy, thick, thicker, full, far, wide, wider, broad, deeply, tons of, a ton of, a ton, extra, dramatically,
+    drastically, significantly, incredibly, insanely, loads of, mega, biggest, max, maximum, long and thick, lot more,
+    lots more, a lot more, much more, way more, far more, lot less, so very
     """,
 }
 _MUCH_LESS = "much less, a lot less, way less, far less, lots less"

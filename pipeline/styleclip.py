@@ -278,7 +278,8 @@ class StyleCLIP:
         share = wish.share * number("share", share)
         if share > 0 and (mapper := self.family.mapper_adding(wish.target, wish.neutral)):
             return self.map(latent, mapper, share * self.family.defaults.mapper_strength)
-        return self.adjust(latent, self.direct(latent, wish.target, wish.neutral), share)
+        edit = self.direct(latent, wish.target, wish.neutral)
+        return edit if share == 1 else self.adjust(latent, edit, share)
 
     # Latent alignment (CSLA)
 

@@ -16,7 +16,7 @@ from pipeline.clauses import GIVING, OWN_SIGN, SIGNS, Mention, named, prepared
 from pipeline.errors import UserError
 from pipeline.lexicon import Kind, Token, lexed, respelt
 from pipeline.networks.clip import is_word
-from pipeline.own_words import OWN, in_own_words, with_a
+from pipeline.own_words import OWN, TELLING, in_own_words, with_a
 from pipeline.text import check_prompt
 from pipeline.vocabulary import CLOSE, NAMED, listed, never_taught, unknown_words
 
@@ -73,6 +73,8 @@ def read_wishes(text: str, vocabulary: frozenset[str] = frozenset(), noun: str =
     reader = _Reader(text, vocabulary, noun)
     clause: list[Token] = []
     for token in tokens:
+        if token.kind is Kind.AND and not (reader.mentions or any(t.kind in TELLING | {Kind.KEEP} for t in clause)):
+            continue  # "remove, please, the hat"
         if token.kind in (Kind.AND, Kind.STOP):
             reader.read(clause, "" if token.kind is Kind.STOP else token.words)
             clause = []
@@ -147,7 +149,7 @@ class _Reader:
         if Kind.KEEP in kinds:
             return True
         if self.carried and self.carried.kind is Kind.KEEP and self.joint:
-            return not OWN_SIGN & set(kinds)
+            return not (OWN_SIGN | {Kind.WANT}) & set(kinds)
         after = kinds[kinds.index(Kind.NOT) + 1 :] if Kind.NOT in kinds and Kind.ENOUGH not in kinds else []
         return any(kind in (Kind.AWAY, Kind.LESS, Kind.CHANGE) for kind in after)
 
@@ -176,6 +178,8 @@ class _Reader:
 
     def _respelt(self, token: Token) -> str | None:
         """What an unknown word may be, misspelt. Of words that CLIP reads whole only the likeliest are."""
+        if len(token.words) < 3 or any(token.words in words for words in NEAR.values()):
+            return None
         whole = is_word(token.words)
         if not self.vocabulary and (whole or self.text[token.start].isupper()):
             return None  # a word or a name of its own
@@ -185,7 +189,7 @@ class _Reader:
 
     def _signed(self, clause: list[Token], mentions: list[Mention]) -> None:
         """Give the attributes what the clause's words say of them, and keep them."""
-        signs = [t for t in clause if t.kind in SIGNS | {Kind.WITH, Kind.MORE, Kind.DEGREE}]
+        signs = [t for t in clause if t.kind in SIGNS | {Kind.WITH, Kind.WANT, Kind.MORE, Kind.DEGREE}]
         if signs and signs[-1].words == "too" and clause[-1] is signs[-1]:
             signs.pop()  # "glasses too"
         if any(token.kind is Kind.ENOUGH for token in clause):  # "not smiling enough"
@@ -194,12 +198,14 @@ class _Reader:
         if not mentions:
             self._of_the_clause_before(clause, signs)
             return
-        carried = self.carried if self.joint and not own else None
+        wants = any(token.kind is Kind.WANT for token in clause)
+        carried = self.carried if self.joint and not (own or wants) else None
         state: Token | None = None  # what takes away the next attribute, and things that follow it
         is_open, share = False, 1.0  # whether `state` or `share` still waits for an attribute
         for one in sorted([*signs, *mentions], key=lambda one: one.start):
             if isinstance(one, Mention):
-                negation = state if is_open or one.attribute.thing else None
+                goes_on = state and state.kind is not Kind.NOT and one.attribute.thing
+                negation = state if is_open or goes_on else None
                 if carried:
                     negation = self._carried(carried, one)
                 one.say(negation, share)
@@ -248,12 +254,15 @@ class _Reader:
             last.say(sign, degree or 1.0)
         elif any(token.words in GIVING for token in clause):  # "I have no beard, give me one"
             last.taken = False
+        elif any(token.words in ("fix", "change", "correct") for token in clause):  # "he is bald, fix it"
+            last.taken = not last.absent
 
     # What a family was never taught
 
     def _untaught(self, clause: list[Token], mentions: list[Mention], unknown: list[Token]) -> None:
         """Words that a family with a listed vocabulary was never taught, and attributes beside them."""
-        near = list(dict.fromkeys(one for token in unknown for one in self._near(token)))
+        telling = [token for token in unknown if token.kind is not Kind.MODIFIER] or unknown
+        near = list(dict.fromkeys(one for token in telling for one in self._near(token)))
         words = self._phrases(unknown)
         if len(unknown) == 1 and unknown[0].kind is Kind.PART and unknown[0].value:
             self.alone[self.part] = clause
@@ -261,14 +270,15 @@ class _Reader:
             self._offer(clause, WHICH, near[:5])
         elif not mentions:
             self.notes.append(never_taught(words, near[:NAMED], self._examples()))
-            self.offers += [self._instead(clause[0].start, clause[-1].end, one) for one in near[:3]]
+            if not SIGNS & {token.kind for token in clause}:
+                self.offers += [self._instead(clause[0].start, clause[-1].end, one) for one in near[:3]]
         elif self._is_aside(clause, mentions, unknown):
             self.notes.append(never_taught(words, (), ", so it is left out"))
             self._signed(clause, mentions)
         else:
             shorts = " and ".join(("without " if one.absent else "") + one.attribute.short for one in mentions)
             choices = [shorts]
-            if any(one.attribute.thing for one in mentions):
+            if all(one.attribute.thing for one in mentions):
                 choices.append(f"without {shorts}".replace("without without ", ""))
             self.notes.append(never_taught(words, (), ", so please choose another wish"))
             self.offers += [self._instead(clause[0].start, clause[-1].end, one) for one in choices]
@@ -339,7 +349,7 @@ class _Reader:
         else:
             for one in self.persons:
                 said = self.text[one.start : one.end]
-                self.notes.append(WHO.format(said, said))
+                self.notes.append(WHO.format(said, "woman" if one.attribute.text == "female {}" else "man"))
         added = {one.attribute.group for one in counted if one.attribute.single and not one.away}
         return [one for one in counted if not (one.away and one.attribute.single and one.attribute.group in added)]
 

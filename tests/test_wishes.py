@@ -38,6 +38,7 @@ PAIRS = {
     "+hair": ("face with a full head of hair", "face"),
     "-hair": ("bald face", "face with a full head of hair"),
     "-smiling": (NEUTRAL, "face"),
+    "-makeup": ("face without makeup", "face"),
     "-angry": (NEUTRAL, "angry face"),
     "+woman": ("female face", "male face"),
     "+Elsa": ("face of Elsa from Frozen", "face"),
@@ -138,7 +139,7 @@ def demo():
 
 def test_a_wish_is_fulfilled_by_the_mapper_of_its_words_or_else_by_a_direction(demo):
     latent = demo.sample(3)
-    (glasses,) = demo.wishes("a few glasses, really").wishes
+    (glasses,) = demo.wishes("some glasses, please").wishes
     edit = demo.change(latent, glasses)
     assert edit.latent.digest() == demo.map(latent, "glasses").latent.digest()
     assert demo.repeat(edit.recipe, latent).latent.digest() == edit.latent.digest()
