@@ -14,6 +14,7 @@ GIVING = {"bring back", "add", "give", "gimme", "grow", "more", "put", "put on",
 SWAPPING = {"swap", "replace", "exchange", "trade", "substitute", "swapping", "replacing"}
 SIZES = set(split("big, bigger, huge, small, smaller, tiny, wide, wider, thick, heavy, heavier, full, broad, strong"))
 FULL_HAIR, BEARD = BY_TEXT["{} with a full head of hair"], BY_TEXT["{} with a beard"]
+HAIR = ("hairstyles", "hair texture")  # groups of attributes that words for hair describe: "auburn curls"
 YOUNG, OLD = BY_TEXT["young {}"], BY_TEXT["old {}"]
 
 
@@ -84,7 +85,7 @@ def named(clause: list[Token], part: str) -> Named:
             after, pending = "" if pending else found.part, []
         elif token.kind is Kind.ATTRIBUTE:
             attribute, absent = token.value
-            if pending and attribute.group != "hairstyles" and pending[-1].end + 1 == token.start:
+            if pending and attribute.group not in HAIR and pending[-1].end + 1 == token.start:
                 found.unclear.append(_joined(pending.pop(), token))  # "black glasses"
             found.add(attribute, token, absent=absent)
         elif token.kind is Kind.PERSON:
@@ -94,12 +95,40 @@ def named(clause: list[Token], part: str) -> Named:
         waiting = None if found.unclear and waiting and found.unclear[-1].kind is Kind.PART else waiting
     if not (found.mentions or waiting) and any(t.words.startswith("shave") for t in clause):
         found.add(BEARD, *clause)
+    if waiting and found.part == "hair" and _is_taken(clause, waiting):
+        found.add(FULL_HAIR, waiting)  # "a man without hair"
+        waiting = None
     if found.mentions:  # "add bangs to her hair"
         found.unclear = [token for token in found.unclear if not token.value or token.kind is not Kind.PART]
     elif waiting:
         _alone(clause, waiting, found)
+    _drop_what_was(clause, found)
     found.mentions.sort(key=lambda one: one.start)
     return found
+
+
+def _is_taken(clause: list[Token], part: Token) -> bool:
+    """Whether the last word before a part that is more than a filler takes it away."""
+    plain = (Kind.FILLER, Kind.THE, Kind.RELATION)
+    return any([t.kind in (Kind.AWAY, Kind.NOT) for t in clause if t.start < part.start and t.kind not in plain][-1:])
+
+
+def _drop_what_was(clause: list[Token], found: Named) -> None:
+    """Leave out what an attribute of the same group replaces: "sad to happy", "make the black hair blonde"."""
+    joints = [token.start for token in clause if token.words in ("to", "into")]
+    after_the = {t.end + 1 for t in clause if t.kind in (Kind.THE, Kind.RELATION)}
+    the = {token.start for token in clause if token.start in after_the and token.kind is not Kind.PART}
+
+    def is_replaced(one: Mention) -> bool:
+        others = [
+            other for other in found.mentions if other.attribute.group == one.attribute.group and other is not one
+        ]
+        turned = any(one.start < joint < other.start for joint in joints for other in others)
+        return turned or (
+            one.start in the and any(other.start not in the and other.attribute.single for other in others)
+        )
+
+    found.mentions = [one for one in found.mentions if not is_replaced(one)]
 
 
 def _joined(word: Token, thing: Token) -> Token:
@@ -153,7 +182,7 @@ def _person(clause: list[Token], place: int, found: Named) -> None:
     if (the >= 0 and described_between) or is_called:
         found.subjects.append((before[the].start if the >= 0 else token.start, token.end))
         return
-    turned = any(t.kind is Kind.LIKE or t.words in TURNING for t in before)
+    turned = any(t.kind in SIGNS | {Kind.LIKE} or t.words in TURNING for t in before)
     for attribute in token.value:
         one = Mention(attribute, token.start, token.end)
         (found.mentions if turned or attribute.group != "gender" else found.persons).append(one)

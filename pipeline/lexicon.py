@@ -57,8 +57,9 @@ _PHRASES: dict[Kind, str] = {
     cover, cut off, cut out, shave off, shaved off, wash off, wipe, wipe off, wipe away, clean off, kill, destroy,
     undo, banish, trash, exclude, excluding, except, omit, skip, avoid, absent, missing, subtract, scrap, throw away,
     pull off, peel off, rip off, dump, toss, upside down, shave, shaves, shaved, shaving, neither, nor, none, zero,
-    leave out, leave off, take it off, un, non, yank, unwear, has no, has to go, have to go, must go, should go, needs
-    to go, need to go, gotta go, can go, bye, bye bye, goodbye, fade out, put away, pluck, cancel, w/o
+    leave out, leave off, take it off, un, non, yank, unwear, has no, out of the way, has to go, have to go, must go,
+    should go, needs to go, need to go, gotta go, can go, bye, bye bye, goodbye, fade out, put away, pluck, cancel,
+    w/o
     """,
     Kind.NOT: """
     not, don't, dont, do not, doesn't, doesnt, isn't, isnt, aren't, arent, ain't, wasn't, shouldn't, shouldnt, won't,
@@ -68,13 +69,13 @@ _PHRASES: dict[Kind, str] = {
     Kind.LESS: """
     less, fewer, reduce, reduced, reduces, decrease, decreased, lower, tone down, dial down, turn down, weaken,
     smaller, diminish, minimize, minimise, too, way too, too much, too many, overly, not so, not as, not that, not
-    quite so, not so much, thin out, thinner, lessen, weaker
+    quite so, not so much, trim, trim down, trimmed, thin out, thinner, lessen, weaker
     """,
     Kind.MORE: """
     more, even more, increase, increased, intensify, boost, amplify, exaggerate, stronger, some more, greater
     """,
     Kind.WANT: "want, wants, wanted, wanna, i want, need, needs, needed, just, only, would like",
-    Kind.WITH: "with, wearing, wears, wear, plus, having, instead, include, including, sporting, rocking, w/",
+    Kind.WITH: "with, wearing, wears, wear, plus, having, instead, include, including, sporting, rocking, w/, yes",
     Kind.CHANGE: """
     add, adds, adding, added, give, gives, giving, gimme, put, put on, puts on, putting on, put in, make, makes,
     making, made, turn, turns, dye, dyed, dyes, dyeing, color, colour, colored, coloured, paint, painted, change,
@@ -88,8 +89,8 @@ _PHRASES: dict[Kind, str] = {
     Kind.KEEP: """
     keep, keeps, keeping, leave, preserve, retain, maintain, same, the same, unchanged, don't change, dont change, do
     not change, not change, without changing, not changing, don't touch, dont touch, do not touch, don't alter, stays,
-    stay, everything but, all but, never mind, nevermind, forget, forget about, ignore, don't mind, don't care about,
-    still have
+    stay, with or without, everything but, all but, never mind, nevermind, forget, forget about, ignore, don't mind,
+    don't care about, still have
     """,
     Kind.ENOUGH: "enough",
     Kind.UNSURE: """
@@ -104,7 +105,7 @@ _PHRASES: dict[Kind, str] = {
     beautiful, handsome, hot, hotter, attractive, ugly, uglier, pretty, prettier, funny, sexy, sexier, cute, cuter,
     lovely, gorgeous, stunning, stylish, fancy, elegant, scary, creepy
     """,
-    Kind.UNKNOWN: "hi top, hi top fade, high top fade, high top, light up, full moon",
+    Kind.UNKNOWN: "hi top, hi top fade, high top fade, high top",
     Kind.SWAP: """
     gender, sex, gender swap, genderswap, genderswapped, gender swapped, gender bend, genderbend, opposite sex,
     opposite gender, other gender, other sex
@@ -119,21 +120,23 @@ _PHRASES: dict[Kind, str] = {
     Kind.AND: "and, or, as well as, n, also, with also, ; and",
     Kind.STOP: "then, but, however, although, and then, while, afterwards, next, yet, just not, though",
     Kind.FILLER: """
-    progression, quality, high quality, hd, tbh, else, everything else, rest, the rest, duper, beginning, please, pls,
-    plz, plss, plzz, thx, thanks, thank, ty, tysm, hey, hi, hello, yo there, hiya, kindly, lol, lmao, haha, hahaha,
-    omg, ok, okay, bro, sis, sir, hmm, um, uh, gonna, try, trying, maybe, perhaps, must, u, ur, im, i'm, i'd, i'll,
-    i've, id, he's, hes, she's, shes, it's, they're, you're, that's, what's, whats, let's, lets, there's, who's, he'd,
-    she'd, face, faces, facial, person, people, human, photo, photograph, picture, pic, pics, image, selfie, portrait,
-    head, someone, style, styled, color, colour, version, effect, now, already, actually, honestly, anymore, any more,
-    today, instead please, able, possible, possibly, think, wonder, wondering, imagine, picture of, one, ones, way of,
-    kinda like, whole, entire, completely, tone, toned, expression, features, feature, sort of like, wish, hope,
-    prefer, prefers, see, shall, going, look, looks, looking, good looking, guess, feel, feels, feeling, having, goes,
-    happen, happening, request, help, show me, tell, mode, hairdo, hairstyle, hair style, wearing a, like this,
-    himself, herself, myself, themselves, d, s, t, m, why not, why don't you, why dont you, can't you, couldn't you,
-    take, takes, let him, let her, let them, should be, stupid, dumb, silly, awful, horrible, terrible, damn, fucking,
+    progression, would be delighted, would be happy, would be glad, i'd be happy, i'd be glad, be happy if, happy
+    birthday, know, render, rendered, simulate, appear, appears, seem, seems, about, around, quality, high quality,
+    hd, tbh, else, everything else, rest, the rest, duper, beginning, please, pls, plz, plss, plzz, thx, thanks,
+    thank, ty, tysm, hey, hi, hello, yo there, hiya, kindly, lol, lmao, haha, hahaha, omg, ok, okay, bro, sis, sir,
+    hmm, um, uh, gonna, try, trying, maybe, perhaps, must, u, ur, im, i'm, i'd, i'll, i've, id, he's, hes, she's,
+    shes, it's, they're, you're, that's, what's, whats, let's, lets, there's, who's, he'd, she'd, face, faces, facial,
+    person, people, human, photo, photograph, picture, pic, pics, image, selfie, portrait, head, someone, style,
+    styled, color, colour, version, effect, now, already, actually, honestly, anymore, any more, today, instead
+    please, able, possible, possibly, think, wonder, wondering, imagine, picture of, one, ones, way of, kinda like,
+    whole, entire, completely, tone, toned, expression, features, feature, sort of like, wish, hope, prefer, prefers,
+    see, shall, going, look, looks, looking, good looking, guess, feel, feels, feeling, having, goes, happen,
+    happening, request, help, show me, tell, mode, hairdo, hairstyle, hair style, wearing a, like this, himself,
+    herself, myself, themselves, d, s, t, m, why not, why don't you, why dont you, can't you, couldn't you, take,
+    takes, let him, let her, let them, should be, stupid, dumb, silly, awful, horrible, terrible, damn, fucking,
     freaking, ridiculous, gross, boring, actual, either, depicted, shown, displayed, portrayed, subject, character,
-    guys, everyone, somebody, bit of, alone, well, oh, ah, yeah, yes, yep, aye, mr, mrs, ms, dear, ai, bot, computer,
-    studio, app, right, lot, thing, things, such
+    guys, everyone, somebody, bit of, alone, well, oh, ah, yeah, aye, mr, mrs, ms, dear, ai, bot, computer, studio,
+    app, right, lot, thing, things, such
     """,
 }
 _DEGREES = {
@@ -205,14 +208,12 @@ def _lexicon(of_faces: bool) -> dict[str, tuple[Kind, Any]]:
 
 
 def _of_faces() -> dict[str, tuple[Kind, Any]]:
-    entries: dict[str, tuple[Kind, Any]] = {}
-    for attribute in ATTRIBUTES:
-        entries |= dict.fromkeys(split(attribute.words), (Kind.MODIFIER, None))
+    words = {word for attribute in ATTRIBUTES for word in split(attribute.words)}
+    entries: dict[str, tuple[Kind, Any]] = dict.fromkeys(words, (Kind.MODIFIER, None))
     for attribute in ATTRIBUTES:
         for names, absent in ((attribute.names, False), (attribute.absent, True)):
             for name in split(names):
-                kind = Kind.MODIFIER if name in entries else Kind.ATTRIBUTE
-                entries[name] = (kind, (attribute, absent))
+                entries[name] = (Kind.MODIFIER if name in words else Kind.ATTRIBUTE, (attribute, absent))
     for made_of, names in _PERSONS.items():
         entries |= {name: (Kind.PERSON, [BY_TEXT[text] for text in split(made_of)]) for name in split(names)}
     for part, (names, alone) in _PARTS.items():
@@ -263,7 +264,7 @@ def respelt(word: str, of_faces: bool, least: float) -> str | None:
     words = {w: kind for w, (kind, _) in entries.items() if len(w) > 3 and " " not in w}
     telling = [w for w, kind in words.items() if kind in (Kind.ATTRIBUTE, Kind.MODIFIER, Kind.PART)]
     for known in (telling, list(words)):
-        same = [w for w in known if sorted(w) == sorted(word)]
+        same = [w for w in known if sorted(w) == sorted(word) and (least < 0.9 or len(word) > 4)]
         if close := same or get_close_matches(word, known, 1, least):
             return close[0]
         least = max(least, 0.8)

@@ -23,10 +23,9 @@ from pipeline.vocabulary import CLOSE, NAMED, listed, never_taught, unknown_word
 FACES = {"face", "person", "head", "portrait", "human"}  # nouns of families whose pictures are of faces
 ASIDE = {"for", "on", "at", "in", "because", "since", "when", "like", "so", "to"}
 EXAMPLES = ("glasses", "blonde hair", "smiling", "young")
+MOST = 8  # notes and offers of a text, and words of a clause that may be misspelt
 NO_WORDS = "Please say in words what should change, such as “add glasses” or “younger”."
-NOTHING = (
-    "This text does not say what should change; say it in words such as “add glasses”, “younger” or “blonde hair”."
-)
+NOTHING = "This text does not say what should change; please say it, such as “add glasses”, “younger” or “blonde hair”."
 NOTHING_ELSE = "This text does not say what should change; name a thing to add or to remove, or how it should look."
 KEPT = "“{}” asks for no change, so nothing is done about it."
 WHO = "“{}” is taken as who is in the picture; write “turn into a {}” to change that."
@@ -99,6 +98,7 @@ class _Reader:
     part: str = ""  # of the face, that was spoken of last
     joint: str = ""  # what joins the clause to the one before: "and", a comma; "" where a thought ended
     begins: int = 0  # where the list that goes on begins in `mentions`
+    verb: Kind | None = None  # whether the clause before asks to add or to take away
     carried: Token | None = None  # what takes away or keeps, and goes on with a list
     alone: dict[str, list[Token]] = field(default_factory=dict)  # part -> the clause that says nothing of it
 
@@ -119,9 +119,11 @@ class _Reader:
     def _clause(self, clause: list[Token]) -> None:
         last = self.mentions[-1].attribute if self.mentions else None
         clause = prepared(clause, self.text, self.noun, last)
-        if self._is_kept(clause):
+        clause, kept = self._parted(clause)
+        if kept:
             self.carried = Token("keep", 0, 0, Kind.KEEP)
-            self.notes.append(KEPT.format(self._said(clause)))
+            self.notes.append(KEPT.format(self._said(kept)))
+        if not clause:
             return
         if self._misspelt(clause):
             return
@@ -131,7 +133,7 @@ class _Reader:
         self.subjects += found.subjects
         unknown = [token for token in clause if token.kind is Kind.UNKNOWN] + found.unclear
         unknown += [token for token in clause if token.kind is Kind.JUDGED and not self.vocabulary]
-        if any(token.kind is Kind.SWAP for token in clause):
+        if any(token.kind is Kind.SWAP for token in clause) and not found.mentions:
             self._offer(clause, WHICH, ["turn into a woman", "turn into a man"])
         elif unknown and not self.vocabulary:
             self.mentions.append(in_own_words(clause, self.text, self.noun, self.of_faces))
@@ -142,6 +144,21 @@ class _Reader:
             self._offer(clause, UNSURE, [f"a bit {short}", f"less {short}"])
         else:
             self._signed(clause, found.mentions)
+
+    def _parted(self, clause: list[Token]) -> tuple[list[Token], list[Token]]:
+        """What a clause asks for, and what should not be done: "remove the hat", and "not the glasses"."""
+        if self._is_kept(clause):
+            return [], clause
+        place = next((i for i, token in enumerate(clause) if token.words == "not"), len(clause))
+        before, after = clause[:place], clause[place:]
+        verbs = [token.kind for token in before if token.kind in (Kind.AWAY, Kind.CHANGE)]
+        if before and not any(token.kind in TELLING for token in before):
+            return clause, []
+        self.verb, verb = (verbs[-1] if verbs else None), (verbs[-1] if verbs else None if before else self.verb)
+        things = all(token.value[0].thing for token in after if token.kind is Kind.ATTRIBUTE)
+        if after and (verb is Kind.CHANGE or (verb is Kind.AWAY and things)):
+            return before, after
+        return clause, []
 
     def _is_kept(self, clause: list[Token]) -> bool:
         """Whether a clause asks for no change: "keep the hat", or "don't remove it", or goes on with such a list."""
@@ -166,7 +183,8 @@ class _Reader:
 
     def _misspelt(self, clause: list[Token]) -> bool:
         """Offer the text with unknown words spelt as known ones; whether there are such words."""
-        close = {token: known for token in clause if token.kind is Kind.UNKNOWN and (known := self._respelt(token))}
+        unknown = [token for token in clause if token.kind is Kind.UNKNOWN]
+        close = {token: known for token in unknown[:MOST] if (known := self._respelt(token))}
         if close:
             mended, place = "", 0
             for token, known in close.items():
@@ -221,7 +239,7 @@ class _Reader:
         if any(token.kind in SIGNS | {Kind.DEGREE} for token in after):
             self._of_what_stands_before(after, mentions[-1])
         if not carried:
-            self.carried = state
+            self.carried = state if state and state.start < mentions[-1].start else None
         self.mentions += mentions
 
     def _carried(self, sign: Token, one: Mention) -> Token | None:
@@ -307,7 +325,7 @@ class _Reader:
             part = named_last[0] if isinstance(named_last, tuple) and isinstance(named_last[0], str) else ""
             near = [one for one in ATTRIBUTES if part and one.of == ("lips" if part == "lipstick" else part)]
         else:
-            groups = {group for group, words in NEAR.items() if token.words in words}
+            groups = {group for group, words in NEAR.items() if token.words in " ".join(words).split()}
             near = [one for one in ATTRIBUTES if one.group in groups]
         return [one.short for one in near if self._knows(one)]
 
@@ -325,7 +343,9 @@ class _Reader:
         """All that was read."""
         for part, clause in self.alone.items():
             if not any(one.attribute.of == part for one in self.mentions):  # "my hair, but grey"
-                self._offer(clause, WHICH, self._near(next(t for t in clause if t.kind is Kind.PART))[:5])
+                less = part == "hair" and any(token.kind is Kind.LESS for token in clause)
+                near = self._near(next(token for token in clause if token.kind is Kind.PART))
+                self._offer(clause, WHICH, ["shorter hair", "bald"] if less else near[:5])
         wishes: list[Mention] = []
         for one in self._counted():
             for other in [other for other in wishes if _exclude_each_other(one, other)]:
@@ -337,14 +357,15 @@ class _Reader:
         made = [wish for one in sorted(wishes, key=lambda one: one.start) if (wish := self._wish(one))]
         if not (made or self.notes or self.offers):
             self.notes.append(NOTHING if self.of_faces else NOTHING_ELSE)
-        return Reading(tuple(made), tuple(dict.fromkeys(self.notes)), tuple(dict.fromkeys(self.offers)))
+        notes, offers = (tuple(dict.fromkeys(sentences))[:MOST] for sentences in (self.notes, self.offers))
+        return Reading(tuple(made), notes, offers)
 
     def _counted(self) -> list[Mention]:
         """The mentions without those that only say who is in the picture, or what is replaced by another."""
         others = [one for one in self.mentions if not any(a <= one.start < b for a, b in self.subjects)]
         counted = others or self.mentions
         starts = {one.start for one in self.persons}
-        if all(one.start in starts for one in counted):  # "a woman", "grandma"
+        if all(one.start in starts for one in counted) and not self.notes:  # "a woman", "grandma"
             counted = counted + self.persons
         else:
             for one in self.persons:

