@@ -22,7 +22,8 @@ def in_own_words(clause: list[Token], text: str, noun: str, of_faces: bool) -> M
     target = _phrase(text[first.start : last.end], article[1].lower() if article else "", before, noun, of_faces)
     made = Mention(OWN, (before or telling)[0].start, last.end, pair=(target, noun))
     degree = next((token.value for token in clause if token.kind is Kind.DEGREE and token not in telling), 1.0)
-    made.say(next((token for token in reversed(clause) if token.kind in SIGNS), None), degree)
+    outside = [token for token in clause if not first.start <= token.start <= last.start]
+    made.say(next((token for token in reversed(outside) if token.kind in SIGNS), None), degree)
     return made
 
 
@@ -38,6 +39,8 @@ def _phrase(said: str, article: str, before: list[Token], noun: str, of_faces: b
     whole = f"{article} {said}".strip()
     is_name = any(word[0].isupper() for word in words) and not said.isupper()
     a = with_a if " " in noun else str
+    if {"with", "without"} & set(words):  # "Elsa with glasses"
+        return whole
     if head in said.lower().split():  # "a red car"
         return whole if article else a(said)
     if before and before[-1].words in PLACES:  # "at night"

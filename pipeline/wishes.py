@@ -123,20 +123,17 @@ class _Reader:
         if kept:
             self.carried = Token("keep", 0, 0, Kind.KEEP)
             self.notes.append(KEPT.format(self._said(kept)))
-        if not clause:
-            return
-        if self._misspelt(clause):
+        if not clause or self._misspelt(clause):
             return
         found = named(clause, self.part)
         self.part = found.part
-        self.persons += found.persons
-        self.subjects += found.subjects
         unknown = [token for token in clause if token.kind is Kind.UNKNOWN] + found.unclear
         unknown += [token for token in clause if token.kind is Kind.JUDGED and not self.vocabulary]
         if any(token.kind is Kind.SWAP for token in clause) and not found.mentions:
             self._offer(clause, WHICH, ["turn into a woman", "turn into a man"])
-        elif unknown and not self.vocabulary:
+        elif unknown and not (self.vocabulary or all(map(_is_incomplete, unknown))):
             self.mentions.append(in_own_words(clause, self.text, self.noun, self.of_faces))
+            return
         elif unknown:
             self._untaught(clause, found.mentions, sorted(unknown, key=lambda token: token.start))
         elif any(token.kind is Kind.UNSURE for token in clause) and found.mentions:
@@ -144,6 +141,8 @@ class _Reader:
             self._offer(clause, UNSURE, [f"a bit {short}", f"less {short}"])
         else:
             self._signed(clause, found.mentions)
+        self.persons += found.persons
+        self.subjects += found.subjects
 
     def _parted(self, clause: list[Token]) -> tuple[list[Token], list[Token]]:
         """What a clause asks for, and what should not be done: "remove the hat", and "not the glasses"."""
@@ -163,12 +162,10 @@ class _Reader:
     def _is_kept(self, clause: list[Token]) -> bool:
         """Whether a clause asks for no change: "keep the hat", or "don't remove it", or goes on with such a list."""
         kinds = [token.kind for token in clause]
-        if Kind.KEEP in kinds:
-            return True
         if self.carried and self.carried.kind is Kind.KEEP and self.joint:
-            return not (OWN_SIGN | {Kind.WANT}) & set(kinds)
+            return not (OWN_SIGN - {Kind.KEEP} | {Kind.WANT}) & set(kinds)
         after = kinds[kinds.index(Kind.NOT) + 1 :] if Kind.NOT in kinds and Kind.ENOUGH not in kinds else []
-        return any(kind in (Kind.AWAY, Kind.LESS, Kind.CHANGE) for kind in after)
+        return Kind.KEEP in kinds or any(kind in (Kind.AWAY, Kind.LESS, Kind.CHANGE) for kind in after)
 
     def _said(self, tokens: list[Token]) -> str:
         return self.text[tokens[0].start : tokens[-1].end].strip()
@@ -244,14 +241,12 @@ class _Reader:
 
     def _carried(self, sign: Token, one: Mention) -> Token | None:
         """Whether a word that takes away still counts in a list: for things, and not for "blonde hair"."""
-        said = self.text[one.start : one.end]
-        if one.attribute.thing:
-            if sign.words in ("no", "without") and self.joint != "or":
-                self.notes.append(CARRIED.format(said))
-            return sign
-        if sign.words == "without":
+        thing, said = one.attribute.thing, self.text[one.start : one.end]
+        if thing and sign.words in ("no", "without") and self.joint != "or":
+            self.notes.append(CARRIED.format(said))
+        elif not thing and sign.words == "without":
             self.notes.append(NOT_CARRIED.format(said))
-        return None
+        return sign if thing else None
 
     def _of_what_stands_before(self, signs: list[Token], last: Mention) -> None:
         """Words at a clause's end: "smile less", "glasses and hat off"."""
@@ -279,12 +274,11 @@ class _Reader:
 
     def _untaught(self, clause: list[Token], mentions: list[Mention], unknown: list[Token]) -> None:
         """Words that a family with a listed vocabulary was never taught, and attributes beside them."""
-        telling = [token for token in unknown if token.kind is not Kind.MODIFIER] or unknown
-        near = list(dict.fromkeys(one for token in telling for one in self._near(token)))
-        words = self._phrases(unknown)
+        told = [token for token in unknown if token.kind is not Kind.MODIFIER] or unknown
+        near, words = list(dict.fromkeys(one for token in told for one in self._near(token))), self._phrases(unknown)
         if len(unknown) == 1 and unknown[0].kind is Kind.PART and unknown[0].value:
             self.alone[self.part] = clause
-        elif all(token.kind is Kind.MODIFIER or (token.kind is Kind.PART and token.value) for token in unknown):
+        elif all(map(_is_incomplete, unknown)):
             self._offer(clause, WHICH, near[:5])
         elif not mentions:
             self.notes.append(never_taught(words, near[:NAMED], self._examples()))
@@ -350,8 +344,7 @@ class _Reader:
         for one in self._counted():
             for other in [other for other in wishes if _exclude_each_other(one, other)]:
                 if one.attribute is not other.attribute or one.away != other.away:
-                    said = (self.text[o.start : o.end] for o in (other, one))
-                    self.notes.append(LAST.format(*said))
+                    self.notes.append(LAST.format(*(self.text[o.start : o.end] for o in (other, one))))
                 wishes.remove(other)
             wishes.append(one)
         made = [wish for one in sorted(wishes, key=lambda one: one.start) if (wish := self._wish(one))]
@@ -391,6 +384,11 @@ class _Reader:
     def _with_noun(self, template: str) -> str:
         text = template.format(self.noun.split()[-1])
         return with_a(text) if " " in self.noun else text
+
+
+def _is_incomplete(token: Token) -> bool:
+    """Whether a word only needs another one: "longer", "hair"."""
+    return token.kind is Kind.MODIFIER or (token.kind is Kind.PART and bool(token.value))
 
 
 def _exclude_each_other(one: Mention, other: Mention) -> bool:

@@ -44,6 +44,7 @@ PAIRS = {
     "-angry": (NEUTRAL, "angry face"),
     "+woman": ("female face", "male face"),
     "+Elsa": ("face of Elsa from Frozen", "face"),
+    "+tiara without glasses": ("a tiara without glasses", "face"),
     "+chubby": ("chubby face", "face"),
     "+red car": ("a red car", "a car"),
     "+wheels": ("a car with wheels", "a car"),
