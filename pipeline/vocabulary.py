@@ -44,17 +44,20 @@ def unknown_note(vocabulary: frozenset[str], text: str) -> str:
     none."""
     words = unknown_words(vocabulary, text)
     close = [near for word in words for near in get_close_matches(word.lower(), sorted(vocabulary), 1, CLOSE)]
-    return never_taught(words, list(dict.fromkeys(close))) if words else ""
+    then = f", which may change little or something else{nearest(list(dict.fromkeys(close)))}"
+    return never_taught(words, then) if words else ""
 
 
-def never_taught(
-    words: Sequence[str], nearest: Sequence[str] = (), otherwise: str = ", which may change little or something else"
-) -> str:
-    """A sentence that names words which a model was never taught, and the nearest that it knows, or what `otherwise`
-    becomes of them."""
-    words = [word if len(word) <= LONGEST else word[:LONGEST] + "…" for word in words]
-    then = f"; the nearest it knows: {listed(nearest)}" if nearest else otherwise
-    return f"This model was never taught {listed(words)}{then}."
+def never_taught(words: Sequence[str], then: str) -> str:
+    """A sentence that names words which a model was never taught, and `then` says what of it."""
+    return (
+        f"This model was never taught {listed([w if len(w) <= LONGEST else w[:LONGEST] + '…' for w in words])}{then}."
+    )
+
+
+def nearest(words: Sequence[str]) -> str:
+    """The end of such a sentence that names what a model knows; "" for nothing."""
+    return f"; the nearest it knows: {listed(words)}" if words else ""
 
 
 def listed(words: Sequence[str]) -> str:

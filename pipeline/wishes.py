@@ -18,7 +18,7 @@ from pipeline.lexicon import Kind, Token, lexed, respelt
 from pipeline.networks.clip import is_word
 from pipeline.own_words import OWN, TELLING, in_own_words, with_a
 from pipeline.text import check_prompt
-from pipeline.vocabulary import CLOSE, NAMED, listed, never_taught, unknown_words
+from pipeline.vocabulary import CLOSE, NAMED, listed, nearest, never_taught, unknown_words
 
 FACES = {"face", "person", "head", "portrait", "human"}  # nouns of families whose pictures are of faces
 ASIDE = {"for", "on", "at", "in", "because", "since", "when", "like", "so", "to"}
@@ -281,18 +281,18 @@ class _Reader:
         elif all(map(_is_incomplete, unknown)):
             self._offer(clause, WHICH, near[:5])
         elif not mentions:
-            self.notes.append(never_taught(words, near[:NAMED], self._examples()))
+            self.notes.append(never_taught(words, nearest(near[:NAMED]) or self._examples()))
             if not SIGNS & {token.kind for token in clause}:
                 self.offers += [self._instead(clause[0].start, clause[-1].end, one) for one in near[:3]]
         elif self._is_aside(clause, mentions, unknown):
-            self.notes.append(never_taught(words, (), ", so it is left out"))
+            self.notes.append(never_taught(words, ", so it is left out"))
             self._signed(clause, mentions)
         else:
             shorts = " and ".join(("without " if one.absent else "") + one.attribute.short for one in mentions)
             choices = [shorts]
             if all(one.attribute.thing for one in mentions):
                 choices.append(f"without {shorts}".replace("without without ", ""))
-            self.notes.append(never_taught(words, (), ", so please choose another wish"))
+            self.notes.append(never_taught(words, ", so please choose another wish"))
             self.offers += [self._instead(clause[0].start, clause[-1].end, one) for one in choices]
 
     def _phrases(self, unknown: list[Token]) -> list[str]:
@@ -374,7 +374,7 @@ class _Reader:
             return Wish(said, target, neutral, one.share)
         if not self._knows(one.attribute):
             near = [other.short for other in ATTRIBUTES if other.group == one.attribute.group and self._knows(other)]
-            self.notes.append(never_taught([said], near[:NAMED], self._examples()))
+            self.notes.append(never_taught([said], nearest(near[:NAMED]) or self._examples()))
             if not (one.away or one.attribute.thing):
                 self.offers += [self._instead(one.start, one.end, choice) for choice in near[:3]]
             return None
