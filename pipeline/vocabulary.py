@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from difflib import get_close_matches
 
 # Words that carry no meaning of their own, which a note needn't name.
 STOP_WORDS = frozenset(
@@ -19,6 +21,7 @@ STOP_WORDS = frozenset(
 _WORD = re.compile(r"(?<![^\W_])([^\W\d_]+)(?:['’][^\W\d_]+)*")  # letters, and an ending after an apostrophe
 NAMED = 4  # words that a note names before it says how many more there are
 LONGEST = 24  # letters of a word in a note
+CLOSE = 0.75  # how alike two words are, by difflib, of which one may be the other misspelt
 
 
 def unknown_words(vocabulary: frozenset[str], text: str) -> list[str]:
@@ -37,15 +40,32 @@ def unknown_words(vocabulary: frozenset[str], text: str) -> list[str]:
 
 
 def unknown_note(vocabulary: frozenset[str], text: str) -> str:
-    """A sentence that names the unknown words of a text; "" where there is none."""
-    words = [word if len(word) <= LONGEST else word[:LONGEST] + "…" for word in unknown_words(vocabulary, text)]
-    if not words:
-        return ""
+    """A sentence that names the unknown words of a text, and known ones that are spelt nearly so; "" where there is
+    none."""
+    words = unknown_words(vocabulary, text)
+    close = [near for word in words for near in get_close_matches(word.lower(), sorted(vocabulary), 1, CLOSE)]
+    then = f", which may change little or something else{nearest(list(dict.fromkeys(close)))}"
+    return never_taught(words, then) if words else ""
+
+
+def never_taught(words: Sequence[str], then: str) -> str:
+    """A sentence that names words which a model was never taught, and `then` says what of it."""
+    return (
+        f"This model was never taught {listed([w if len(w) <= LONGEST else w[:LONGEST] + '…' for w in words])}{then}."
+    )
+
+
+def nearest(words: Sequence[str]) -> str:
+    """The end of such a sentence that names what a model knows; "" for nothing."""
+    return f"; the nearest it knows: {listed(words)}" if words else ""
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words in a sentence: “a”, “b” and “c”; the first few of many."""
     named = [f"“{word}”" for word in words[:NAMED]]
     if len(words) > NAMED:
         named.append(f"{len(words) - NAMED} more")
-    listed = " and ".join(filter(None, [", ".join(named[:-1]), named[-1]]))
-    return f"This model was never taught {listed}, which may change little or something else."
+    return " and ".join(filter(None, [", ".join(named[:-1]), named[-1]]))
 
 
 def _known(word: str, vocabulary: frozenset[str]) -> bool:

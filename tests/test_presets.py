@@ -72,6 +72,7 @@ def test_the_note_names_some_of_many_and_never_all_of_an_endless_one(vocabulary)
     assert "“zebra” and “Beyonce”," in unknown_note(vocabulary, "a zebra Beyonce")
     assert "“gnu”, “yak”, “zebra”, “okapi” and 2 more," in unknown_note(vocabulary, "gnu yak zebra okapi lynx puma")
     assert len(unknown_note(vocabulary, "x" * 1000)) < 150
+    assert unknown_note(vocabulary, "purpel hair").endswith("or something else; the nearest it knows: “purple”.")
 
 
 def test_a_family_without_a_list_of_words_knows_all():

@@ -9,6 +9,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -112,6 +113,15 @@ class Family:
         """The start of the SHA-256 of a mapper's file, which is here."""
         return _short_digest(self.row.mappers[name][1])
 
+    def mapper_adding(self, target: str, neutral: str) -> str | None:
+        """The mapper on this machine that learned to add what the `target` text adds to the `neutral` one; the nouns
+        and articles may be others ("man with a beard"). None where there is none."""
+        added = _added(target, neutral)
+        for name, (_, source) in self.row.mappers.items():
+            if added and (path := source.here()) and added == _learned(path):
+                return name
+        return None
+
     def own_mapper(self, path: Path) -> tuple[str, LatentMapper]:
         """Title and network of a mapper that somebody brings: a file as training writes it, or as the paper's authors
         published theirs.
@@ -157,6 +167,19 @@ class Family:
             return "its sizes are those of another model"
         finite = all(values.isfinite().all() for values in (tried.w_plus, *(tried.style_step or ())))
         return "" if finite else "it holds numbers that are none"
+
+
+@lru_cache
+def _learned(path: Path) -> list[str]:
+    """The words that a mapper learned to add, by the recipe in its file; none where there is no recipe."""
+    recipe = json.loads(metadata(path).get("recipe", "{}"))
+    return _added(recipe.get("prompt", ""), recipe.get("neutral", ""))
+
+
+def _added(target: str, neutral: str) -> list[str]:
+    """The words of a text that another one lacks, without articles."""
+    there = {"a", "an", "the", *neutral.lower().split()}
+    return [word for word in target.lower().split() if word not in there]
 
 
 def mapper_title(text: str) -> str:

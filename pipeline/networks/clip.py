@@ -70,6 +70,11 @@ def is_too_long(text: str) -> bool:
     return False
 
 
+def is_word(text: str) -> bool:
+    """Whether CLIP reads a text as one word that it knows, not as pieces."""
+    return int(tokenize(text).count_nonzero()) == 3  # with start and end
+
+
 def encode_text(model: CLIP, tokens: Tensor) -> Tensor:
     """Tokens (N, 77) -> embeddings (N, E), float32, not normalised. Columns after the longest text are left out."""
     return model.encode_text(tokens[:, : int(tokens.argmax(1).max()) + 1]).float()

@@ -1,0 +1,272 @@
+"""What a clause of a wish speaks of: the attributes that it names, and what stays unclear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from pipeline.attributes import BY_TEXT, Attribute, split
+from pipeline.lexicon import BIT, VERY, Kind, Token, described
+
+SIGNS = {Kind.AWAY, Kind.NOT, Kind.LESS}
+OWN_SIGN = SIGNS | {Kind.WITH, Kind.MORE, Kind.CHANGE, Kind.KEEP}
+TURNING = {"make", "makes", "making", "made", "turn", "turns", "transform", "change", "switch to"}
+GIVING = {"bring back", "add", "give", "gimme", "grow", "more", "put", "put on", "get"}
+SWAPPING = {"swap", "replace", "exchange", "trade", "substitute", "swapping", "replacing"}
+SIZES = set(split("big, bigger, huge, small, smaller, tiny, wide, wider, thick, heavy, heavier, full, broad, strong"))
+FULL_HAIR, BEARD = BY_TEXT["{} with a full head of hair"], BY_TEXT["{} with a beard"]
+HAIR = ("hairstyles", "hair texture")  # groups of attributes that words for hair describe: "auburn curls"
+YOUNG, OLD = BY_TEXT["young {}"], BY_TEXT["old {}"]
+
+
+@dataclass
+class Mention:
+    """An attribute that a clause speaks of, from `start` to `end` of the text, and what is said of it."""
+
+    attribute: Attribute
+    start: int
+    end: int
+    absent: bool = False  # its name says that the face is without it: "beardless"
+    taken: bool = False  # another word takes it away
+    share: float = 1.0
+    bare: bool = False  # its clause has no word that adds or takes away
+    pair: tuple[str, str] | None = None  # target and neutral text in the visitor's own words
+
+    @property
+    def away(self) -> bool:
+        return self.absent != self.taken
+
+    def say(self, sign: Token | None, share: float) -> None:
+        """Take in a word that takes away, if any, and a share."""
+        self.taken |= sign is not None
+        self.share = share
+        if sign and sign.kind is Kind.LESS:
+            self.share = 1.0 if sign.value == VERY else BIT * share
+
+
+@dataclass
+class Named:
+    """What a clause names. `persons` may only say who is in the picture; `subjects` are places of words that do.
+    `unclear` are parts of the face whose description is missing, or not known, and descriptions without a part; the
+    value of a part that nothing describes is that of its token, otherwise None. `part` was spoken of last."""
+
+    part: str
+    mentions: list[Mention] = field(default_factory=list)
+    persons: list[Mention] = field(default_factory=list)
+    subjects: list[tuple[int, int]] = field(default_factory=list)
+    unclear: list[Token] = field(default_factory=list)
+
+    def add(self, attribute: Attribute, *tokens: Token, absent: bool = False) -> None:
+        places = [place for token in tokens for place in (token.start, token.end)]
+        self.mentions.append(Mention(attribute, min(places), max(places), absent))
+
+
+def named(clause: list[Token], part: str) -> Named:
+    """What a clause names, after one that spoke of a `part`: "make the hair long and black"."""
+    found = Named(part)
+    pending: list[Token] = []  # words that describe what comes next
+    waiting: Token | None = None  # a part that nothing has described yet
+    after = ""  # a part whose descriptions follow it
+    for place, token in enumerate(clause):
+        if token.kind is Kind.MODIFIER:
+            following = next((t for t in clause[place + 1 :] if t.kind is not Kind.MODIFIER), None)
+            attribute = described(token.words, after)
+            if attribute and not (following and following.kind is Kind.PART):
+                found.add(attribute, waiting or token, token)
+                waiting = None
+            else:
+                pending.append(token)
+        elif token.kind is Kind.PART:
+            found.unclear += [waiting] if waiting else []
+            found.part, alone = token.value
+            _describe(found, pending, token)
+            if alone and not pending:
+                found.add(alone, token)
+            waiting = None if pending or alone else token
+            after, pending = "" if pending else found.part, []
+        elif token.kind is Kind.ATTRIBUTE:
+            attribute, absent = token.value
+            if pending and attribute.group not in HAIR and pending[-1].end + 1 == token.start:
+                found.unclear.append(_joined(pending.pop(), token))  # "black glasses"
+            found.add(attribute, token, absent=absent)
+        elif token.kind is Kind.PERSON:
+            _person(clause, place, found)
+    for word in pending:
+        _describe_nothing(found, word, waiting)
+        waiting = None if found.unclear and waiting and found.unclear[-1].kind is Kind.PART else waiting
+    if not (found.mentions or waiting) and any(t.words.startswith("shave") for t in clause):
+        found.add(BEARD, *clause)
+    if waiting and found.part == "hair" and _is_taken(clause, waiting):
+        found.add(FULL_HAIR, waiting)  # "a man without hair"
+        waiting = None
+    if found.mentions:  # "add bangs to her hair"
+        found.unclear = [token for token in found.unclear if not token.value or token.kind is not Kind.PART]
+    elif waiting:
+        _alone(clause, waiting, found)
+    _drop_what_was(clause, found)
+    found.mentions.sort(key=lambda one: one.start)
+    return found
+
+
+def _is_taken(clause: list[Token], part: Token) -> bool:
+    """Whether the last word before a part that is more than a filler takes it away."""
+    plain = (Kind.FILLER, Kind.THE, Kind.RELATION)
+    return any([t.kind in (Kind.AWAY, Kind.NOT) for t in clause if t.start < part.start and t.kind not in plain][-1:])
+
+
+def _drop_what_was(clause: list[Token], found: Named) -> None:
+    """Leave out what an attribute of the same group replaces: "sad to happy", "make the black hair blonde"."""
+    joints = [token.start for token in clause if token.words in ("to", "into")]
+    after_the = {t.end + 1 for t in clause if t.kind in (Kind.THE, Kind.RELATION)}
+    the = {token.start for token in clause if token.start in after_the and token.kind is not Kind.PART}
+
+    def is_replaced(one: Mention) -> bool:
+        others = [
+            other for other in found.mentions if other.attribute.group == one.attribute.group and other is not one
+        ]
+        turned = any(one.start < joint < other.start for joint in joints for other in others)
+        return turned or (
+            one.start in the and any(other.start not in the and other.attribute.single for other in others)
+        )
+
+    found.mentions = [one for one in found.mentions if not is_replaced(one)]
+
+
+def _joined(word: Token, thing: Token) -> Token:
+    """A description and what it stands beside, which are not known together."""
+    start, end = min(word.start, thing.start), max(word.end, thing.end)
+    return Token(f"{word.words} {thing.words}", start, end, Kind.PART)
+
+
+def _describe(found: Named, pending: list[Token], part: Token) -> None:
+    """Words before a part of the face: "long black hair"."""
+    for word in pending:
+        if attribute := described(word.words, found.part):
+            found.add(attribute, word, part)
+        else:
+            found.unclear.append(_joined(word, part))
+
+
+def _describe_nothing(found: Named, word: Token, waiting: Token | None) -> None:
+    """A word that describes, with no part after it: "blonde", or "black" after "make the hair long and"."""
+    if attribute := described(word.words, found.part):
+        found.add(attribute, word)
+    elif word.value:
+        attribute, absent = word.value
+        found.add(attribute, word, absent=absent)
+        found.part = attribute.of or found.part
+    elif waiting:  # "dye the hair green"
+        found.unclear.append(_joined(word, waiting))
+    else:
+        found.unclear.append(word)
+
+
+def _alone(clause: list[Token], part: Token, found: Named) -> None:
+    """A part of the face of which nothing else is said."""
+    kinds, size = {token.kind for token in clause}, next((t for t in clause if t.words in SIZES), None)
+    gives = any(token.words in GIVING for token in clause)
+    if size:
+        found.unclear.append(_joined(size, part))
+    elif found.part == "hair" and (kinds & {Kind.AWAY, Kind.NOT} or (gives and Kind.UNKNOWN not in kinds)):
+        found.add(FULL_HAIR, part)
+    else:
+        found.unclear.append(part)
+
+
+def _person(clause: list[Token], place: int, found: Named) -> None:
+    """A woman or a man: who is in the picture ("the man"), or what the face should become ("into a man")."""
+    token, before, after = clause[place], clause[:place], clause[place + 1 :]
+    the = max((i for i, t in enumerate(before) if t.kind in (Kind.THE, Kind.RELATION)), default=-1)
+    described_between = all(t.kind in (Kind.ATTRIBUTE, Kind.MODIFIER, Kind.DEGREE) for t in before[the + 1 :])
+    follows = {t.kind for t in after}
+    is_called = before and before[-1].kind is Kind.CHANGE and follows & {Kind.ATTRIBUTE, Kind.MODIFIER, Kind.LIKE}
+    if (the >= 0 and described_between) or is_called:
+        found.subjects.append((before[the].start if the >= 0 else token.start, token.end))
+        return
+    turned = any(t.kind in SIGNS | {Kind.LIKE} or t.words in TURNING for t in before)
+    for attribute in token.value:
+        one = Mention(attribute, token.start, token.end)
+        (found.mentions if turned or attribute.group != "gender" else found.persons).append(one)
+
+
+# Before a clause is read
+
+
+def prepared(clause: list[Token], text: str, noun: str, last: Attribute | None) -> list[Token]:
+    """A clause without the words that only say who or what is there, with ages and swaps as simpler words. `last` is
+    the attribute that was spoken of before."""
+    return _with_ages(_with_swaps(_without_origin(_without_names(clause, text, noun))), last)
+
+
+def _without_names(clause: list[Token], text: str, noun: str) -> list[Token]:
+    """Without a name that says whose face it is: "make Anna smile", "make the car red"."""
+
+    def is_name(place: int) -> bool:
+        token, before = clause[place], clause[place - 1]
+        if token.kind is not Kind.UNKNOWN or not place:
+            return False
+        if before.kind is Kind.THE and token.words == noun.split()[-1]:
+            return True
+        after = {later.kind for later in clause[place + 1 :]} & {Kind.ATTRIBUTE, Kind.MODIFIER, Kind.PART}
+        return before.kind is Kind.CHANGE and text[token.start].isupper() and bool(after)
+
+    return [token for place, token in enumerate(clause) if not is_name(place)]
+
+
+def _without_origin(clause: list[Token]) -> list[Token]:
+    """Without what there is: "from black to blonde", "more blonde than brown"."""
+    words = [token.words for token in clause]
+    first = next((i for i, word in enumerate(words) if word in ("from", "than")), len(words))
+    ends = (i for i, word in enumerate(words) if i > first and word in ("to", "into"))
+    last = next(ends, len(words) if "than" in words else first)
+    dropped = (Kind.ATTRIBUTE, Kind.MODIFIER)
+    return [token for i, token in enumerate(clause) if not (first < i < last and token.kind in dropped)]
+
+
+def _with_swaps(clause: list[Token]) -> list[Token]:
+    """ "swap the hat for glasses" as "remove the hat with glasses"."""
+    first = next((i for i, token in enumerate(clause) if token.words in SWAPPING), None)
+    joints = ("for", "with", "by", "to", "into")
+    last = next((i for i, token in enumerate(clause) if i > (first or 0) and token.words in joints), None)
+    if first is None or last is None:
+        return clause
+    away, joint = replace(clause[first], kind=Kind.AWAY), replace(clause[last], kind=Kind.WITH)
+    there = [token for token in clause[first + 1 : last] if token.kind not in (Kind.PART, Kind.MODIFIER)]
+    return [*clause[:first], away, *there, joint, *clause[last + 1 :]]
+
+
+def _with_ages(clause: list[Token], last: Attribute | None) -> list[Token]:
+    """With "young" or "old", and how much, in place of a number of years."""
+    place = next((i for i, token in enumerate(clause) if token.kind is Kind.NUMBER), None)
+    if place is None:
+        return clause
+    number, before, after = clause[place], clause[:place], clause[place + 1 :]
+    unit = after[:1] if after and after[0].kind is Kind.YEARS else []
+    after = after[len(unit) :]
+    years = number.value
+    share = BIT if years <= 12 else 1.0 if years <= 30 else VERY
+    degree = replace(number, kind=Kind.DEGREE, value=share)
+    previous, following = (before[-1].words if before else ""), (after[0].words if after else "")
+
+    def age(attribute: Attribute, end: int) -> Token:
+        return Token("age", number.start, end, Kind.ATTRIBUTE, (attribute, False))
+
+    if following in ("younger", "older") or previous in ("younger", "older"):
+        return [*before, degree, *after]
+    ages = ("age", "aged", "at", "was", "to")
+    if following in ("old", "s") or (previous in ages and not unit) or any(t.words in ("yo", "y o") for t in unit):
+        rest = after[following in ("old", "s") :]
+        start = [token for token in before if token.words not in ("age", "aged")]
+        end = clause[len(clause) - len(rest) - 1].end
+        made = age(YOUNG if years <= 35 else OLD, end) if not 35 < years < 50 else replace(number, kind=Kind.UNKNOWN)
+        return [*start, made, *rest]
+    if unit and any(token.kind is Kind.ATTRIBUTE and token.value[0] in (YOUNG, OLD) for token in clause):
+        return [*before, degree, *after]
+    if not unit:
+        return [*before, replace(number, kind=Kind.UNKNOWN), *after]
+    if any(token.kind is Kind.AWAY for token in clause):
+        kept = ([token for token in part if token.kind is not Kind.AWAY] for part in (before, after))
+        before, after = kept
+        return [*before, degree, age(YOUNG, unit[0].end), *after]
+    if any(token.kind is Kind.CHANGE for token in before):
+        return [*before, degree, age(OLD, unit[0].end), *after]
+    return [*before, degree if last in (YOUNG, OLD) else replace(number, kind=Kind.UNKNOWN), *after]

@@ -1,0 +1,63 @@
+"""A text for CLIP in the visitor's own words, for families whose CLIP knows any word."""
+
+import re
+
+from pipeline.attributes import Attribute
+from pipeline.clauses import OWN_SIGN, SIGNS, SIZES, TURNING, Mention
+from pipeline.lexicon import Kind, Token, lexed
+
+OWN = Attribute("own words", "{}")
+TELLING = {Kind.ATTRIBUTE, Kind.MODIFIER, Kind.PART, Kind.PERSON, Kind.UNKNOWN, Kind.JUDGED, Kind.NUMBER}
+PARTS = {"hair", "eye", "lip", "skin", "nose", "ear", "lipstick"}
+PLACES = {"at", "in", "on", "under", "from", "behind", "near", "by"}
+QUALITIES = ("y", "ed", "ish", "ous", "ful", "ic", "al", "er")  # how adjectives end, mostly
+
+
+def in_own_words(clause: list[Token], text: str, noun: str, of_faces: bool) -> Mention:
+    """What a clause speaks of, from its first to its last word that tells something."""
+    telling = [token for token in clause if token.kind in TELLING or token.words in SIZES]
+    first, last = telling[0], telling[-1]
+    before = [token for token in clause if token.start < first.start]
+    article = re.search(r"\b(an?|some)\s+$", text[: first.start], re.IGNORECASE)
+    target = _phrase(text[first.start : last.end], article[1].lower() if article else "", before, noun, of_faces)
+    made = Mention(OWN, (before or telling)[0].start, last.end, pair=(target, noun))
+    degree = next((token.value for token in clause if token.kind is Kind.DEGREE and token not in telling), 1.0)
+    outside = [token for token in clause if not first.start <= token.start <= last.start]
+    made.say(next((token for token in reversed(outside) if token.kind in SIGNS), None), degree)
+    return made
+
+
+def with_a(text: str) -> str:
+    """A text with "a" or "an" before it."""
+    return f"{'an' if text[:1].lower() in 'aeiou' else 'a'} {text}"
+
+
+def _phrase(said: str, article: str, before: list[Token], noun: str, of_faces: bool) -> str:
+    """A text of words that may be a thing, a quality, a place, or a name."""
+    head, words = noun.split()[-1], said.split()
+    marker = next((token for token in reversed(before) if token.kind in OWN_SIGN | {Kind.LIKE}), None)
+    whole = f"{article} {said}".strip()
+    is_name = any(word[0].isupper() for word in words) and not said.isupper()
+    a = with_a if " " in noun else str
+    if {"with", "without"} & set(words):  # "Elsa with glasses"
+        return whole
+    if head in said.lower().split():  # "a red car"
+        return whole if article else a(said)
+    if before and before[-1].words in PLACES:  # "at night"
+        return f"{noun} {before[-1].words} {whole}"
+    if len(words) > 1 and (words[-1] in SIZES or lexed(words[0], of_faces)[0].kind is Kind.PART):
+        return f"{noun} with {' '.join([words[-1], *words[:-1]])}"  # "make the eyes bigger"
+    if words[-1].lower().removesuffix("s") in PARTS or words[0] in SIZES:  # "green hair", "bigger wheels"
+        return f"{noun} with {whole}"
+    if marker and marker.kind is Kind.LIKE:  # "look like Elsa"
+        whole = whole if article or is_name else a(said)
+        return f"{noun} of {whole}" if of_faces else whole
+    adds = marker and (marker.kind in (Kind.WITH, Kind.AWAY) or _gives(marker))
+    measures = marker and marker.kind in (Kind.MORE, Kind.LESS) and not said.endswith(QUALITIES)
+    if adds or measures:  # "add snow", "less snow"
+        return f"{noun} with {whole}"
+    return whole if article or is_name or len(words) > 2 else a(f"{said} {head}")
+
+
+def _gives(marker: Token) -> bool:
+    return marker.kind is Kind.CHANGE and marker.words not in TURNING

@@ -1,0 +1,216 @@
+"""Words as people say them: a hundred phrases, and what the studio does about the wishes in them."""
+
+import re
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from families.drawn.attributes import CATEGORIES
+from families.drawn.reader import Reader, read
+from pipeline import StyleCLIP, UserError
+from pipeline.attributes import ATTRIBUTES
+from pipeline.latents import draw_together
+from pipeline.models.registry import read_registry
+from pipeline.models.sources import Source
+from pipeline.wishes import read_wishes
+
+PHRASES = tomllib.loads(Path(__file__).with_name("phrases.toml").read_text(encoding="utf-8"))
+FAMILIES = {"unseen": "photo", "drawn": "demo", "any_face": "ffhq", "any_car": "cars"}
+CASES = [(FAMILIES[part], phrase, asked) for part, phrases in PHRASES.items() for phrase, asked in phrases.items()]
+NEUTRAL = "face with a neutral expression"
+# What the phrases' shorthand stands for: target and neutral text. Without a row of its own, "-" is "+" the other way.
+PAIRS = {
+    **{
+        f"+{word}": (f"face with {word}", "face") for word in ("glasses", "sunglasses", "earrings", "bangs", "wrinkles")
+    },
+    **{f"+{word}": (f"face with {word}", "face") for word in ("makeup", "freckles", "red lipstick", "blue eyes")},
+    **{f"+{word}": (f"face with a {word}", "face") for word in ("beard", "moustache", "hat")},
+    **{
+        f"+{word}": (f"{word} face", "face")
+        for word in ("smiling", "young", "old", "bald", "surprised", "angry", "sad")
+    },
+    **{
+        f"+{c}": (f"face with {c} hair", "face") for c in ("black", "brown", "blonde", "red", "grey", "purple", "green")
+    },
+    **{f"+{kind}": (f"face with {kind} hair", "face") for kind in ("curly", "straight", "long")},
+    "-bald": ("face with a full head of hair", "bald face"),
+    "+hair": ("face with a full head of hair", "face"),
+    "-hair": ("bald face", "face with a full head of hair"),
+    "-smiling": (NEUTRAL, "face"),
+    "-makeup": ("face without makeup", "face"),
+    "-angry": (NEUTRAL, "angry face"),
+    "+woman": ("female face", "male face"),
+    "+Elsa": ("face of Elsa from Frozen", "face"),
+    "+tiara without glasses": ("a tiara without glasses", "face"),
+    "+chubby": ("chubby face", "face"),
+    "+red car": ("a red car", "a car"),
+    "+wheels": ("a car with wheels", "a car"),
+}
+
+
+def pair(word):
+    return PAIRS[word] if word in PAIRS else PAIRS["+" + word[1:]][::-1]
+
+
+def reading(family, text):
+    row = read_registry()[family]
+    return read_wishes(text, frozenset(row.vocabulary.split()), row.defaults.neutral)
+
+
+def asked_for(answer):
+    """One of the answers of a phrase: pairs, each with "<", "" or ">" for its strength; none for a sentence."""
+    words = [] if answer.strip() == "?" else [word.strip() for word in re.findall("[+-][^+-]+", answer)]
+    return [(*pair(word.rstrip("<>")), word[-1] if word[-1] in "<>" else "") for word in words]
+
+
+@pytest.mark.parametrize(
+    ("family", "phrase", "asked"), CASES, ids=[f"{family}: {phrase}" for family, phrase, _ in CASES]
+)
+def test_a_phrase_gives_the_right_pairs_or_a_sentence(family, phrase, asked):
+    answers = [asked_for(answer) for answer in asked.split("|")]
+    try:
+        made = reading(family, phrase)
+    except UserError as error:
+        assert str(error).endswith(".") and [] in answers
+        return
+    sign = [("<" if wish.share < 1 else ">" if wish.share > 1 else "") for wish in made.wishes]
+    assert [(w.target, w.neutral, s) for w, s in zip(made.wishes, sign, strict=True)] in answers
+    assert made.wishes or made.notes
+    assert all(wish.said in phrase for wish in made.wishes)
+
+
+def test_there_are_a_hundred_phrases_and_forty_were_written_without_the_code():
+    assert len(CASES) >= 100 and len(PHRASES["unseen"]) == 40
+
+
+@pytest.mark.parametrize(
+    ("family", "phrase", "offer"),
+    [
+        ("demo", "blond hiar", "blond hair"),
+        ("demo", "remvoe the galsses", "remove the glasses"),
+        ("ffhq", "blond hiar", "blond hair"),
+        ("demo", "a bigger smile and green hair", "a bigger smile and black hair"),
+        ("demo", "swap gender", "turn into a woman"),
+        ("demo", "longer", "long hair"),
+        ("demo", "not too old", "less old"),
+        ("demo", "heart-shaped glasses", "glasses"),
+    ],
+)
+def test_what_is_not_certain_is_offered_as_a_text_that_is_understood(family, phrase, offer):
+    made = reading(family, phrase)
+    assert offer in made.offers and made.notes
+    assert reading(family, offer).wishes
+
+
+def test_every_attribute_is_read_from_the_name_by_which_it_is_offered():
+    read_as = {one.short: reading("ffhq", one.short).wishes for one in ATTRIBUTES}
+    assert {short: [(w.target, w.neutral) for w in wishes] for short, wishes in read_as.items()} == {
+        one.short: [tuple(text.format("face") for text in one.pair(away=False))] for one in ATTRIBUTES
+    }
+
+
+def test_what_a_model_was_never_taught_is_named_with_the_nearest_that_it_knows():
+    (note,) = reading("photo", "purple hair").notes
+    assert "never taught “purple hair”" in note and "“red hair”" not in note.split(";")[0] and "“black hair”" in note
+    assert reading("demo", "purple hair").notes == ()
+    (note,) = reading("photo", "blue eyes").notes  # it knows both words, but not of eyes
+    assert "never taught “blue eyes”" in note
+    made = reading("photo", "add glasses for Halloween")
+    assert [wish.target for wish in made.wishes] == ["face with glasses"] and "“Halloween”" in made.notes[0]
+    assert "it knows, for example, “" in reading("photo", "zeppelin").notes[0]
+
+
+def test_a_text_without_words_is_refused_and_a_text_of_any_length_or_script_is_answered():
+    for empty in ("", "  ", "?!", "😀", "-" * 50):
+        with pytest.raises(UserError, match="."):
+            reading("photo", empty)
+    for odd in (
+        "glasses " * 120,
+        "İstanbul glasses",
+        "добавь очки",
+        "眼鏡",
+        "a" * 900,
+        "and, and but then",
+        "1 2 3 years",
+    ):
+        made = reading("photo", odd)
+        assert made.wishes or made.notes
+    with pytest.raises(TypeError, match="`text` is a text"):
+        read_wishes(None)
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return StyleCLIP.from_pretrained("demo", device="cpu")
+
+
+def test_a_wish_is_fulfilled_by_the_mapper_of_its_words_or_else_by_a_direction(demo):
+    latent = demo.sample(3)
+    (glasses,) = demo.wishes("some glasses, please").wishes
+    edit = demo.change(latent, glasses)
+    assert edit.latent.digest() == demo.map(latent, "glasses").latent.digest()
+    assert demo.repeat(edit.recipe, latent).latent.digest() == edit.latent.digest()
+    half = demo.change(latent, glasses, 0.5).latent
+    assert half.digest() == demo.map(latent, "glasses", 0.05).latent.digest()
+    for phrase in ("no glasses", "blue eyes", "less glasses"):
+        (wish,) = demo.wishes(phrase).wishes
+        edit = demo.change(latent, wish)
+        assert edit.recipe["method"] == "direct" and edit.recipe["parameters"]["target"] == wish.target
+        assert demo.repeat(edit.recipe, latent).latent.digest() == edit.latent.digest()
+    assert demo.change(latent, glasses, -1).recipe["method"] == "direct"
+    with pytest.raises(TypeError, match="`wish` is a wish"):
+        demo.change(latent, "glasses")
+
+
+def test_a_mapper_is_known_by_what_it_adds_whatever_the_noun(demo):
+    drawn, photo = demo.family, replace(demo.family, row=read_registry()["photo"])
+    assert photo.mapper_adding("face with a beard", "face") == "beard"  # it learned a man with a beard, from man
+    assert photo.mapper_adding("a face with blonde hair", "a face") == "blonde_hair"
+    assert drawn.mapper_adding("young face", "face") is None and photo.mapper_adding("young face", "face")
+    assert drawn.mapper_adding("face", "face with glasses") is None
+    gone = photo.row.model_copy(update={"mappers": {"beard": ("Beard", Source(path=Path("gone.safetensors")))}})
+    assert replace(photo, row=gone).mapper_adding("face with a beard", "face") is None
+
+
+CHANGES = [
+    ("put glasses on her", "eyewear", "none", "glasses"),
+    ("take the glasses off", "eyewear", "glasses", "none"),
+    ("no sunglasses", "eyewear", "sunglasses", "none"),
+    ("shave him", "beard", "yes", "no"),
+    ("make her smile", "expression", "neutral", "smiling"),
+    ("not sad", "expression", "sad", "neutral"),
+    ("stop looking so angry", "expression", "angry", "neutral"),
+    ("shorter hair", "hair_length", "long", "short"),
+    ("not curly", "hair_texture", "curly", "straight"),
+    ("not blonde", "hair_colour", "blonde", "black"),
+    ("not bald", "hairstyle", "bald", "hair"),
+    ("no hair", "hairstyle", "hair", "bald"),
+    ("less old, much less", "age", "old", "young"),
+    ("turn him into a woman", "gender", "man", "woman"),
+    ("without earrings", "earrings", "yes", "no"),
+    ("remove the lipstick", "lips", "red", "bare"),
+    ("without freckles", "freckles", "yes", "no"),
+]
+
+
+def test_wishes_do_what_they_say_on_faces_that_have_the_thing_or_lack_it(demo):
+    reader = Reader.from_file()
+
+    def look(latents):
+        images = [draw_together(demo.family.generator, [(latent, None)])[0].clamp(-1, 1) for latent in latents]
+        return read(reader, torch.cat(images))
+
+    latents = [demo.sample(seed, truncation=1.0) for seed in range(5000, 5048)]
+    before, failed = look(latents), []
+    for phrase, category, there, asked in CHANGES:
+        (wish,) = demo.wishes(phrase).wishes
+        is_there = before[category] == CATEGORIES[category].index(there)
+        chosen = [latents[i] for i in is_there.nonzero()[:3, 0]]
+        after = look([demo.change(latent, wish).latent for latent in chosen])[category]
+        hits = int((after == CATEGORIES[category].index(asked)).sum())
+        if not chosen or hits < 2:
+            failed.append((phrase, hits, len(chosen)))
+    assert failed == []
