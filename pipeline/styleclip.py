@@ -32,13 +32,14 @@ from pipeline.models.family import Family, load_pretrained
 from pipeline.models.registry import DEFAULT, REGISTRY
 from pipeline.parameters import completed
 from pipeline.recipes import Recipe, new_recipe
+from pipeline.region_edits import RegionEdits
 from pipeline.text import Texts
 
 BATCH = 8  # pictures of several threads that a GPU draws together; a CPU gains little, and stays exact to the bit
 ENCODER_SIZE = 256  # aligned faces have at least this many pixels a side
 
 
-class StyleCLIP:
+class StyleCLIP(RegionEdits):
     """One model family, ready to edit. Made once and shared: it keeps models and the embeddings of texts, nothing of a
     visitor.
 
@@ -338,7 +339,7 @@ class StyleCLIP:
         asked.check(self.family, latent, anywhere)
         made = getattr(self, asked.method)(*(() if asked.from_mean else (latent,)), **asked.parameters)
         edit = made if isinstance(made, Edit) else next(islice(made, asked.taken - 1, None)).edit
-        edit = asked.noted(edit)
+        edit = asked.noted(self._held(latent, edit, asked.within))
         return edit if asked.share is None else self.adjust(latent, edit, asked.share)
 
     def _mean(self) -> Latent:
