@@ -97,8 +97,7 @@ def latent_of(name: str, latent: Any, generator: StyleGenerator) -> Latent:
     of_type(name, latent, Latent, "a latent, as invert and sample make them")
     if not latent.fits(generator):
         raise UserError("This latent was made with another model; start the studio with that model to use it.")
-    tuned = latent.tuning.tensors().values() if latent.tuning else ()
-    numbers = (latent.w_plus, *(latent.style_step or ()), *tuned)
+    numbers = latent.tensors().values()
     if any(values.dtype != torch.float32 for values in numbers):
         raise TypeError(f"`{name}` holds float32 numbers, and this one others.")
     if not all(bool((values.abs() <= LARGEST).all()) for values in numbers):

@@ -14,7 +14,7 @@ from safetensors.torch import load, save_file
 from torch import Tensor
 
 from pipeline.errors import UserError
-from pipeline.networks.generator import Factors, StyleGenerator
+from pipeline.networks.generator import Factors, Region, StyleGenerator
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,15 +70,18 @@ class Latent:
 
     `w_plus` is (1, L, D), one row per layer. `style_step` holds one (1, C_i) tensor per vector of StyleSpace S, or is
     None: the face is drawn from styles(w_plus) + style_step, so edits in W+ and edits in S follow one another in any
-    order. `tuning` is None for the generator as it is.
+    order. `tuning` is None for the generator as it is. In each of the `regions` the styles are a further step away,
+    see `StyleGenerator.synthesize`.
     """
 
     w_plus: Tensor
     style_step: tuple[Tensor, ...] | None = None
     tuning: Tuning | None = None
+    regions: tuple[Region, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, values in (("w_plus", self.w_plus), *(("style_step", step) for step in self.style_step or ())):
+        held = [("regions", values) for mask, step in self.regions for values in (mask, *step)]
+        for name, values in (("w_plus", self.w_plus), *(("style_step", s) for s in self.style_step or ()), *held):
             if not isinstance(values, Tensor):
                 raise TypeError(f"`{name}` holds tensors, not {type(values).__name__}.")
         if not isinstance(self.tuning, Tuning | None):
@@ -87,10 +90,11 @@ class Latent:
     @property
     def space(self) -> str:
         """ "w+", or "s" when a step in StyleSpace is part of it."""
-        return "w+" if self.style_step is None else "s"
+        return "s" if self.style_step or self.regions else "w+"
 
     def styles(self, generator: StyleGenerator) -> list[Tensor]:
-        """Its coordinates in StyleSpace S, on the generator's device: one (1, C_i) tensor per vector."""
+        """Its coordinates in StyleSpace S outside its regions, on the generator's device: one (1, C_i) tensor per
+        vector."""
         device = generator.device
         styles = generator.styles(self.w_plus.to(device))
         if self.style_step is None:
@@ -100,7 +104,11 @@ class Latent:
     def draw(self, generator: StyleGenerator, resolution: int | None = None) -> Tensor:
         """The face (1, 3, R, R) in [-1, 1], on the generator's device, see `StyleGenerator.synthesize`."""
         tuning = self.tuning and self.tuning.on(generator.device)
-        return generator.synthesize(self.styles(generator), resolution, tuning)
+        return generator.synthesize(self.styles(generator), resolution, tuning, self.regions_on(generator.device))
+
+    def regions_on(self, device: torch.device) -> list[Region]:
+        """Its regions, as `StyleGenerator.synthesize` takes them."""
+        return [Region(mask.to(device), tuple(s.to(device) for s in step)) for mask, step in self.regions]
 
     def working_size(self, generator: StyleGenerator) -> int:
         """The generator's `working_size`, or `size` where its small pictures don't show what was tuned."""
@@ -112,7 +120,10 @@ class Latent:
         steps = [(1, layer.channels) for layer in layers]
         if self.w_plus.shape != (1, generator.num_rows, generator.style_dim):
             return False
-        if self.style_step is not None and [tuple(s.shape) for s in self.style_step] != steps:
+        for step in (self.style_step, *(region.step for region in self.regions)):
+            if step is not None and [tuple(s.shape) for s in step] != steps:
+                return False
+        if any(mask.shape[:2] != (1, 1) or mask.shape != mask.mT.shape for mask, _ in self.regions):
             return False
         return self.tuning is None or self.tuning.fits(generator)
 
@@ -126,13 +137,14 @@ class Latent:
             raise TypeError(f"`other` is a latent, not {type(other).__name__}.")
         if not math.isfinite(share):
             raise UserError(f"`share` is a number, 0 for this latent and 1 for the other, not {share}.")
-        steps = [[s.shape for s in latent.style_step] for latent in (self, other) if latent.style_step]
+        moved = [latent.style_step for latent in (self, other) if latent.style_step]
+        steps = [[s.shape for s in step] for step in (*moved, *(r.step for r in (*self.regions, *other.regions)))]
         if self.w_plus.shape != other.w_plus.shape or any(shapes != steps[0] for shapes in steps):
             raise UserError("These two latents were made with different models; please take two of the same model.")
         if not self.tuned_like(other):
             raise UserError("The generator was tuned differently for these two faces; please take two of one face.")
         step = None
-        if steps:
+        if moved:
             starts, ends = (
                 latent.style_step or [torch.zeros_like(s) for s in self.style_step or other.style_step]
                 for latent in (self, other)
@@ -142,7 +154,7 @@ class Latent:
         tuning = self.tuning
         if tuning is None or other.tuning is None:
             tuning = tuning.scaled(1 - share) if tuning else other.tuning and other.tuning.scaled(share)
-        return Latent(w_plus, step, tuning)
+        return Latent(w_plus, step, tuning, _regions_between(self.regions, other.regions, share))
 
     def tuned_like(self, other: "Latent") -> bool:
         """Whether the two are tuned for one face, or one of them for none, as `towards` wants it."""
@@ -156,17 +168,34 @@ class Latent:
             step = tuple(a + b for a, b in zip(self.style_step, step, strict=True))
         return replace(self, style_step=step)
 
-    def digest(self) -> str:
-        """SHA-256 of all values, by which a recipe knows its source."""
-        tuned = self.tuning.tensors().values() if self.tuning else ()
-        return _digest((self.w_plus, *(self.style_step or ()), *tuned))
+    def moved_within(self, mask: Tensor, step: list[Tensor]) -> "Latent":
+        """The latent a step in StyleSpace further where the mask (1, 1, R, R) is, see `moved`."""
+        step = tuple(s.cpu() for s in step)
+        regions = _regions_between((), (Region(mask.cpu(), step),), 1.0)
+        for region in reversed(self.regions):
+            if torch.equal(region.mask, mask):
+                region = Region(mask, tuple(a + b for a, b in zip(region.step, step, strict=True)))
+                regions = ()
+            regions = (region, *regions)
+        return replace(self, regions=regions)
 
-    def save(self, path: str | Path) -> None:
-        """Writes a safetensors file: `w_plus`; if there is a step in S, `style_step.0`, `style_step.1`, ...; if there
-        is a tuning, `tuning.LAYER.left` and `tuning.LAYER.right`."""
+    def tensors(self) -> dict[str, Tensor]:
+        """All values, by the names that they have in a file: `w_plus`; `style_step.0`, ... where there is a step in S;
+        `tuning.LAYER.left` and `.right`; and of each region `region.0.mask`, `region.0.step.0`, ..."""
         tensors = {"w_plus": self.w_plus}
         tensors |= {f"style_step.{i}": s for i, s in enumerate(self.style_step or ())}
         tensors |= {f"tuning.{name}": t for name, t in (self.tuning.tensors() if self.tuning else {}).items()}
+        for k, (mask, step) in enumerate(self.regions):
+            tensors |= {f"region.{k}.mask": mask} | {f"region.{k}.step.{i}": s for i, s in enumerate(step)}
+        return tensors
+
+    def digest(self) -> str:
+        """SHA-256 of all values, by which a recipe knows its source."""
+        return _digest(self.tensors().values())
+
+    def save(self, path: str | Path) -> None:
+        """Writes a safetensors file of all `tensors`."""
+        tensors = self.tensors()
         if not isinstance(path, str | Path):
             raise TypeError(f"`path` is a path, not {type(path).__name__}.")
         try:
@@ -193,10 +222,16 @@ class Latent:
                 name.removeprefix("tuning."): (tensors.pop(f"{name}.left"), tensors.pop(f"{name}.right"))
                 for name in layers
             }
-            step = tuple(tensors.pop(f"style_step.{i}") for i in range(len(tensors)))
+            masks = sum(name.startswith("region.") and name.endswith(".mask") for name in tensors)
+            regions = [
+                Region(tensors.pop(f"region.{k}.mask"), _popped(tensors, f"region.{k}.step.")) for k in range(masks)
+            ]
+            step = _popped(tensors, "style_step.")
+            if tensors:
+                raise ValueError("unknown tensors")
         except (SafetensorError, KeyError, ValueError, OSError):
             raise UserError("This file holds no latent; please choose one that was saved by this studio.") from None
-        return cls(w_plus, step or None, Tuning(factors) if factors else None)
+        return cls(w_plus, step or None, Tuning(factors) if factors else None, tuple(regions))
 
 
 def truncated(w: Tensor, average: Tensor, truncation: float) -> Tensor:
@@ -216,6 +251,23 @@ def _between(a: Tensor, b: Tensor, share: float) -> Tensor:
     return a if a is b else torch.lerp(a, b, share)
 
 
+def _regions_between(a: Sequence[Region], b: Sequence[Region], share: float) -> tuple[Region, ...]:
+    """The regions at `share` of the way from one latent's to another's: a step of one alone is its share of it."""
+    regions, left = [], list(b)
+    for mask, step in a:
+        same = next((region for region in left if torch.equal(region.mask, mask)), None)
+        left = [region for region in left if region is not same]
+        ends = same.step if same else [torch.zeros_like(s) for s in step]
+        regions.append(Region(mask, tuple(_between(s, e, share) for s, e in zip(step, ends, strict=True))))
+    regions += [Region(mask, tuple(share * s for s in step)) for mask, step in left]
+    return tuple(region for region in regions if any(s.any() for s in region.step))
+
+
+def _popped(tensors: dict[str, Tensor], prefix: str) -> tuple[Tensor, ...]:
+    """The tensors `prefix`0, `prefix`1, ..., which are taken out."""
+    return tuple(tensors.pop(f"{prefix}{i}") for i in range(sum(name.startswith(prefix) for name in tensors)))
+
+
 def _digest(tensors: Iterable[Tensor]) -> str:
     sha = hashlib.sha256()
     for tensor in tensors:
@@ -225,10 +277,11 @@ def _digest(tensors: Iterable[Tensor]) -> str:
 
 def draw_together(generator: StyleGenerator, wanted: Sequence[tuple[Latent, int | None]]) -> list[Tensor]:
     """The faces (1, 3, R, R) of several latents, each at its resolution, as `Latent.draw` draws them: those of one
-    resolution as a batch, which differs from one by one in the last bits only; tuned ones alone."""
+    resolution as a batch, which differs from one by one in the last bits only; tuned ones, and ones with regions,
+    alone."""
     batches: dict[object, list[int]] = {}
     for index, (latent, resolution) in enumerate(wanted):
-        batches.setdefault((index,) if latent.tuning else resolution, []).append(index)
+        batches.setdefault((index,) if latent.tuning or latent.regions else resolution, []).append(index)
     images: list[Tensor] = [torch.empty(0)] * len(wanted)
     for indices in batches.values():
         latents, resolution = [wanted[i][0] for i in indices], wanted[indices[0]][1]

@@ -34,8 +34,16 @@ SHOWN = dict.fromkeys(("optimize", "generate", "refine", "tune"), "clip_normaliz
 NO_RECIPE = "This is no recipe of this studio; please use one that was saved with an edit."
 
 
+class Within(BaseModel, strict=True, frozen=True, allow_inf_nan=False):
+    """The regions that an edit is held to, see `StyleCLIP.within`, and the share of it that was kept before that."""
+
+    regions: list[str]
+    share: float | None = None
+
+
 class Recipe(BaseModel, strict=True, frozen=True, allow_inf_nan=False):
-    """A recipe that was read again: `taken` is the step it is of, `share` the share of the edit that was kept.
+    """A recipe that was read again: `taken` is the step it is of, `within` says where the edit was held to, and `share`
+    is the share of it that was kept.
 
     `weights` tell the files that it was made with, kind -> start of the SHA-256; None in older recipes.
     `clip_normalize` is how CLIP was shown the pictures, as the family's row has it; None in older recipes too, and
@@ -49,6 +57,7 @@ class Recipe(BaseModel, strict=True, frozen=True, allow_inf_nan=False):
     parameters: dict[str, Any]
     taken: Annotated[int, Field(ge=1)] = 1
     share: float | None = None
+    within: Within | None = None
     weights: dict[str, str] | None = None
     clip_normalize: bool | None = None
     dtype: str | None = None

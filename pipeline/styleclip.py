@@ -32,6 +32,7 @@ from pipeline.models.family import Family, load_pretrained
 from pipeline.models.registry import DEFAULT, REGISTRY
 from pipeline.parameters import completed
 from pipeline.recipes import Recipe, new_recipe
+from pipeline.region_edits import RegionEdits
 from pipeline.text import Texts
 from pipeline.wishes import Reading, Wish, read_wishes
 
@@ -39,7 +40,7 @@ BATCH = 8  # pictures of several threads that a GPU draws together; a CPU gains 
 ENCODER_SIZE = 256  # aligned faces have at least this many pixels a side
 
 
-class StyleCLIP:
+class StyleCLIP(RegionEdits):
     """One model family, ready to edit. Made once and shared: it keeps models and the embeddings of texts, nothing of a
     visitor.
 
@@ -354,7 +355,7 @@ class StyleCLIP:
         asked.check(self.family, latent, anywhere)
         made = getattr(self, asked.method)(*(() if asked.from_mean else (latent,)), **asked.parameters)
         edit = made if isinstance(made, Edit) else next(islice(made, asked.taken - 1, None)).edit
-        edit = asked.noted(edit)
+        edit = asked.noted(self._held(latent, edit, asked.within))
         return edit if asked.share is None else self.adjust(latent, edit, asked.share)
 
     def _mean(self) -> Latent:

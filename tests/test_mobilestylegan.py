@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import pipeline.networks.strips
 from pipeline.latents import Latent, Tuning
 from pipeline.methods.inversion import LowRank
 from pipeline.models.openvino_ir import read_mobile_generator
@@ -37,7 +38,7 @@ def generator(constants) -> MobileGenerator:
 def strips(monkeypatch):
     """Strips of a few rows, which blocks of small pictures would not be drawn in otherwise."""
     monkeypatch.setattr(mobilestylegan, "STRIPS_FROM", 8)
-    monkeypatch.setattr(mobilestylegan, "STRIP", 1_000)
+    monkeypatch.setattr(pipeline.networks.strips, "STRIP", 1_000)
 
 
 def codes(count: int, seed: int = 0) -> torch.Tensor:

@@ -85,7 +85,7 @@ class Mane:
         shadow = soft(0.075, 0.0, -opening) * head * self.back * (1 - a["bald"]) * (1 - a["mohawk"])
         canvas.paint(skin * torch.tensor([0.45, 0.33, 0.30]).view(1, 3, 1, 1), 0.45 * shadow)
         rim = 1 - 0.28 * soft(0.05, 0.0, opening)
-        canvas.paint(self.colour(tuft) * rim[:, None], visible)
+        canvas.paint(self.colour(tuft) * rim[:, None], visible, "hair")
         self._mohawk(canvas, tuft)
 
     def _mohawk(self, canvas: Canvas, tuft: Tensor) -> None:
@@ -99,4 +99,4 @@ class Mane:
         )
         strands = 0.6 * torch.sin(70 * u + 4 * torch.sin(5 * y)) + 0.4 * torch.sin(121 * u)
         light = 1.0 + 0.22 * strands - 0.3 * (u / half).square() + 0.2 * soft(-0.55, -0.8, y)
-        canvas.paint(shade(tuft, light), a["mohawk"] * cover(strip, canvas))
+        canvas.paint(shade(tuft, light), a["mohawk"] * cover(strip, canvas), "hair")

@@ -11,6 +11,7 @@ from families.drawn import hair
 from families.drawn.attributes import Attributes
 from families.drawn.geometry import EYE_X, EYE_Y, HEAD_Y, MOUTH_Y, Geometry
 from families.drawn.shapes import Canvas, bump, cover, ellipse, hue, shade, slopes, soft, stroke
+from pipeline.networks.parts import PARTS
 
 
 def render(attributes: Attributes, size: int, extent: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -18,6 +19,17 @@ def render(attributes: Attributes, size: int, extent: float = 1.0) -> tuple[Tens
 
     Returns images (N, 3, size, size) in [-1, 1] and landmarks (N, 68, 2) in pixels (68 points of the iBUG scheme).
     """
+    canvas, geometry = _painted(attributes, size, extent)
+    landmarks = (geometry.landmarks() / extent + 1) * (size / 2)
+    return canvas.rgb.clamp(0, 1) * 2 - 1, landmarks
+
+
+def render_parts(attributes: Attributes, size: int) -> Tensor:
+    """The share of each pixel that each of `PARTS` has in the aligned faces, (N, P, size, size)."""
+    return _painted(attributes, size, 1.0)[0].shares(PARTS)
+
+
+def _painted(attributes: Attributes, size: int, extent: float) -> tuple[Canvas, Geometry]:
     count = len(attributes["age"])
     a = {name: value.float().view(count, 1, 1) for name, value in attributes.items() if value.ndim == 1}
     a["age_lines"] = soft(0.52, 0.78, a["age"])
@@ -31,7 +43,7 @@ def render(attributes: Attributes, size: int, extent: float = 1.0) -> tuple[Tens
 
     _background(canvas, a, x, y)
     mane = hair.Mane(canvas, a, g, x, y)
-    canvas.paint(mane.colour(tuft * 0.7), mane.back * (1 - a["bald"]) * (1 - a["mohawk"]))
+    canvas.paint(mane.colour(tuft * 0.7), mane.back * (1 - a["bald"]) * (1 - a["mohawk"]), "hair")
     _body(canvas, a, g, skin, x, y)
     radius, head = _head(canvas, a, g, skin, tuft, x, y)
     _beard(canvas, a, g, tuft, radius, x, y)
@@ -43,8 +55,7 @@ def render(attributes: Attributes, size: int, extent: float = 1.0) -> tuple[Tens
         _brow(canvas, a, g, tuft, side, x, y)
         _earring(canvas, a, g, side, x, y)
     _eyewear(canvas, a, g, x, y)
-    landmarks = (g.landmarks() / extent + 1) * (size / 2)
-    return canvas.rgb.clamp(0, 1) * 2 - 1, landmarks
+    return canvas, g
 
 
 def _background(canvas: Canvas, a: Attributes, x: Tensor, y: Tensor) -> None:
@@ -59,13 +70,13 @@ def _body(canvas: Canvas, a: Attributes, g: Geometry, skin: Tensor, x: Tensor, y
     neck = torch.maximum((x - 0.4 * g.head_x).abs() - half, 0.3 - y)
     round_ = 1 - 0.45 * ((x - 0.12 * a["light"]) / half).square().clamp(max=1.3)
     shadow = 1 - 0.5 * (1 - soft(HEAD_Y + g.chin - 0.03, HEAD_Y + g.chin + 0.2, y))
-    canvas.paint(shade(skin * 0.93, round_ * shadow), cover(neck, canvas))
+    canvas.paint(shade(skin * 0.93, round_ * shadow), cover(neck, canvas), "skin")
     collar = 0.80 + 0.16 * soft(0, 0.34, 0.34 - x.abs())
     slope = 0.80 + 0.13 * soft(0.2, 1.0, x.abs())
     cloth = torch.stack([a["cloth_r"], a["cloth_g"], a["cloth_b"]], 1)
     fold = 0.92 + 0.1 * torch.cos(9 * x.abs() + 5 * y) - 0.35 * (x - 0.3 * a["light"]).square()
     edge = torch.maximum(collar, slope)
-    canvas.paint(cloth * fold[:, None], cover(edge - y, canvas))
+    canvas.paint(cloth * fold[:, None], cover(edge - y, canvas), "clothes")
     canvas.paint(cloth * 0.7, 0.8 * stroke(y - edge - 0.025, 0.008, canvas) * (x.abs() < 0.36))
 
 
@@ -77,7 +88,7 @@ def _head(
         ear_x = g.head_x + side * (g.half_width + 0.005) - 0.05 * a["yaw"]
         ear = ellipse(x - ear_x, y - 0.08, 0.075, 0.135)
         inner = bump(x - ear_x - side * 0.015, y - 0.075, 0.03, 0.07)
-        canvas.paint(shade(skin * 0.95, (0.92 - 0.35 * inner + 0.06 * side * a["light"])), cover(ear, canvas))
+        canvas.paint(shade(skin * 0.95, (0.92 - 0.35 * inner + 0.06 * side * a["light"])), cover(ear, canvas), "skin")
 
     u = ((x - g.head_x) / g.half_width).abs()
     below = y > HEAD_Y
@@ -108,7 +119,7 @@ def _head(
     colour = colour * (1 - freckles[:, None] * torch.tensor([0.28, 0.42, 0.5]).view(1, 3, 1, 1))
     shaved = a["mohawk"] * soft(-0.30, -0.42, y + 0.25 * (x / g.half_width).square() * -1) * 0.45
     colour = colour * (1 - shaved[:, None]) + tuft * 0.8 * shaved[:, None]
-    canvas.paint(shade(colour, light * occlusion) + 0.16 * gloss[:, None], head)
+    canvas.paint(shade(colour, light * occlusion) + 0.16 * gloss[:, None], head, "skin")
     for side in (-1, 1):
         nostril = ellipse(x - g.nose_x - side * 0.45 * g.nose_half, y - g.nose_y - 0.022, 0.26 * g.nose_half, 0.011)
         canvas.paint(skin * torch.tensor([0.32, 0.2, 0.18]).view(1, 3, 1, 1), 0.85 * cover(nostril, canvas, 2.5))
@@ -189,7 +200,7 @@ def _beard(canvas: Canvas, a: Attributes, g: Geometry, tuft: Tensor, radius: Ten
     shadow = (0.62 + 0.38 * strands)[:, None] * (0.85 + 0.2 * soft(0.5, 0.1, (x - 0.3 * a["light"]).abs()))[:, None]
     colour = (tuft * 0.82 + 0.01) * shadow
     full = soft(0.03, -0.035, low) * (0.80 + 0.2 * strands)
-    canvas.paint(colour, a["beard"] * full)
+    canvas.paint(colour, a["beard"] * full, "skin")
     canvas.paint(colour, a["moustache"] * soft(0.012, -0.012, top) * (0.85 + 0.15 * strands))
 
 
@@ -212,17 +223,18 @@ def _mouth(canvas: Canvas, a: Attributes, g: Geometry, skin: Tensor, x: Tensor, 
     colour = natural + (paint - natural) * a["lipstick"][:, None]
     relief = ((y - bottom) / (g.lip_down + 0.01)).clamp(0, 1)
     shine = torch.exp(-((relief - 0.42) / 0.2).square()) * torch.exp(-((t - 0.25 * a["light"]) / 0.4).square())
-    canvas.paint(shade(colour, 0.80 + 0.06 * t * a["light"]), cover(upper, canvas, 1.3))
+    canvas.paint(shade(colour, 0.80 + 0.06 * t * a["light"]), cover(upper, canvas, 1.3), "mouth")
     canvas.paint(
         shade(colour, 1.0 - 0.3 * relief.square()) + (0.10 + 0.14 * a["lipstick"][:, None]) * shine[:, None],
         cover(lower, canvas, 1.3),
+        "mouth",
     )
 
     inside = torch.maximum(torch.maximum(top - y, y - bottom), ends)
     there = soft(0.01, 0.03, gap)
     mouth = cover(inside, canvas) * there
     depth = (1 - 0.45 * arc)[:, None]
-    canvas.paint(torch.tensor([0.36, 0.06, 0.08]).view(1, 3, 1, 1) * depth, mouth)
+    canvas.paint(torch.tensor([0.36, 0.06, 0.08]).view(1, 3, 1, 1) * depth, mouth, "mouth")
     tongue = ellipse(x - g.mouth_x, y - bottom - 0.005, 0.62 * g.mouth_half, 0.45 * g.lip_gap_down + 0.004)
     canvas.paint(torch.tensor([0.78, 0.33, 0.35]).view(1, 3, 1, 1), 0.85 * cover(tongue, canvas) * mouth)
     laugh = (1 - a["surprise"]).clamp(0, 1)
@@ -253,7 +265,7 @@ def _eye(canvas: Canvas, a: Attributes, g: Geometry, skin: Tensor, side: int, x:
 
     opening = cover(torch.maximum(torch.maximum(up - v, v - down), (t.abs() - 1) * g.eye_half), canvas)
     ball = 0.96 - 0.24 * t.square() - 0.35 * soft(0.4, 0.0, lid)
-    canvas.paint(torch.tensor([1.0, 0.98, 0.97]).view(1, 3, 1, 1) * ball[:, None], opening)
+    canvas.paint(torch.tensor([1.0, 0.98, 0.97]).view(1, 3, 1, 1) * ball[:, None], opening, "eyes")
     gaze = u - 0.010 * a["yaw"]
     centre = v + 0.008
     distance = (gaze.square() + centre.square() + 1e-9).sqrt()

@@ -1,5 +1,7 @@
 """The renderer's tools: coverage of implicit shapes, soft steps, bumps, strokes, shading, and the canvas."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,11 +11,25 @@ class Canvas:
 
     def __init__(self, count: int, size: int, extent: float = 1.0) -> None:
         self.rgb = torch.zeros(count, 3, size, size)
+        self.layers: list[tuple[str, Tensor]] = []
         self.pixel = 2 * extent / size
 
-    def paint(self, colour: Tensor, alpha: Tensor) -> None:
-        """Lay a colour (broadcastable to N, 3, H, W) over the picture with opacity alpha (broadcastable to N, H, W)."""
+    def paint(self, colour: Tensor, alpha: Tensor, part: str = "") -> None:
+        """Lay a colour (broadcastable to N, 3, H, W) over the picture with opacity alpha (broadcastable to N, H, W).
+
+        What is painted is a `part` of the face, or with "" of the part that it lies on."""
         self.rgb = self.rgb + (colour - self.rgb) * alpha[:, None]
+        if part:
+            self.layers.append((part, alpha))
+
+    def shares(self, parts: Sequence[str]) -> Tensor:
+        """The share of each pixel that each part has (N, P, H, W); before anything is painted it is of the first."""
+        shares = torch.zeros(len(self.rgb), len(parts), *self.rgb.shape[2:])
+        shares[:, 0] = 1
+        for part, alpha in self.layers:
+            shares = shares * (1 - alpha[:, None])
+            shares[:, parts.index(part)] += alpha
+        return shares
 
 
 def cover(distance: Tensor, canvas: Canvas, softness: float = 1.0) -> Tensor:

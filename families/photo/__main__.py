@@ -19,7 +19,7 @@ from pipeline.training.command import run
 
 CHECKPOINTS = Path("checkpoints/photo")
 LABELS = ("face_labels", "labels")
-TRAINED = ("preview", "clip", "reader", "identity", "landmarks", "encoder")  # each leaves a file
+TRAINED = ("preview", "parts", "clip", "reader", "identity", "landmarks", "encoder")  # each leaves a file
 FAMILY = ("files", "directions", "csla", "mappers", "card")
 PARTS = ("samples", *LABELS, "edited", *LABELS, *TRAINED, "likeness", *FAMILY)
 

@@ -9,6 +9,7 @@ w̄ is the mean latent and E the encoder. The terms L_k are pixels, contrast, id
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -184,19 +185,19 @@ class Tuned(Variable):
     def image(self, noise: Tensor | None = None) -> Tensor:
         factors = self.before | self.tuned.factors()
         self.drawn = _detached(factors)
-        return self.generator.synthesize(self.styles, tuning=factors)
+        return self.generator.synthesize(self.styles, tuning=factors, regions=self.regions)
 
     def latent(self) -> Latent:
         factors = self.drawn | _detached(self.preview.factors())
         tuning = Tuning({name: (left.cpu().clone(), right.cpu().clone()) for name, (left, right) in factors.items()})
-        return Latent(self.source.w_plus, self.source.style_step, tuning)
+        return replace(self.source, tuning=tuning)
 
     def updated(self, image: Tensor, t: float) -> None:
         """The preview's step down: its picture towards the whole one, which was drawn before the weights' step."""
         if not self.preview.values:
             return
         size = self.generator.working_size
-        small = self.generator.synthesize(self.styles, size, self.drawn | self.preview.factors())
+        small = self.generator.synthesize(self.styles, size, self.drawn | self.preview.factors(), self.regions)
         loss = F.mse_loss(small, F.adaptive_avg_pool2d(image.float(), size))
         self.preview_adam.update(torch.autograd.grad(loss, self.preview.values), learning_rate(t, PREVIEW_LR))
 

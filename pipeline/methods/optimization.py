@@ -64,6 +64,7 @@ class Variable(ABC):
     def __init__(self, generator: StyleGenerator, source: Latent) -> None:
         self.generator, self.source = generator, source
         self.tuning = source.tuning.on(generator.device) if source.tuning else None
+        self.regions = source.regions_on(generator.device)
 
     @abstractmethod
     def image(self, noise: Tensor | None = None) -> Tensor:
@@ -109,7 +110,7 @@ class Codes(Anchored):
     def image(self, noise: Tensor | None = None) -> Tensor:
         w_plus = self.w_plus if noise is None else self.w_plus + noise
         styles = replace(self.source, w_plus=w_plus).styles(self.generator)
-        return self.generator.synthesize(styles, self.generator.working_size, self.tuning)
+        return self.generator.synthesize(styles, self.generator.working_size, self.tuning, self.regions)
 
     def distance(self) -> Tensor:
         # In W the one step counts once for each of the L rows, so λ_L2 means the same as in W+.
@@ -142,7 +143,7 @@ class StyleSteps(Anchored):
     def image(self, noise: Tensor | None = None) -> Tensor:
         base = self.base if noise is None else self.generator.styles(self.w_plus + noise)
         styles = [s + step for s, step in zip(base, self._moved(), strict=True)]
-        return self.generator.synthesize(styles, self.generator.working_size, self.tuning)
+        return self.generator.synthesize(styles, self.generator.working_size, self.tuning, self.regions)
 
     def latent(self) -> Latent:
         return replace(self.source, style_step=tuple(s.detach().cpu().clone() for s in self._moved()))

@@ -36,11 +36,19 @@ from pipeline.networks.e4e import Encoder
 from pipeline.networks.generator import StyleGenerator
 from pipeline.networks.mapper import LatentMapper, mapper_from_state_dict, only_in_style_space
 from pipeline.networks.mobilestylegan import MobileGenerator
+from pipeline.networks.parts import PartReader
 from pipeline.networks.preview import Preview
 from pipeline.networks.stylegan2 import Generator
 from pipeline.networks.w_encoder import WEncoder
 
 T = TypeVar("T")
+EDITED_WITH = (
+    "generator",
+    "preview",
+    "clip",
+    "identity",
+    "parts",
+)  # files that edits depend on, beside what is measured
 _NARROWED = {"encoder": nn.Module.bfloat16, "clip": narrow_clip}  # kind -> what makes it compute in bfloat16
 
 
@@ -50,7 +58,7 @@ class Family:
 
     What a family does not have is None: an encoder, where faces can only be made up; directions, before their relevance
     has been measured; an alignment, before one has been trained; an identity network and a face finder, where the
-    pictures are of other things.
+    pictures are of other things; a reader of the parts of a face, before one has been trained.
     """
 
     row: Row
@@ -65,6 +73,7 @@ class Family:
     device: torch.device
     digests: dict[str, str] = field(default_factory=dict)
     """Kind of file -> start of its SHA-256, of those that edits depend on."""
+    parts: PartReader | None = None
     estimate: StyleDirections | None = field(default=None, init=False)
     """The directions where none were measured, see `estimate.directions_of`."""
     _loaded: dict[str, nn.Module] = field(default_factory=dict)
@@ -262,12 +271,13 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
         faces=finder,
         device=device,
         digests=_weight_digests(row, directions is not None, alignment is not None),
+        parts=_of_generator(network("parts", PartReader.from_state_dict), generator, files),
     )
 
 
 def _weight_digests(row: Row, measured: bool, aligned: bool) -> dict[str, str]:
     """`Family.digests` of the files that edits depend on."""
-    sources = {kind: row.files[kind] for kind in ("generator", "preview", "clip", "identity") if kind in row.files}
+    sources = {kind: row.files[kind] for kind in EDITED_WITH if kind in row.files}
     sources |= {kind: measured_source(kind, row) for kind in ("directions",) * measured + ("alignment",) * aligned}
     digests = {kind: _short_digest(source) for kind, source in sources.items()}
     if measured and not sources["directions"].name.endswith(".safetensors"):
@@ -320,6 +330,19 @@ def _fitting(
             f"{encoder.style_dim} numbers, and this one has {generator.num_rows} of {generator.style_dim}."
         )
     return encoder
+
+
+def _of_generator(
+    reader: PartReader | None, generator: StyleGenerator, files: Mapping[str, Source]
+) -> PartReader | None:
+    """The reader of parts. Raises UserError where it is for other features than this generator's."""
+    if reader is None:
+        return None
+    layers, size = generator.style_layers, int(reader.resolution)
+    last = max((i for i, la in enumerate(layers[:-1]) if la.resolution == size and not la.is_to_rgb), default=-1)
+    if last < 0 or layers[last + 1].channels != reader.hidden.in_features:  # what the next layer takes in
+        raise UserError(f"The reader of parts {files['parts'].name} is for another generator: the sizes differ.")
+    return reader
 
 
 def _copy_views(network: nn.Module) -> None:

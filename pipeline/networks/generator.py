@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 Factors = tuple[Tensor, Tensor]  # (out, r) and (r, in * k * k), whose product is a low-rank difference of a weight
@@ -23,6 +24,56 @@ class StyleLayer(NamedTuple):
     """Row of the latent that the vector is made of."""
     level: str
     """One of `LEVELS`."""
+
+
+class Region(NamedTuple):
+    """A step in S that holds in a part of the picture: `mask` (1, 1, R, R) from 0 to 1, and in `step` one (1, C_i) a
+    vector of S."""
+
+    mask: Tensor
+    step: tuple[Tensor, ...]
+
+
+class LocalStyle(NamedTuple):
+    """A style that differs from place to place: `style` (N, C), and on it each of `steps` (K, C), times its mask of
+    `masks` (K, H, W)."""
+
+    style: Tensor
+    masks: Tensor
+    steps: Tensor
+
+    def through(self, modulation: nn.Linear) -> "LocalStyle":
+        """What a layer makes of it whose modulation is linear."""
+        return LocalStyle(modulation(self.style), self.masks, F.linear(self.steps, modulation.weight))
+
+
+def local_style(style: Tensor, steps: Sequence[Tensor], masks: Tensor) -> Tensor | LocalStyle:
+    """A style (N, C) with steps (1, C) in the masks (K, H, W); as it is where none of them moves."""
+    if not any(step.any() for step in steps):
+        return style
+    return LocalStyle(style, masks, torch.cat([*steps]))
+
+
+def modulated(x: Tensor, style: Tensor | LocalStyle, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
+    """Features (N, C, H, W), the `rows` of all, and the style (N, C) that a layer has yet to scale them with: one that
+    differs from place to place is multiplied into them here, and what is left is 1."""
+    if isinstance(style, Tensor):
+        return x, style
+    shift = torch.einsum("khw,kc->hwc", style.masks[:, rows], style.steps)
+    factors = (style.style[:, None, None] + shift).permute(0, 3, 1, 2)
+    return x * factors.to(x.dtype), torch.ones_like(style.style)
+
+
+def masks_at(regions: Sequence[Region], resolution: int) -> Tensor:
+    """The masks of regions at a resolution (K, H, W): their area means, or smooth between their pixels."""
+    return torch.cat([resized(region.mask, resolution)[0] for region in regions]) if regions else torch.empty(0)
+
+
+def resized(mask: Tensor, resolution: int) -> Tensor:
+    """A mask (N, 1, R, R) at another resolution."""
+    if resolution <= mask.shape[-1]:
+        return F.adaptive_avg_pool2d(mask, resolution)
+    return F.interpolate(mask, (resolution, resolution), mode="bilinear", align_corners=False)
 
 
 class StyleGenerator(nn.Module, ABC):
@@ -64,12 +115,23 @@ class StyleGenerator(nn.Module, ABC):
         styles: Sequence[Tensor],
         resolution: int | None = None,
         tuning: Mapping[str, Factors] | None = None,
+        regions: Sequence[Region] = (),
     ) -> Tensor:
         """StyleSpace S -> image (N, 3, R, R), in full or smaller at `resolution`, a power of two from 4 to `size`.
 
         `tuning`, layer name -> factors, is what is added to the weights of `tunable_weights` and `preview_weights` for
-        this call.
+        this call. In each of the `regions` the styles are a step further: features are blended, not pictures.
         """
+
+    @abstractmethod
+    def features_at(
+        self,
+        styles: Sequence[Tensor],
+        resolution: int,
+        tuning: Mapping[str, Factors] | None = None,
+        regions: Sequence[Region] = (),
+    ) -> Tensor:
+        """The features (N, C, R, R) of a resolution, as its last layer leaves them; otherwise as `synthesize`."""
 
     def traced(self, styles: Sequence[Tensor]) -> tuple[Tensor, Trace]:
         """The image of one S, (1, C_i) each, and what `draw_from` needs to draw it again with changes."""

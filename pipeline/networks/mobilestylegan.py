@@ -10,12 +10,8 @@ the cache, a core for each.
 """
 
 import math
-import os
 import re
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
 from typing import Any
 
 import torch
@@ -23,13 +19,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from pipeline.networks.generator import Factors, StyleGenerator, StyleLayer
+from pipeline.networks.generator import (
+    Factors,
+    LocalStyle,
+    Region,
+    StyleGenerator,
+    StyleLayer,
+    local_style,
+    masks_at,
+    modulated,
+)
 from pipeline.networks.layers import PixelNorm, load_frozen
+from pipeline.networks.strips import draw_in_strips, in_strips
 
 SLOPE = 0.2  # of all leaky ReLUs
 BLOCK_LEVELS = ("coarse", "coarse", "medium", "medium")  # of the first blocks; the others are fine
 STRIPS_FROM = 128  # pixels a side from which a block is drawn in strips
-STRIP = 2**20  # values of the features of a strip
 
 
 class InverseHaar(torch.autograd.Function):
@@ -111,7 +116,7 @@ class FrozenSeparable(torch.autograd.Function):
             return grad_style
 
         on_cpu = x.device.type == "cpu"
-        parts = _in_strips(strip, h, n * w * len(weight)) if on_cpu else [strip(0, h)]
+        parts = in_strips(strip, h, n * w * len(weight)) if on_cpu else [strip(0, h)]
         return grad_x, sum(parts).to(style.dtype), None, None, None
 
 
@@ -135,8 +140,11 @@ class StyledConv(Modulated):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.register_buffer("noise", torch.randn(1, 1, resolution, resolution))
 
-    def forward(self, x: Tensor, style: Tensor, factors: Factors | None = None, rows: slice = slice(None)) -> Tensor:
+    def forward(
+        self, x: Tensor, style: Tensor | LocalStyle, factors: Factors | None = None, rows: slice = slice(None)
+    ) -> Tensor:
         """x (N, C, H, W), the `rows` of the features, and style (N, C) -> (N, C', H, W)."""
+        x, style = modulated(x, style, rows)
         weight, dtype = tuned(self.weight, factors) * self.scale, x.dtype
         before = self.noise[:, 0, rows, :, None].to(dtype) + self.bias.to(dtype)  # (1, H, W, C')
         if self.depthwise is None:
@@ -159,9 +167,17 @@ class ToImage(Modulated):
         self.weight = nn.Parameter(torch.randn(12, channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(12))
 
-    def forward(self, x: Tensor, style: Tensor, full: bool, factors: Factors | None = None) -> Tensor:
-        """x (N, C, H, W), style (N, C) -> (N, 3, 2H, 2W), or unless `full` its area mean (N, 3, H, W), float32 or
-        wider."""
+    def forward(
+        self,
+        x: Tensor,
+        style: Tensor | LocalStyle,
+        full: bool,
+        factors: Factors | None = None,
+        rows: slice = slice(None),
+    ) -> Tensor:
+        """x (N, C, H, W), the `rows` of the features, and style (N, C) -> (N, 3, 2H, 2W), or unless `full` its area
+        mean (N, 3, H, W), float32 or wider."""
+        x, style = modulated(x, style, rows)
         weight, bias = tuned(self.weight, factors).flatten(1) * self.scale, self.bias
         if not full:
             weight, bias = weight.view(3, 4, -1).mean(1), bias.view(3, 4).mean(1)
@@ -181,11 +197,16 @@ class Block(nn.Module):
         self.conv2 = StyledConv(out_channels, out_channels, resolution, style_dim, separable=True)
 
     def forward(
-        self, x: Tensor, styles: Sequence[Tensor], factors: Sequence[Factors | None], rows: slice = slice(None)
+        self,
+        x: Tensor,
+        styles: Sequence[Tensor | LocalStyle],
+        factors: Sequence[Factors | None],
+        rows: slice = slice(None),
     ) -> Tensor:
         """x (N, C, H, W) -> (N, C', 2H, 2W), the `rows` of the features; styles (N, C_i) of up, conv1 and conv2, and
         factors of the two convolutions."""
-        x = InverseHaar.apply(x, styles[0] * 0.5)
+        x, scale = modulated(x, styles[0], slice(rows.start and rows.start // 2, rows.stop and rows.stop // 2))
+        x = InverseHaar.apply(x, scale * 0.5)
         x = self.conv1(x, styles[1], factors[0], rows)
         return self.conv2(x, styles[2], factors[1], rows)
 
@@ -267,6 +288,7 @@ class MobileGenerator(StyleGenerator):
         styles: Sequence[Tensor],
         resolution: int | None = None,
         tuning: Mapping[str, Factors] | None = None,
+        regions: Sequence[Region] = (),
     ) -> Tensor:
         """See `StyleGenerator`. A smaller image is the area mean of the full one, and costs about as much; up to the
         size of the `preview`, where there is one, it is that of the preview."""
@@ -279,20 +301,56 @@ class MobileGenerator(StyleGenerator):
             or any(p.requires_grad for p in self.parameters())
         )
         if trains or self.device.type != "cpu":
-            image = self._draw(styles, resolution, tuning, strips=False)
+            image = self._draw(styles, resolution, tuning, False, regions)
         else:
             singly = zip(*(s.split(1) for s in styles), strict=True)
-            image = torch.cat([self._draw(one, resolution, tuning, strips=True) for one in singly])
+            image = torch.cat([self._draw(one, resolution, tuning, True, regions) for one in singly])
         return F.avg_pool2d(image, image.shape[2] // resolution) if image.shape[2] > resolution else image
 
-    def _draw(self, styles: Sequence[Tensor], resolution: int, tuning: Mapping[str, Factors], strips: bool) -> Tensor:
+    def _draw(
+        self,
+        styles: Sequence[Tensor],
+        resolution: int,
+        tuning: Mapping[str, Factors],
+        strips: bool,
+        regions: Sequence[Region],
+    ) -> Tensor:
         """The preview; the image; or where that is enough the area mean of half its size."""
+        local = self.local_styles(styles, regions)
         if self.preview is not None and resolution <= self.preview.size:
-            features = self.features(styles, self.preview.resolution, tuning, strips)
-            return self.preview(features, self.styles_after(styles, self.preview.resolution), tuning=tuning)
+            end = self.preview.resolution
+            features = self.features(local, end, tuning, strips)
+            steps = [self.styles_after(region.step, end) for region in regions]
+            later = local_style(self.styles_after(styles, end), steps, masks_at(regions, end))
+            return self.preview(features, later, tuning=tuning)
         full = resolution == self.size
-        to_image = partial(self.to_image, style=styles[-1], full=full, factors=tuning.get("to_image"))
-        return self.features(styles, self.size // 2, tuning, strips, to_image)
+
+        def to_image(x: Tensor, rows: slice) -> Tensor:
+            return self.to_image(x, local[-1], full, tuning.get("to_image"), rows)
+
+        return self.features(local, self.size // 2, tuning, strips, to_image)
+
+    def features_at(
+        self,
+        styles: Sequence[Tensor],
+        resolution: int,
+        tuning: Mapping[str, Factors] | None = None,
+        regions: Sequence[Region] = (),
+    ) -> Tensor:
+        """See `StyleGenerator`; from 8 px on."""
+        strips = not torch.is_grad_enabled() and self.device.type == "cpu" and len(styles[0]) == 1
+        return self.features(self.local_styles(styles, regions), resolution, tuning or {}, strips)
+
+    def local_styles(self, styles: Sequence[Tensor], regions: Sequence[Region]) -> list[Tensor | LocalStyle]:
+        """S (N, C_i) with the steps of regions, each at the resolution of the features that it scales."""
+        if not regions:
+            return [*styles]
+        masks = {r: masks_at(regions, r) for r in {layer.resolution for layer in self.style_layers} | {4}}
+        halved = (name.endswith((".up", "to_image")) for name, *_ in self.style_layers)
+        return [
+            local_style(style, [region.step[i] for region in regions], masks[layer.resolution // (1 + half)])
+            for i, (style, layer, half) in enumerate(zip(styles, self.style_layers, halved, strict=True))
+        ]
 
     def styles_after(self, styles: Sequence[Tensor], resolution: int) -> Tensor:
         """Those of S (N, C_i) that come after the features of a resolution, side by side (N, K)."""
@@ -301,16 +359,17 @@ class MobileGenerator(StyleGenerator):
 
     def features(
         self,
-        styles: Sequence[Tensor],
+        styles: Sequence[Tensor | LocalStyle],
         resolution: int,
         tuning: Mapping[str, Factors],
         strips: bool,
-        finish: Callable[[Tensor], Tensor] | None = None,
+        finish: Callable[[Tensor, slice], Tensor] | None = None,
     ) -> Tensor:
-        """What `finish` makes of the features (N, C, R, R) of a resolution from 8 on; with `strips`, of strips of
-        them."""
+        """What `finish` makes of the features (N, C, R, R) of a resolution from 8 on, and of their rows; with `strips`,
+        of strips of them."""
         dtype = self.compute_dtype or self.input.dtype
-        x = self.input.to(dtype).expand(len(styles[0]), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        count = len(styles[0].style if isinstance(styles[0], LocalStyle) else styles[0])
+        x = self.input.to(dtype).expand(count, -1, -1, -1).contiguous(memory_format=torch.channels_last)
         x = self.conv1(x, styles[0], tuning.get("conv1"))
         last = (resolution // 8).bit_length() - 1
         for i, block in enumerate(self.blocks[: last + 1]):
@@ -319,49 +378,13 @@ class MobileGenerator(StyleGenerator):
                 factors = [tuning.get(f"blocks.{i}.conv{k}") for k in (1, 2)]
                 return block(x, styles[3 * i + 1 : 3 * i + 4], factors, rows)
 
-            end = finish if finish and i == last else nn.Identity()
+            end = finish if finish and i == last else _as_they_are
             if strips and block.conv1.noise.shape[2] >= STRIPS_FROM:
-                x = _draw_in_strips(x, len(block.conv2.bias), part, end)
+                x = draw_in_strips(x, len(block.conv2.bias), part, end)
             else:
-                x = end(part(x, slice(None)))
+                x = end(part(x, slice(None)), slice(None))
         return x
 
 
-def _draw_in_strips(
-    x: Tensor, channels: int, part: Callable[[Tensor, slice], Tensor], finish: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """What `finish` makes of a block's features, of which `part` draws some rows, strip by strip."""
-    height = x.shape[2]
-
-    def strip(first: int, end: int) -> Tensor:
-        # Two convolutions reach two rows beyond a strip, which is one row before the resolution doubles.
-        above, below = max(0, first - 1), min(height, end + 1)
-        y = part(x[:, :, above:below], slice(2 * above, 2 * below))
-        return finish(y[:, :, 2 * (first - above) : 2 * (end - above)])
-
-    return torch.cat(_in_strips(strip, height, 2 * 2 * x.shape[3] * channels), 2)
-
-
-def _in_strips(work: Callable[[int, int], Tensor], height: int, row: int) -> list[Tensor]:
-    """What `work` returns for the first row and the end of each strip, without gradients. A strip has about `STRIP`
-    values, a `row` having so many, and a core of its own."""
-    rows = max(1, STRIP // row)
-    firsts = range(0, height, rows)
-    if len(firsts) == 1:
-        return [torch.no_grad()(work)(0, height)]
-    ends = [min(first + rows, height) for first in firsts]
-    return list(_workers(torch.get_num_threads()).map(torch.no_grad()(work), firsts, ends))
-
-
-@cache
-def _workers(count: int) -> ThreadPoolExecutor:
-    """Threads that compute on one core each. Two cores that share each operation wait for one another hundreds of times
-    a picture, and for long where other programs run."""
-    pool = ThreadPoolExecutor(count, "strips", lambda: torch.set_num_threads(1))
-    started = threading.Barrier(count)
-    list(pool.map(lambda _: started.wait(), range(count)))
-    torch.set_num_threads(count)  # the last call counts for threads that begin later
-    return pool
-
-
-os.register_at_fork(after_in_child=_workers.cache_clear)
+def _as_they_are(x: Tensor, rows: slice) -> Tensor:
+    return x

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from pipeline.networks.generator import Factors
+from pipeline.networks.generator import Factors, LocalStyle
 from pipeline.networks.layers import load_frozen
 from pipeline.networks.mobilestylegan import StyledConv, ToImage
 
@@ -45,11 +45,19 @@ class Preview(nn.Module):
         return {f"preview.{name}": self.get_submodule(name).weight for name in ("conv1", "conv2", "to_image")}
 
     def forward(
-        self, x: Tensor, styles: Tensor, rows: slice = slice(None), tuning: Mapping[str, Factors] | None = None
+        self,
+        x: Tensor,
+        styles: Tensor | LocalStyle,
+        rows: slice = slice(None),
+        tuning: Mapping[str, Factors] | None = None,
     ) -> Tensor:
         """x (N, C, R, R), or some `rows` of it, and styles (N, K) -> (N, 3, 2R, 2R), about [-1, 1], float32 or wider.
         `tuning` as in `StyleGenerator.synthesize`."""
         tuning = tuning or {}
         for name, conv in (("conv1", self.conv1), ("conv2", self.conv2)):
-            x = conv(x, conv.modulation(styles), tuning.get(f"preview.{name}"), rows)
-        return self.to_image(x, self.to_image.modulation(styles), True, tuning.get("preview.to_image"))
+            x = conv(x, _through(conv.modulation, styles), tuning.get(f"preview.{name}"), rows)
+        return self.to_image(x, _through(self.to_image.modulation, styles), True, tuning.get("preview.to_image"), rows)
+
+
+def _through(modulation: nn.Linear, styles: Tensor | LocalStyle) -> Tensor | LocalStyle:
+    return styles.through(modulation) if isinstance(styles, LocalStyle) else modulation(styles)

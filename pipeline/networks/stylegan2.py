@@ -16,7 +16,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from pipeline.networks.generator import Factors, StyleGenerator, StyleLayer, Trace
+from pipeline.networks.generator import (
+    Factors,
+    LocalStyle,
+    Region,
+    StyleGenerator,
+    StyleLayer,
+    Trace,
+    local_style,
+    masks_at,
+    modulated,
+    resized,
+)
 from pipeline.networks.layers import EqualLinear, PixelNorm, load_frozen
 
 SQRT2 = math.sqrt(2)
@@ -116,8 +127,10 @@ class StyledConv(nn.Module):
         self.noise = Noise()
         self.activate = Bias(out_channels)
 
-    def forward(self, x: Tensor, style: Tensor, noise: Tensor, factors: Factors | None = None) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor | LocalStyle, noise: Tensor, factors: Factors | None = None) -> Tensor:
         """x (N, C, H, W), style (N, C), noise (1, 1, H', W') -> (N, C', H', W')."""
+        if isinstance(style, LocalStyle):
+            return self._by_place(x, style, noise, factors)
         conv, dtype = self.conv, x.dtype
         gradients = torch.is_grad_enabled()
         learning = gradients and any(w.requires_grad for w in (*self.parameters(), *(factors or ())))
@@ -137,6 +150,19 @@ class StyledConv(nn.Module):
             y = conv.convolve(x * style[..., None, None].to(dtype), kernel) * demodulation[..., None, None].to(dtype)
             y = y.add_((noise.permute(0, 2, 3, 1) + bias).to(dtype).permute(0, 3, 1, 2))
         return F.leaky_relu_(y, 0.2)
+
+    def _by_place(self, x: Tensor, style: LocalStyle, noise: Tensor, factors: Factors | None) -> Tensor:
+        """`forward` where the style differs from place to place: the demodulation does so too, and is that of the style
+        without and with each step, blended as they are."""
+        kernel, squares = self.conv.prepared(x.dtype, factors)
+        styles = torch.cat([style.style, style.style + style.steps])  # of one picture
+        demodulation = torch.rsqrt((styles * styles) @ squares.T + 1e-8)
+        masks = resized(style.masks[:, None], noise.shape[-1])[:, 0]
+        demodulation = LocalStyle(demodulation[:1], masks, demodulation[1:] - demodulation[:1])
+        y = self.conv.convolve(modulated(x, style)[0], kernel)
+        small = (noise * self.noise.weight).permute(0, 2, 3, 1) + self.activate.bias
+        y = modulated(y, demodulation)[0] + small.to(y.dtype).permute(0, 3, 1, 2)
+        return F.leaky_relu(y, 0.2) * SQRT2
 
 
 class FrozenStyledConv(torch.autograd.Function):
@@ -192,8 +218,11 @@ class ToRGB(nn.Module):
         if upsample:
             self.upsample = FirKernel()
 
-    def forward(self, x: Tensor, style: Tensor, skip: Tensor | None, factors: Factors | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, style: Tensor | LocalStyle, skip: Tensor | None, factors: Factors | None = None
+    ) -> Tensor:
         """x (N, C, H, W), style (N, C), skip (N, 3, H/2, W/2) or None -> (N, 3, H, W), float32 or wider."""
+        x, style = modulated(x, style)
         weight = self.conv.tuned(factors).flatten(1) * self.conv.scale * style[:, None]  # (N, 3, C)
         rgb = x.permute(0, 2, 3, 1).flatten(1, 2) @ weight.to(x.dtype).transpose(1, 2)  # (N, H * W, 3)
         rgb = rgb.to(style.dtype).unflatten(1, x.shape[2:]).permute(0, 3, 1, 2) + self.bias.to(style.dtype)
@@ -285,16 +314,26 @@ class Generator(StyleGenerator):
         styles: Sequence[Tensor],
         resolution: int | None = None,
         tuning: Mapping[str, Factors] | None = None,
+        regions: Sequence[Region] = (),
     ) -> Tensor:
-        """StyleSpace S -> image (N, 3, R, R). At `resolution` (4 ... size) it stops and returns the RGB summed so far,
-        which resembles the down-scaled image and costs a fraction.
-
-        `tuning`, layer name -> factors, is what is added to those layers' weights for this call.
-        """
+        """See `StyleGenerator`. At `resolution` (4 ... size) it stops and returns the RGB summed so far, which
+        resembles the down-scaled image and costs a fraction. Only a single picture can have regions."""
         resolution = resolution or self.size
         if resolution not in {layer.resolution for layer in self.style_layers}:
             raise ValueError(f"resolution {resolution} is none of 4, 8, ... {self.size}")
-        return self._draw(0, styles, self._start(len(styles[0])), resolution, tuning or {})
+        return self._draw(0, styles, self._start(len(styles[0])), resolution, tuning or {}, regions)
+
+    def features_at(
+        self,
+        styles: Sequence[Tensor],
+        resolution: int,
+        tuning: Mapping[str, Factors] | None = None,
+        regions: Sequence[Region] = (),
+    ) -> Tensor:
+        """See `StyleGenerator`."""
+        trace = self._start(len(styles[0]))
+        self._draw(0, styles, trace, resolution, tuning or {}, regions, keep=True)
+        return trace[max(trace)][0]  # what enters the toRGB layer
 
     def _start(self, count: int) -> Trace:
         x = self.input.input.to(self.compute_dtype or self.input.input.dtype).expand(count, -1, -1, -1)
@@ -303,7 +342,7 @@ class Generator(StyleGenerator):
     def traced(self, styles: Sequence[Tensor]) -> tuple[Tensor, Trace]:
         """See `StyleGenerator`. The features that enter a layer come with the running RGB."""
         trace = self._start(1)
-        return self._draw(0, styles, trace, self.size, {}, keep=True), trace
+        return self._draw(0, styles, trace, self.size, {}, (), keep=True), trace
 
     def draw_from(self, start: int, styles: Sequence[Tensor], trace: Trace) -> Tensor:
         """See `StyleGenerator`."""
@@ -312,10 +351,17 @@ class Generator(StyleGenerator):
             p: tuple(None if t is None else t.expand(count, -1, -1, -1) for t in entered)
             for p, entered in trace.items()
         }
-        return self._draw(start, styles, shared, self.size, {})
+        return self._draw(start, styles, shared, self.size, {}, ())
 
     def _draw(
-        self, start: int, styles: Sequence[Tensor], trace: Trace, resolution: int, tuning: Mapping, keep: bool = False
+        self,
+        start: int,
+        styles: Sequence[Tensor],
+        trace: Trace,
+        resolution: int,
+        tuning: Mapping,
+        regions: Sequence[Region],
+        keep: bool = False,
     ) -> Tensor:
         """The image from layer `start` on. With `keep` what enters the layers is written into `trace`.
 
@@ -331,10 +377,11 @@ class Generator(StyleGenerator):
             if keep:
                 trace[p] = (x, rgb)
             module, factors = self.get_submodule(layer.name), tuning.get(layer.name)
+            style = local_style(styles[p], [r.step[p] for r in regions], masks_at(regions, x.shape[-1]))
             if layer.is_to_rgb:
-                rgb = module(x, styles[p], rgb, factors)
+                rgb = module(x, style, rgb, factors)
             elif only_rgb:
                 x = trace[p + 1][0]
             else:
-                x = module(x, styles[p], getattr(self.noises, f"noise_{convolutions.index(p)}"), factors)
+                x = module(x, style, getattr(self.noises, f"noise_{convolutions.index(p)}"), factors)
         return rgb

@@ -1,0 +1,137 @@
+"""Edits that are held to a part of the picture: a step in S where a mask is, and the generator's features between.
+
+    Δs      = S(w') + Δs' − S(w) − Δs_0                   of an edit w', Δs' of a latent w, Δs_0
+    s(x, y) = s + m(x, y) · Δs                            at each layer, with the mask m at its resolution
+
+The layers see the edited style inside the mask and the source's style outside, and what they make of its soft border is
+drawn as one picture. Masks are those of the parts that the family's reader finds in the generator's features
+(`networks/parts.py`), before or after the edit, so that hair can grow; or a picture.
+"""
+
+import base64
+import io
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pipeline.errors import UserError
+from pipeline.latents import Latent
+from pipeline.models.family import Family
+from pipeline.networks.generator import resized
+from pipeline.networks.parts import PARTS
+
+REGIONS = {part: (part,) for part in PARTS} | {"face": ("skin", "mouth", "eyes")}  # name -> its parts
+MASK_SIZE = 64  # pixels a side of a mask
+DRAWN = "data:image/png;base64,"  # how a picture stands in a recipe
+
+# Where an edit may change the picture when nobody says: the words that it is known by, and the regions.
+WORDS = (
+    (
+        "hair haired blonde blond brunette redhead redheaded ginger auburn bangs fringe curls afro mohawk bald "
+        "hairstyle haircut bob buzz",
+        ("hair",),
+    ),
+    ("bald bangs fringe", ("skin",)),
+    (
+        "smile smiling smiley grin grinning laughing laughter frown angry sad surprised shocked amazed happy "
+        "expression glasses eyeglasses sunglasses spectacles bespectacled eyewear makeup freckles",
+        ("face",),
+    ),
+    ("beard bearded goatee moustache mustache stubble shaved shaven", ("face",)),
+    ("lipstick lips lipped mouth teeth", ("mouth",)),
+    ("eye eyes eyed eyeshadow", ("eyes",)),
+    ("skin skinned tan tanned pale complexion", ("skin",)),
+    ("background backdrop", ("background",)),
+    ("clothes shirt jacket", ("clothes",)),
+)
+
+
+def region_of(target: str) -> tuple[str, ...]:
+    """The regions that an edit with these words is about, in their order in `REGIONS`; none, where it is not known."""
+    words = set(re.findall(r"[a-z]+", target.lower()))
+    found = {name for known, names in WORDS if words & set(known.split()) for name in names}
+    return tuple(name for name in REGIONS if name in found)
+
+
+def part_probabilities(family: Family, latent: Latent) -> Tensor:
+    """The probabilities of `PARTS` (1, P, R, R) in the picture of a latent. Raises UserError where the family has no
+    reader of parts."""
+    if family.parts is None:
+        raise UserError(f"The model “{family.title}” can't find the parts of a face; please draw a mask instead.")
+    generator = family.generator
+    tuning = latent.tuning and latent.tuning.on(generator.device)
+    size, held = int(family.parts.resolution), latent.regions_on(generator.device)
+    with torch.no_grad():
+        return family.parts(generator.features_at(latent.styles(generator), size, tuning, held)).cpu()
+
+
+def region_mask(family: Family, latents: Sequence[Latent], regions: Sequence[str]) -> Tensor:
+    """The mask (1, 1, R, R) of regions in the pictures of any of the latents. A region is a name of `REGIONS`, or a
+    picture as `drawn_mask` writes it."""
+    named = sorted({PARTS.index(part) for name in regions if name in REGIONS for part in REGIONS[name]})
+    masks = [read_mask(region) for region in regions if region not in REGIONS]
+    if named:
+        for latent in latents:
+            found = part_probabilities(family, latent)[:, named].sum(1, keepdim=True)
+            masks.append(resized(found, MASK_SIZE).clamp(0, 1))
+    return torch.stack(masks).amax(0)
+
+
+def checked_regions(regions: Sequence[str | Image.Image | Tensor]) -> list[str]:
+    """Regions as a recipe has them. Raises UserError for none, and for what is no region."""
+    if isinstance(regions, str | Image.Image | Tensor):
+        regions = (regions,)
+    if not isinstance(regions, list | tuple) or not all(isinstance(r, str | Image.Image | Tensor) for r in regions):
+        raise TypeError("`regions` is a list of names of regions, pictures (PIL) or masks (tensors).")
+    found = [drawn_mask(region) if isinstance(region, Image.Image | Tensor) else region for region in regions]
+    for region in found:
+        if region not in REGIONS and not region.startswith(DRAWN):
+            raise UserError(f"There is no region “{region[:40]}”; there are: {', '.join(REGIONS)}.")
+    if not found:
+        raise UserError(f"Please choose at least one region of {', '.join(REGIONS)}.")
+    return list(dict.fromkeys(found))
+
+
+def drawn_mask(mask: Image.Image | Tensor) -> str:
+    """A mask, white where an edit may change the picture, as a text that `read_mask` reads: a picture, or a tensor
+    (1, 1, R, R) from 0 to 1. Raises UserError where nothing is white."""
+    if isinstance(mask, Tensor):
+        if mask.ndim != 4 or mask.shape[:2] != (1, 1) or not ((mask >= 0) & (mask <= 1)).all():
+            raise UserError("A mask is a tensor (1, 1, R, R) of numbers from 0 to 1.")
+        mask = Image.fromarray((mask[0, 0].float().cpu() * 255).round().byte().numpy())
+    small = mask.convert("L").resize((MASK_SIZE, MASK_SIZE), Image.Resampling.BOX)
+    if not small.getextrema()[1]:
+        raise UserError("This mask is empty; please paint where the picture may change.")
+    file = io.BytesIO()
+    small.save(file, "PNG")
+    return DRAWN + base64.b64encode(file.getvalue()).decode()
+
+
+def read_mask(text: str) -> Tensor:
+    """The mask (1, 1, R, R) of a text that `drawn_mask` wrote. Raises UserError for any other text."""
+    try:
+        content = base64.b64decode(text.removeprefix(DRAWN), validate=True)
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
+            if picture.size != (MASK_SIZE, MASK_SIZE) or picture.mode != "L":
+                raise ValueError("another size")
+            return torch.from_numpy(np.array(picture))[None, None] / 255
+    except (ValueError, OSError, SyntaxError):
+        raise UserError("This mask can't be read; please paint it again.") from None
+
+
+def held_within(family: Family, latent: Latent, edited: Latent, regions: Sequence[str]) -> Latent:
+    """What `edited` is of `latent`, in the regions only: in their mask in one or the other picture.
+
+    Raises UserError where the edit is more than steps in W and S of the whole picture.
+    """
+    unlike = edited.tuning is not latent.tuning and not (edited.tuning and edited.tuned_like(latent))
+    if unlike or [id(r.mask) for r in edited.regions] != [id(r.mask) for r in latent.regions]:
+        raise UserError("This edit can't be held to a region; please take one that changes the whole picture.")
+    with torch.no_grad():
+        before, after = latent.styles(family.generator), edited.styles(family.generator)
+    step = [b - a for a, b in zip(before, after, strict=True)]
+    return latent.moved_within(region_mask(family, (latent, edited), regions), step)

@@ -1,0 +1,59 @@
+"""What `StyleCLIP` does with the parts of a picture: it finds them, and holds edits to them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from PIL import Image
+from torch import Tensor
+
+from pipeline.checks import latent_of, of_type
+from pipeline.edits import Edit
+from pipeline.errors import UserError
+from pipeline.latents import Latent
+from pipeline.methods.regions import checked_regions, held_within, region_mask
+from pipeline.models.family import Family
+from pipeline.recipes import Within
+
+OTHER_FACE = "This edit was made from another face; please take the face that it was made from."
+
+
+class RegionEdits:
+    """The methods of `StyleCLIP` that are about regions; `REGIONS` of `methods.regions` has their names."""
+
+    family: Family
+
+    def region(self, latent: Latent, *regions: str | Image.Image | Tensor) -> Tensor:
+        """Where regions are in the picture of a latent: a mask (1, 1, 64, 64) from 0 to 1.
+
+        Raises UserError for an unknown region, and where the model can't find parts.
+        """
+        latent_of("latent", latent, self.family.generator)
+        return region_mask(self.family, (latent,), checked_regions(regions))
+
+    def within(self, latent: Latent, edit: Edit, regions: Sequence[str | Image.Image | Tensor]) -> Edit:
+        """A finished edit of `latent`, held to regions: names ("hair", "face", ...), or masks, white where it may
+        change the picture (PIL, or tensors (1, 1, R, R) from 0 to 1).
+
+        A named region is where it was before the edit, or is after it, so that hair can grow. Features are blended, so
+        there is no seam; see `methods.regions`. `adjust` changes the strength of what was held. Raises UserError for an
+        edit of another face, an unknown region, an empty mask, and an edit that is held already.
+        """
+        latent_of("latent", latent, self.family.generator)
+        of_type("edit", edit, Edit, "an edit, as the methods make them")
+        regions = checked_regions(regions)
+        if edit.recipe["source"] != latent.digest():
+            raise UserError(OTHER_FACE)
+        held = held_within(self.family, latent, edit.latent, regions)
+        weights = {kind: self.family.digests[kind] for kind in ("generator", "parts") if kind in self.family.digests}
+        recipe = edit.recipe | {"within": {"regions": regions}, "weights": edit.recipe["weights"] | weights}
+        if "share" in recipe:  # which `adjust` counts anew
+            recipe["within"]["share"] = recipe.pop("share")
+        return replace(edit, draw=partial(self.image, held), latent=held, recipe=recipe)
+
+    def _held(self, latent: Latent, edit: Edit, within: Within | None) -> Edit:
+        """An edit held as a recipe tells; as it is for None."""
+        if within is None:
+            return edit
+        edit = edit if within.share is None else self.adjust(latent, edit, within.share)
+        return self.within(latent, edit, within.regions)
