@@ -33,7 +33,8 @@ LONG = _group("long", 100)
 """The queue settings of an event say in which group it runs. A group has so many slots, each with a thread; an event of
 one group never takes a slot of another. `webapp.jobs` then says whose turn it is to compute. Why there are four:
 
-- `EDIT`: one picture in one pass. Nothing in it waits for anything but its turn, so it is never locked.
+- `EDIT`: one picture in one pass. Nothing in it waits for anything but its turn, so it is never locked. A visitor's
+  edits are made one after the other, in the order in which they were asked for: each builds on the picture before.
 - `PHOTO`: an upload, an example, a random face, putting a face back. Pictures that take long to read lock no edits, and
   jobs that wait lock no uploads.
 - `SERIES`: the grid, GIF and MP4. Each draws many pictures, so that more at a time would slow everybody's edits.
@@ -42,7 +43,8 @@ one group never takes a slot of another. `webapp.jobs` then says whose turn it i
 
 THREADS = 256  # for all slots together, and for the short events that do not queue
 
-SLOTS_OF_SESSION = 4  # in a group
+SLOTS_OF_SESSION = {"edit": 1}  # in a group; in the others:
+OTHER_SLOTS_OF_SESSION = 4
 SHARE_OF_ADDRESS = 0.75  # of a group's slots, so that one address never has them all
 WAITING_OF_SESSION = 20  # events
 WAITING_OF_ADDRESS = 100  # a school class, or everybody where the server sees only the address of a proxy
@@ -196,11 +198,12 @@ class FairQueue(Queue):
             visitors = Counter(map(_visitor_of, here))
             addresses = Counter(address_of(event.request) for event in here)
             most = max(1, int(SHARE_OF_ADDRESS * limit))
+            own = SLOTS_OF_SESSION.get(name, OTHER_SLOTS_OF_SESSION)
             able = [
                 (visitors[_visitor_of(event)], addresses[address_of(event.request)], number)
                 for number, event in enumerate(group.queue)
             ]
-            able = [order for order in able if order[0] < SLOTS_OF_SESSION and order[1] < most]
+            able = [order for order in able if order[0] < own and order[1] < most]
             if able:
                 event = group.queue.pop(min(able)[2])
                 return [event], False, name
