@@ -52,14 +52,13 @@ _PHRASES: dict[Kind, str] = {
     Kind.AWAY: """
     remove, removed, removes, removing, remove all, take off, takes off, taking off, taken off, take away, take out,
     get rid of, gets rid of, rid of, rid, lose, loses, losing, lost, delete, deleted, erase, erased, eliminate, drop,
-    ditch, discard, strip, strip off, without, sans, minus, no, no more, any more no, free of, free from, free,
-    lacking, lacks, lack, gone, go away, goes away, off, away, disappear, disappears, vanish, begone, hide, hidden,
-    cover, cut off, cut out, shave off, shaved off, wash off, wipe, wipe off, wipe away, clean off, kill, destroy,
-    undo, banish, trash, exclude, excluding, except, omit, skip, avoid, absent, missing, subtract, scrap, throw away,
-    pull off, peel off, rip off, dump, toss, upside down, shave, shaves, shaved, shaving, neither, nor, none, zero,
-    leave out, leave off, take it off, un, non, yank, unwear, has no, out of the way, has to go, have to go, must go,
-    should go, needs to go, need to go, gotta go, can go, bye, bye bye, goodbye, fade out, put away, pluck, cancel,
-    w/o
+    ditch, discard, strip, strip off, without, sans, minus, no, no more, any more no, free of, free from, free, gone,
+    go away, goes away, off, away, disappear, disappears, vanish, begone, hide, hidden, cover, cut off, cut out, shave
+    off, shaved off, wash off, wipe, wipe off, wipe away, clean off, kill, destroy, undo, banish, trash, exclude,
+    excluding, except, omit, skip, avoid, absent, subtract, scrap, throw away, pull off, peel off, rip off, dump,
+    toss, upside down, shave, shaves, shaved, shaving, neither, nor, none, zero, leave out, leave off, take it off,
+    un, non, yank, unwear, has no, out of the way, has to go, have to go, must go, should go, needs to go, need to go,
+    gotta go, can go, bye, bye bye, goodbye, fade out, put away, pluck, cancel, w/o
     """,
     Kind.NOT: """
     not, don't, dont, do not, doesn't, doesnt, isn't, isnt, aren't, arent, ain't, wasn't, shouldn't, shouldnt, won't,
@@ -120,11 +119,13 @@ _PHRASES: dict[Kind, str] = {
     Kind.AND: "and, or, as well as, n, also, with also, ; and",
     Kind.STOP: "then, but, however, although, and then, while, afterwards, next, yet, just not, though",
     Kind.FILLER: """
-    progression, would be delighted, would be happy, would be glad, i'd be happy, i'd be glad, be happy if, happy
-    birthday, know, render, rendered, simulate, appear, appears, seem, seems, about, around, quality, high quality,
-    hd, tbh, else, everything else, rest, the rest, duper, beginning, please, pls, plz, plss, plzz, thx, thanks,
-    thank, ty, tysm, hey, hi, hello, yo there, hiya, kindly, lol, lmao, haha, hahaha, omg, ok, okay, bro, sis, sir,
-    hmm, um, uh, gonna, try, trying, maybe, perhaps, must, u, ur, im, i'm, i'd, i'll, i've, id, he's, hes, she's,
+    not only, not just, can't wait, cant wait, no doubt, no problem, no worries, no rush, no idea, if not, or not, not
+    sure, don't know, dont know, doesn't matter, feel free, make sure, be sure, ensure, can't see, why don't we, show
+    off, can't stop, progression, would be delighted, would be happy, would be glad, i'd be happy, i'd be glad, be
+    happy if, happy birthday, know, render, rendered, simulate, appear, appears, seem, seems, about, around, quality,
+    high quality, hd, tbh, else, everything else, rest, the rest, duper, beginning, please, pls, plz, plss, plzz, thx,
+    thanks, thank, ty, tysm, hey, hi, hello, yo there, hiya, kindly, lol, lmao, haha, hahaha, omg, ok, okay, bro, sis,
+    sir, hmm, um, uh, gonna, try, trying, maybe, perhaps, must, u, ur, im, i'm, i'd, i'll, i've, id, he's, hes, she's,
     shes, it's, they're, you're, that's, what's, whats, let's, lets, there's, who's, he'd, she'd, face, faces, facial,
     person, people, human, photo, photograph, picture, pic, pics, image, selfie, portrait, head, someone, style,
     styled, color, colour, version, effect, now, already, actually, honestly, anymore, any more, today, instead
@@ -155,6 +156,14 @@ _DEGREES = {
     lots more, a lot more, much more, way more, far more, lot less, so very
     """,
 }
+# "Wouldn't she look better with glasses?" asks for them.
+_QUESTIONS = [
+    f"{verb} {who}"
+    for verb in split(
+        "isn't, aren't, wouldn't, shouldn't, won't, doesn't, don't, can't, couldn't, wasn't, haven't, hasn't"
+    )
+    for who in split("you, he, she, they, it, we, i, this, that")
+]
 _MUCH_LESS = "much less, a lot less, way less, far less, lots less"
 # Person -> the attributes that make one, by their texts.
 _PERSONS = {
@@ -195,6 +204,7 @@ def _lexicon(of_faces: bool) -> dict[str, tuple[Kind, Any]]:
     entries: dict[str, tuple[Kind, Any]] = dict.fromkeys(STOP_WORDS, (Kind.FILLER, None))
     for kind, phrases in _PHRASES.items():
         entries |= dict.fromkeys(split(phrases), (kind, None))
+    entries |= dict.fromkeys(_QUESTIONS, (Kind.FILLER, None))
     for share, phrases in _DEGREES.items():
         entries |= dict.fromkeys(split(phrases), (Kind.DEGREE, share))
     entries |= dict.fromkeys(split(_MUCH_LESS), (Kind.LESS, VERY))

@@ -151,7 +151,7 @@ class _Reader:
         place = next((i for i, token in enumerate(clause) if token.words == "not"), len(clause))
         before, after = clause[:place], clause[place:]
         verbs = [token.kind for token in before if token.kind in (Kind.AWAY, Kind.CHANGE)]
-        if before and not any(token.kind in TELLING for token in before):
+        if before and not any(token.kind in TELLING - {Kind.PART} for token in before):
             return clause, []
         self.verb, verb = (verbs[-1] if verbs else None), (verbs[-1] if verbs else None if before else self.verb)
         things = all(token.value[0].thing for token in after if token.kind is Kind.ATTRIBUTE)
