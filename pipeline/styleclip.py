@@ -27,6 +27,7 @@ from pipeline.methods.estimate import ESTIMATED_NOTE, directions_of
 from pipeline.methods.inversion import REFINE_STEPS, TUNE_STEPS, photo_square, towards_photo
 from pipeline.methods.mapper import apply_mapper
 from pipeline.methods.optimization import towards_text
+from pipeline.methods.strength import Strengths
 from pipeline.models.downloads import Progress
 from pipeline.models.family import Family, load_pretrained
 from pipeline.models.registry import DEFAULT, REGISTRY
@@ -50,6 +51,7 @@ class StyleCLIP:
     def __init__(self, family: Family) -> None:
         self.family = family
         self.texts = Texts(family.clip, family.row.vocabulary.split())
+        self.strengths = Strengths(family, self.texts)
         self._draw = MicroBatcher(
             partial(draw_together, family.generator), BATCH if family.device.type == "cuda" else 1
         )
@@ -245,20 +247,23 @@ class StyleCLIP:
         strength: float | None = None,
         threshold: float | None = None,
         channels: int | None = None,
+        limit: float | None = None,
     ) -> Edit:
         """Move StyleSpace channels the way from the `neutral` to the `target` text.
 
-        `strength` is α, `threshold` β: channels less relevant than β stay. Without β the `channels` most relevant ones
-        move, the family's default number when that is None too. The edit says how many channels were kept. Raises
-        UserError for texts that are empty, too long or the same, and for a β that keeps no channel.
+        `strength` is α, as suits the texts where it is None (`Strengths`). Channels less relevant than `threshold` β
+        stay; without β the `channels` most relevant ones move, or the family's default number. `limit`: how many
+        deviations from the mean they may go, 0 for any. Raises UserError for a β that keeps no channel.
         """
         self._check(latent)
         given = {"target": target, "neutral": neutral, "strength": strength}
-        given |= {"threshold": threshold, "channels": channels}
+        given |= {"threshold": threshold, "channels": channels, "limit": limit}
         parameters = completed("direct", self.family.defaults, given)
-        notes = self.texts.pair_notes(target, neutral)
-        notes += (self.directions_note,) if self.directions_note else ()
-        edited, moved = direct(directions_of(self.family), self.texts, latent, **parameters)
+        notes = self.texts.pair_notes(target, neutral) + ((self.directions_note,) if self.directions_note else ())
+        if strength is None:
+            parameters["strength"] = self.strengths.usual(target, neutral, threshold, channels, parameters["limit"])
+        models = directions_of(self.family), self.texts, self.family.generator, self.family.latent_avg
+        edited, moved = direct(*models, latent, **parameters)
         recipe = new_recipe(self.family, "direct", latent, parameters)
         return Edit(partial(self.image, edited), edited, recipe, notes, moved)
 
@@ -298,9 +303,7 @@ class StyleCLIP:
 
     def csla_generate(self, prompt: str, strength: float | None = None, neutral: str | None = None) -> Edit:
         """A face from text alone, in one forward pass from the mean face, which the `neutral` text describes.
-
-        Raises UserError for texts that are empty or too long, and where the model has no alignment.
-        """
+        Raises UserError for texts that are empty or too long, and where the model has no alignment."""
         given = {"prompt": prompt, "neutral": neutral, "strength": strength}
         parameters = completed("csla_generate", self.family.defaults, given)
         mean, notes = self._mean(), self.texts.pair_notes(prompt, parameters["neutral"])
@@ -313,8 +316,7 @@ class StyleCLIP:
     def adjust(self, latent: Latent, edit: Edit, share: float) -> Edit:
         """A finished edit of `latent` at another strength: 0 is the source, 1 the edit, more goes beyond.
 
-        Shares multiply: adjust what was adjusted before and it is that share of it. Raises UserError for an edit of
-        another face.
+        Shares multiply, when what was adjusted is adjusted again. Raises UserError for an edit of another face.
         """
         self._check(latent)
         of_type("edit", edit, Edit, "an edit, as the methods make them")
@@ -330,8 +332,7 @@ class StyleCLIP:
 
         With `anywhere` its words and numbers are applied to another face, and the edit's recipe names that one. Recipes
         of `generate` and `csla_generate` need no latent. A note of the edit says where the weights, or what the model
-        computes in, are others.
-        Raises UserError when recipe, model and latent do not belong together.
+        computes in, are others. Raises UserError when recipe, model and latent do not belong together.
         """
         asked = Recipe.read(recipe)
         latent = self._mean() if asked.from_mean else latent
