@@ -29,8 +29,8 @@ from pipeline.text import Texts
 FACES = 5
 ALPHAS = (1.0, 1.6, 2.6, 4.2, 6.6, 10.0)
 PERSON, CHANGE = 2.0, 5.0  # λ_P and λ_C
-NEARLY = 0.01  # of worth, which is at most 1
-UNSEEN = 0.01  # of gain: where CLIP sees no more than this, α follows from the cost alone
+NEARLY = 0.02  # of worth, which is at most 1
+CLEAR = 0.05  # a gain that CLIP sees clearly; a fainter one is worth less than 1
 
 
 class Seen(NamedTuple):
@@ -109,8 +109,7 @@ class Strengths:
 def enough(alphas: Sequence[float], gains: Sequence[float], costs: Sequence[float]) -> float:
     """The least α, of tenths, that is worth nearly as much as the best, from the gain and the cost at several α, the
     first of them 0; between those on the straight line."""
-    gain = np.array(gains) + UNSEEN * np.array(alphas) / alphas[-1]
-    worth = gain / max(gain.max(), UNSEEN) - np.array(costs)
+    worth = np.array(gains) / max(*gains, CLEAR) - np.array(costs)
     tenths = np.arange(1, round(10 * alphas[-1]) + 1) / 10
     worth = np.interp(tenths, alphas, worth)
     return float(tenths[np.argmax(worth >= worth.max() - NEARLY)])
