@@ -140,7 +140,11 @@ class Global(Method):
     """Global directions (section 6) from the measured matrix."""
 
     title, shipped = "global directions", ("model",)
-    sources = ("pipeline/methods/directions.py", "checkpoints/demo/directions.safetensors")
+    sources = (
+        "pipeline/methods/directions.py",
+        "pipeline/methods/strength.py",
+        "checkpoints/demo/directions.safetensors",
+    )
     options: dict[str, float] = {}
 
     def __init__(self, studio: StyleCLIP, shelf: Path, pairs: Pairs | None) -> None:
@@ -150,18 +154,17 @@ class Global(Method):
         return family.directions
 
     def text(self, pair: Target) -> None:
-        mean = Latent(self.studio.family.latent_avg[None].cpu())
-        self.step = self.studio.direct(mean, pair.target, pair.neutral, **self.options).latent.style_step
+        self.edit(Latent(self.studio.family.latent_avg[None].cpu()), pair)  # finds the strength
 
     def edit(self, latent: Latent, pair: Target) -> Latent:
-        return latent.moved(list(self.step))
+        return self.studio.direct(latent, pair.target, pair.neutral, **self.options).latent
 
 
 class PaperGlobal(Global):
     """As the paper has it: α 3, 20 channels, none of toRGB's."""
 
     title = "global directions (paper)"
-    options = {"strength": PAPER.strength, "channels": PAPER.channels}
+    options = {"strength": PAPER.strength, "channels": PAPER.channels, "limit": 0.0}
 
     def directions(self, family: Family) -> StyleDirections:
         whole = family.directions
@@ -174,7 +177,7 @@ class Estimate(Global):
     """Global directions as long as no matrix was measured: relevance from gradients, of the same channels."""
 
     title, shipped = "global directions, estimated", ()
-    sources = ("pipeline/methods/directions.py", "pipeline/methods/estimate.py")
+    sources = tuple(f"pipeline/methods/{name}.py" for name in ("directions", "strength", "estimate"))
 
     def directions(self, family: Family) -> StyleDirections:
         to_rgb = len(family.directions.relevance) == sum(layer.channels for layer in family.generator.style_layers)

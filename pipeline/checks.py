@@ -19,6 +19,7 @@ from pipeline.networks.generator import StyleGenerator
 LIMITS: dict[str, tuple[float, float | None]] = {
     "strength": (-1000, 1000),
     "share": (-1000, 1000),
+    "limit": (0, 1000),
     "truncation": (-10, 10),
     "l2": (0, 1000),
     "identity": (0, 1000),

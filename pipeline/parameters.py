@@ -10,11 +10,14 @@ from pydantic import AfterValidator, BaseModel, PlainValidator, ValidationError,
 
 from pipeline.checks import number, of_type, one_of, text
 from pipeline.errors import UserError
+from pipeline.methods.directions import LIMIT
 from pipeline.models.registry import Defaults
 from pipeline.networks.generator import LEVELS
 
 SPACES = ("w", "w+", "s")
 MOST_SLIDERS = 32
+# What recipes and links from before there was a choice don't tell.
+OLDER: dict[str, dict[str, Any]] = {"optimize": {"neutral": ""}, "direct": {"limit": 0.0}}
 RENAMED = {"bridge": "csla_edit", "imagine": "csla_generate"}  # methods in older recipes and links
 
 
@@ -85,6 +88,7 @@ class Direct(Parameters):
     strength: Number = None
     channels: Whole = None
     threshold: Number = None
+    limit: Number = LIMIT
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "Direct":
@@ -96,6 +100,7 @@ class Direct(Parameters):
 class Combine(Parameters):
     sliders: Sliders
     channels: Whole = None
+    limit: Number = LIMIT
 
 
 class CslaEdit(Parameters):

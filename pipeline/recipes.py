@@ -10,7 +10,7 @@ from pipeline.edits import Edit
 from pipeline.errors import UserError
 from pipeline.latents import Latent
 from pipeline.models.family import Family
-from pipeline.parameters import METHODS, RENAMED
+from pipeline.parameters import METHODS, OLDER, RENAMED
 
 FROM_WORDS = ("generate", "csla_generate")  # methods that begin with the mean face
 # Parameters a recipe may lack: one of two, and those that older recipes don't have; the family's default is used.
@@ -99,8 +99,7 @@ class Recipe(BaseModel, strict=True, frozen=True, allow_inf_nan=False):
             raise UserError(
                 f"This edit was made with a mapper of one's own, “{parameters.get('mapper')}”; apply its file."
             )
-        if method == "optimize":  # older ones compare the prompt with nothing
-            parameters = {"neutral": ""} | parameters
+        parameters = OLDER.get(method, {}) | parameters
         left_out = METHODS[method].model_fields.keys() - parameters
         try:
             parameters = METHODS[method](**parameters).model_dump(exclude_unset=True)

@@ -27,6 +27,7 @@ from pipeline.methods.estimate import ESTIMATED_NOTE, directions_of
 from pipeline.methods.inversion import REFINE_STEPS, TUNE_STEPS, photo_square, towards_photo
 from pipeline.methods.mapper import apply_mapper
 from pipeline.methods.optimization import towards_text
+from pipeline.methods.strength import Strengths
 from pipeline.models.downloads import Progress
 from pipeline.models.family import Family, load_pretrained
 from pipeline.models.registry import DEFAULT, REGISTRY
@@ -53,6 +54,7 @@ class StyleCLIP(RegionEdits):
     def __init__(self, family: Family) -> None:
         self.family = family
         self.texts = Texts(family.clip, family.row.vocabulary.split())
+        self.strengths = Strengths(family, self.texts)
         self._draw = MicroBatcher(
             partial(draw_together, family.generator), BATCH if family.device.type == "cuda" else 1
         )
@@ -238,36 +240,46 @@ class StyleCLIP(RegionEdits):
         strength: float | None = None,
         threshold: float | None = None,
         channels: int | None = None,
+        limit: float | None = None,
     ) -> Edit:
         """Move StyleSpace channels the way from the `neutral` to the `target` text.
 
-        `strength` is α, `threshold` β: channels less relevant than β stay. Without β the `channels` most relevant ones
-        move, the family's default number when that is None too. The edit says how many channels were kept. Raises
-        UserError for a β that keeps no channel.
+        `strength` is α, as suits the texts where it is None (`Strengths`). Channels less relevant than `threshold` β
+        stay; without β the `channels` most relevant ones move, or the family's default number. `limit`: how many
+        deviations from the mean they may go, 0 for any. Raises UserError for a β that keeps no channel.
         """
         self._check(latent)
         given = {"target": target, "neutral": neutral, "strength": strength}
-        given |= {"threshold": threshold, "channels": channels}
+        given |= {"threshold": threshold, "channels": channels, "limit": limit}
         parameters = completed("direct", self.family.defaults, given)
         notes = (*self.texts.pair_notes(target, neutral), *filter(None, [self.directions_note]))
-        edited, moved = direct(directions_of(self.family), self.texts, latent, **parameters)
+        if strength is None:
+            parameters["strength"] = self.strengths.usual(target, neutral, threshold, channels, parameters["limit"])
+        models = directions_of(self.family), self.texts, self.family.generator, self.family.latent_avg
+        edited, moved = direct(*models, latent, **parameters)
         recipe = new_recipe(self.family, "direct", latent, parameters)
         return Edit(partial(self.image, edited), edited, recipe, notes, moved)
 
-    def combine(self, latent: Latent, sliders: Sequence[Any], channels: int | None = None) -> Edit:
-        """Several global directions at once; their order makes no difference.
-
-        Each of `sliders` is (target, neutral, strength), `strength` being its α, and moves its `channels` most relevant
-        channels, the family's default number when None. Without sliders nothing changes. Raises UserError for texts as
-        `direct` does, and for the same pair twice.
-        """
+    def combine(
+        self, latent: Latent, sliders: Sequence[Any], channels: int | None = None, limit: float | None = None
+    ) -> Edit:
+        """Several global directions at once; their order makes no difference. Each of `sliders` is (target, neutral,
+        strength), `strength` being its α; without any nothing changes. Otherwise as `direct`. Raises UserError for the
+        same pair twice."""
         self._check(latent)
-        parameters = completed("combine", self.family.defaults, {"sliders": sliders, "channels": channels})
+        given = {"sliders": sliders, "channels": channels, "limit": limit}
+        parameters = completed("combine", self.family.defaults, given)
         pairs = [(slider["target"], slider["neutral"]) for slider in parameters["sliders"]]
         notes = tuple(dict.fromkeys(note for pair in pairs for note in self.texts.pair_notes(*pair)))
-        edited = combine(directions_of(self.family), self.texts, latent, **parameters)
+        models = directions_of(self.family), self.texts, self.family.generator, self.family.latent_avg
+        edited = combine(*models, latent, **parameters)
         recipe = new_recipe(self.family, "combine", latent, parameters)
         return Edit(partial(self.image, edited), edited, recipe, notes)
+
+    def strength(self, target: str, neutral: str) -> float:
+        """The α of `direct` for a pair of texts where none is given."""
+        self.texts.pair_notes(text("target", target), text("neutral", neutral))
+        return self.strengths.usual(target, neutral)
 
     def threshold(self, target: str, neutral: str, channels: int | None = None) -> float:
         """The β that keeps `channels` channels, or the family's default number, for a pair of texts."""

@@ -55,6 +55,7 @@ landmarks = { path = "landmarks.dat" }
 
 [families.seeded.defaults]
 steps = 4
+strength = 3.0
 prompt_neutral = "a face"
 
 [families.seeded.mappers.levels]

@@ -27,7 +27,7 @@ class Pair:
     neutral: str
     target: str
     strength: float | None = None
-    """The α that suits it, where it is not the family's default."""
+    """α chosen by hand, where that is better than the one which is found for the words."""
 
 
 @dataclass(frozen=True)

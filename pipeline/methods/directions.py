@@ -3,7 +3,7 @@
     Δt    = t_target − t_neutral, of unit length                                          (6.1, `Texts.direction`)
     R_c   = E[Δi_c] · Δt                                                                  (equation 6)
     Δs_c  = σ_c · R_c / max |R|   where |R_c| ≥ β,   else 0                               (equation 7)
-    s'    = s + α · Δs
+    s'    = s + α · Δs, held in the range of sampled faces                                (`held`)
 
 Δi_c, of unit length, is how CLIP's embedding of a picture changes when channel c moves. Its mean over sampled faces is
 a row of the relevance matrix (measured by training/relevance.py); σ_c is the channel's deviation over them. σ_c / max
@@ -28,6 +28,7 @@ ROUNDING = 0.01  # of the unit length of a relevance matrix's rows, which may be
 SUGGESTED_CHANNELS = 20  # what the paper's authors keep for faces
 # ψ of the sampled codes over which σ, the unit of α, is measured (the reference's GetCode.py).
 TRUNCATION = 0.7
+LIMIT = 3.5  # deviations σ that a channel may be from the mean: all but one in a thousand of those of sampled faces are
 
 
 class StyleDirections(ABC):
@@ -75,39 +76,78 @@ class StyleDirections(ABC):
         return [s[None] for s in delta_s.split([layer.channels for layer in self.layers])], channels
 
 
+def held(styles: Tensor, step: Tensor, mean: Tensor, std: Tensor, limit: float) -> Tensor:
+    """What is taken of a `step` from `styles`, (N, C_all) each, so that no channel crosses `limit` deviations of the
+    `mean` (C_all,) of sampled faces, `std` (C_all,) being one.
+
+    With u = (s − μ) / σ and a step of d deviations, the room on the side of the step is r = max(0, L − sign(d) · u),
+    and r · g(|d| / r) is taken: g(x) = x up to ½, then ½ + ½ tanh(2x − 1). So a step to halfway is taken whole, more α
+    never moves a channel less, and one that is outside already is not pulled back.
+    """
+    std = std.clamp(min=1e-12)
+    there, moved = (styles - mean) / std, step / std
+    room = (limit - moved.sign() * there).clamp(min=0)
+    share = moved.abs() / room.clamp(min=1e-12)
+    bent = moved.sign() * room * (0.5 + 0.5 * torch.tanh(2 * share - 1))
+    return torch.where(share <= 0.5, step, bent * std)
+
+
 def direct(
     directions: StyleDirections,
     texts: Texts,
+    generator: StyleGenerator,
+    average: Tensor,
     latent: Latent,
     target: str,
     neutral: str,
     strength: float,
     threshold: float | None = None,
     channels: int = SUGGESTED_CHANNELS,
+    limit: float = LIMIT,
 ) -> tuple[Latent, int]:
-    """s + α · Δs, and the number of channels that moved. `strength` is α and `threshold` β; without β the `channels`
-    most relevant ones move. Raises UserError where CLIP can't tell the texts apart, and when β keeps no channel."""
+    """s + α · Δs within `limit` deviations of the mean, anywhere with 0, and the number of channels that moved.
+
+    `average` (L, D) is the mean latent, `strength` α and `threshold` β; without β the `channels` most relevant ones
+    move. Raises UserError where CLIP can't tell the texts apart, and when β keeps no channel.
+    """
     delta_t = texts.direction(target, neutral).cpu()  # section 6.1
     beta = directions.beta_keeping(delta_t, channels) if threshold is None else threshold
     delta_s, moved = directions.step(delta_t, beta)  # equations 6 and 7
-    return latent.moved([strength * s for s in delta_s]), moved  # s + α · Δs
+    return _moved(directions, generator, average, latent, strength * torch.cat(delta_s, 1), limit), moved
 
 
 def combine(
-    directions: StyleDirections, texts: Texts, latent: Latent, *, sliders: Sequence[Mapping[str, Any]], channels: int
+    directions: StyleDirections,
+    texts: Texts,
+    generator: StyleGenerator,
+    average: Tensor,
+    latent: Latent,
+    sliders: Sequence[Mapping[str, Any]],
+    channels: int = SUGGESTED_CHANNELS,
+    limit: float = LIMIT,
 ) -> Latent:
     """s + Σ_i α_i · Δs_i: several global directions at once, whose order makes no difference.
 
     Each of `sliders` has a "target", a "neutral" and a "strength", which is α, and moves the `channels` most relevant
-    channels of its pair. Raises UserError where CLIP can't tell the texts of a pair apart.
+    channels of its pair; their sum is held within `limit`. Otherwise as `direct`.
     """
-    moving = [slider for slider in sliders if slider["strength"]]
-    steps = []
-    for slider in sorted(moving, key=lambda slider: (slider["target"], slider["neutral"])):  # the same to the bit
-        delta_t = texts.direction(slider["target"], slider["neutral"]).cpu()
-        delta_s, _ = directions.step(delta_t, directions.beta_keeping(delta_t, channels))
-        steps.append([slider["strength"] * s for s in delta_s])
-    return latent.moved([sum(parts) for parts in zip(*steps, strict=True)]) if steps else latent
+    step = torch.zeros(1, len(directions.style_std))
+    for slider in sorted(sliders, key=lambda slider: (slider["target"], slider["neutral"])):  # the same to the bit
+        if slider["strength"]:
+            delta_t = texts.direction(slider["target"], slider["neutral"]).cpu()
+            delta_s, _ = directions.step(delta_t, directions.beta_keeping(delta_t, channels))
+            step = step + slider["strength"] * torch.cat(delta_s, 1)
+    return _moved(directions, generator, average, latent, step, limit) if step.any() else latent
+
+
+def _moved(
+    directions: StyleDirections, generator: StyleGenerator, average: Tensor, latent: Latent, step: Tensor, limit: float
+) -> Latent:
+    """The latent a step (1, C_all) further, or what `limit` leaves of it."""
+    if limit:
+        mean, styles = style_mean(generator, average), torch.cat(latent.styles(generator), 1).float().cpu()
+        step = held(styles, step, mean, directions.style_std, limit)
+    return latent.moved(list(step.split([layer.channels for layer in directions.layers], 1)))
 
 
 class MeasuredDirections(StyleDirections):
@@ -152,6 +192,12 @@ def style_statistics(
             count, total, squares = count + len(s), total + s.sum(0), squares + s.square().sum(0)
     mean = total / count
     return mean.float().cpu(), (squares / count - mean.square()).clamp(min=0).sqrt().float().cpu()
+
+
+def style_mean(generator: StyleGenerator, average: Tensor) -> Tensor:
+    """Mean (C_all,) of every channel of S, on the CPU: S is linear in w, so it is the S of the mean latent (L, D)."""
+    with torch.no_grad():
+        return torch.cat(generator.styles(average[None].to(generator.device)), 1)[0].float().cpu()
 
 
 def mean_codes(generator: StyleGenerator) -> Tensor:

@@ -165,7 +165,7 @@ class Edits(Endpoints):
             neutral: What it is, for example "face"; the model's default if left out.
             photo: A photo of the face; or give a latent.
             latent: The latent to edit; or give a photo.
-            strength: α, how far, -20 to 20; the model's default if left out.
+            strength: α, how far, -20 to 20; what suits the words, or the model's default, if left out.
             threshold: β, how relevant a channel must be to move, 0 to 1; or give channels.
             channels: How many channels move, 1 to 20000; the model's default if left out, or give threshold.
         """

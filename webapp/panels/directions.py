@@ -63,10 +63,10 @@ def kept_note(channels: int, *notes: str) -> str:
 def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Directions:
     """Draw the panel; the first of `pairs` stands in its fields, and β where `session` begins with its edit."""
     usual = studio.family.defaults
-    alpha = usual.strength if pairs[0].strength is None else pairs[0].strength
     note = studio.directions_note  # an estimate waits until it is asked for
     recipes = session.current.recipes
     edit = recipes[-1]["parameters"] if recipes else {}
+    alpha = edit.get("strength", pairs[0].strength or usual.strength)
     gr.HTML(f'<p class="note">{html.escape(note or "")}</p>', visible=bool(note), elem_id="directions-note")
     with gr.Row(elem_classes="two"):
         with gr.Column():

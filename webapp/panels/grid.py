@@ -9,12 +9,13 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from pipeline import Latent, StyleCLIP
+from pipeline import Edit, Latent, StyleCLIP
 from pipeline.errors import UserError
 from pipeline.text import check_pair
 from webapp.download_progress import bar
 from webapp.error_messages import guard
 from webapp.files import on_screen
+from webapp.model_handle import ModelHandle
 from webapp.panels.chooser import chooser
 from webapp.panels.result import SILENT, problem, set_to, status
 from webapp.queues import SERIES
@@ -45,7 +46,7 @@ class Grid:
     channels: int
     """What it is drawn around."""
     usual: float
-    """The family's usual strength, of which the first grid's columns are a third apart."""
+    """A strength of which the first grid's columns are a third apart."""
     most: int
     """Channels that a row may keep."""
     level: int = 0
@@ -89,21 +90,28 @@ def hint(grid: Grid, source: Latent) -> str:
     return status(sentence)
 
 
-def pictures(studio: StyleCLIP, source: Latent, grid: Grid) -> Iterator[list[tuple[str, str]]]:
+def pictures(studio: ModelHandle, source: Latent, grid: Grid) -> Iterator[list[tuple[str, str]]]:
     """Draw a grid: files and captions of its pictures, first empty ones, then with each row more of those that are.
 
-    Raises UserError for texts without a direction between them. A step in S is linear in α: one direction serves a row.
+    Raises UserError for texts without a direction between them.
     """
     check_pair(grid.target, grid.neutral)
     size = min(RESOLUTION, studio.family.generator.size)
-    empty = on_screen(Image.new("RGB", studio.image(source, size).size, "gray"))
-    cells = [(empty, caption(*cell) + DUE) for cell in grid.cells]
+    empty = Image.new("RGB", studio.image(source, size).size, "gray")
+
+    def edit(model: StyleCLIP, strength: float, channels: int) -> Edit:
+        return model.direct(source, grid.target, grid.neutral, strength, channels=channels)
+
+    def drawn(strength: float, channels: int) -> Image.Image:
+        picture = studio.glance(lambda model: edit(model, strength, channels).latent)
+        return (picture or edit(studio, strength, channels).image).resize(empty.size, Image.Resampling.BOX)
+
+    due = on_screen(empty)
+    cells = [(due, caption(*cell) + DUE) for cell in grid.cells]
     yield cells
     for row, channels in enumerate(grid.counts):
-        moved = studio.direct(source, grid.target, grid.neutral, 1.0, channels=channels).latent
         for column, strength in enumerate(grid.strengths):
-            picture = on_screen(studio.image(source.towards(moved, strength), size))
-            cells[row * COLUMNS + column] = picture, caption(strength, channels)
+            cells[row * COLUMNS + column] = on_screen(drawn(strength, channels)), caption(strength, channels)
         yield cells
 
 
@@ -177,7 +185,7 @@ def connect(
 
     @guard
     def first(target: str, neutral: str, strength: float, channels: int, session: Session) -> Iterator[Updates]:
-        usual = studio.family.defaults.strength
+        usual = abs(strength) or studio.family.defaults.strength
         yield from draw(Grid(target, neutral, "", strength, int(channels), usual, most), session)
 
     @guard

@@ -9,6 +9,7 @@ import gradio as gr
 
 from pipeline import Edit, Latent
 from pipeline.errors import UserError
+from pipeline.parameters import OLDER
 from pipeline.recipes import FROM_WORDS
 from webapp.download_progress import bytes_of, megabytes
 from webapp.links import LONG, Asked, edits_of
@@ -86,7 +87,7 @@ def connect(follow: gr.Button, came: gr.events.Dependency, form: Form, context: 
     def done(latent: Latent, method: str, values: dict[str, Any]) -> tuple[Edit, Latent]:
         """An edit, and its latent at full strength."""
         share = values.get("share", 1.0)
-        values = {name: value for name, value in values.items() if name != "share"}
+        values = OLDER.get(method, {}) | {name: value for name, value in values.items() if name != "share"}
         edit = getattr(studio, method)(*([] if method in FROM_WORDS else [latent]), **values)
         return edit if share == 1 else studio.adjust(latent, edit, share), edit.latent
 

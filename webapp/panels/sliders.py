@@ -77,13 +77,13 @@ def positions(panel: Sliders, studio: StyleCLIP, session: Session) -> list[float
     recipes = session.current.recipes
     made = recipes[-1]["parameters"]["sliders"] if recipes and recipes[-1]["method"] == "combine" else []
     alphas = {(slider["target"], slider["neutral"]): slider["strength"] for slider in made}
-    shown = all_pairs(panel, session)
-    return [round(100 * alphas.get((p.target, p.neutral), 0.0) / full_strength(studio, p)) for p in shown]
+    given = [(pair, alphas.get((pair.target, pair.neutral), 0.0)) for pair in all_pairs(panel, session)]
+    return [round(100 * alpha / full_strength(studio, pair)) if alpha else 0 for pair, alpha in given]
 
 
 def full_strength(studio: StyleCLIP, pair: Pair) -> float:
     """The α of a slider at 100 %."""
-    return studio.family.defaults.strength if pair.strength is None else pair.strength
+    return studio.strength(pair.target, pair.neutral) if pair.strength is None else pair.strength
 
 
 def draw(panel: Sliders, studio: StyleCLIP, session: Session) -> Updates:

@@ -1,0 +1,115 @@
+"""How strong a global direction should be: the α at which the target is there, found on a few sampled faces.
+
+With α the pictures of the faces i have the CLIP embeddings e_i(α), which move along Δt by
+
+    gain(α)  = E[(e_i(α) − e_i(0)) · Δt]
+    cost(α)  = λ_P (1 − E[identity cosine])² + λ_C E[|change of a pixel|]²
+    worth(α) = gain(α) / max gain − cost(α)
+
+The least α whose worth is nearly the greatest is taken: there the target no longer grows, or the person or the picture
+would suffer. CLIP alone would go on: it is small, and finds more of nearly everything in a picture that has burnt out.
+"""
+
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.latents import sampled
+from pipeline.losses import clip_features, identity_features
+from pipeline.methods.directions import LIMIT, TRUNCATION, held, style_mean
+from pipeline.methods.estimate import directions_of
+from pipeline.models.family import Family
+from pipeline.text import Texts
+
+FACES = 5
+ALPHAS = (1.0, 1.6, 2.6, 4.2, 6.6, 10.0)
+PERSON, CHANGE = 2.0, 5.0  # λ_P and λ_C
+NEARLY = 0.02  # of worth, which is at most 1
+CLEAR = 0.05  # a gain that CLIP sees clearly; a fainter one is worth less than 1
+
+
+class Seen(NamedTuple):
+    """Pictures (N, 3, R, R) in [-1, 1], and their unit embeddings (N, E) by CLIP and by the identity network, where
+    there is one."""
+
+    pictures: Tensor
+    clip: Tensor
+    person: Tensor | None
+
+
+class Strengths:
+    """The α of a global direction where none is given: that of the family's row, or else one that suits the texts.
+
+    Finding one takes at most `FACES` · `len(ALPHAS)` small pictures. The latest are remembered; a second thread that
+    asks for the same one waits. On one machine a pair of texts always gets the same α.
+    """
+
+    def __init__(self, family: Family, texts: Texts) -> None:
+        self.family, self.texts = family, texts
+        self._lock = threading.Lock()
+        self._remembered = lru_cache(maxsize=256)(self._found)
+        self._faces: tuple[Tensor, Seen] | None = None
+
+    def usual(
+        self,
+        target: str,
+        neutral: str,
+        threshold: float | None = None,
+        channels: int | None = None,
+        limit: float = LIMIT,
+    ) -> float:
+        """α for two texts; the rest as in `direct` of directions.py, `channels` being the family's default when None.
+
+        Raises UserError where CLIP can't tell the texts apart, and when β keeps no channel.
+        """
+        defaults = self.family.defaults
+        if "strength" in defaults.model_fields_set:
+            return defaults.strength
+        with self._lock:
+            return self._remembered(target, neutral, threshold, channels or defaults.channels, limit)
+
+    @torch.inference_mode()
+    def _found(self, target: str, neutral: str, threshold: float | None, channels: int, limit: float) -> float:
+        family, directions = self.family, directions_of(self.family)
+        delta_t = self.texts.direction(target, neutral).cpu()
+        beta = directions.beta_keeping(delta_t, channels) if threshold is None else threshold
+        step = torch.cat(directions.step(delta_t, beta)[0], 1)
+        if self._faces is None:
+            latents = [sampled(family.generator, family.latent_avg, seed, TRUNCATION) for seed in range(FACES)]
+            drawn = torch.cat([torch.cat(latent.styles(family.generator), 1) for latent in latents]).float().cpu()
+            self._faces = drawn, self._look(drawn)
+        styles, before = self._faces
+        mean, std, gains, costs = style_mean(family.generator, family.latent_avg), directions.style_std, [0.0], [0.0]
+        for alpha in ALPHAS:
+            moved = held(styles, alpha * step, mean, std, limit) if limit else alpha * step
+            after = self._look(styles + moved)
+            gains.append(((after.clip - before.clip).cpu() @ delta_t).mean().item())
+            change = (after.pictures - before.pictures).abs().mean().item()
+            away = 0.0 if before.person is None else 1 - (after.person * before.person).sum(1).mean().item()
+            costs.append(PERSON * away**2 + CHANGE * change**2)
+            if costs[-1] >= 1:  # no gain is worth more
+                break
+        return enough((0.0, *ALPHAS)[: len(gains)], gains, costs)
+
+    def _look(self, styles: Tensor) -> Seen:
+        """What is seen in the small pictures of styles (N, C_all)."""
+        family, generator = self.family, self.family.generator
+        sizes = [layer.channels for layer in generator.style_layers]
+        pictures = generator.synthesize(styles.to(family.device).split(sizes, 1), generator.working_size)
+        pictures = pictures.float().clamp(-1, 1)
+        person = None if family.identity is None else identity_features(family.identity, pictures)
+        return Seen(pictures, clip_features(family.clip, pictures, family.row.clip_normalize_directions), person)
+
+
+def enough(alphas: Sequence[float], gains: Sequence[float], costs: Sequence[float]) -> float:
+    """The least α, of tenths, that is worth nearly as much as the best, from the gain and the cost at several α, the
+    first of them 0; between those on the straight line."""
+    worth = np.array(gains) / max(*gains, CLEAR) - np.array(costs)
+    tenths = np.arange(1, round(10 * alphas[-1]) + 1) / 10
+    worth = np.interp(tenths, alphas, worth)
+    return float(tenths[np.argmax(worth >= worth.max() - NEARLY)])
