@@ -4,7 +4,8 @@
 
 Outside is where the hair is neither before nor after the edit: by the renderer for the drawn family, which knows where
 it is before, and by the family's reader of parts otherwise. The reader of attributes says whether the colour is there;
-each colour is tried on the faces that lack it, at the strength that the page begins with.
+each colour is tried on the faces that lack it, at the strength that the page begins with. Pictures are of 256 px, as
+sliders show them.
 """
 
 import argparse
@@ -66,17 +67,18 @@ def measure(name: str, faces: int, sheet: Path | None) -> None:
     changes, hits, rows = defaultdict(list), defaultdict(list), []
     for seed in range(FIRST_SEED, FIRST_SEED + faces):
         latent = studio.sample(seed, truncation)
-        before = studio.image(latent)
+        before = studio.image(latent, LOOKED_AT)
         read, row = colour(before), [before]
         for wanted in COLOURS:
             target = f"face with {wanted} hair"
             edit = studio.direct(latent, target, "face", strengths.get(target))
             held = studio.within(latent, edit, ["hair"])
             mask = hair(studio, seed, [latent, edit.latent])
-            row += [edit.image, held.image]
+            pictures = {way: studio.image(one.latent, LOOKED_AT) for way, one in (("whole", edit), ("held", held))}
+            row += pictures.values()
             if read == wanted or mask.mean() < 0.01:  # it has that colour, or no hair
                 continue
-            for way, picture in (("whole", edit.image), ("held", held.image)):
+            for way, picture in pictures.items():
                 changes[wanted, way].append(outside_change(before, picture, mask))
                 hits[wanted, way].append(colour(picture) == wanted)
         rows.append(row)

@@ -35,6 +35,7 @@ PARTS: dict[str, list[str]] = {
     "landmarks": ["families.drawn.landmarks"],
     "mapping": ["families.drawn.mapping"],
     "generator": ["families.drawn.generator"],
+    "parts": ["families.drawn.parts"],
     "reader": ["families.drawn.reader"],
     "identity": ["families.drawn.identity"],
     "clip": ["families.drawn.clip"],

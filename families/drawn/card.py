@@ -10,12 +10,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from families.drawn import clip, encoder, identity, landmarks, reader
+from families.drawn import clip, encoder, identity, landmarks, parts, reader
 from families.drawn.attributes import CATEGORIES, attributes, labels, sample_z
 from families.drawn.dataset import Dataset
 from families.drawn.generator import held_out_psnr
 from pipeline.losses import clip_features
 from pipeline.networks.csla import CSLA
+from pipeline.networks.parts import PartReader
 from pipeline.networks.stylegan2 import Generator
 
 FOLDER = Path("checkpoints/demo")
@@ -76,6 +77,12 @@ def generator_rows(generator: Generator, judge: reader.Reader, data: Dataset) ->
     return figures(dict(rows))
 
 
+def parts_rows(generator: Generator) -> list[tuple[str, str]]:
+    """How far the parts that are found are those that the renderer painted."""
+    found = PartReader.from_state_dict(load_file(FOLDER / "parts.safetensors"))
+    return figures(parts.measure(found, generator))
+
+
 def clip_rows(data: Dataset) -> list[tuple[str, str]]:
     """Zero-shot accuracy by plain texts, balanced over each category's values."""
     index = torch.arange(data.train, len(data.z))
@@ -117,6 +124,7 @@ def main() -> None:
     images = torch.cat([data.batch(part, 128) for part in torch.arange(data.train, len(data.z)).split(100)])
     sections = {
         "Generator (StyleGAN2)": generator_rows(generator, judge, data),
+        "Reader of parts: intersection over union with the renderer's": parts_rows(generator),
         "CLIP: zero-shot accuracy": clip_rows(data),
         "Encoder (e4e)": figures(encoder.measure(data)),
         "Alignment (CSLA)": alignment_rows(generator, mean, images, truth, judge),

@@ -13,6 +13,7 @@ CHECKPOINTS = Path("checkpoints/photo")
 SECTIONS = {
     "labels": "Labels: how well linear probes in W tell them, in cross-validation",
     "preview": "Preview (256 px from the features at 128 px), against the whole picture",
+    "parts": "Reader of parts, where groups of features were named, on held-out samples",
     "clip": "CLIP: zero-shot accuracy on held-out samples",
     "reader": "Attribute reader (judges edits; no method uses it), on held-out samples",
     "identity": "Identity network, on held-out samples",

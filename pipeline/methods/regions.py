@@ -38,8 +38,12 @@ WORDS = (
     ("bald bangs fringe", ("skin",)),
     (
         "smile smiling smiley grin grinning laughing laughter frown angry sad surprised shocked amazed happy "
-        "expression glasses eyeglasses sunglasses spectacles bespectacled eyewear makeup freckles",
+        "expression makeup freckles",
         ("face",),
+    ),
+    (  # glasses reach over the hair, and who is old has grey hair
+        "glasses eyeglasses sunglasses spectacles bespectacled eyewear old elderly aged young youthful wrinkles",
+        ("hair", "face"),
     ),
     ("beard bearded goatee moustache mustache stubble shaved shaven", ("face",)),
     ("lipstick lips lipped mouth teeth", ("mouth",)),
