@@ -29,7 +29,7 @@ from pipeline.text import Texts
 FACES = 5
 ALPHAS = (1.0, 1.6, 2.6, 4.2, 6.6, 10.0)
 PERSON, CHANGE = 2.0, 5.0  # λ_P and λ_C
-NEARLY = 0.02  # of worth, which is at most 1
+NEARLY = 0.01  # of worth, which is at most 1
 CLEAR = 0.05  # a gain that CLIP sees clearly; a fainter one is worth less than 1
 
 
