@@ -54,11 +54,15 @@ def test_visitors_who_wait_for_a_long_job_leave_the_slots_of_edits_free(shared):
 
 
 def test_edits_that_are_asked_for_at_once_build_on_each_other_in_their_order(shared):
-    page, _ = shared
+    page, lent = shared
     visit, targets = Visit(page, "quick"), ["old face", "face with glasses", "smiling face"]
-    for target in targets:
-        assert visit.join(event_of(page, "move"), target, "face", 2.0, 20, 0.1).is_success
-    visit.listen()  # all of them wait for it
+    with lent.jobs.interactive():
+        for target in targets:
+            assert visit.join(event_of(page, "move"), target, "face", 2.0, 20, 0.1).is_success
+        visit.listen()  # all of them wait for it
+        visit.hear("process_starts")
+        waiting = page._queue.event_queue_per_concurrency_id["edit"].queue
+        assert len(waiting) == 2 and not page._queue.get_events()
     visit.hear("process_completed", len(targets))
     recipes = page.app.state_holder["quick"].session.current.recipes
     assert [recipe["parameters"]["target"] for recipe in recipes[-3:]] == targets

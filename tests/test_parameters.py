@@ -6,7 +6,7 @@ from pipeline.errors import UserError
 from pipeline.models.registry import Defaults, read_registry
 from pipeline.parameters import METHODS, checked, completed
 
-WORDS = {"prompt": "a man", "target": "old face", "neutral": "face", "mapper": "afro"}
+WORDS = {"prompt": "a man", "target": "old face", "neutral": "face", "mapper": "afro", "sliders": []}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -27,7 +27,7 @@ def test_the_default_has_a_name_of_its_own_where_methods_share_a_parameter():
 
 
 PAIR = {"target": "old face", "neutral": "face"}
-WORDS_OF = {"direct": PAIR, "csla_edit": PAIR, "map": {"mapper": "afro"}, "csla_generate": {"prompt": "a man"}}
+WORDS_OF = {"direct": PAIR, "csla_edit": PAIR, "map": {"mapper": "afro", "sliders": []}, "csla_generate": {"prompt": "a man"}}
 
 
 def test_the_list_of_levels_is_each_edit_s_own():

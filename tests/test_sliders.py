@@ -25,11 +25,12 @@ def step(latent):
 
 def test_sliders_add_up_in_any_order(built_in, face):
     single = [
-        step(built_in.direct(face, target, neutral, strength).latent) for target, neutral, strength in (SMILE, GLASSES)
+        step(built_in.direct(face, target, neutral, strength, limit=0.0).latent)
+        for target, neutral, strength in (SMILE, GLASSES)
     ]
-    both = built_in.combine(face, [SMILE, GLASSES])
+    both = built_in.combine(face, [SMILE, GLASSES], limit=0.0)
     torch.testing.assert_close(step(both.latent), sum(single))
-    again = built_in.combine(face, [GLASSES, SMILE])
+    again = built_in.combine(face, [GLASSES, SMILE], limit=0.0)
     assert again.latent.digest() == both.latent.digest()
     assert (
         built_in.combine(face, [SMILE, (*GLASSES[:2], 0.0)]).latent.digest()
@@ -71,3 +72,13 @@ def test_what_is_wrong_is_said(built_in, face, sliders, error, said):
 def test_words_that_the_model_was_never_taught_are_named(built_in, face):
     edit = built_in.combine(face, [SMILE, ("face with a zeppelin", "face", 1.0)])
     assert any("zeppelin" in note for note in edit.notes)
+
+
+def test_their_sum_stays_in_the_range_of_sampled_faces(built_in, face):
+    far = [(target, neutral, 40.0) for target, neutral, _ in (SMILE, GLASSES)]
+    directions = built_in.family.directions
+    mean = torch.cat(built_in.family.generator.styles(built_in.family.latent_avg[None]), 1)
+    moved = torch.cat(built_in.combine(face, far).latent.styles(built_in.family.generator), 1)
+    there = torch.cat(face.styles(built_in.family.generator), 1)
+    std = directions.style_std.clamp(min=1e-6)
+    assert (((moved - mean) / std).abs() <= ((there - mean) / std).abs().clamp(min=3.5) + 1e-3).all()

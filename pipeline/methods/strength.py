@@ -45,8 +45,9 @@ class Seen(NamedTuple):
 class Strengths:
     """The α of a global direction where none is given: that of the family's row, or else one that suits the texts.
 
-    Finding one takes at most `FACES` · `len(ALPHAS)` small pictures. The latest are remembered; a second thread that
-    asks for the same one waits. On one machine a pair of texts always gets the same α.
+    A direction gets the same α as its reverse, the larger that one of the two needs: few sampled faces have glasses
+    that could be seen to go. Finding it takes at most twice `FACES` · `len(ALPHAS)` small pictures. The latest are
+    remembered; a second thread that asks for the same one waits. On one machine a pair of texts always gets the same α.
     """
 
     def __init__(self, family: Family, texts: Texts) -> None:
@@ -70,8 +71,9 @@ class Strengths:
         defaults = self.family.defaults
         if "strength" in defaults.model_fields_set:
             return defaults.strength
+        numbers = threshold, channels or defaults.channels, limit
         with self._lock:
-            return self._remembered(target, neutral, threshold, channels or defaults.channels, limit)
+            return max(self._remembered(target, neutral, *numbers), self._remembered(neutral, target, *numbers))
 
     @torch.inference_mode()
     def _found(self, target: str, neutral: str, threshold: float | None, channels: int, limit: float) -> float:
