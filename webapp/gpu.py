@@ -20,7 +20,9 @@ from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from webapp.process import on_zero_gpu
 
-CALLS = frozenset("invert likeness sample image map direct csla_edit csla_generate threshold adjust repeat".split())
+CALLS = frozenset(
+    "invert likeness sample image change map direct csla_edit csla_generate threshold adjust repeat".split()
+)
 RUNS = frozenset({"optimize", "generate", "refine", "tune"})
 
 # Seconds of GPU to ask for. Visitors are charged for what was used, but turned away when they have less than this left.
