@@ -43,7 +43,9 @@ class Session(Pictures):
     mappers: dict[str, Path] = field(default_factory=dict)
     """Files of the mappers that this visitor trained or brought, by name."""
     thumbs: dict[str, str] = field(default_factory=dict)
-    """Files of their pictures in the gallery."""
+    """Files of the pictures in the gallery of mappers, by name, of those and of the model's."""
+    thumbs_of: str = ""
+    """The key of the face that these show, but for those that are not drawn yet."""
     linked: dict[str, Any] = field(default_factory=dict)
     """The parameters of a run that a link has filled in; those without a field count as long as its words stand."""
     run: dict[str, Any] | None = None
