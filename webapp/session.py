@@ -48,6 +48,8 @@ class Session(Pictures):
     """The key of the face that these show, but for those that are not drawn yet."""
     linked: dict[str, Any] = field(default_factory=dict)
     """The parameters of a run that a link has filled in; those without a field count as long as its words stand."""
+    thresholds: dict[tuple[str, str], float] = field(default_factory=dict)
+    """The β that keeps the usual number of channels, for the target and the neutral text of each wish."""
     run: dict[str, Any] | None = None
     """The method and the fields of an optimization that runs, or ran when its page was left."""
     previews: list[StepPreview] = field(default_factory=list)

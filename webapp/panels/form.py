@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 
 import gradio as gr
 
 from pipeline import StyleCLIP
-from pipeline.errors import UserError
 from pipeline.wishes import Wish
 from webapp.panels.alignment import Alignment
-from webapp.panels.directions import Directions, kept_note, most_channels, usual_threshold
+from webapp.panels.directions import Directions, kept_note, most_channels
 from webapp.panels.mappers import Mappers
 from webapp.panels.optimization import NO_FACE, THIS_FACE, Optimization, as_html, broken_off
 from webapp.presets import Pair
@@ -96,7 +94,7 @@ def draw(form: Form, studio: StyleCLIP, pairs: tuple[Pair, ...], session: Sessio
     recipe = current.recipes[-1]
     method, parameters = recipe["method"], recipe["parameters"]
     if current.wish:
-        values |= wished(form, studio, pairs, current.wish)
+        values |= wished(form, studio, pairs, session, current.wish)
     values |= {field: parameters.get(name) for name, field in form.fields[method].items()}
     values[form.tabs] = gr.update(selected=TABS[method])
     if method == "direct" and current.channels:
@@ -105,7 +103,7 @@ def draw(form: Form, studio: StyleCLIP, pairs: tuple[Pair, ...], session: Sessio
         values[form.directions.channels] = min(current.channels, most_channels(studio))
         if "threshold" not in parameters:
             texts = parameters["target"], parameters["neutral"]
-            values[form.directions.threshold] = beta(studio, *texts, current.channels)
+            values[form.directions.threshold] = session.thresholds.get(texts)
     if method == "map":
         names = [*studio.mappers(), *session.mappers]
         chosen = parameters["mapper"]
@@ -115,22 +113,14 @@ def draw(form: Form, studio: StyleCLIP, pairs: tuple[Pair, ...], session: Sessio
     return values
 
 
-def beta(studio: StyleCLIP, target: str, neutral: str, channels: int | None = None) -> float | None:
-    """The β that keeps so many channels, or the usual number; None where an estimate would take long, or that can't be
-    told, which the visitor hears who uses these texts."""
-    with suppress(UserError):
-        return None if studio.directions_note else usual_threshold(studio, target, neutral, channels)
-    return None
-
-
-def wished(form: Form, studio: StyleCLIP, pairs: tuple[Pair, ...], wish: Wish) -> Updates:
+def wished(form: Form, studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session, wish: Wish) -> Updates:
     """What a visitor said, and its pair of texts for a global direction with the α that suits it."""
     alpha = next((pair.strength for pair in pairs if (pair.neutral, pair.target) == (wish.neutral, wish.target)), None)
     return {
         form.text: wish.said,
         form.directions.texts.target: wish.target,
         form.directions.texts.neutral: wish.neutral,
-        form.directions.threshold: beta(studio, wish.target, wish.neutral),
+        form.directions.threshold: session.thresholds.get((wish.target, wish.neutral)),
         form.directions.channels: studio.family.defaults.channels,
         form.directions.strength: studio.family.defaults.strength if alpha is None else alpha,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from pipeline.wishes import Reading, Wish
 from webapp.history import HistoryItem
 from webapp.model_handle import ModelHandle
 from webapp.panels import history
+from webapp.panels.directions import usual_threshold
 from webapp.panels.form import Form
 from webapp.panels.optimization import THIS_FACE, as_html
 from webapp.panels.result import SILENT, how, problem
@@ -147,6 +149,9 @@ def change(studio: ModelHandle, session: Session, begun: HistoryItem, wish: Wish
     source = session.base_of(begun, wish)
     whole = studio.change(source, replace(wish, share=1.0))
     edit = whole if wish.share == 1 else studio.adjust(source, whole, wish.share)
+    with suppress(UserError):  # which the visitor hears who uses these texts
+        if not studio.directions_note:  # else an estimate would take long
+            session.thresholds[wish.target, wish.neutral] = usual_threshold(studio, wish.target, wish.neutral)
     return session.keep(source, edit, whole=whole.latent, begun=begun, wish=wish)
 
 
