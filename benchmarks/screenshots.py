@@ -41,6 +41,19 @@ def changed(page: Page, act: Callable[[], object]) -> None:
     settled(page)
 
 
+def tab(page: Page, name: str) -> None:
+    """Open one of the methods, which lie behind the field for words."""
+    if closed := page.locator("#methods > button:not(.open)").all():
+        closed[0].click()
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def say(page: Page, words: str) -> None:
+    """Type what should change."""
+    page.locator("#wish textarea").fill(words)
+    page.locator("#wish textarea").press("Enter")
+
+
 def pair_of_faces(folder: Path) -> Path:
     """A photo with two people in it."""
     photo = Image.new("RGB", (700, 400), (120, 130, 140))
@@ -58,13 +71,16 @@ def visit(browser: Browser, url: str, kept: Callable[[Page, str], None], folder:
     def press(name: str) -> None:
         page.get_by_role("button", name=name, exact=True).click()
 
-    def tab(name: str) -> None:
-        page.get_by_role("tab", name=name, exact=True).click()
-
     page.goto(url)
     expect(page.locator("#before-after img").nth(1)).to_be_visible()
     settled(page)
     kept(page, "first-visit")
+    say(page, "make her older and add glasses")
+    expect(page.locator("#strip button")).to_have_count(4)
+    say(page, "blak hair")
+    expect(page.locator("#offers button")).to_be_visible()
+    settled(page)
+    kept(page, "words")
     page.get_by_role("button", name="Model: Photographed faces").click()
     kept(page, "models")
     page.get_by_role("button", name="Model: Photographed faces").click()
@@ -74,16 +90,18 @@ def visit(browser: Browser, url: str, kept: Callable[[Page, str], None], folder:
     page.locator("#stop-likeness").click()
     expect(page.locator("#stop-likeness")).to_be_hidden()
     changed(page, lambda: page.locator("#faces button").nth(1).click())
+    tab(page, "Global directions")
     changed(page, lambda: page.locator("#pairs button").nth(0).click())
     changed(page, lambda: page.locator("#pairs button").nth(4).click())
     press("Show the grid")
     expect(page.locator("#grid img").last).to_be_visible()
     settled(page)
     kept(page, "grid")
-    tab("Mappers")
+    tab(page, "Mappers")
+    page.wait_for_function("new Set([...document.querySelectorAll('#mappers img')].map(i => i.src)).size > 11")
     changed(page, lambda: page.locator("#mappers button.thumbnail-item").nth(1).click())
     kept(page, "mappers")
-    tab("Optimization")
+    tab(page, "Optimization")
     changed(page, lambda: press("Optimize"))
     expect(page.locator("#film img").nth(4)).to_be_visible()
     kept(page, "optimization-running")
@@ -108,7 +126,7 @@ def in_one_pass(browser: Browser, url: str, kept: Callable[[Page, str], None]) -
         page.set_default_timeout(SLOW)
         page.goto(url)
         changed(page, lambda page=page: page.locator("#examples button").nth(3).click())
-        page.get_by_role("tab", name="Text to face", exact=True).click()
+        tab(page, "Text to face")
         changed(page, lambda page=page: page.locator("#seen").click())
         changed(page, lambda page=page: page.locator("#bridge-pairs button").nth(3).click())
         kept(page, name)
@@ -140,7 +158,7 @@ def main() -> None:
             other = browser.new_page(**options)
             other.goto(url)
             changed(other, lambda other=other: other.locator("#examples button").nth(3).click())
-            changed(other, lambda other=other: other.locator("#pairs button").nth(1).click())
+            changed(other, lambda other=other: say(other, "blonde hair"))
             kept(other, name)
         browser.close()
     page.close(verbose=False)

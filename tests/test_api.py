@@ -136,6 +136,25 @@ def test_a_program_and_the_library_get_the_same(program, demo, latent):
     assert edit["recipe"] == wanted.recipe and edit["channels"] == wanted.channels
 
 
+def test_words_are_done_one_after_the_other_or_said_to_be_unknown(program, demo, latent):
+    _, code, edit = program.predict(text="glasses and blue eyes", latent=latent, share=0.5, api_name="/change")
+    wanted = Latent.load(latent["path"])
+    for wish in demo.wishes("glasses and blue eyes").wishes:
+        wanted = demo.change(wanted, wish, 0.5).latent
+    assert Latent.load(code).digest() == wanted.digest()
+    assert [recipe["method"] for recipe in edit["recipes"]] == ["map", "direct"]
+    for text, sentence in (
+        ("a zebra", "zebra"),
+        ("blonde hiar", "Did you mean “blonde hair”"),
+        (" ", "in"),
+        (7, "words"),
+    ):
+        with pytest.raises(AppError, match=sentence):
+            program.predict(text=text, latent=latent, api_name="/change")
+    with pytest.raises(AppError, match="share"):
+        program.predict(text="glasses", latent=latent, share=9, api_name="/change")
+
+
 def test_what_only_some_latents_and_levels_can_do(program, demo, latent):
     _, other, _ = program.predict(seed=5, api_name="/sample")
     _, mixture, _ = program.predict(latent=latent, other=handle_file(other), share=0.25, api_name="/interpolate")

@@ -1,5 +1,6 @@
 """What comes late, while the visitor has gone on: it goes where it was asked for, and changes nothing else."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -102,6 +103,24 @@ def test_who_looks_at_another_face_goes_on_there_when_a_face_is_refined(studio, 
     list(run)
     assert session.current == another and session.strip[-1].title == "Refined face"
     assert "this run ended after 5 minutes" in session.strip[-1].face_note
+
+
+def test_the_gallery_of_mappers_waits_while_others_compute_and_ends_with_its_face(studio, session):  # noqa: F811
+    page = build(studio)
+    draw, jobs = page.fns[event_of(page, "draw")].fn, page.studio.jobs
+    drawing = draw(session)
+    grey = next(drawing)
+    assert len({picture for picture, _ in grey}) == 1
+    with ThreadPoolExecutor(1) as thread:
+        with jobs.interactive():
+            waiting = thread.submit(next, drawing)
+            while not jobs._waiting:  # until it asks for its turn, which it gets when this one is over
+                assert not waiting.done()
+        assert waiting.result(60)[0] != grey[0] and waiting.result()[1] == grey[1]
+    another_face(studio, session)
+    assert list(drawing) == [] and not session.thumbs.keys() - {"levels"}
+    *_, last = draw(session)
+    assert len({picture for picture, _ in last}) == len(studio.mappers())
 
 
 def test_nothing_of_a_visit_that_was_started_over_is_drawn(studio, session):  # noqa: F811

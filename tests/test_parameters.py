@@ -27,7 +27,12 @@ def test_the_default_has_a_name_of_its_own_where_methods_share_a_parameter():
 
 
 PAIR = {"target": "old face", "neutral": "face"}
-WORDS_OF = {"direct": PAIR, "csla_edit": PAIR, "map": {"mapper": "afro", "sliders": []}, "csla_generate": {"prompt": "a man"}}
+WORDS_OF = {
+    "direct": PAIR,
+    "csla_edit": PAIR,
+    "map": {"mapper": "afro", "sliders": []},
+    "csla_generate": {"prompt": "a man"},
+}
 
 
 def test_the_list_of_levels_is_each_edit_s_own():

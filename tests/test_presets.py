@@ -8,6 +8,7 @@ import pytest
 from families.drawn.captions import CAPTIONS
 from pipeline.models.registry import Defaults, read_registry
 from pipeline.vocabulary import unknown_note, unknown_words
+from pipeline.wishes import read_wishes
 from webapp.presets import Prompt, presets
 
 
@@ -43,6 +44,14 @@ def test_every_suggested_word_is_known(demo, vocabulary):
     texts = [prompt.words for prompt in demo.prompts] + [pair.target for pair in demo.pairs]
     texts += [word for group in demo.words.values() for word in group]
     assert vocabulary and not unknown_words(vocabulary, " ".join(texts))
+
+
+@pytest.mark.parametrize("family", ["demo", "photo", "ffhq"])
+def test_every_suggested_wish_is_read(family):
+    row = read_registry()[family]
+    for text in presets(family, row.defaults).wishes:
+        reading = read_wishes(text, frozenset(row.vocabulary.split()), row.defaults.neutral)
+        assert (len(reading.wishes), reading.notes, reading.offers) == (1, (), ())
 
 
 def test_pairs_of_photographed_faces_have_the_strength_that_suits_them():

@@ -11,13 +11,14 @@ from PIL import Image
 from pipeline import Edit
 from pipeline.errors import UserError
 from pipeline.models.registry import read_registry
+from pipeline.wishes import Wish
 from tests.visits import event_of
 from webapp.example_faces import DRAWINGS, PHOTOGRAPHS
 from webapp.history import DetectedFace, HistoryItem, Line
 from webapp.page import build
 from webapp.panels import likeness, photo
 from webapp.panels.result import mean_face
-from webapp.pictures import MOST_ITEMS
+from webapp.pictures import MOST_ITEMS, PHOTO
 from webapp.session import Session
 
 
@@ -53,6 +54,33 @@ def test_edits_stack_and_the_same_words_adjust(studio, session):
     assert session.current.title == "smiling face"
     session.redo()
     assert session.current.title == "face with glasses" and session.before.title == "A face"
+
+
+def test_the_same_wish_again_is_the_same_picture_and_a_new_strength_has_its_words(studio, session):
+    for said, share, target in (("a bit older", 0.5, "old face"), ("older", 1.0, "old face"), ("glasses", 1.0, "b")):
+        wish = Wish(said, target, "face", share)
+        source = session.base_of(session.current, wish)
+        edit = studio.adjust(source, studio.direct(source, target, "face"), share)
+        session.keep(source, edit, begun=session.current, wish=wish)
+    assert [item.title for item in session.strip] == ["A face", "older", "glasses"]
+    older, glasses = session.strip[1:]
+    assert (older.wish.share, older.share, older.recipes[-1]["name"]) == (1.0, 1.0, "older")
+    session.rename(older.key, "Grandma")
+    assert [recipe["name"] for recipe in session.items[glasses.key].recipes] == ["Grandma", "glasses"]
+
+
+def test_a_face_from_a_photo_is_compared_with_it_until_something_else_is_chosen(studio, session, drawn_faces):
+    photo.start(studio, session, [DetectedFace.of("one.png", studio.align(drawn_faces[0][0])[0])])
+    face, crop = session.current, session.current.detected.crop
+    assert session.beside_photo and session.before_picture == crop
+    session.keep(*edited(studio, session))
+    assert session.before_picture == face.picture
+    session.compared = PHOTO
+    assert session.before_picture == crop
+    session.keep(*edited(studio, session, "face with glasses"))
+    assert session.before_picture == crop
+    another_face(studio, session)
+    assert not session.beside_photo and session.before_picture == session.current.picture
 
 
 def test_an_edit_of_a_face_that_is_gone_is_left_out(studio, session):

@@ -20,7 +20,7 @@ from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from webapp.process import on_zero_gpu
 
-CALLS = frozenset("invert likeness sample image map direct combine csla_edit csla_generate threshold".split())
+CALLS = frozenset("invert likeness sample image change map direct combine csla_edit csla_generate threshold".split())
 CALLS |= {"adjust", "repeat", "strength"}
 RUNS = frozenset({"optimize", "generate", "refine", "tune"})
 

@@ -15,6 +15,7 @@ from pipeline import Face, Latent
 from pipeline.errors import UserError
 from pipeline.networks.generator import LEVELS
 from pipeline.recipes import FROM_WORDS
+from pipeline.wishes import Wish
 from webapp.files import new_file, on_screen
 
 THUMBNAIL = 160  # pixels
@@ -61,6 +62,8 @@ class HistoryItem:
     """Of a face from a photo: where it is in it."""
     channels: int | None = None
     """How many channels the last edit moved, if it is a global direction."""
+    wish: Wish | None = None
+    """What the visitor said, if the last edit came of it."""
     key: str = field(default_factory=lambda: secrets.token_hex(4))
     """The browser names the item by it."""
 
@@ -86,6 +89,16 @@ class HistoryItem:
         return self.line is not None and self.line.names is not None
 
     @property
+    def is_inversion(self) -> bool:
+        """Whether it is a face from a photo as the encoder gave it."""
+        return self.is_face and self.detected is not None and self.line is None and not self.notes
+
+    @property
+    def caption(self) -> str:
+        """What the picture is, in a word or by its title."""
+        return "Inversion" if self.is_inversion else self.title
+
+    @property
     def source(self) -> Latent | None:
         """What the last edit was made from, the mean face for words alone; None without an edit."""
         return self.line.start if self.recipes else None
@@ -97,7 +110,9 @@ class HistoryItem:
     @property
     def details(self) -> str:
         """The method and its numbers, or the shares of a mixture, and the notes, a line each."""
-        told = describe(self.recipes[-1], self.channels)[1] if self.recipes else ""
+        words, told = describe(self.recipes[-1], self.channels) if self.recipes else ("", "")
+        if self.wish and words != self.title:
+            told = f"“{words}”: {told}"
         if self.is_mixture:
             other = round(100 * self.share)
             told = f"{100 - other}% “{self.line.names[0]}”, {other}% “{self.line.names[1]}”"

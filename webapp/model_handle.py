@@ -21,7 +21,7 @@ from webapp.jobs import CHANGED, LongJob, Scheduler
 from webapp.queues import caller_now
 
 # Short edits, drawn as one batch.
-TOGETHER = frozenset("direct combine map csla_edit csla_generate image threshold".split())
+TOGETHER = frozenset("change direct combine map csla_edit csla_generate image threshold".split())
 LOST = "The face is lost: the edits together went too far. Please use less strength, or undo the last one."
 # Deviations of S, as a root mean square over all channels, that steps in S may add up to. On the built-in model five
 # edits at the usual α reach 1.6; from 2 on features dissolve, as with two or three nonsense words at the largest α.
@@ -49,7 +49,8 @@ class ModelHandle:
         if name in PHOTOS:
             return partial(self._call, attribute, self._place)
         if name in CALLS:
-            short = name in TOGETHER and not (name == "threshold" and self._deviations is None)  # an estimate is long
+            estimates = name in ("change", "threshold") and self._deviations is None  # which is long
+            short = name in TOGETHER and not estimates
             return partial(self._call, attribute, self.jobs.interactive if short else self.jobs.batch)
         return partial(self._run, name, attribute) if name in RUNS else attribute
 
@@ -92,6 +93,17 @@ class ModelHandle:
             latent = make(studio)
             if (size := latent.working_size(generator)) < generator.size:
                 return studio.image(latent, size)
+        return None
+
+    def behind_all(self, make: Callable[[StyleCLIP], Latent]) -> Image.Image | None:
+        """A small picture of the latent that `make` makes, when nobody else computes or waits; None where the latent
+        can't be made, and on a GPU that is lent for each call."""
+        studio = self._studio
+        if not isinstance(studio, StyleCLIP):
+            return None
+        with suppress(UserError), self.jobs.background():
+            latent = make(studio)
+            return studio.image(latent, latent.working_size(self.family.generator))
         return None
 
     def lost(self, latent: Latent) -> str:

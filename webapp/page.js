@@ -74,12 +74,43 @@
     field.dispatchEvent(new MouseEvent("click"));  // which does not reach the area around it: that lets none through
   };
 
-  // The first stop for the Tab key leads to the words of the tab that is open.
+  // The first stop for the Tab key leads to the words.
   const skip = (event) => {
     if (!event.target.closest?.("#skip")) return;
     event.preventDefault();
-    const fields = document.querySelectorAll("#edit-card :is(.words textarea, #mappers button)");
-    [...fields].find((field) => field.checkVisibility())?.focus();
+    document.querySelector("#wish textarea")?.focus();
+  };
+
+  // Who comes to the words writes new ones: those that stand there are selected, until the next press of the pointer.
+  let came = false;
+  const selectWords = (event) => {
+    const field = document.querySelector("#wish textarea");
+    if (event.type === "focusin") came = event.target === field;
+    else if (!came || event.target !== field || field.selectionStart !== field.selectionEnd) came = false;
+    if (came) field.select();
+    if (event.type === "click") came = false;
+  };
+
+  // Where a keyboard covers half of the screen, it goes once the words are said.
+  const putKeyboardAway = (event) => {
+    const said = event.key === "Enter" && event.target.matches?.("#wish textarea");
+    if (said && matchMedia("(pointer: coarse)").matches) setTimeout(() => event.target.blur());
+  };
+
+  // The pair of texts in the line of an edit leads to its fields.
+  const editTexts = (event) => {
+    if (event.target.closest?.("#how .pair")) document.querySelector("#edit-texts").click();
+  };
+
+  // The gallery of mappers is drawn for the visitor's face when it is looked at; the line of the edit names the face.
+  let drawn = "";
+  const drawMappers = () => {
+    const gallery = document.querySelector("#mappers"), face = document.querySelector("#how [data-face]")?.dataset.face;
+    if (!face || !gallery?.checkVisibility()) return;
+    const wanted = face + gallery.textContent;  // with another caption a mapper is new, or has been downloaded
+    if (wanted === drawn) return;
+    drawn = wanted;
+    document.querySelector("#draw-mappers").click();
   };
 
   // Where the connection is lost, Gradio starts no event any more that could tell that what ran has ended. It loads the
@@ -101,7 +132,7 @@
     stop.disabled = true;
   };
 
-  const tend = () => [nameThumbnails, namePair, orderTabs, nameDivider, tellLoss].forEach((part) => part());
+  const tend = () => [nameThumbnails, namePair, orderTabs, nameDivider, drawMappers, tellLoss].forEach((part) => part());
   let due = false;
   new MutationObserver(() => {
     if (due) return;
@@ -112,8 +143,11 @@
     attributeFilter: ["class", "style", "alt", "aria-label", "aria-selected"],
   });
   document.addEventListener("click", skip);
+  document.addEventListener("click", editTexts);
   document.addEventListener("click", chooseFile, true);
   document.addEventListener("keydown", moveTab);
+  document.addEventListener("keydown", putKeyboardAway);
+  for (const kind of ["focusin", "click"]) document.addEventListener(kind, selectWords);
   document.addEventListener("keydown", moveDivider);
 
   // Gradio's dropdown takes every key for a sign to open, those that lead out of it too.

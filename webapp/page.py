@@ -34,6 +34,7 @@ from webapp.panels import (
     takehome,
     training,
     visit,
+    words,
 )
 from webapp.presets import Presets, presets
 from webapp.render import Context
@@ -59,7 +60,7 @@ LAUNCH: dict[str, Any] = {
 
 
 def first_session(studio: StyleCLIP, known: Presets) -> Session:
-    """What a first visitor finds: an example face, or a random picture, already edited with the first good pair."""
+    """What a first visitor finds: an example face, or a random picture, already edited by the first suggestion."""
     session = Session(model=studio.family.name)
     if examples := examples_of(studio):
         example = str(examples[0].path)
@@ -75,11 +76,10 @@ def first_session(studio: StyleCLIP, known: Presets) -> Session:
 
 
 def first_edit(studio: StyleCLIP, known: Presets, session: Session) -> None:
-    """The first good pair, at its α and the family's other defaults."""
-    with contextlib.suppress(UserError):  # where this family keeps no channel for it, the unedited face will do
-        pair, source = known.pairs[0], session.current.latent
-        threshold = directions.usual_threshold(studio, pair.target, pair.neutral)
-        session.keep(source, studio.direct(source, pair.target, pair.neutral, pair.strength, threshold=threshold))
+    """The first suggestion, as if a visitor had said it."""
+    with contextlib.suppress(UserError):  # where this family can't do it, the unedited face will do
+        for wish in words.read(studio, known.wishes[0]).wishes:
+            words.change(studio, session, session.current, wish)
 
 
 def build(
@@ -114,7 +114,7 @@ def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_mi
     visits.install()
     known = presets(handle.family.name, handle.family.defaults)
     session = first_session(handle, known)
-    first_tab = "directions" if handle.family.directions else "optimization"
+    first_tab = form.TABS[session.current.recipes[-1]["method"]] if session.current.recipes else "optimization"
     width, height = handle.image(session.current.latent).size
     with queues.Page(handle, title=TITLE, analytics_enabled=False) as page:
         api.connect(handle)  # first, so that the endpoints get the names that private events have as well
@@ -124,7 +124,8 @@ def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_mi
             gr.HTML(
                 '<a id="skip" href="#edit-card">Go to the words</a>'
                 '<header id="masthead"><h1>StyleCLIP <span>Studio</span></h1>'
-                f"<p>Pick a {thing}, say what should change, and watch it change.</p></header>"
+                f'<p><a href="#face">Pick a {thing}</a><span>, say what should change, and watch it change.</span></p>'
+                "</header>"
                 f"<style>:root {{ --aspect: {width} / {height}; }}</style>"
             )
             if change:
@@ -137,25 +138,28 @@ def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_mi
                 gr.HTML(f"<h2>The {thing}</h2>")
                 photo_panel = photo.layout(handle, session)
             with gr.Column(elem_id="work"):
-                with gr.Column(elem_id="edit-card"), gr.Tabs(selected=first_tab) as tabs:
-                    with gr.Tab("Optimization", id="optimization", elem_id="optimization-tab"):
-                        optimization_panel = optimization.layout(handle, known)
-                    with gr.Tab("Mappers", id="mappers", elem_id="mappers-tab"):
-                        mappers_panel = mappers.layout(handle, session)
-                        training_panel = training.layout(handle, training_minutes)
-                    with gr.Tab("Global directions", id="directions", elem_id="directions-tab"):
-                        directions_panel = directions.layout(handle, known.pairs, session)
-                    with gr.Tab("Sliders", id="sliders", elem_id="sliders-tab"):
-                        sliders_panel = sliders.layout(known.pairs)
-                    with gr.Tab("Text to face", id="alignment", elem_id="alignment-tab"):
-                        alignment_panel = alignment.layout(handle, known.pairs, session)
+                with gr.Column(elem_id="edit-card"):
+                    words_panel = words.layout(known, session)
+                    buttons = words_panel.thorough, words_panel.halt
+                    with words_panel.methods, gr.Tabs(selected=first_tab) as tabs:
+                        with gr.Tab("Optimization", id="optimization", elem_id="optimization-tab"):
+                            optimization_panel = optimization.layout(handle, known, *buttons)
+                        with gr.Tab("Mappers", id="mappers", elem_id="mappers-tab"):
+                            mappers_panel = mappers.layout(handle, session)
+                            training_panel = training.layout(handle, training_minutes)
+                        with gr.Tab("Global directions", id="directions", elem_id="directions-tab"):
+                            directions_panel = directions.layout(handle, known.pairs)
+                        with gr.Tab("Sliders", id="sliders", elem_id="sliders-tab"):
+                            sliders_panel = sliders.layout(known.pairs)
+                        with gr.Tab("Text to face", id="alignment", elem_id="alignment-tab"):
+                            alignment_panel = alignment.layout(handle, known.pairs, session)
                 with gr.Column(elem_id="result-card"):
                     with gr.Row(elem_id="result"):
                         pictures = result.slider(session)
                         with gr.Column(elem_id="take-home"):
                             gr.HTML("<h2>Before and after</h2>")
-                            result_panel = result.layout(pictures, session)
-                            history_panel = history.layout(session)
+                            result_panel = result.layout(pictures, words_panel.how, session)
+                            history_panel = history.layout(words_panel.strength, session)
                             takehome_panel = takehome.layout()
                             visit_panel = visit.layout()
                             follow = link.layout()
@@ -166,7 +170,9 @@ def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_mi
                         history_panel.strip.render()
                         result_panel.losses.render()
                     mix_panel = mix.layout(handle, session)
-        filled_in = form.Form(tabs, directions_panel, mappers_panel, optimization_panel, alignment_panel)
+        said = words_panel.text, words_panel.note, words_panel.offers, words_panel.methods
+        panels = directions_panel, mappers_panel, optimization_panel, alignment_panel
+        filled_in = form.Form(*said, tabs, *panels)
         parts = (
             partial(history.draw, history_panel),
             partial(mix.draw, mix_panel, handle),
@@ -183,19 +189,20 @@ def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_mi
             result_panel,
             takehome_panel.note,
             parts,
-            partial(form.draw, filled_in, handle),
+            partial(form.draw, filled_in, handle, known.pairs),
             session,
         )
         history.connect(history_panel, context)
         mix.connect(mix_panel, context)
         takehome.connect(takehome_panel, context)
         photo.connect(photo_panel, context)
-        optimization.connect(optimization_panel, context)
+        run = optimization.connect(optimization_panel, context)
         mappers.connect(mappers_panel, context)
         training.connect(training_panel, mappers_panel, context, training_minutes)
         directions.connect(directions_panel, context)
         sliders.connect(sliders_panel, context)
         alignment.connect(alignment_panel, context)
+        words.connect(words_panel, filled_in, *run, context)
         came = visit.connect(visit_panel, page, filled_in, training_panel, context)
         link.connect(follow, came, filled_in, context)
         if change:

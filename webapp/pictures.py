@@ -13,10 +13,12 @@ from PIL import Image
 from pipeline import Edit, Latent
 from pipeline.errors import UserError
 from pipeline.recipes import FROM_WORDS
+from pipeline.wishes import Wish
 from webapp.history import HistoryItem, Line, bytes_of, describe, kind, one_line
 
 MOST_ITEMS = 30  # in the history; the oldest edits leave it first
 MOST_BYTES = 4 * 2**20  # of latents: those of 30 items at 1024 px and a tuning; what else is held is small
+PHOTO = "photo"  # in place of a key, where a picture is compared with the photo that it came from
 CHOSEN = "Another picture was chosen meanwhile, so this edit was left out."
 
 
@@ -93,6 +95,21 @@ class Pictures:
         key = self.compared or (current.parent if current.is_face else None)
         return self.items.get(key) or self.origin_of(current)
 
+    @property
+    @atomic
+    def beside_photo(self) -> bool:
+        """Whether the current picture is compared with the aligned photo. A face from a photo is, at first."""
+        current = self.current
+        if self.origin.detected is None:
+            return False
+        return self.compared == PHOTO or (self.compared is None and self.before == current and current.is_face)
+
+    @property
+    @atomic
+    def before_picture(self) -> str:
+        """The path of the picture that the current one is compared with."""
+        return self.origin.detected.crop if self.beside_photo else self.before.picture
+
     @atomic
     def origin_of(self, item: HistoryItem) -> HistoryItem:
         """The face that an item of the history began with."""
@@ -148,6 +165,14 @@ class Pictures:
             self.optimized = source, current, self.origin.key
         return source
 
+    @atomic
+    def base_of(self, item: HistoryItem, wish: Wish) -> Latent:
+        """What an edit that a visitor wishes for starts from: a picture; where that was made for the same wish, or by
+        the global direction between its texts, what it was made from."""
+        direct = {"method": "direct", "parameters": {"target": wish.target, "neutral": wish.neutral}}
+        again = item.wish and (item.wish.target, item.wish.neutral) == (wish.target, wish.neutral)
+        return item.source if again or (item.recipes and kind(item.recipes[-1]) == kind(direct)) else item.latent
+
     def keep(
         self,
         source: Latent,
@@ -155,18 +180,21 @@ class Pictures:
         name: str = "",
         whole: Latent | None = None,
         begun: HistoryItem | None = None,
+        wish: Wish | None = None,
     ) -> HistoryItem:
-        """Put an edit of `source` on the strip, under its `name` or its words, and show it. `base` gave the source; for
-        a face from words alone it is the mean face. `whole` is the edit at its full strength, where it has another.
+        """Put an edit of `source` on the strip, under its `name`, the `wish` that it came of or its words, and show it.
+        `base` gave the source; for a face from words alone it is the mean face. `whole` is the edit at its full
+        strength, where it has another.
 
         Another try of the current edit takes its place, so that a slider leaves one picture and not a hundred; but each
         optimization is kept. An edit that took long goes behind the item with which it was `begun`, and a visitor who
         looks at another picture by now goes on there. Raises UserError where that item, or the face, has left the
         strip.
         """
+        name = name or (one_line(wish.said) if wish else "")
         recipe = edit.recipe | ({"name": name} if name else {})
         line = Line(source, edit.latent if whole is None else whole, recipe.get("share", 1.0))
-        more = {"line": line, "notes": edit.notes, "channels": edit.channels}
+        more = {"line": line, "notes": edit.notes, "channels": edit.channels, "wish": wish}
         item = HistoryItem.of(edit.image, name or describe(recipe)[0], edit.latent, **more)
         with self.lock:
             if begun and begun.key not in self.order:
@@ -179,9 +207,11 @@ class Pictures:
             parent, recipes = self._made_from(source, begun)
             same = source is begun.source and kind(recipe) == kind(begun.recipes[-1])
             if same and recipe["method"] != "optimize":
-                named = {name: value for name, value in begun.recipes[-1].items() if name == "name"}
-                again = replace(item, key=begun.key, title=begun.title, parent=parent)
-                self.items[begun.key] = again = replace(again, recipes=(*recipes, recipe | named))
+                if not wish:  # it is called as before
+                    named = {name: value for name, value in begun.recipes[-1].items() if name == "name"}
+                    item, recipe = replace(item, title=begun.title, wish=begun.wish), recipe | named
+                again = replace(item, key=begun.key, parent=parent, recipes=(*recipes, recipe))
+                self.items[begun.key] = again
                 self._make_room(again)
                 return again
             return self.add(replace(item, parent=parent, recipes=(*recipes, recipe)), show=begun == self.current)
@@ -223,7 +253,8 @@ class Pictures:
             if now is None or (now.line.start, now.line.end) != (line.start, line.end):
                 return
             recipes = (*now.recipes[:-1], now.recipes[-1] | {"share": share}) if now.recipes else ()
-            same = {name: getattr(now, name) for name in ("title", "parent", "face_note", "detected", "channels")}
+            kept = ("title", "parent", "face_note", "detected", "channels", "wish")
+            same = {name: getattr(now, name) for name in kept}
             self.items[item.key] = replace(drawn, recipes=recipes, **same)
             self._make_room(item)
 

@@ -36,6 +36,8 @@ class Presets:
 
     prompts: tuple[Prompt, ...]
     pairs: tuple[Pair, ...]
+    wishes: tuple[str, ...] = ()
+    """What a visitor may want to change, as people say it; the first is what the page begins with."""
     words: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Known to work after "with", in groups by what they are about; empty where nearly any word works."""
 
@@ -47,9 +49,11 @@ def presets(family: str, defaults: Defaults) -> Presets:
         return Presets(
             prompts=(Prompt(defaults.target, defaults.l2, defaults.identity),),
             pairs=(Pair(defaults.neutral, defaults.target),),
+            wishes=(defaults.target,),
         )
     return Presets(
         prompts=tuple(Prompt(**row) for row in rows["prompts"]),
         pairs=tuple(Pair(**row) for row in rows["pairs"]),
+        wishes=tuple(rows["wishes"]),
         words={group: tuple(words) for group, words in rows.get("words", {}).items()},
     )

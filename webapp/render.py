@@ -37,8 +37,8 @@ REVEAL = """() => setTimeout(() => {
   const strip = document.querySelector("#strip .grid-container"), shown = strip?.querySelector(".selected");
   if (shown) strip.scrollLeft += shown.getBoundingClientRect().left - strip.getBoundingClientRect().left - 120;
   const slides = ["range", "number"].includes(document.activeElement?.type);
-  if (innerWidth < 760 && !slides && window.touched?.closest?.("#edit-card, #mix"))
-    document.querySelector("#before-after")?.scrollIntoView({block: "center", behavior: "smooth"});
+  if (innerWidth < 760 && !slides && window.touched?.closest?.("#edit-card, #mix, #face"))
+    document.querySelector("#before-after")?.scrollIntoView({block: "nearest", behavior: "smooth"});
 }, 80)"""
 
 
@@ -130,7 +130,7 @@ class Context:
         if session.current != current:
             raise UserError(CHOSEN)
         if small:
-            yield {self.result.slider: (session.before.picture, on_screen(small))}
+            yield {self.result.slider: (session.before_picture, on_screen(small))}
         try:
             answer = finish()
         except Exception:

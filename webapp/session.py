@@ -44,13 +44,17 @@ class Session(Pictures):
     mappers: dict[str, Path] = field(default_factory=dict)
     """Files of the mappers that this visitor trained or brought, by name."""
     thumbs: dict[str, str] = field(default_factory=dict)
-    """Files of their pictures in the gallery."""
+    """Files of the pictures in the gallery of mappers, by name, of those and of the model's."""
+    thumbs_of: str = ""
+    """The key of the face that these show, but for those that are not drawn yet."""
     own_pairs: list[Pair] = field(default_factory=list)
     """The pairs of texts for which the visitor has sliders of their own."""
     page_sliders: list[float] | None = None
     """Where the sliders of the panel stand in the page, in percent; None where the server doesn't know."""
     linked: dict[str, Any] = field(default_factory=dict)
     """The parameters of a run that a link has filled in; those without a field count as long as its words stand."""
+    thresholds: dict[tuple[str, str], float] = field(default_factory=dict)
+    """The β that keeps the usual number of channels, for the target and the neutral text of each wish."""
     run: dict[str, Any] | None = None
     """The method and the fields of an optimization that runs, or ran when its page was left."""
     previews: list[StepPreview] = field(default_factory=list)

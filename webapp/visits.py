@@ -42,6 +42,7 @@ def begin(first: Session) -> Session:
     session.secret = secrets.token_urlsafe(32)
     session.items, session.order = dict(first.items), [*first.order]
     session.undo_keys, session.photos = [*first.undo_keys], [*first.photos]
+    session.thresholds = dict(first.thresholds)
     _visits[session.secret] = session
     return session
 

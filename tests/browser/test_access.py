@@ -75,7 +75,7 @@ def test_a_visit_with_the_keyboard_alone(opened):
     # The words are two keys away; examples have names, and what is no button is no stop.
     to("#skip", most=1)
     page.keyboard.press("Enter")
-    expect(page.locator("#target textarea")).to_be_focused()
+    expect(page.locator("#wish textarea")).to_be_focused()
     page.locator("#masthead h1").click()  # the keys begin at the top again
     to("#photo .source-selection")
     with page.expect_file_chooser() as chooser:
@@ -87,8 +87,19 @@ def test_a_visit_with_the_keyboard_alone(opened):
         expect(page.locator(f"{picture} button").last).to_have_accessible_name(re.compile(f"^{name}"))
         expect(page.locator(f"{picture} button").last).to_have_attribute("tabindex", "-1")
 
+    # The words are applied by Enter, and the methods are one key away.
+    to("#wish textarea")
+    page.keyboard.type("glasses")  # in place of the words that stand there
+    changes(page, lambda: page.keyboard.press("Enter"))
+    to("#methods > button")
+    page.keyboard.press("Enter")
+
     # Arrow keys go round the tabs, of which one is a stop.
+    expect(page.locator("[role=tab]").first).to_be_visible()
     to("[role=tab]")
+    page.keyboard.press("Home")
+    for _ in range(2):
+        page.keyboard.press("ArrowRight")
     for key, name in (
         ("ArrowRight", "Text to face"),
         ("ArrowRight", "Optimization"),
@@ -126,7 +137,8 @@ def test_a_visit_with_the_keyboard_alone(opened):
     changes(page, lambda: page.keyboard.press("Enter"))
     to("#strip")
     expect(focused).to_have_accessible_name("2")
-    to("#strip", most=1)
+    for _ in range(2):
+        to("#strip", most=1)
     changes(page, lambda: page.keyboard.press("Enter"))
 
 
@@ -136,12 +148,15 @@ def test_the_page_scrolls_only_to_what_was_asked_for(opened):
     page.wait_for_function("new Promise(done => setTimeout(() => done(true), 500))")  # as late as it would begin
     assert page.evaluate("scrollY") == 0
 
-    # A face is chosen: the words come next, which are not jumped over. Then they are applied: the picture comes.
-    page.locator("#examples button").nth(3).scroll_into_view_if_needed()
-    before = page.evaluate("scrollY")
-    changes(page, lambda: page.locator("#examples button").nth(3).click())
-    expect(page.locator("#photo-note")).to_contain_text("One face found")
+    # The words and the face are seen at once, so nothing moves when they are applied.
+    changes(page, lambda: page.locator("#wishes button").nth(1).click())
     page.wait_for_function("new Promise(done => setTimeout(() => done(true), 500))")
-    assert page.evaluate("scrollY") == before
+    assert page.evaluate("scrollY") == 0
+
+    # From a face that is chosen further down, and from a method, the page goes to the picture.
+    page.locator("#examples button").nth(3).scroll_into_view_if_needed()
+    changes(page, lambda: page.locator("#examples button").nth(3).click())
+    expect(page.locator("#before-after")).to_be_in_viewport(ratio=0.9, timeout=SLOW)
+    open_tab(page, "Global directions")
     changes(page, lambda: page.locator("#pairs button").nth(1).click())
     expect(page.locator("#before-after")).to_be_in_viewport(ratio=0.9, timeout=SLOW)

@@ -51,6 +51,7 @@ def test_an_edit_follows_its_slider_and_layers(visit, tmp_path, shown_studio):  
     expect(visit).to_have_url(link)
     visit.goto(visit.url, timeout=SLOW)
     expect(words(visit)).to_have_value(re.compile("strength 0.2, coarse and fine only$"), timeout=SLOW)
+    open_tab(visit, "Text to face")
     expect(visit.get_by_label("Medium")).not_to_be_checked()
     expect(visit.locator("#bridge input[type=number]")).to_have_value("0.2")
     open_tab(visit, "Global directions")
@@ -61,6 +62,7 @@ def test_an_edit_follows_its_slider_and_layers(visit, tmp_path, shown_studio):  
 def test_numbers_beyond_the_slider_count_as_its_end(visit, url):  # noqa: F811
     visit.goto(f"{url}?method=csla_edit&target=old+face&neutral=face&strength=5", timeout=SLOW)
     expect(words(visit)).to_have_value(re.compile("^old face\n.*strength 5\n"), timeout=SLOW)
+    open_tab(visit, "Text to face")
     strength = visit.locator("#bridge input[type=number]")
     expect(strength).to_have_value("0.6")
     changes(visit, lambda: visit.locator("#bridge-pairs button").nth(1).click())

@@ -31,6 +31,7 @@ def drawn(page):
 @pytest.fixture
 def place(visit):  # noqa: F811
     """Where the result stands, which must not move while somebody turns the numbers."""
+    expect(visit.locator("#apply-direction")).to_be_visible()
     where = visit.locator("#result-card").bounding_box()["y"]
     yield
     assert visit.locator("#result-card").bounding_box()["y"] == where
@@ -55,7 +56,7 @@ def test_k_and_beta_follow_each_other(visit, shown_studio, place):  # noqa: F811
     changes(visit, lambda: field(visit, "channels").fill("25"))
     changes(visit, lambda: visit.locator("#pairs button").nth(4).click())
     expect(visit.locator("#kept")).to_have_text("25 channels kept")
-    expect(visit.locator("#strip button")).to_have_count(3)
+    expect(visit.locator("#strip button")).to_have_count(4)
 
 
 def test_what_is_wrong_is_said_beside_the_sliders(visit, place):  # noqa: F811
@@ -98,7 +99,7 @@ def test_a_grid_to_choose_from_by_the_keyboard(visit):  # noqa: F811
     drawn(visit)
     assert visit.locator("#grid-box").bounding_box()["height"] == where
     expect(visit.locator("#grid .selected")).to_have_text(re.compile(r"α\s6\s· k\s40"))
-    expect(visit.locator("#strip button")).to_have_count(2)  # looking at the grid edits nothing
+    expect(visit.locator("#strip button")).to_have_count(3)  # looking at the grid edits nothing
 
     # A choice sets α, k and β, and adjusts the edit.
     cells(visit).nth(8).focus()
@@ -106,7 +107,7 @@ def test_a_grid_to_choose_from_by_the_keyboard(visit):  # noqa: F811
     expect(words(visit)).to_have_value(re.compile("^smiling face\n.*α 8, β .*, 20 channels"))
     expect(field(visit, "alpha")).to_have_value("8")
     expect(field(visit, "channels")).to_have_value("20")
-    expect(visit.locator("#strip button")).to_have_count(2)
+    expect(visit.locator("#strip button")).to_have_count(3)
 
     # More like it: half as far apart, around the choice.
     press(visit, "More like this")
@@ -158,6 +159,6 @@ def test_a_face_that_stacked_edits_pulled_apart_is_said_to_be_lost(visit):  # no
         changes(visit, lambda: press(visit, "Apply"))
     changes(visit, lambda: visit.locator("#share input[type=range]").press("End"))
     expect(words(visit)).to_have_value(re.compile("The face is lost"), timeout=SLOW)
-    expect(visit.locator("#strip button")).to_have_count(4)  # with the strip its slider is the new edit's
+    expect(visit.locator("#strip button")).to_have_count(5)  # with the strip its slider is the new edit's
     changes(visit, lambda: visit.locator("#share input[type=range]").press("Home"))
     expect(words(visit)).not_to_have_value(re.compile("The face is lost"))

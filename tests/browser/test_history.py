@@ -138,6 +138,7 @@ def test_a_recipe_gives_the_same_picture_again(visit, tmp_path):  # noqa: F811
 def test_a_link_brings_the_words_and_numbers_back(visit, url):  # noqa: F811
     visit.goto(f"{url}?method=direct&target=old+face&neutral=face&strength=3&threshold=0.2", timeout=SLOW)
     expect(words(visit)).to_have_value(re.compile("^old face\n.*α 3, β 0.2"), timeout=SLOW)
+    open_tab(visit, "Global directions")
     expect(visit.locator("#target textarea")).to_have_value("old face")
     visit.goto(f"{url}?method=map&mapper=glasses&strength=0.08", timeout=SLOW)
     expect(words(visit)).to_have_value(re.compile("^glasses\nMapper, strength 0.08"), timeout=SLOW)

@@ -73,7 +73,7 @@ def test_edits_go_on_from_a_mixture(visit, tmp_path):  # noqa: F811
     open_mix(visit)
     expect(others(visit)).to_have_count(1 + len(EXAMPLES) - 1)  # the face as it was, and examples but for this one
     changes(visit, others(visit).nth(3).click)
-    expect(words(visit)).to_have_value(re.compile("^smiling face [+] Example 4"))
+    expect(words(visit)).to_have_value(re.compile("^smile [+] Example 4"))
     expect(visit.locator("#copy-link")).to_be_hidden()
     press(visit, "Recipe")
     expect(visit.locator(".toast-body")).to_contain_text("takes both faces", timeout=SLOW)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.test_page import SLOW, after, changes, press, visit  # noqa: F401
+from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
 from tests.pictures import EXAMPLES
 from webapp import visits
 from webapp.session import Session
@@ -108,6 +108,7 @@ def test_one_answer_draws_the_whole_visit_before_the_page_opens(visit):  # noqa:
 def test_a_link_replaces_no_words_that_were_typed_while_its_edit_is_made(guest, url, held):
     go = held(Session, "keep")
     guest.goto(url + LINK)
+    open_tab(guest, "Global directions")
     words = guest.locator("#target textarea")
     expect(words).to_have_value("old face", timeout=SLOW)
     words.fill("my words")

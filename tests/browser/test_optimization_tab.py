@@ -185,10 +185,12 @@ def test_a_page_that_is_loaded_again_tells_that_its_run_has_ended_and_keeps_the_
 
     # Without a run, the form is that of the picture.
     changes(panel, lambda: press(panel, "Undo"))
-    expect(panel.get_by_role("tab", name="Global directions", selected=True)).to_be_visible()
+    expect(panel.get_by_role("tab", name="Mappers", selected=True)).to_be_visible()
+    open_tab(panel, "Global directions")
     panel.locator("#target textarea").fill("surprised face")
     changes(panel, lambda: press(panel, "Apply"))
     panel.reload()
+    open_tab(panel, "Global directions")
     expect(panel.locator("#target textarea")).to_have_value("surprised face", timeout=SLOW)
 
 

@@ -13,8 +13,8 @@ SLOW = 60_000  # milliseconds that a busy machine may take for a picture
 
 @pytest.fixture
 def visit(chromium, url):
-    """A fresh page; whatever its console complains about fails the test in the end, but for a connection that is cut
-    by going to another page."""
+    """A fresh page, with the methods open; whatever its console complains about fails the test in the end, but for a
+    connection that is cut by going to another page."""
     page = chromium.new_page(viewport={"width": 1366, "height": 900})
     complaints = []
     page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
@@ -22,6 +22,7 @@ def visit(chromium, url):
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(url, timeout=SLOW)
     expect(after(page)).to_be_visible(timeout=SLOW)
+    open_tab(page, "Global directions")
     yield page
     page.close()
     assert [text for text in complaints if not re.match("AbortError|.*errored out", text)] == []
@@ -39,6 +40,11 @@ def changes(page, act):
 
 
 def open_tab(page, name):
+    """Open one of the methods, which lie behind the field for words."""
+    fold = page.locator("#methods > button")
+    fold.wait_for()
+    if "open" not in fold.get_attribute("class").split():
+        fold.click()
     page.get_by_role("tab", name=name, exact=True).click()
 
 

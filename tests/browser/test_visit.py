@@ -50,6 +50,7 @@ def test_a_duplicated_tab_takes_the_visit_and_the_first_one_is_told(visit, url):
         visit.evaluate("window.open(location.href)")
     other = opened.value
     expect(after(other)).to_have_attribute("src", shown, timeout=SLOW)
+    open_tab(other, "Global directions")
     changes(other, lambda: other.locator("#pairs button").nth(3).click())
     press(visit, "Apply")
     expect(visit.locator(".toast-body")).to_contain_text("another tab", timeout=SLOW)
@@ -64,6 +65,7 @@ def test_after_an_hour_the_visitor_is_told_and_nothing_is_replaced(chromium, url
     guest.clock.install()
     guest.goto(url, timeout=SLOW)
     expect(after(guest)).to_be_visible(timeout=SLOW)
+    open_tab(guest, "Global directions")
     changes(guest, lambda: press(guest, "Random face"))
     guest.clock.run_for(1000)
     shown = after(guest).get_attribute("src")
@@ -130,6 +132,7 @@ def test_where_nothing_can_be_stored_the_visitor_is_asked_before_leaving(chromiu
     guest.add_init_script("Object.defineProperty(window, 'sessionStorage', {get() { throw new Error('blocked'); }})")
     guest.goto(url, timeout=SLOW)
     expect(after(guest)).to_be_visible(timeout=SLOW)
+    open_tab(guest, "Global directions")
     changes(guest, lambda: guest.locator("#pairs button").nth(3).click())
     changes(guest, lambda: guest.locator("#pairs button").nth(1).click())
     asked = []

@@ -35,6 +35,7 @@ ANSWERS: dict[str, Any] = {
     "sample": Result,
     "optimize": Result,
     "generate": Result,
+    "change": Result,
     "map": Result,
     "direct": Result,
     "combine": Result,

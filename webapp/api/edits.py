@@ -3,17 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Literal
 
 import gradio as gr
 
 from pipeline.errors import UserError
 from pipeline.models.downloads import fetch
-from webapp.api.values import PREVIEW, Endpoints, Fields, Result, finished, parameters, streamed
+from pipeline.wishes import Reading
+from webapp.api.values import (
+    PREVIEW,
+    Endpoints,
+    Fields,
+    Result,
+    finished,
+    number,
+    parameters,
+    png,
+    safetensors,
+    streamed,
+)
 
 
 class Edits(Endpoints):
     """Their docstrings and type hints are what programs and MCP clients read of them."""
+
+    def change(
+        self, text: str, photo: gr.FileData = None, latent: gr.FileData = None, share: float | None = None
+    ) -> Result:
+        """Change a face as somebody would say it, for example "make him smile and remove the glasses": by a mapper that
+        knows the words, else by a global direction, one edit after the other. Gives the picture (PNG), the latent
+        (safetensors), `recipes`, one for each edit, `wishes`, how the words were read, and `notes`.
+
+        Args:
+            text: What should change.
+            photo: A photo of the face; or give a latent.
+            latent: The latent to edit; or give a photo.
+            share: How strongly, 0 to 2; 1, as the words say, if left out.
+        """
+        share = 1.0 if share is None else number("share", share, 0, 2)
+        if not isinstance(text, str):
+            raise UserError("`text` is what should change, in words.")
+        reading = self.studio.wishes(text)
+        if not reading.wishes:
+            raise UserError(unread(reading))
+        latent, recipes, notes = self._source(photo, latent), [], list(reading.notes)
+        for wish in reading.wishes:
+            edit = self.studio.change(latent, wish, share)
+            latent = edit.latent
+            recipes.append(edit.recipe)
+            notes += [note for note in edit.notes if note not in notes]
+        wishes = [asdict(wish) for wish in reading.wishes]
+        return png(edit.image), safetensors(latent), {"recipes": recipes, "wishes": wishes, "notes": notes}
 
     def optimize(
         self,
@@ -175,3 +216,10 @@ class Edits(Endpoints):
 
     def _neutral(self, neutral: str | None) -> str:
         return self.studio.family.defaults.neutral if neutral is None else neutral
+
+
+def unread(reading: Reading) -> str:
+    """Why words led to no edit, and what to say instead."""
+    told = " ".join(reading.notes)
+    offers = " or ".join(f"“{offer}”" for offer in reading.offers if f"“{offer}”" not in told)
+    return f"{told} Please say {offers}." if offers else told

@@ -60,13 +60,12 @@ def kept_note(channels: int, *notes: str) -> str:
     return f'<p class="note" role="status">{said}</p>'
 
 
-def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Directions:
-    """Draw the panel; the first of `pairs` stands in its fields, and β where `session` begins with its edit."""
+def layout(studio: StyleCLIP, pairs: tuple[Pair, ...]) -> Directions:
+    """Draw the panel; the first of `pairs` stands in its fields."""
     usual = studio.family.defaults
-    note = studio.directions_note  # an estimate waits until it is asked for
-    recipes = session.current.recipes
-    edit = recipes[-1]["parameters"] if recipes else {}
-    alpha = edit.get("strength", pairs[0].strength or usual.strength)
+    alpha = usual.strength if pairs[0].strength is None else pairs[0].strength
+    note = studio.directions_note
+    beta = None if note else usual_threshold(studio, pairs[0].target, pairs[0].neutral)  # an estimate takes long
     gr.HTML(f'<p class="note">{html.escape(note or "")}</p>', visible=bool(note), elem_id="directions-note")
     with gr.Row(elem_classes="two"):
         with gr.Column():
@@ -84,9 +83,7 @@ def layout(studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Dire
                     min_width=180,
                     elem_id="channels",
                 )
-                threshold = gr.Number(
-                    edit.get("threshold"), label="Exactly, β", step=0.001, min_width=90, elem_id="beta"
-                )
+                threshold = gr.Number(beta, label="Exactly, β", step=0.001, min_width=90, elem_id="beta")
             kept = gr.HTML(label="notes", elem_id="kept")
             with gr.Row(elem_classes="actions"):
                 run = gr.Button("Apply", variant="primary", elem_id="apply-direction")

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import gradio as gr
 
 from pipeline import StyleCLIP
+from pipeline.wishes import Wish
 from webapp.panels.alignment import Alignment
 from webapp.panels.directions import Directions, kept_note, most_channels
 from webapp.panels.mappers import Mappers
 from webapp.panels.optimization import NO_FACE, THIS_FACE, Optimization, as_html, broken_off
+from webapp.presets import Pair
 from webapp.render import Updates
 from webapp.session import Session
 
@@ -27,8 +29,12 @@ TABS = {
 
 @dataclass(frozen=True)
 class Form:
-    """The tabs and the panels in them."""
+    """The field for words with what is said of them, the fold with the tabs, and the panels in them."""
 
+    text: gr.Textbox
+    said: gr.HTML
+    offers: gr.Dataset
+    methods: gr.Accordion
     tabs: gr.Tabs
     directions: Directions
     mappers: Mappers
@@ -67,34 +73,39 @@ class Form:
     @property
     def notes(self) -> list[gr.HTML]:
         """What is said beside the fields of an edit that was asked for."""
-        return [self.directions.kept, self.optimization.note, self.alignment.note]
+        return [self.said, self.directions.kept, self.optimization.note, self.alignment.note]
 
     @property
     def all(self) -> list[gr.blocks.Block]:
         """What `draw` gives values to."""
         named = [field for fields in self.fields.values() for field in fields.values()]
         others = [self.directions.channels, self.directions.offer, self.mappers.gallery, self.optimization.start]
-        return list(dict.fromkeys([self.tabs, *named, *others, *self.notes]))
+        return list(dict.fromkeys([self.text, self.offers, self.tabs, *named, *others, *self.notes]))
 
 
-def draw(form: Form, studio: StyleCLIP, session: Session) -> Updates:
+def draw(form: Form, studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session) -> Updates:
     """The fields and notes. Of a face, with which edits begin, there is nothing to fill in: the fields keep what stands
     in them for the next edit, and notes on another picture go."""
     current = session.current
     values: Updates = dict.fromkeys(form.all, gr.skip()) | dict.fromkeys(form.notes, "")
-    values[form.directions.offer] = gr.update(visible=False)
+    values |= dict.fromkeys((form.directions.offer, form.offers), gr.update(visible=False))
     if session.why_ended:
         values[form.optimization.note] = as_html(session.why_ended)
     if not current.recipes:
         return values
     recipe = current.recipes[-1]
     method, parameters = recipe["method"], recipe["parameters"]
+    if current.wish:
+        values |= wished(form, studio, pairs, session, current.wish)
     values |= {field: parameters.get(name) for name, field in form.fields[method].items()}
     values[form.tabs] = gr.update(selected=TABS[method])
     if method == "direct" and current.channels:
         said = [note for note in current.notes if note != studio.directions_note]
         values[form.directions.kept] = kept_note(current.channels, *said)
         values[form.directions.channels] = min(current.channels, most_channels(studio))
+        if "threshold" not in parameters:
+            texts = parameters["target"], parameters["neutral"]
+            values[form.directions.threshold] = session.thresholds.get(texts)
     if method == "map":
         names = [*studio.mappers(), *session.mappers]
         chosen = parameters["mapper"]
@@ -102,6 +113,19 @@ def draw(form: Form, studio: StyleCLIP, session: Session) -> Updates:
     if method in ("optimize", "generate"):
         values[form.optimization.start] = NO_FACE if method == "generate" else THIS_FACE
     return values
+
+
+def wished(form: Form, studio: StyleCLIP, pairs: tuple[Pair, ...], session: Session, wish: Wish) -> Updates:
+    """What a visitor said, and its pair of texts for a global direction with the α that suits it."""
+    alpha = next((pair.strength for pair in pairs if (pair.neutral, pair.target) == (wish.neutral, wish.target)), None)
+    return {
+        form.text: wish.said,
+        form.directions.texts.target: wish.target,
+        form.directions.texts.neutral: wish.neutral,
+        form.directions.threshold: session.thresholds.get((wish.target, wish.neutral)),
+        form.directions.channels: studio.family.defaults.channels,
+        form.directions.strength: studio.family.defaults.strength if alpha is None else alpha,
+    }
 
 
 def left_behind(form: Form, session: Session) -> Updates:
@@ -114,4 +138,5 @@ def left_behind(form: Form, session: Session) -> Updates:
     fields = form.fields["optimize"] | {"start": form.optimization.start}
     values = run | {"start": NO_FACE if run["method"] == "generate" else THIS_FACE}
     filled = {field: values[name] for name, field in fields.items()}
-    return filled | {form.tabs: gr.update(selected=TABS["optimize"]), form.optimization.note: note}
+    shown = {form.methods: gr.update(open=True), form.tabs: gr.update(selected=TABS["optimize"])}
+    return filled | shown | {form.optimization.note: note}

@@ -13,6 +13,7 @@ from webapp.history import LONGEST_TITLE
 from webapp.model_handle import LOST
 from webapp.panels.chooser import chooser, chosen, keys_of
 from webapp.panels.result import SILENT
+from webapp.pictures import PHOTO
 from webapp.queues import EDIT
 from webapp.render import Context, Updates
 from webapp.session import Session
@@ -36,14 +37,19 @@ class History:
     key: gr.Textbox
 
 
-def numbered(session: Session) -> list[tuple[str, str]]:
-    """The pictures of the strip by their number and words, and their keys."""
-    return [(f"{number}. {item.title}", item.key) for number, item in enumerate(session.strip, 1)]
+def comparable(session: Session) -> dict[str, Any]:
+    """What the current picture can be compared with, the photo and the pictures of the strip by number and words, and
+    their keys; and which of them it is compared with."""
+    photo = [("The photo", PHOTO)] if session.origin.detected else []
+    kinds = {item: ", inversion" if item.is_inversion else "" for item in session.strip}
+    strip = [(f"{number}. {item.title}{kinds[item]}", item.key) for number, item in enumerate(session.strip, 1)]
+    before = PHOTO if session.beside_photo else session.before.key
+    return {"choices": photo + strip, "value": before if before in (PHOTO, *session.order) else None}
 
 
 def draw(panel: History, session: Session) -> dict[gr.blocks.Block, Any]:
     """The strip, and the fields of the current picture."""
-    current, before, strip = session.current, session.before, session.strip
+    current, strip = session.current, session.strip
     return {
         panel.strip: gr.update(
             value=[(item.thumbnail, item.title) for item in strip],
@@ -53,7 +59,7 @@ def draw(panel: History, session: Session) -> dict[gr.blocks.Block, Any]:
         panel.undo: gr.update(interactive=bool(session.undo_keys)),
         panel.redo: gr.update(interactive=bool(session.redo_keys)),
         panel.name: current.title,
-        panel.compared: gr.update(choices=numbered(session), value=before.key if before in strip else None),
+        panel.compared: gr.update(**comparable(session)),
         panel.share: gr.update(
             value=round(100 * current.share),
             interactive=current.line is not None,
@@ -64,13 +70,13 @@ def draw(panel: History, session: Session) -> dict[gr.blocks.Block, Any]:
     }
 
 
-def layout(session: Session) -> History:
-    """Draw the fields of the current picture; the page puts the strip and its two buttons below, with `render`."""
+def strength(session: Session) -> gr.Slider:
+    """Draw the slider of the current edit, or mixture. The page has this one only, for edits of all methods."""
     current = session.current
-    share = gr.Slider(
+    return gr.Slider(
         0,
         STRONGEST,
-        100,
+        round(100 * current.share),
         step=1,
         label=STRENGTH,
         interactive=bool(current.recipes),
@@ -78,10 +84,15 @@ def layout(session: Session) -> History:
         min_width=180,
         elem_id="share",
     )
+
+
+def layout(share: gr.Slider, session: Session) -> History:
+    """Draw the fields of the current picture; `share` stands elsewhere already, and the page puts the strip and its two
+    buttons below, with `render`."""
+    current = session.current
     with gr.Row(elem_id="this-edit"):
         name = gr.Textbox(current.title, label="Name", max_length=LONGEST_TITLE, min_width=140, elem_id="shot-name")
-        first = session.order[0]
-        compared = gr.Dropdown(numbered(session), value=first, label="Compare with", min_width=140, elem_id="compare")
+        compared = gr.Dropdown(**comparable(session), label="Compare with", min_width=140, elem_id="compare")
     strip = chooser(
         value=[(item.thumbnail, item.title) for item in session.strip],
         selected_index=len(session.strip) - 1,
@@ -120,7 +131,8 @@ def connect(panel: History, context: Context) -> None:
         return render(session)
 
     def compare(key: str | None, session: Session) -> Updates:
-        if key in session.order and key != session.before.key:  # the event comes too when the field is left as it was
+        known = comparable(session)
+        if key != known["value"] and key in [key for _, key in known["choices"]]:  # else the field is left as it was
             session.compared = key
         return render(session)
 

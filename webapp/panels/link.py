@@ -29,6 +29,9 @@ PRESS = """() => {
 }"""
 
 
+WORDS = ("target", "prompt", "mapper")  # what says what an edit is about
+
+
 def on_strip(session: Session, asked: list[Asked]) -> bool:
     """Whether a picture of the strip ends with these edits."""
 
@@ -50,7 +53,9 @@ def fields(form: Form) -> dict[str, dict[str, gr.components.Component]]:
 def fills(form: Form) -> list[gr.blocks.Block]:
     """What `filled` gives values to."""
     named = [field for values in fields(form).values() for field in values.values()]
-    return list(dict.fromkeys([form.tabs, form.optimization.start, form.optimization.note, *named]))
+    return list(
+        dict.fromkeys([form.text, form.methods, form.tabs, form.optimization.start, form.optimization.note, *named])
+    )
 
 
 def filled(form: Form, studio: ModelHandle, session: Session, query: Mapping[str, str]) -> Updates:
@@ -66,8 +71,10 @@ def filled(form: Form, studio: ModelHandle, session: Session, query: Mapping[str
     known = fields(form)[method]
     drawn = {known[name]: value for name, value in values.items() if name in known}
     drawn[form.tabs] = gr.update(selected=TABS[method])
+    drawn[form.text] = next(values[name] for name in WORDS if name in values).replace("_", " ")
     if method in LONG:
         session.linked = values
+        drawn[form.methods] = gr.update(open=True)
         drawn[form.optimization.start] = NO_FACE if method == "generate" else THIS_FACE
         drawn[form.optimization.note] = as_html(linked_note(studio, values))
     return drawn

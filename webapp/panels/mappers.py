@@ -35,18 +35,8 @@ class Mappers:
     name: gr.Textbox
     progress: gr.HTML
     strength: gr.Slider
-    thumbs: list[str]
-    """The pictures of the gallery."""
-
-
-def thumbs(studio: StyleCLIP, session: Session) -> list[str]:
-    """What each mapper makes of one face; the face itself in grey for those that are still to be downloaded."""
-    pictures, face, size = [], session.origin.latent, studio.family.generator.working_size
-    for name, (_, source) in studio.family.row.mappers.items():
-        here = source.here()
-        picture = studio.image(studio.map(face, name).latent, size) if here else _grey(studio.image(face, size))
-        pictures.append(on_screen(ImageOps.contain(picture, (THUMB, THUMB))))
-    return pictures
+    draw: gr.Button
+    """page.js presses it where the gallery is looked at and may show another face."""
 
 
 def not_here(studio: StyleCLIP, name: str) -> Source | None:
@@ -66,10 +56,15 @@ def captions(studio: StyleCLIP) -> list[str]:
     return [title if source.here() else f"{title} · {megabytes(bytes_of([source]))}" for title, source in rows]
 
 
-def gallery(studio: StyleCLIP, panel: Mappers, session: Session) -> list[tuple[str, str]]:
-    """Pictures and titles: the family's mappers, then the visitor's own."""
-    own = [(session.thumbs[name], f"{name} · yours") for name in session.mappers]
-    return [*zip(panel.thumbs, captions(studio), strict=True), *own]
+def gallery(studio: StyleCLIP, session: Session) -> list[tuple[str, str]]:
+    """Pictures and titles: the family's mappers, then the visitor's own. What is not drawn yet, or of a mapper that is
+    still to be downloaded, is the face itself in grey."""
+    names = [*studio.mappers(), *session.mappers]
+    titles = [*captions(studio), *(f"{name} · yours" for name in session.mappers)]
+    if not all(name in session.thumbs for name in names):
+        with Image.open(session.origin.thumbnail) as face:
+            blank = on_screen(_grey(face))
+    return [(session.thumbs.get(name) or blank, title) for name, title in zip(names, titles, strict=True)]
 
 
 def own_name(studio: StyleCLIP, session: Session, title: str) -> str:
@@ -83,22 +78,24 @@ def own_name(studio: StyleCLIP, session: Session, title: str) -> str:
 
 
 def layout(studio: StyleCLIP, session: Session) -> Mappers:
-    """Draw the panel: what each mapper makes of the session's face, and the strength."""
+    """Draw the panel: a gallery, whose pictures are drawn when somebody looks at it, and the strength."""
     usual = studio.family.defaults.mapper_strength
     some = bool(studio.mappers())
     if not some:
         words = "This model family comes without mappers; those of yours will stand here."
         gr.HTML(f'<p class="note">{words}</p>', elem_id="no-mappers")
-    drawn = thumbs(studio, session)
+    last = session.current.recipes[-1] if session.current.recipes else {"method": ""}
+    chosen = last["parameters"]["mapper"] if last["method"] == "map" else ""
     pictures = chooser(
-        value=list(zip(drawn, captions(studio), strict=True)),
+        value=gallery(studio, session),
+        selected_index=list(studio.mappers()).index(chosen) if chosen else None,
         label="Mappers",
         show_label=False,
         visible=some,
         elem_id="mappers",
         captioned=True,
     )
-    name = gr.Textbox("", label="mapper", visible=False)
+    name = gr.Textbox(chosen, label="mapper", visible=False)
     progress = gr.HTML(label="download", elem_id="mapper-download")
     strength = bounded(
         round(-2 * usual, 3),
@@ -109,7 +106,8 @@ def layout(studio: StyleCLIP, session: Session) -> Mappers:
         visible=some,
         elem_id="mapper-strength",
     )
-    return Mappers(pictures, name, progress, strength, drawn)
+    draw = gr.Button("Draw the gallery", elem_id="draw-mappers")  # style.css hides it
+    return Mappers(pictures, name, progress, strength, draw)
 
 
 def connect(panel: Mappers, context: Context) -> None:
@@ -148,7 +146,23 @@ def connect(panel: Mappers, context: Context) -> None:
             return
         for bar in arriving([source], studio.jobs.check):
             yield {panel.progress: bar}
-        yield {panel.progress: "", panel.gallery: gallery(studio, panel, session)}
+        yield {panel.progress: "", panel.gallery: gallery(studio, session)}
+
+    @guard
+    def draw(session: Session) -> Iterator[list[tuple[str, str]]]:
+        """What each mapper makes of this visitor's face, one small picture after the other, while nobody waits."""
+        face, known = session.origin, {name: name for name in studio.mappers() if not not_here(studio, name)}
+        if session.thumbs_of != face.key:
+            session.thumbs_of, session.thumbs = face.key, {}
+        yield gallery(studio, session)
+        for name, mapper in (known | session.mappers).items():
+            if name in session.thumbs:
+                continue
+            picture = studio.behind_all(lambda model, mapper=mapper: model.map(face.latent, mapper).latent)
+            if picture is None or session.thumbs_of != face.key or session.origin != face:
+                return
+            session.thumbs[name] = on_screen(ImageOps.contain(picture, (THUMB, THUMB)))
+            yield gallery(studio, session)
 
     fields, last = [panel.name, panel.strength], EDIT | {"trigger_mode": "always_last"}
     chosen = panel.gallery.select(choose, state, panel.name, trigger_mode="multiple", **SILENT)
@@ -163,3 +177,4 @@ def connect(panel: Mappers, context: Context) -> None:
     arrived.failure(None, None, panel.progress, js=set_to(""), **SILENT)
     context.on(arrived.success, apply, fields, **last)
     context.on(panel.strength.input, slide, fields, **last)
+    panel.draw.click(draw, state, panel.gallery, api_visibility="private", trigger_mode="always_last", **LONG)

@@ -69,7 +69,7 @@ def layout(studio: StyleCLIP, session: Session) -> Mix:
     some = bool(others(studio, session))
     with gr.Accordion(f"Mix with another {thing(studio)}", open=False, visible=some, elem_id="mix") as fold:
         gr.HTML(
-            '<p class="note">Choose the other one; the slider beside the picture says how much of it there is. '
+            '<p class="note">Choose the other one; the slider above the picture says how much of it there is. '
             "GIF and MP4 then show the whole way from one to the other.</p>"
         )
         pictures = chooser(captioned=True, label="Mix with", show_label=False, elem_id="others")

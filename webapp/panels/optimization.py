@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 from pipeline import Edit, Latent
 from pipeline.edits import Step
 from pipeline.errors import UserError
 from pipeline.vocabulary import unknown_note
+from pipeline.wishes import Wish
 from webapp.download_progress import bar, in_line
 from webapp.files import on_screen
 from webapp.history import HistoryItem, StepPreview, small_on_screen
@@ -54,6 +56,9 @@ class Optimization:
     known: list[gr.Dataset]
     note: gr.HTML
     film: gr.Gallery
+    thorough: gr.Button
+    """Begins a run for the words of the page's one field; `halt` stands in its place while any run goes on."""
+    halt: gr.Button
 
 
 def draw(panel: Optimization, session: Session) -> Updates:
@@ -91,8 +96,8 @@ def linked_note(studio: ModelHandle, values: dict[str, Any]) -> str:
     return f"With these words the link brought {', '.join(told)}." if told else ""
 
 
-def layout(studio: ModelHandle, known: Presets) -> Optimization:
-    """Draw the panel; the first of the known prompts stands in its field."""
+def layout(studio: ModelHandle, known: Presets, thorough: gr.Button, halt: gr.Button) -> Optimization:
+    """Draw the panel; the first of the known prompts stands in its field. The two buttons stand elsewhere already."""
     usual, face, prompts = studio.family.defaults, thing(studio), known.prompts
     steps = usual.steps
     with gr.Row(elem_classes="two"):
@@ -159,7 +164,8 @@ def layout(studio: ModelHandle, known: Presets) -> Optimization:
     with gr.Column(elem_id="way"):
         gr.HTML(f'<p class="note">{HINT}</p>')
         film = chooser(label="The way there", show_label=False, columns=MOMENTS, elem_id="film", captioned=True)
-    return Optimization(words, suggestions, start, slider, l2, identity, run, stop, far, groups, note, film)
+    fields = words, suggestions, start, slider, l2, identity, run, stop, far, groups, note, film
+    return Optimization(*fields, thorough, halt)
 
 
 def beginning(session: Session, recipe: dict[str, Any]) -> tuple[HistoryItem, Latent]:
@@ -198,13 +204,23 @@ def preview_of(step: Step) -> StepPreview:
     return StepPreview(step.latent, step.edit.recipe, small_on_screen(step.image))
 
 
-def connect(panel: Optimization, context: Context) -> None:
-    """Say what the panel's fields do."""
+def connect(panel: Optimization, context: Context) -> tuple[Callable[..., Iterator[Updates]], Callable[..., None]]:
+    """Say what the panel's fields do. Gives the handler of a run, and what lets another handler that runs it answer an
+    event."""
     studio, state, result, prompts = context.studio, context.state, context.result, context.presets.prompts
 
-    def optimize(words: str, start: str, steps: int, l2: float, identity: float, session: Session) -> Iterator[Updates]:
+    def optimize(
+        words: str,
+        start: str,
+        steps: int,
+        l2: float,
+        identity: float,
+        session: Session,
+        wish: Wish | None = None,
+    ) -> Iterator[Updates]:
         """Change this visitor's face until it fits the words; "The words alone" starts from the average face instead.
-        Sends the picture, the progress and the losses while it runs."""
+        Sends the picture, the progress and the losses while it runs. Of a `wish` the words are the target, which is
+        compared with its neutral text."""
         method = "generate" if start == NO_FACE else "optimize"
         own = {"method": method, "prompt": words, "steps": int(steps), "l2": l2, "identity": identity}
 
@@ -213,14 +229,14 @@ def connect(panel: Optimization, context: Context) -> None:
 
         session.run = own
         try:
-            yield from optimized(words, start, steps, l2, identity, session)
+            yield from optimized(words, start, steps, l2, identity, session, wish)
         except Exception:
             ended()
             raise
         ended()  # but not when the page was left, which closes this generator
 
     def optimized(
-        words: str, start: str, steps: int, l2: float, identity: float, session: Session
+        words: str, start: str, steps: int, l2: float, identity: float, session: Session, wish: Wish | None
     ) -> Iterator[Updates]:
         asked, session.stop, begun, page = int(steps), False, session.current, session.page
         session.why_ended = ""
@@ -235,9 +251,10 @@ def connect(panel: Optimization, context: Context) -> None:
             knows_people = studio.family.identity is not None
             identity = identity if knows_people else 0.0
             extra = {"neutral": studio.family.defaults.prompt_neutral} | linked(session, words)
+            extra |= {"neutral": wish.neutral} if wish else {}
             source = session.base("optimize", prompt=words, neutral=extra["neutral"])
             run = studio.optimize(source, words, steps, l2, identity, preview=PREVIEW, **extra)
-            before = session.before.picture
+            before = session.before_picture
             weights = {"CLIP": ("clip", 1.0), "λ L2": ("l2", l2)}
             if knows_people:
                 weights["λ ID"] = ("identity", identity)
@@ -246,16 +263,19 @@ def connect(panel: Optimization, context: Context) -> None:
         yield {
             result.words: f"{words}\n{RUNNING}",
             result.losses: plot(curves, steps),
+            result.how: progress(0, steps),
             panel.progress: progress(0, steps),
             panel.stop: gr.Button(interactive=True),
             panel.run: gr.Button(RUNNING, interactive=False),
+            panel.thorough: gr.Button(visible=False),
+            panel.halt: gr.Button(visible=True),
             panel.note: as_html(unknown, fewer),
         }
         with closing(run):
             for place in run.places(lambda: session.stop):
                 if session.stop:
                     raise UserError("Stopped; the picture is as it was.")
-                yield {panel.progress: in_line(place)}
+                yield dict.fromkeys((panel.progress, result.how), in_line(place))
             began = shown_at = time.monotonic()
             session.previews = []
             for step in run:
@@ -276,6 +296,7 @@ def connect(panel: Optimization, context: Context) -> None:
                     if session.current == begun:
                         updates[result.slider] = before, on_screen(step.image)
                         updates[result.words] = f"{words}\n{RUNNING}: step {step.index} of {steps}"
+                        updates[result.how] = far
                     yield updates
             step.edit.draw()  # before it is looked what the visitor has chosen meanwhile
         if session.page != page:  # it was loaded again, or goes on in another tab; there the visitor is told
@@ -291,7 +312,7 @@ def connect(panel: Optimization, context: Context) -> None:
             mean = HistoryItem.of(studio.image(average), "The average face", average, "The average face.")
             session.keep(average, step.edit, begun=session.add(mean, show=session.current == begun))
         else:
-            session.keep(source, step.edit, begun=begun)
+            session.keep(source, step.edit, begun=begun, wish=wish)
         late = step.index < steps and not session.stop
         told = as_html(unknown, fewer, cut_note(step.index, steps) if late else "")
         yield all_of(session, plot(curves, steps), progress(step.index, steps), told)
@@ -336,25 +357,30 @@ def connect(panel: Optimization, context: Context) -> None:
             return words
         return f"{words} {'and' if ' with ' in words else 'with'} {phrase}" if words else phrase
 
-    running = context.on(
-        [panel.run.click, panel.words.submit],
-        optimize,
-        [panel.words, panel.start, panel.steps, panel.l2, panel.identity],
-        [panel.progress, panel.stop, panel.run, panel.film, panel.note],
-        **LONG,
-    )
-    idle = set_to(gr.update(interactive=False), gr.update(value=OPTIMIZE, interactive=True))
-    for ended in (running.success, running.failure):  # `then` is not called after a failure
-        ended(None, None, [panel.stop, panel.run], js=idle, **SILENT)
-    running.failure(None, None, [panel.progress, result.words], js=set_to(IDLE, FAILED), **SILENT)
-    running.failure(context.render, state, context.picture, **SILENT)
-    # Once more: the fields of a face that was chosen meanwhile may be on their way, with an empty note.
-    running.success(why, state, panel.note, **SILENT)
+    buttons = [panel.stop, panel.run, panel.thorough, panel.halt]
+    shown, hidden = gr.update(visible=True), gr.update(visible=False)
+    idle = set_to(gr.update(interactive=False), gr.update(value=OPTIMIZE, interactive=True), shown, hidden)
+
+    def let_run(trigger: Any, handler: Callable[..., Any], inputs: list[Block], outputs: list[Block] = ()) -> None:
+        """Let a handler that runs an optimization answer an event."""
+        outputs = [panel.progress, panel.film, panel.note, *buttons, *outputs]
+        running = context.on(trigger, handler, inputs, outputs, **LONG)
+        for ended in (running.success, running.failure):  # `then` is not called after a failure
+            ended(None, None, buttons, js=idle, **SILENT)
+        running.failure(None, None, [panel.progress, result.words], js=set_to(IDLE, FAILED), **SILENT)
+        running.failure(context.render, state, context.picture, **SILENT)
+        # Once more: the fields of a face that was chosen meanwhile may be on their way, with an empty note.
+        running.success(why, state, panel.note, **SILENT)
+
+    numbers = [panel.steps, panel.l2, panel.identity]
+    let_run([panel.run.click, panel.words.submit], optimize, [panel.words, panel.start, *numbers])
     forget(panel.note, panel.words)
-    panel.stop.click(stop, state, None, **SILENT)
+    for button in (panel.stop, panel.halt):
+        button.click(stop, state, None, **SILENT)
     panel.film.select(stop, state, None, **SILENT)  # who chooses a moment while it runs has seen enough
     context.on(panel.film.select, take, (), [panel.film], trigger_mode="multiple", **EDIT)
     suggested = [panel.words, panel.l2, panel.identity, panel.note]
     panel.suggestions.click(suggest, panel.suggestions, suggested, **SILENT)
     for group in panel.known:
         group.click(add, [panel.words, group], panel.words, **SILENT)
+    return optimize, let_run

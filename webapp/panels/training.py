@@ -90,7 +90,7 @@ def offer(studio: ModelHandle, gallery: Mappers, session: Session, name: str, fi
     except UserError:
         gr.Info("Another picture was chosen meanwhile. Your mapper is in the gallery; choose it there to apply it.")
     return {
-        gallery.gallery: gr.update(value=mappers.gallery(studio, gallery, session), visible=True),
+        gallery.gallery: gr.update(value=mappers.gallery(studio, session), visible=True),
         gallery.name: name,
         gallery.strength: gr.update(visible=True),
     }

@@ -60,7 +60,7 @@ def connect(panel: Visit, page: gr.Blocks, form: Form, training: Training, conte
     def opened(session: Session) -> Updates:
         """The picture, and what else only a visitor's own actions draw."""
         own = list(session.mappers.values())
-        pictures = mappers.gallery(studio, form.mappers, session)
+        pictures = mappers.gallery(studio, session)
         return context.render(session) | {
             gallery: gr.update(value=pictures, visible=bool(studio.mappers() or own)),
             training.download: gr.update(value=str(own[-1]) if own else None, interactive=bool(own)),
