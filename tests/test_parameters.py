@@ -30,7 +30,7 @@ PAIR = {"target": "old face", "neutral": "face"}
 WORDS_OF = {
     "direct": PAIR,
     "csla_edit": PAIR,
-    "map": {"mapper": "afro", "sliders": []},
+    "map": {"mapper": "afro"},
     "csla_generate": {"prompt": "a man"},
 }
 

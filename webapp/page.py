@@ -150,7 +150,7 @@ def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_mi
                         with gr.Tab("Global directions", id="directions", elem_id="directions-tab"):
                             directions_panel = directions.layout(handle, known.pairs)
                         with gr.Tab("Sliders", id="sliders", elem_id="sliders-tab"):
-                            sliders_panel = sliders.layout(known.pairs)
+                            sliders_panel = sliders.layout(handle, known.pairs)
                         with gr.Tab("Text to face", id="alignment", elem_id="alignment-tab"):
                             alignment_panel = alignment.layout(handle, known.pairs, session)
                 with gr.Column(elem_id="result-card"):

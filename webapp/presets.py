@@ -6,6 +6,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline import StyleCLIP
 from pipeline.models.registry import Defaults
 
 FILE = Path(__file__).with_name("presets.toml")
@@ -28,6 +29,10 @@ class Pair:
     target: str
     strength: float | None = None
     """α chosen by hand, where that is better than the one which is found for the words."""
+
+    def alpha(self, studio: StyleCLIP) -> float:
+        """The α that suits it."""
+        return studio.strength(self.target, self.neutral) if self.strength is None else self.strength
 
 
 @dataclass(frozen=True)

@@ -63,9 +63,10 @@ def kept_note(channels: int, *notes: str) -> str:
 def layout(studio: StyleCLIP, pairs: tuple[Pair, ...]) -> Directions:
     """Draw the panel; the first of `pairs` stands in its fields."""
     usual = studio.family.defaults
-    alpha = usual.strength if pairs[0].strength is None else pairs[0].strength
     note = studio.directions_note
-    beta = None if note else usual_threshold(studio, pairs[0].target, pairs[0].neutral)  # an estimate takes long
+    # An estimate takes long.
+    alpha = usual.strength if note else pairs[0].alpha(studio)
+    beta = None if note else usual_threshold(studio, pairs[0].target, pairs[0].neutral)
     gr.HTML(f'<p class="note">{html.escape(note or "")}</p>', visible=bool(note), elem_id="directions-note")
     with gr.Row(elem_classes="two"):
         with gr.Column():
@@ -218,7 +219,7 @@ def connect(panel: Directions, context: Context) -> None:
     context.on([panel.strength.input, panel.threshold.input], move, [*texts, *numbers], edited, **last)
     counted = [panel.kept, panel.offer, panel.threshold]
     context.on(panel.channels.input, count, [*texts, panel.channels], counted, **last)
-    suggested = pair.connect(panel.texts, context.presets.pairs, panel.strength)
+    suggested = pair.connect(panel.texts, context.presets.pairs, panel.strength, lambda pair: pair.alpha(studio))
     for event in (suggested.then, panel.texts.target.submit, panel.texts.neutral.submit, panel.run.click):
         context.on(event, apply, [*texts, *numbers], edited, **last)
     context.on(panel.offer.click, use_helpful, texts, edited, **EDIT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,13 +42,18 @@ def layout(pairs: tuple[Pair, ...], prefix: str = "") -> PairFields:
     return PairFields(neutral, target, suggestions)
 
 
-def connect(fields: PairFields, pairs: tuple[Pair, ...], strength: gr.Slider | None = None) -> gr.events.Dependency:
-    """Let a suggestion go into the fields, and its α into `strength`; the event after which they are filled."""
+def connect(
+    fields: PairFields,
+    pairs: tuple[Pair, ...],
+    strength: gr.Slider | None = None,
+    alpha: Callable[[Pair], float] | None = None,
+) -> gr.events.Dependency:
+    """Let a suggestion go into the fields, and its `alpha` into `strength`; the event after which they are filled."""
 
     def suggest(index: int) -> dict[gr.components.Component, Any]:
         pair = pairs[index]
-        alpha = {strength: pair.strength} if strength and pair.strength is not None else {}
-        return {fields.target: pair.target, fields.neutral: pair.neutral} | alpha
+        values = {strength: round(alpha(pair), 1)} if strength else {}
+        return {fields.target: pair.target, fields.neutral: pair.neutral} | values
 
     outputs = [fields.target, fields.neutral, *([strength] if strength else [])]
     return fields.suggestions.click(suggest, fields.suggestions, outputs, **SILENT)

@@ -18,6 +18,7 @@ HINT = '<p class="note">Drag the line to compare. The next edit builds on this p
 DELETED = '<p class="note" role="status">The picture is deleted; “Undo” brings it back.</p>'
 BY = {
     "direct": "by a global direction",
+    "combine": "by global directions",
     "map": "by a mapper",
     "optimize": "by optimization",
     "generate": "by optimization from the words alone",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -48,8 +48,10 @@ def name_of(pair: Pair) -> str:
     return (name[:1].upper() + name[1:])[:40]
 
 
-def layout(pairs: tuple[Pair, ...]) -> Sliders:
+def layout(studio: StyleCLIP, pairs: tuple[Pair, ...]) -> Sliders:
     """Draw the panel, all sliders at 0."""
+    if not studio.directions_note:  # else an estimate would keep everybody waiting
+        pairs = tuple(replace(pair, strength=pair.alpha(studio)) for pair in pairs)
     slider = partial(bounded, LEAST, MOST, 0, step=5)
     with gr.Row(elem_id="sliders"):
         sliders = [slider(label=name_of(pair), min_width=180, elem_classes="named") for pair in pairs]
@@ -78,12 +80,12 @@ def positions(panel: Sliders, studio: StyleCLIP, session: Session) -> list[float
     made = recipes[-1]["parameters"]["sliders"] if recipes and recipes[-1]["method"] == "combine" else []
     alphas = {(slider["target"], slider["neutral"]): slider["strength"] for slider in made}
     given = [(pair, alphas.get((pair.target, pair.neutral), 0.0)) for pair in all_pairs(panel, session)]
-    return [round(100 * alpha / full_strength(studio, pair)) if alpha else 0 for pair, alpha in given]
+    return [round(100 * alpha / full_strength(studio, pair)) for pair, alpha in given]
 
 
 def full_strength(studio: StyleCLIP, pair: Pair) -> float:
     """The α of a slider at 100 %."""
-    return studio.strength(pair.target, pair.neutral) if pair.strength is None else pair.strength
+    return studio.family.defaults.strength if pair.strength is None else pair.strength
 
 
 def draw(panel: Sliders, studio: StyleCLIP, session: Session) -> Updates:
@@ -102,9 +104,11 @@ def draw(panel: Sliders, studio: StyleCLIP, session: Session) -> Updates:
 
 
 def adopt(panel: Sliders, session: Session, sliders: Sequence[dict[str, Any]]) -> None:
-    """Make pairs of a recipe, which came by a link or a file, the visitor's own where the panel lacks them."""
+    """Make pairs of a recipe, which came by a link or a file, the visitor's own where the panel lacks them; their α is
+    100 % then."""
     known = {(pair.target, pair.neutral) for pair in all_pairs(panel, session)}
-    new = [Pair(s["neutral"], s["target"]) for s in sliders if (s["target"], s["neutral"]) not in known]
+    unknown = [slider for slider in sliders if (slider["target"], slider["neutral"]) not in known]
+    new = [Pair(slider["neutral"], slider["target"], slider["strength"] or None) for slider in unknown]
     session.own_pairs = [*session.own_pairs, *new][:MOST_OWN]
 
 
@@ -168,7 +172,7 @@ def connect(panel: Sliders, context: Context) -> None:
     def add(neutral: str, target: str, session: Session) -> Updates:
         pair = Pair(neutral.strip(), target.strip())
         try:
-            studio.texts.pair_notes(pair.target, pair.neutral)
+            pair = replace(pair, strength=studio.strength(pair.target, pair.neutral))
         except UserError as error:
             return {panel.note: problem(str(error))}
         known = {(other.target, other.neutral) for other in all_pairs(panel, session)}
