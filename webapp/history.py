@@ -13,6 +13,7 @@ from PIL import Image
 
 from pipeline import Face, Latent
 from pipeline.errors import UserError
+from pipeline.methods.regions import REGIONS
 from pipeline.networks.generator import LEVELS
 from pipeline.recipes import FROM_WORDS
 from pipeline.wishes import Wish
@@ -108,9 +109,16 @@ class HistoryItem:
         return self.line.share if self.line else 1.0
 
     @property
+    def places(self) -> str:
+        """The regions that the last edit is held to, in words; "" for the whole picture."""
+        regions = self.recipes[-1].get("within", {}).get("regions", []) if self.recipes else []
+        return " and ".join(name if name in REGIONS else "what you drew" for name in regions)
+
+    @property
     def details(self) -> str:
         """The method and its numbers, or the shares of a mixture, and the notes, a line each."""
         words, told = describe(self.recipes[-1], self.channels) if self.recipes else ("", "")
+        told += f", only in {self.places}" if self.places else ""
         if self.wish and words != self.title:
             told = f"“{words}”: {told}"
         if self.is_mixture:

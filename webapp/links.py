@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from pipeline.checks import LIMITS, WHOLE
 from pipeline.errors import UserError
+from pipeline.methods.regions import REGIONS, checked_regions
 from pipeline.parameters import METHODS, RENAMED, checked
 from pipeline.recipes import FROM_WORDS
 from webapp import limits
@@ -21,7 +22,8 @@ MOST = 20  # edits
 LONG = {"optimize", "generate"}  # methods that a link fills in, and a visitor starts
 
 Asked = tuple[str, dict[str, Any]]
-"""A method, and its parameters as far as a link has them; "share" among them, where the edit was adjusted."""
+"""A method, and its parameters as far as a link has them; among them "share", where the edit was adjusted, and
+"within", the regions that it is held to."""
 
 
 def query_of(recipes: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
@@ -56,7 +58,8 @@ def _text(name: str, value: Any) -> Any:
 
 
 def _tellable(recipe: Mapping[str, Any]) -> bool:
-    return recipe["method"] in METHODS and "file" not in recipe["parameters"]
+    drawn = set(recipe.get("within", {}).get("regions", ())) - REGIONS.keys()
+    return recipe["method"] in METHODS and "file" not in recipe["parameters"] and not drawn
 
 
 def _query(recipes: Sequence[Mapping[str, Any]]) -> str:
@@ -64,6 +67,7 @@ def _query(recipes: Sequence[Mapping[str, Any]]) -> str:
     for number, recipe in enumerate(recipes, 1):
         told = {"method": recipe["method"]} | recipe["parameters"]
         told |= {"share": recipe["share"]} if recipe.get("share", 1.0) != 1.0 else {}
+        told |= {"within": recipe["within"]["regions"]} if "within" in recipe else {}
         before = "" if number == 1 else f"{number}."
         values |= {before + name: _text(name, value) for name, value in told.items()}
     return urlencode(values, safe=",")
@@ -87,22 +91,24 @@ def _edit(query: Mapping[str, str], before: str) -> Asked:
     method = query[f"{before}method"]
     method = RENAMED.get(method, method)
     try:
-        names = [*METHODS[method].model_fields, "share"]
+        names = [*METHODS[method].model_fields, "share", "within"]
         values = {name: _value(name, query[before + name]) for name in names if before + name in query}
     except (KeyError, ValueError):
         raise _broken() from None
     limits.check({name: value for name, value in values.items() if name in limits.LIMITS})  # nan is out of any range
-    share = {"share": values.pop("share")} if "share" in values else {}
+    beside = {name: values.pop(name) for name in ("share", "within") if name in values}
     try:
         told = checked(method, values)
+        if "within" in beside:
+            checked_regions(beside["within"])
     except (UserError, TypeError, ValueError):
         raise _broken() from None
     limits.check(told)
-    return method, told | share
+    return method, told | beside
 
 
 def _value(name: str, text: str) -> Any:
-    if name == "levels":
+    if name in ("levels", "within"):
         return text.split(",")
     if name == "sliders":
         return json.loads(text)

@@ -139,7 +139,7 @@ def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_mi
                 photo_panel = photo.layout(handle, session)
             with gr.Column(elem_id="work"):
                 with gr.Column(elem_id="edit-card"):
-                    words_panel = words.layout(known, session)
+                    words_panel = words.layout(handle, known, session)
                     buttons = words_panel.thorough, words_panel.halt
                     with words_panel.methods, gr.Tabs(selected=first_tab) as tabs:
                         with gr.Tab("Optimization", id="optimization", elem_id="optimization-tab"):

@@ -166,6 +166,13 @@ class Pictures:
         return source
 
     @atomic
+    def held_to(self, method: str, **words: str) -> list[str]:
+        """The regions to which the current picture is held, where it is of this kind; none for the whole picture."""
+        recipe = self.current.recipes[-1] if self.current.recipes else {"method": "", "parameters": {}}
+        same = kind(recipe) == kind({"method": method, "parameters": words})
+        return recipe.get("within", {}).get("regions", []) if same else []
+
+    @atomic
     def base_of(self, item: HistoryItem, wish: Wish) -> Latent:
         """What an edit that a visitor wishes for starts from: a picture; where that was made for the same wish, or by
         the global direction between its texts, what it was made from."""

@@ -29,7 +29,12 @@ class Edits(Endpoints):
     """Their docstrings and type hints are what programs and MCP clients read of them."""
 
     def change(
-        self, text: str, photo: gr.FileData = None, latent: gr.FileData = None, share: float | None = None
+        self,
+        text: str,
+        photo: gr.FileData = None,
+        latent: gr.FileData = None,
+        share: float | None = None,
+        regions: list[str] | None = None,
     ) -> Result:
         """Change a face as somebody would say it, for example "make him smile and remove the glasses": by a mapper that
         knows the words, else by a global direction, one edit after the other. Gives the picture (PNG), the latent
@@ -40,7 +45,11 @@ class Edits(Endpoints):
             photo: A photo of the face; or give a latent.
             latent: The latent to edit; or give a photo.
             share: How strongly, 0 to 2; 1, as the words say, if left out.
+            regions: Where the picture may change: hair, face, skin, mouth, eyes, background, clothes; [] for all of it;
+                what the words are about if left out.
         """
+        if regions is not None and not (isinstance(regions, list) and all(isinstance(r, str) for r in regions)):
+            raise UserError("`regions` is a list of names, such as hair and face.")
         share = 1.0 if share is None else number("share", share, 0, 2)
         if not isinstance(text, str):
             raise UserError("`text` is what should change, in words.")
@@ -49,7 +58,7 @@ class Edits(Endpoints):
             raise UserError(unread(reading))
         latent, recipes, notes = self._source(photo, latent), [], list(reading.notes)
         for wish in reading.wishes:
-            edit = self.studio.change(latent, wish, share)
+            edit = self.studio.change(latent, wish, share, regions)
             latent = edit.latent
             recipes.append(edit.recipe)
             notes += [note for note in edit.notes if note not in notes]

@@ -113,8 +113,10 @@ def connect(panel: Directions, context: Context) -> None:
     ) -> Updates:
         """Make the edit: the pictures, the notes, the offer of another β, and k. It is left out where it is not the
         `newest` any more."""
+        regions = session.held_to("direct", target=target, neutral=neutral)
         try:
             edit = studio.direct(source, target, neutral, strength, threshold)
+            edit = studio.within(source, edit, regions) if regions else edit
         except UserError as error:
             return {panel.kept: problem(str(error)), panel.offer: helpful(target, neutral, threshold)}
         if newest():
@@ -151,19 +153,26 @@ def connect(panel: Directions, context: Context) -> None:
             yield edit_with(target, neutral, strength, channels, threshold, session)
             return
         source, beta = session.base("direct", target=target, neutral=neutral), max(threshold, 0.0)
+        regions = session.held_to("direct", target=target, neutral=neutral)
+
+        def make(model: StyleCLIP) -> Latent:
+            edit = model.direct(source, target, neutral, strength, beta)
+            return (model.within(source, edit, regions) if regions else edit).latent
+
         yield from context.small_first(
             session,
-            lambda model: model.direct(source, target, neutral, strength, beta).latent,
+            make,
             lambda: applied(source, target, neutral, strength, beta, session),
         )
 
     def count(target: str, neutral: str, strength: float, channels: int, session: Session) -> Iterator[Updates]:
         """`keep_channels` by the slider, with a small picture first."""
         source = session.base("direct", target=target, neutral=neutral)
+        regions = session.held_to("direct", target=target, neutral=neutral)
 
         def make(model: StyleCLIP) -> Latent:
-            beta = model.threshold(target, neutral, int(channels))
-            return model.direct(source, target, neutral, strength, beta).latent
+            edit = model.direct(source, target, neutral, strength, model.threshold(target, neutral, int(channels)))
+            return (model.within(source, edit, regions) if regions else edit).latent
 
         yield from context.small_first(
             session, make, lambda: keep_channels(source, target, neutral, strength, channels, session)

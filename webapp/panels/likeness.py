@@ -68,6 +68,8 @@ def made_again(
                 raise UserError("A run of its own.")
             if own:
                 whole = studio.map(latent, own, recipe["parameters"]["strength"])
+                regions = recipe.get("within", {}).get("regions")
+                whole = studio.within(latent, whole, regions) if regions else whole
             else:
                 whole = studio.repeat(recipe | {"share": None}, latent, anywhere=True)
             edit = studio.adjust(latent, whole, recipe["share"]) if "share" in recipe else whole

@@ -37,6 +37,7 @@ def on_strip(session: Session, asked: list[Asked]) -> bool:
 
     def made(recipe: dict[str, Any], method: str, values: dict[str, Any]) -> bool:
         known = recipe["parameters"] | {"share": recipe.get("share", 1.0)}
+        known |= {"within": recipe["within"]["regions"]} if "within" in recipe else {}
         return recipe["method"] == method and all(known.get(name) == value for name, value in values.items())
 
     ends = [item.recipes[-len(asked) :] for item in session.strip if len(item.recipes) >= len(asked)]
@@ -93,9 +94,10 @@ def connect(follow: gr.Button, came: gr.events.Dependency, form: Form, context: 
 
     def done(latent: Latent, method: str, values: dict[str, Any]) -> tuple[Edit, Latent]:
         """An edit, and its latent at full strength."""
-        share = values.get("share", 1.0)
-        values = OLDER.get(method, {}) | {name: value for name, value in values.items() if name != "share"}
+        share, regions = values.get("share", 1.0), values.get("within")
+        values = OLDER.get(method, {}) | {n: value for n, value in values.items() if n not in ("share", "within")}
         edit = getattr(studio, method)(*([] if method in FROM_WORDS else [latent]), **values)
+        edit = studio.within(latent, edit, regions) if regions else edit
         return edit if share == 1 else studio.adjust(latent, edit, share), edit.latent
 
     def arrive(session: Session, request: gr.Request) -> Updates:

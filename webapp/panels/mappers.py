@@ -9,7 +9,7 @@ from itertools import chain, count
 import gradio as gr
 from PIL import Image, ImageOps
 
-from pipeline import StyleCLIP
+from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
 from pipeline.models.family import mapper_title
 from pipeline.models.sources import Source
@@ -118,8 +118,9 @@ def connect(panel: Mappers, context: Context) -> None:
         """Apply a mapper by its name to this visitor's face."""
         if not name:
             raise UserError("Choose a mapper first.")
-        source = session.base("map", mapper=name)
-        session.keep(source, studio.map(source, session.mappers.get(name, name), strength))
+        source, regions = session.base("map", mapper=name), session.held_to("map", mapper=name)
+        edit = studio.map(source, session.mappers.get(name, name), strength)
+        session.keep(source, studio.within(source, edit, regions) if regions else edit)
         return context.render(session)
 
     def slide(name: str, strength: float, session: Session) -> Iterator[Updates]:
@@ -128,10 +129,13 @@ def connect(panel: Mappers, context: Context) -> None:
         if not name or (mapper is name and not_here(studio, name)):  # which takes no turn while it is fetched
             yield apply(name, strength, session)
             return
-        source = session.base("map", mapper=name)
-        yield from context.small_first(
-            session, lambda model: model.map(source, mapper, strength).latent, lambda: apply(name, strength, session)
-        )
+        source, regions = session.base("map", mapper=name), session.held_to("map", mapper=name)
+
+        def make(model: StyleCLIP) -> Latent:
+            edit = model.map(source, mapper, strength)
+            return (model.within(source, edit, regions) if regions else edit).latent
+
+        yield from context.small_first(session, make, lambda: apply(name, strength, session))
 
     @guard
     def choose(event: gr.SelectData, session: Session) -> str:

@@ -57,6 +57,7 @@ def how(session: Session) -> str:
     current, before = session.current, "Photo" if session.beside_photo else session.before.caption
     method = current.recipes[-1]["method"] if current.recipes else ""
     by = BY[method] if method else "a mixture" if current.is_mixture else "before any edit"
+    by += f", only in {current.places}" if current.places else ""
     title = html.escape(current.title[:1].upper() + current.title[1:])
     captions = f"--before: {in_css(before)}; --after: {in_css(current.caption)}"
     return (

@@ -51,12 +51,14 @@ class Words:
     halt: gr.Button
     strength: gr.Slider
     """Of the picture's edit, see `webapp.panels.history`."""
+    only: gr.Checkbox
+    """Whether an edit changes only the part of the picture that its words are about."""
     writing: gr.Checkbox
     methods: gr.Accordion
     """What is behind the field; the page puts the tabs of the methods into it."""
 
 
-def layout(known: Presets, session: Session) -> Words:
+def layout(studio: ModelHandle, known: Presets, session: Session) -> Words:
     """Draw the panel with the words and the line of the edit that the session starts with."""
     wish = session.current.wish
     with gr.Row(elem_id="ask"):
@@ -97,10 +99,13 @@ def layout(known: Presets, session: Session) -> Words:
         thorough = gr.Button("More thorough", size="sm", min_width=110, elem_id="thorough")
         halt = gr.Button("Stop here", size="sm", min_width=110, visible=False, elem_id="halt")
         strength = history.strength(session)
+    only = gr.Checkbox(
+        True, label="Change only what the words are about", visible=studio.family.parts is not None, elem_id="only"
+    )
     pair = gr.Button("Edit the texts", elem_id="edit-texts")  # page.js presses it for those of the line
     writing = gr.Checkbox(label="writing", visible=False)
     methods = gr.Accordion("Methods", open=False, elem_id="methods")
-    return Words(text, run, suggestions, note, offers, line, pair, thorough, halt, strength, writing, methods)
+    return Words(text, run, suggestions, note, offers, line, pair, thorough, halt, strength, only, writing, methods)
 
 
 def read(studio: ModelHandle, text: str) -> Reading:
@@ -143,11 +148,12 @@ def under_way(number: int, wishes: tuple[Wish, ...], face: str) -> str:
     return f'<p class="note" data-face="{face}">{told}</p>'
 
 
-def change(studio: ModelHandle, session: Session, begun: HistoryItem, wish: Wish) -> HistoryItem:
-    """Make the edit that a visitor wishes for, of a picture of the strip; it is shown if they still look at that one.
-    Raises UserError where it can't be made, or the picture has left the strip."""
+def change(studio: ModelHandle, session: Session, begun: HistoryItem, wish: Wish, only: bool = True) -> HistoryItem:
+    """Make the edit that a visitor wishes for, of a picture of the strip, `only` where its words are about or anywhere;
+    it is shown if they still look at that picture. Raises UserError where it can't be made, or the picture has left the
+    strip."""
     source = session.base_of(begun, wish)
-    whole = studio.change(source, replace(wish, share=1.0))
+    whole = studio.change(source, replace(wish, share=1.0), regions=None if only else ())
     edit = whole if wish.share == 1 else studio.adjust(source, whole, wish.share)
     with suppress(UserError):  # which the visitor hears who uses these texts
         if not studio.directions_note:  # else an estimate would take long
@@ -165,7 +171,7 @@ def connect(
     """Say what the panel's fields do. `optimize` and `let_run` are those of `webapp.panels.optimization`."""
     studio, state, render, line = context.studio, context.state, context.render, context.result.how
 
-    def apply(text: str, session: Session) -> Iterator[Updates]:
+    def apply(text: str, only: bool, session: Session) -> Iterator[Updates]:
         """Do what the visitor has asked for, one edit after the other."""
         try:
             reading = read(studio, text)
@@ -178,7 +184,7 @@ def connect(
             if session.current == item:
                 yield {line: under_way(number, reading.wishes, session.origin.key)}
             try:
-                item = change(studio, session, item, wish)
+                item = change(studio, session, item, wish, only)
             except UserError as error:
                 yield render(session) | {panel.note: problem(str(error))}
                 return
@@ -204,6 +210,14 @@ def connect(
             if session.stop or session.current.wish != wish:
                 return
 
+    def anew(only: bool, session: Session) -> Updates:
+        """The edit that is seen, made again for the other choice."""
+        item = session.current
+        if not item.wish or item.recipes[-1]["method"] not in ("map", "direct"):
+            return gr.skip()
+        change(studio, session, item, item.wish, only)
+        return render(session)
+
     def fill(writing: bool, session: Session) -> Updates:
         """The fields of the methods, but not where the visitor writes."""
         return gr.skip() if writing else fields(session)
@@ -223,10 +237,11 @@ def connect(
         for chips in (panel.suggestions, panel.offers)
     )
     for event in (panel.text.submit, panel.run.click, suggested.then, offered.then):
-        made = context.on(event, apply, [panel.text], answers, trigger_mode="always_last", **EDIT)
+        made = context.on(event, apply, [panel.text, panel.only], answers, trigger_mode="always_last", **EDIT)
         # The line says again what is seen, also where the edit failed.
         made.failure(lambda session: how(session), state, line, **SILENT)
         made.success(fill, [panel.writing, state], list(fields(context.first)), js=WRITING, **SILENT)
+    context.on(panel.only.input, anew, [panel.only], trigger_mode="always_last", **EDIT)
     numbers = [form.optimization.steps, form.optimization.l2, form.optimization.identity]
     more: list[Any] = [*answers, form.optimization.words, form.tabs]
     let_run(panel.thorough.click, thorough, [panel.text, *numbers], more)
