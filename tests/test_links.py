@@ -59,6 +59,16 @@ def test_what_a_link_leaves_out_is_said():
     assert query_of([]) == ("", "")
 
 
+def test_a_link_tells_the_regions_that_an_edit_is_held_to():
+    held = recipe(*EDITS[3], within={"regions": ["hair", "face"]})
+    query, _ = query_of([held])
+    assert query.endswith("within=hair,face")
+    assert asked(query) == [(EDITS[3][0], EDITS[3][1] | {"within": ["hair", "face"]})]
+    assert query_of([recipe(*EDITS[3], within={"regions": ["data:image/png;base64,AA=="]})]) == ("", "")
+    with pytest.raises(UserError, match="not whole"):
+        asked(query.replace("hair", "elbow"))
+
+
 def test_links_with_the_old_names_of_methods_are_understood():
     assert asked("method=imagine&prompt=a+man&2.method=bridge&2.target=a&2.neutral=b") == [
         ("csla_generate", {"prompt": "a man"}),

@@ -5,6 +5,7 @@ import tomllib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,7 +16,7 @@ from pipeline.attributes import ATTRIBUTES
 from pipeline.latents import draw_together
 from pipeline.models.registry import read_registry
 from pipeline.models.sources import Source
-from pipeline.wishes import read_wishes
+from pipeline.wishes import Wish, read_wishes
 
 PHRASES = tomllib.loads(Path(__file__).with_name("phrases.toml").read_text(encoding="utf-8"))
 FAMILIES = {"unseen": "photo", "drawn": "demo", "any_face": "ffhq", "any_car": "cars"}
@@ -214,3 +215,21 @@ def test_wishes_do_what_they_say_on_faces_that_have_the_thing_or_lack_it(demo):
         if not chosen or hits < 2:
             failed.append((phrase, hits, len(chosen)))
     assert failed == []
+
+
+def test_a_change_stays_where_its_words_are_about(demo):
+    latent = demo.sample(4)
+    (wish,) = demo.wishes("purple hair").wishes
+    before, held, free = (
+        np.asarray(demo.image(edited), int)
+        for edited in (latent, demo.change(latent, wish).latent, demo.change(latent, wish, regions=()).latent)
+    )
+    hair = demo.region(latent, "hair")[0, 0]
+    elsewhere = np.kron(hair.numpy(), np.ones((4, 4))) < 0.02
+    moved = [np.abs(after - before)[elsewhere].mean() for after in (held, free)]
+    assert moved[0] < 0.5 * moved[1]
+    assert np.abs(held - before)[~elsewhere].mean() > 10
+    recipe = demo.change(latent, wish, 0.5).recipe
+    assert recipe["within"]["regions"] == ["hair"]
+    assert demo.repeat(recipe, latent).latent.digest() == demo.change(latent, wish, 0.5).latent.digest()
+    assert "within" not in demo.change(latent, Wish("", "face like a pirate", "face")).recipe  # of no known part

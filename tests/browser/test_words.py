@@ -41,7 +41,7 @@ def say(page, words):
 def test_words_are_applied_by_enter_and_it_is_said_how(page):
     # The page opens with an edit, the words that it came of, and no method in sight.
     expect(field(page)).to_have_value("smile")
-    expect(how(page)).to_have_text("Smile, by a mapper“face” → “smiling face”")
+    expect(how(page)).to_have_text("Smile, by a mapper, only in the face“face” → “smiling face”")
     expect(page.get_by_role("tab")).to_have_count(0)
 
     # Two wishes are two edits, one after the other; the picture says what it is, and so does its link.
@@ -172,3 +172,24 @@ def test_on_a_phone_words_suggestions_and_face_are_on_the_first_screen(chromium,
     page.get_by_role("link", name="Pick a face").click()
     expect(page.locator("#photo")).to_be_in_viewport(ratio=0.9)
     page.close()
+
+
+def test_an_edit_stays_where_its_words_are_about_unless_the_visitor_chooses(page):
+    say(page, "purple hair")
+    expect(how(page)).to_contain_text("Purple hair, by a mapper, only in the hair", timeout=SLOW)
+    press(page, "Copy link")
+    expect(page).to_have_url(re.compile("within=hair"))
+    only = page.locator("#only input")
+    changes(page, only.uncheck)
+    expect(how(page)).to_contain_text("Purple hair, by a mapper“")
+    count = strip(page).count()
+    changes(page, only.check)
+    expect(how(page)).to_contain_text("only in the hair")
+    expect(strip(page)).to_have_count(count)  # it is the same edit
+
+    # The numbers behind it leave it there, and so does its link.
+    open_tab(page, "Mappers")
+    changes(page, lambda: page.locator("#mapper-strength input[type=number]").fill("0.08"))
+    expect(page.locator("#edit-words textarea")).to_have_value(re.compile("strength 0.08, only in the hair"))
+    page.goto(page.url, timeout=SLOW)
+    expect(page.locator("#edit-words textarea")).to_have_value(re.compile("only in the hair"), timeout=SLOW)
