@@ -304,8 +304,7 @@ class StyleCLIP(RegionEdits):
         of whose edits more appear (88 % against 72 % on photographed faces, 98 against 91 on drawn ones, see
         docs/results.md), else by a global direction, and so where something is taken away or `share` is below 0.
 
-        The edit is held to `regions` (see `within`): to those that the words are about when None (`region_of`, where
-        the model can find parts), and to none when empty.
+        The edit is held to `regions` (see `within`): to those that the words are `about` when None, to none when empty.
         """
         of_type("wish", wish, Wish, "a wish, as `wishes` reads it")
         share = wish.share * number("share", share)
@@ -314,9 +313,12 @@ class StyleCLIP(RegionEdits):
         else:
             edit = self.direct(latent, wish.target, wish.neutral)
             edit = edit if share == 1 else self.adjust(latent, edit, share)
-        if regions is None:
-            regions = region_of(f"{wish.target} {wish.neutral}") if self.family.parts else ()
+        regions = self.about(wish) if regions is None else regions
         return self.within(latent, edit, regions) if len(regions) else edit
+
+    def about(self, wish: Wish) -> tuple[str, ...]:
+        """The regions that a wish is about; none for the whole picture, or where the model can't find parts."""
+        return region_of(f"{wish.target} {wish.neutral}") if self.family.parts else ()
 
     # Latent alignment (CSLA)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -217,10 +217,11 @@ def connect(panel: Optimization, context: Context) -> tuple[Callable[..., Iterat
         identity: float,
         session: Session,
         wish: Wish | None = None,
+        regions: Sequence[str] = (),
     ) -> Iterator[Updates]:
         """Change this visitor's face until it fits the words; "The words alone" starts from the average face instead.
         Sends the picture, the progress and the losses while it runs. Of a `wish` the words are the target, which is
-        compared with its neutral text."""
+        compared with its neutral text, and what was reached is held to the `regions` in the end."""
         method = "generate" if start == NO_FACE else "optimize"
         own = {"method": method, "prompt": words, "steps": int(steps), "l2": l2, "identity": identity}
 
@@ -229,14 +230,21 @@ def connect(panel: Optimization, context: Context) -> tuple[Callable[..., Iterat
 
         session.run = own
         try:
-            yield from optimized(words, start, steps, l2, identity, session, wish)
+            yield from optimized(words, start, steps, l2, identity, session, wish, regions)
         except Exception:
             ended()
             raise
         ended()  # but not when the page was left, which closes this generator
 
     def optimized(
-        words: str, start: str, steps: int, l2: float, identity: float, session: Session, wish: Wish | None
+        words: str,
+        start: str,
+        steps: int,
+        l2: float,
+        identity: float,
+        session: Session,
+        wish: Wish | None,
+        regions: Sequence[str],
     ) -> Iterator[Updates]:
         asked, session.stop, begun, page = int(steps), False, session.current, session.page
         session.why_ended = ""
@@ -254,7 +262,7 @@ def connect(panel: Optimization, context: Context) -> tuple[Callable[..., Iterat
             extra |= {"neutral": wish.neutral} if wish else {}
             source = session.base("optimize", prompt=words, neutral=extra["neutral"])
             run = studio.optimize(source, words, steps, l2, identity, preview=PREVIEW, **extra)
-            before = session.before_picture
+            before = begun.picture if begun.is_face else session.before_picture
             weights = {"CLIP": ("clip", 1.0), "λ L2": ("l2", l2)}
             if knows_people:
                 weights["λ ID"] = ("identity", identity)
@@ -312,7 +320,8 @@ def connect(panel: Optimization, context: Context) -> tuple[Callable[..., Iterat
             mean = HistoryItem.of(studio.image(average), "The average face", average, "The average face.")
             session.keep(average, step.edit, begun=session.add(mean, show=session.current == begun))
         else:
-            session.keep(source, step.edit, begun=begun, wish=wish)
+            edit = studio.within(source, step.edit, regions) if regions else step.edit
+            session.keep(source, edit, begun=begun, wish=wish)
         late = step.index < steps and not session.stop
         told = as_html(unknown, fewer, cut_note(step.index, steps) if late else "")
         yield all_of(session, plot(curves, steps), progress(step.index, steps), told)

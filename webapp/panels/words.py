@@ -191,7 +191,7 @@ def connect(
             said += [note for note in item.notes if note not in said and note != studio.directions_note]
             yield render(session) | ({panel.note: as_html(*said)} if said else {})
 
-    def thorough(text: str, steps: int, l2: float, identity: float, session: Session) -> Iterator[Updates]:
+    def thorough(text: str, only: bool, steps: int, l2: float, identity: float, session: Session) -> Iterator[Updates]:
         """Do it by optimization, in place of the quick edits of these words."""
         try:
             reading = read(studio, text)
@@ -206,7 +206,9 @@ def connect(
             session.go(item)
         for wish in reading.wishes:
             yield {form.optimization.words: wish.target, form.tabs: gr.update(selected="optimization")}
-            yield from optimize(wish.target, THIS_FACE, steps, l2, identity, session, wish)
+            yield from optimize(
+                wish.target, THIS_FACE, steps, l2, identity, session, wish, studio.about(wish) if only else ()
+            )
             if session.stop or session.current.wish != wish:
                 return
 
@@ -244,6 +246,6 @@ def connect(
     context.on(panel.only.input, anew, [panel.only], trigger_mode="always_last", **EDIT)
     numbers = [form.optimization.steps, form.optimization.l2, form.optimization.identity]
     more: list[Any] = [*answers, form.optimization.words, form.tabs]
-    let_run(panel.thorough.click, thorough, [panel.text, *numbers], more)
+    let_run(panel.thorough.click, thorough, [panel.text, panel.only, *numbers], more)
     panel.pair.click(texts, state, list(texts(context.first)), **SILENT)
     gr.on([panel.text.change], None, None, answers, js=FORGET, **SILENT)
