@@ -98,12 +98,13 @@ def test_a_visit_with_the_keyboard_alone(opened):
     expect(page.locator("[role=tab]").first).to_be_visible()
     to("[role=tab]")
     page.keyboard.press("Home")
-    for _ in range(2):
+    for _ in range(3):
         page.keyboard.press("ArrowRight")
     for key, name in (
         ("ArrowRight", "Text to face"),
         ("ArrowRight", "Optimization"),
         ("End", "Text to face"),
+        ("ArrowLeft", "Sliders"),
         ("ArrowLeft", "Global directions"),
     ):
         page.keyboard.press(key)

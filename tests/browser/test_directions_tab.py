@@ -152,13 +152,11 @@ def test_a_grid_stays_within_its_limits(around):
     assert drawn.level == grid.FINEST
 
 
-def test_a_face_that_stacked_edits_pulled_apart_is_said_to_be_lost(visit):  # noqa: F811
-    field(visit, "alpha").fill("10")
-    for text in ("asdf jkl", "kwyjibo"):
-        visit.locator("#target textarea").fill(text)
-        changes(visit, lambda: press(visit, "Apply"))
-    changes(visit, lambda: visit.locator("#share input[type=range]").press("End"))
+def test_a_face_that_stacked_edits_pulled_apart_is_said_to_be_lost(visit, url):  # noqa: F811
+    first = "method=direct&target=asdf+jkl&neutral=face&strength=10&channels=80"  # of older links, without a limit
+    second = "2.method=direct&2.target=kwyjibo&2.neutral=face&2.strength=10&2.channels=80"
+    visit.goto(f"{url}?{first}&{second}", timeout=SLOW)
     expect(words(visit)).to_have_value(re.compile("The face is lost"), timeout=SLOW)
-    expect(visit.locator("#strip button")).to_have_count(5)  # with the strip its slider is the new edit's
+    expect(visit.locator("#strip button")).to_have_count(4)  # with the strip its slider is the new edit's
     changes(visit, lambda: visit.locator("#share input[type=range]").press("Home"))
     expect(words(visit)).not_to_have_value(re.compile("The face is lost"))
