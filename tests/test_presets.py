@@ -57,7 +57,7 @@ def test_every_suggested_wish_is_read(family):
 def test_pairs_of_photographed_faces_have_the_strength_that_suits_them():
     known = {pair.target: pair.strength for pair in presets("photo", Defaults()).pairs}
     assert known["face with a beard"] < Defaults(strength=2.0).strength < known["surprised face"]
-    assert {pair.strength for pair in presets("demo", Defaults()).pairs} == {None}
+    assert all(pair.strength for pair in presets("demo", Defaults()).pairs)  # sliders need it before anybody asks
 
 
 @pytest.mark.parametrize(
