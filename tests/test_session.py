@@ -393,7 +393,8 @@ def test_a_name_is_kept_by_every_recipe_that_has_the_edit(studio, session):
 
 def test_a_link_to_an_edit_of_no_strength_keeps_what_its_slider_leads_to(studio, session):
     page = build(studio)
-    edit = {"method": "direct", "target": "smiling face", "neutral": "face", "strength": "2", "channels": "20", "limit": "3.5"}
+    edit = {"method": "direct", "target": "smiling face", "neutral": "face", "strength": "2", "channels": "20"}
+    edit |= {"limit": "3.5"}
     page.fns[event_of(page, "arrive")].fn(session, SimpleNamespace(query_params=edit | {"share": "0"}))
     _, whole = edited(studio, session)
     assert session.current.share == 0 and session.current.line.end.digest() == whole.latent.digest()
