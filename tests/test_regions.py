@@ -16,7 +16,7 @@ from families.drawn.renderer import render_parts
 from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
 from pipeline.images import to_tensor
-from pipeline.methods.regions import MASK_SIZE, region_of
+from pipeline.methods.regions import MASK_SIZE, region_of, without_islands
 from pipeline.models.registry import family_row
 from pipeline.networks.parts import PARTS
 
@@ -61,6 +61,17 @@ def change(before: Image.Image, after: Image.Image, where: torch.Tensor) -> floa
     a, b = (to_tensor(picture, picture.size) for picture in (before, after))
     weight = F.interpolate(where, a.shape[2:], mode="bilinear")
     return (((a - b).abs() * 127.5).mean(1, keepdim=True) * weight).sum().item() / weight.sum().item()
+
+
+def test_islands_in_a_mask_are_filled_but_for_the_features_of_the_face():
+    hair, features = torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16)
+    hair[..., 2:14, 2:14] = 1
+    hair[..., 4:6, 4:7] = 0  # hair that was taken for skin
+    hair[..., 9:12, 5:11] = 0  # a face, with eyes
+    features[..., 10, 6:8] = 1
+    filled = without_islands(hair, features)
+    assert filled[..., 2:8, 2:14].min() == 1 and torch.equal(filled[..., 9:12, 5:11], hair[..., 9:12, 5:11])
+    assert filled[..., :2, :].max() == 0
 
 
 def test_a_step_everywhere_is_a_step_and_one_nowhere_is_none(each):

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -25,6 +26,8 @@ from pipeline.networks.generator import resized
 from pipeline.networks.parts import PARTS
 
 REGIONS = {part: (part,) for part in PARTS} | {"face": ("skin", "mouth", "eyes")}  # name -> its parts
+FEATURES = [PARTS.index("mouth"), PARTS.index("eyes")]
+SIDES = (((3, 1), (1, 0)), ((1, 3), (0, 1)))  # windows of three pixels, upright and level, with their padding
 MASK_SIZE = 64  # pixels a side of a mask
 DRAWN = "data:image/png;base64,"  # how a picture stands in a recipe
 
@@ -80,9 +83,25 @@ def region_mask(family: Family, latents: Sequence[Latent], regions: Sequence[str
     masks = [read_mask(region) for region in regions if region not in REGIONS]
     if named:
         for latent in latents:
-            found = part_probabilities(family, latent)[:, named].sum(1, keepdim=True)
+            parts = part_probabilities(family, latent)
+            found = without_islands(parts[:, named].sum(1, keepdim=True), parts[:, FEATURES].sum(1, keepdim=True))
             masks.append(resized(found, MASK_SIZE).clamp(0, 1))
     return torch.stack(masks).amax(0)
+
+
+def without_islands(mask: Tensor, features: Tensor) -> Tensor:
+    """A mask (1, 1, R, R) in which islands of what is outside are filled, such as hair of a photograph that was taken
+    for skin; but not where they hold `features` (1, 1, R, R) of the face."""
+    outside = mask < 0.5
+    reached = torch.zeros_like(outside)
+    reached[..., 0], reached[..., -1], reached[..., 0, :], reached[..., -1, :] = True, True, True, True
+    reached = (reached | (features >= 0.5)) & outside
+    while True:  # from the border and the features on, to the sides, up and down
+        near = torch.maximum(*(F.max_pool2d(reached.float(), size, 1, pad) for size, pad in SIDES))
+        grown = (near > 0) & outside
+        if torch.equal(grown, reached):
+            return torch.where(outside & ~reached, 1.0, mask)
+        reached = grown
 
 
 def checked_regions(regions: Sequence[str | Image.Image | Tensor]) -> list[str]:
