@@ -59,6 +59,18 @@ def test_what_a_link_leaves_out_is_said():
     assert query_of([]) == ("", "")
 
 
+def test_a_link_holds_sliders_and_none_that_are_no_sliders():
+    sliders = [{"target": "smiling face", "neutral": "face", "strength": 4.0}]
+    parameters = {"sliders": sliders, "channels": 40, "limit": 3.5}
+    query, left_out = query_of([recipe("combine", parameters)])
+    assert asked(query) == [("combine", parameters)] and not left_out
+    for junk in ("[" * 5000, "7", '[["a","b"]]', '[["a","b",1e9]]', "null"):
+        with pytest.raises(UserError):
+            asked(f"method=combine&sliders={junk}")
+    eased = recipe(*EDITS[3], within={"regions": ["hair"], "share": 0.5})
+    assert query_of([eased]) == ("", "")  # a link has no place for the share
+
+
 def test_a_link_tells_the_regions_that_an_edit_is_held_to():
     held = recipe(*EDITS[3], within={"regions": ["hair", "face"]})
     query, _ = query_of([held])

@@ -35,7 +35,7 @@ TIMEOUT = 60  # seconds; for what hangs, never for what is slow
 def tracked() -> list[str]:
     """What a push would send."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        ["git", "ls-files", "-z"],
         cwd=ROOT,
         check=True,
         capture_output=True,

@@ -58,8 +58,9 @@ def _text(name: str, value: Any) -> Any:
 
 
 def _tellable(recipe: Mapping[str, Any]) -> bool:
-    drawn = set(recipe.get("within", {}).get("regions", ())) - REGIONS.keys()
-    return recipe["method"] in METHODS and "file" not in recipe["parameters"] and not drawn
+    within = recipe.get("within", {"regions": ()})
+    plain = "share" not in within and REGIONS.keys() >= set(within["regions"])
+    return recipe["method"] in METHODS and "file" not in recipe["parameters"] and plain
 
 
 def _query(recipes: Sequence[Mapping[str, Any]]) -> str:
@@ -93,7 +94,7 @@ def _edit(query: Mapping[str, str], before: str) -> Asked:
     try:
         names = [*METHODS[method].model_fields, "share", "within"]
         values = {name: _value(name, query[before + name]) for name in names if before + name in query}
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, RecursionError):  # the last of brackets in brackets
         raise _broken() from None
     limits.check({name: value for name, value in values.items() if name in limits.LIMITS})  # nan is out of any range
     beside = {name: values.pop(name) for name in ("share", "within") if name in values}

@@ -28,7 +28,8 @@ class Pair:
     neutral: str
     target: str
     strength: float | None = None
-    """α chosen by hand, where that is better than the one which is found for the words."""
+    """α: for photographed faces chosen by hand, which is better; for drawn ones what is found, so that nobody waits for
+    it. None to find it."""
 
     def alpha(self, studio: StyleCLIP) -> float:
         """The α that suits it."""

@@ -21,10 +21,10 @@ def hold(shown_studio, monkeypatch):
         waiting = [go]
         events.append(go)
 
-        def slow(*args):
+        def slow(*args, **kwargs):
             if waiting:
                 assert waiting.pop().wait(SLOW / 1000)
-            return method(*args)
+            return method(*args, **kwargs)
 
         monkeypatch.setattr(shown_studio, name, slow)
         return go

@@ -24,7 +24,7 @@ def drawn(page, folder):
         return np.asarray(picture.convert("RGB"), int)
 
 
-def test_sliders_live_together(visit, tmp_path):  # noqa: F811
+def test_sliders_live_together(visit, chromium, tmp_path):  # noqa: F811
     open_it(visit)
     face = drawn(visit, tmp_path)
     changes(visit, lambda: number(visit, "Smiling").fill("100"))
@@ -40,6 +40,10 @@ def test_sliders_live_together(visit, tmp_path):  # noqa: F811
     visit.goto(visit.url, timeout=SLOW)
     expect(words(visit)).to_have_value(re.compile("^Sliders\nsmiling face"), timeout=SLOW)
     expect(number(visit, "Glasses")).to_have_value("80", timeout=SLOW)
+    stranger = chromium.new_context().new_page()
+    stranger.goto(visit.url, timeout=SLOW)
+    expect(words(stranger)).to_have_value(re.compile("^Sliders\nsmiling face"), timeout=SLOW)
+    stranger.context.close()
     changes(visit, lambda: visit.locator("#examples button").nth(3).click())
     expect(number(visit, "Glasses")).to_have_value("0")
     changes(visit, lambda: bring(visit, recipe))
@@ -83,4 +87,5 @@ def test_a_slider_of_ones_own(visit):  # noqa: F811
     expect(words(visit)).to_have_value(re.compile("^Sliders\nface with green hair α "))
     # It is there after the page is loaded again.
     visit.reload(timeout=SLOW)
+    open_tab(visit, "Sliders")
     expect(number(visit, "Green hair")).to_have_value("120", timeout=SLOW)

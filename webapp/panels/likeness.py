@@ -141,8 +141,8 @@ def connect(panel: Likeness, inversion: gr.Image, uploaded: gr.events.Dependency
         more = {"notes": (f"{step.index} steps",), "detected": origin.detected}
         made = HistoryItem.of(step.edit.image, title, step.latent, note, **more)
         behind = session.add(made, compare_with=origin, show=session.origin == origin)
-        for edit in again:
-            behind = session.keep(*edit, begun=behind)
+        for number, edit in enumerate(again, 1):
+            behind = session.keep(*edit, begun=behind, wish=edited.wish if number == len(again) else None)
         yield context.render(session) | idle | {inversion: session.origin.picture}
 
     def refine(session: Session) -> Iterator[Updates]:

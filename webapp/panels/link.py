@@ -72,7 +72,10 @@ def filled(form: Form, studio: ModelHandle, session: Session, query: Mapping[str
     known = fields(form)[method]
     drawn = {known[name]: value for name, value in values.items() if name in known}
     drawn[form.tabs] = gr.update(selected=TABS[method])
-    drawn[form.text] = next(values[name] for name in WORDS if name in values).replace("_", " ")
+    if said := next((values[name] for name in WORDS if name in values), ""):  # sliders have no words
+        drawn[form.text] = said.replace("_", " ")
+    else:
+        drawn[form.methods] = gr.update(open=True)
     if method in LONG:
         session.linked = values
         drawn[form.methods] = gr.update(open=True)

@@ -320,8 +320,9 @@ def connect(panel: Optimization, context: Context) -> tuple[Callable[..., Iterat
             mean = HistoryItem.of(studio.image(average), "The average face", average, "The average face.")
             session.keep(average, step.edit, begun=session.add(mean, show=session.current == begun))
         else:
-            edit = studio.within(source, step.edit, regions) if regions else step.edit
-            session.keep(source, edit, begun=begun, wish=wish)
+            whole = studio.within(source, step.edit, regions) if regions else step.edit
+            edit = studio.adjust(source, whole, wish.share) if wish and wish.share != 1 else whole
+            session.keep(source, edit, whole=whole.latent, begun=begun, wish=wish)
         late = step.index < steps and not session.stop
         told = as_html(unknown, fewer, cut_note(step.index, steps) if late else "")
         yield all_of(session, plot(curves, steps), progress(step.index, steps), told)

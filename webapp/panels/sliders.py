@@ -143,8 +143,10 @@ def connect(panel: Sliders, context: Context) -> None:
         return told + [slider for slider in made if (slider["target"], slider["neutral"]) not in known]
 
     def make(source: Latent, sliders: list[dict[str, Any]], session: Session) -> Updates:
+        regions = session.held_to("combine")
         try:
             edit = studio.combine(source, sliders)
+            edit = studio.within(source, edit, regions) if regions else edit
         except UserError as error:
             return {panel.note: problem(str(error))}
         session.keep(source, edit)
@@ -154,11 +156,13 @@ def connect(panel: Sliders, context: Context) -> None:
         """A slider was moved: a small picture of all of them first."""
         *values, session = args
         sliders, source = moved(values, session), session.base("combine")
-        yield from context.small_first(
-            session,
-            lambda model: model.combine(source, sliders).latent,
-            lambda: make(source, sliders, session),
-        )
+        regions = session.held_to("combine")
+
+        def small(model: StyleCLIP) -> Latent:
+            edit = model.combine(source, sliders)
+            return (model.within(source, edit, regions) if regions else edit).latent
+
+        yield from context.small_first(session, small, lambda: make(source, sliders, session))
 
     def reset(session: Session) -> Updates:
         zeros = [0.0] * len(all_pairs(panel, session))

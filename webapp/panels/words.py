@@ -215,10 +215,18 @@ def connect(
     def anew(only: bool, session: Session) -> Updates:
         """The edit that is seen, made again for the other choice."""
         item = session.current
-        if not item.wish or item.recipes[-1]["method"] not in ("map", "direct"):
-            return gr.skip()
-        change(studio, session, item, item.wish, only)
-        return render(session)
+        if not item.wish:
+            return {panel.note: as_html("This picture was not made by words; the choice counts for the next edit.")}
+        recipe, source, regions = item.recipes[-1], item.source, studio.about(item.wish) if only else ()
+        share = recipe.get("share", 1.0) * (recipe.get("within", {}).get("share") or 1.0)
+        plain = {name: value for name, value in recipe.items() if name not in ("within", "share")}
+        if recipe["method"] == "optimize":
+            return {panel.note: as_html("What was optimized stays as it is; the choice counts for the next edit.")}
+        whole = studio.repeat(plain, source, anywhere=True)
+        whole = studio.within(source, whole, regions) if regions else whole
+        edit = whole if share == 1 else studio.adjust(source, whole, share)
+        session.keep(source, edit, item.title, whole.latent, begun=item, wish=item.wish)
+        return render(session) | {panel.note: ""}
 
     def fill(writing: bool, session: Session) -> Updates:
         """The fields of the methods, but not where the visitor writes."""
@@ -243,7 +251,7 @@ def connect(
         # The line says again what is seen, also where the edit failed.
         made.failure(lambda session: how(session), state, line, **SILENT)
         made.success(fill, [panel.writing, state], list(fields(context.first)), js=WRITING, **SILENT)
-    context.on(panel.only.input, anew, [panel.only], trigger_mode="always_last", **EDIT)
+    context.on(panel.only.input, anew, [panel.only], [panel.note], trigger_mode="always_last", **EDIT)
     numbers = [form.optimization.steps, form.optimization.l2, form.optimization.identity]
     more: list[Any] = [*answers, form.optimization.words, form.tabs]
     let_run(panel.thorough.click, thorough, [panel.text, panel.only, *numbers], more)
