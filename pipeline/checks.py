@@ -101,7 +101,8 @@ def latent_of(name: str, latent: Any, generator: StyleGenerator) -> Latent:
     numbers = latent.tensors().values()
     if any(values.dtype != torch.float32 for values in numbers):
         raise TypeError(f"`{name}` holds float32 numbers, and this one others.")
-    if not all(bool((values.abs() <= LARGEST).all()) for values in numbers):
+    drawable = all(bool((values.abs() <= LARGEST).all()) for values in numbers)
+    if not drawable or not all(bool(((mask >= 0) & (mask <= 1)).all()) for mask, _ in latent.regions):
         raise UserError("This latent holds numbers that no face has; please use one that was saved by this studio.")
     return latent
 

@@ -16,6 +16,13 @@ from torch import Tensor
 from pipeline.errors import UserError
 from pipeline.networks.generator import Factors, Region, StyleGenerator
 
+MOST_REGIONS = 32  # of a latent: each makes drawing slower
+LARGEST_MASK = 256  # pixels a side
+TOO_MANY = (
+    f"A picture holds edits in at most {MOST_REGIONS} regions; please go on from an earlier picture, or edit the whole "
+    "picture."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Tuning:
@@ -123,7 +130,7 @@ class Latent:
         for step in (self.style_step, *(region.step for region in self.regions)):
             if step is not None and [tuple(s.shape) for s in step] != steps:
                 return False
-        if any(mask.shape[:2] != (1, 1) or mask.shape != mask.mT.shape for mask, _ in self.regions):
+        if len(self.regions) > MOST_REGIONS or not all(_is_mask(mask) for mask, _ in self.regions):
             return False
         return self.tuning is None or self.tuning.fits(generator)
 
@@ -131,7 +138,7 @@ class Latent:
         """The latent at `share` of the way to `other`: this one at 0, the other at 1, beyond them outside.
 
         Its tuning is that of both; where only one is tuned, its share of that. Raises UserError where the two are of
-        different models, or tuned differently.
+        different models, or tuned differently, and where both together have more than `MOST_REGIONS` regions.
         """
         if not isinstance(other, Latent):
             raise TypeError(f"`other` is a latent, not {type(other).__name__}.")
@@ -154,7 +161,14 @@ class Latent:
         tuning = self.tuning
         if tuning is None or other.tuning is None:
             tuning = tuning.scaled(1 - share) if tuning else other.tuning and other.tuning.scaled(share)
-        return Latent(w_plus, step, tuning, _regions_between(self.regions, other.regions, share))
+        return Latent(w_plus, step, tuning, _not_too_many(_regions_between(self.regions, other.regions, share)))
+
+    def same_regions(self, other: "Latent") -> bool:
+        """Whether the two move in the same regions, and there by the same steps."""
+        one, two = _with_steps(self.regions), _with_steps(other.regions)
+        return len(one) == len(two) and all(
+            torch.equal(a.mask, b.mask) and all(map(torch.equal, a.step, b.step)) for a, b in zip(one, two, strict=True)
+        )
 
     def tuned_like(self, other: "Latent") -> bool:
         """Whether the two are tuned for one face, or one of them for none, as `towards` wants it."""
@@ -169,15 +183,17 @@ class Latent:
         return replace(self, style_step=step)
 
     def moved_within(self, mask: Tensor, step: list[Tensor]) -> "Latent":
-        """The latent a step in StyleSpace further where the mask (1, 1, R, R) is, see `moved`."""
-        step = tuple(s.cpu() for s in step)
-        regions = _regions_between((), (Region(mask.cpu(), step),), 1.0)
-        for region in reversed(self.regions):
-            if torch.equal(region.mask, mask):
-                region = Region(mask, tuple(a + b for a, b in zip(region.step, step, strict=True)))
-                regions = ()
-            regions = (region, *regions)
-        return replace(self, regions=regions)
+        """The latent a step in StyleSpace further where the mask (1, 1, R, R) is, see `moved`.
+
+        Regions whose steps are zero are left out. Raises UserError for more than `MOST_REGIONS` regions.
+        """
+        mask, step, regions = mask.cpu(), tuple(s.cpu() for s in step), list(self.regions)
+        same = next((i for i, region in enumerate(regions) if torch.equal(region.mask, mask)), None)
+        if same is None:
+            regions.append(Region(mask, step))
+        else:
+            regions[same] = Region(mask, tuple(a + b for a, b in zip(regions[same].step, step, strict=True)))
+        return replace(self, regions=_not_too_many(_with_steps(regions)))
 
     def tensors(self) -> dict[str, Tensor]:
         """All values, by the names that they have in a file: `w_plus`; `style_step.0`, ... where there is a step in S;
@@ -260,7 +276,24 @@ def _regions_between(a: Sequence[Region], b: Sequence[Region], share: float) -> 
         ends = same.step if same else [torch.zeros_like(s) for s in step]
         regions.append(Region(mask, tuple(_between(s, e, share) for s, e in zip(step, ends, strict=True))))
     regions += [Region(mask, tuple(share * s for s in step)) for mask, step in left]
+    return _with_steps(regions)
+
+
+def _with_steps(regions: Iterable[Region]) -> tuple[Region, ...]:
+    """The regions in which a latent moves: those whose steps aren't all zero."""
     return tuple(region for region in regions if any(s.any() for s in region.step))
+
+
+def _not_too_many(regions: tuple[Region, ...]) -> tuple[Region, ...]:
+    if len(regions) > MOST_REGIONS:
+        raise UserError(TOO_MANY)
+    return regions
+
+
+def _is_mask(mask: Tensor) -> bool:
+    """Whether a tensor has the shape of a mask, (1, 1, R, R)."""
+    size = mask.shape[-1] if mask.ndim == 4 else 0
+    return mask.shape == (1, 1, size, size) and 1 <= size <= LARGEST_MASK
 
 
 def _popped(tensors: dict[str, Tensor], prefix: str) -> tuple[Tensor, ...]:

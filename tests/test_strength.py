@@ -1,6 +1,7 @@
 """How strong a global direction is: within the range of sampled faces, and as strong as suits the words."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
 from pipeline.images import to_tensor
 from pipeline.methods.directions import LIMIT, style_mean
-from pipeline.methods.strength import enough
+from pipeline.methods.strength import REMEMBERED, enough
 
 OLD, PURPLE, LIPS = "old face", "face with purple hair", "face with red lipstick"
 FAR = 60.0
@@ -80,6 +81,18 @@ def test_each_pair_of_texts_has_a_strength_of_its_own(demo, face):
     assert fresh.direct(face, OLD, "face").latent.digest() == edits[OLD].latent.digest()
     with pytest.raises(UserError, match="the same"):
         demo.direct(face, "face", "face")
+
+
+def test_a_known_pair_waits_for_no_search(demo, monkeypatch):
+    strengths = demo.strengths
+    found = strengths.usual(OLD, "face")
+    with ThreadPoolExecutor() as pool, strengths._lock:  # as while another pair is searched
+        assert pool.submit(strengths.usual, OLD, "face").result(timeout=60) == found
+    monkeypatch.setattr(strengths, "_remembered", {})
+    monkeypatch.setattr(strengths, "_found", lambda *asked: 1.0)
+    for number in range(200):
+        strengths.usual(f"{number}", "face")
+    assert len(strengths._remembered) == REMEMBERED
 
 
 @pytest.mark.parametrize(

@@ -209,9 +209,7 @@ def kind(recipe: dict[str, Any]) -> tuple[str, ...]:
 def bytes_of(items: Iterable[HistoryItem]) -> int:
     """What the latents of items take, each tensor once."""
     ends = [(item.latent, item.line.start, item.line.end) if item.line else (item.latent,) for item in items]
-    latents = [latent for those in ends for latent in those]
-    tensors = [t for latent in latents for t in (latent.w_plus, *(latent.style_step or ()))]
-    tensors += [t for latent in latents if latent.tuning for pair in latent.tuning.factors.values() for t in pair]
+    tensors = [t for latents in ends for latent in latents for t in latent.tensors().values()]
     return sum({id(t): t.nbytes for t in tensors}.values())
 
 

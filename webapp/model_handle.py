@@ -49,7 +49,9 @@ class ModelHandle:
         if name in PHOTOS:
             return partial(self._call, attribute, self._place)
         if name in CALLS:
-            estimates = name in ("change", "threshold") and self._deviations is None  # which is long
+            estimates = (
+                name in ("change", "combine", "direct", "threshold") and self._deviations is None
+            )  # which is long
             short = name in TOGETHER and not estimates
             return partial(self._call, attribute, self.jobs.interactive if short else self.jobs.batch)
         return partial(self._run, name, attribute) if name in RUNS else attribute
@@ -108,10 +110,12 @@ class ModelHandle:
 
     def lost(self, latent: Latent) -> str:
         """What a visitor is told of a face that its edits in S have pulled apart; "" for any other."""
-        if self._deviations is None or latent.style_step is None:
+        if self._deviations is None or latent.space == "w+":
             return ""
-        step = torch.cat(latent.style_step, dim=1)[0] / self._deviations
-        return LOST if step[self._deviations > 0].square().mean().sqrt() > FARTHEST else ""
+        whole = torch.cat(latent.style_step, dim=1)[0] if latent.style_step else torch.zeros_like(self._deviations)
+        steps = torch.stack([whole, *(whole + torch.cat(region.step, dim=1)[0] for region in latent.regions)])
+        steps = (steps / self._deviations)[:, self._deviations > 0]
+        return LOST if steps.square().mean(1).sqrt().max() > FARTHEST else ""
 
     def fitting(self, kind: str, steps: int) -> int:
         """How many of `steps` a long job should take that is asked for now, see `Scheduler.fitting`."""

@@ -30,12 +30,13 @@ FEATURES = [PARTS.index("mouth"), PARTS.index("eyes")]
 SIDES = (((3, 1), (1, 0)), ((1, 3), (0, 1)))  # windows of three pixels, upright and level, with their padding
 MASK_SIZE = 64  # pixels a side of a mask
 DRAWN = "data:image/png;base64,"  # how a picture stands in a recipe
+EMPTY = "This mask is empty; please paint where the picture may change."
 
 # Where an edit may change the picture when nobody says: the words that it is known by, and the regions.
-WORDS = (
+REGION_WORDS = (
     (
         "hair haired blonde blond brunette redhead redheaded ginger auburn bangs fringe curls afro mohawk bald "
-        "hairstyle haircut bob buzz",
+        "hairstyle haircut bobcut buzz",
         ("hair",),
     ),
     ("bald bangs fringe", ("skin",)),
@@ -60,7 +61,7 @@ WORDS = (
 def region_of(target: str) -> tuple[str, ...]:
     """The regions that an edit with these words is about, in their order in `REGIONS`; none, where it is not known."""
     words = set(re.findall(r"[a-z]+", target.lower()))
-    found = {name for known, names in WORDS if words & set(known.split()) for name in names}
+    found = {name for known, names in REGION_WORDS if words & set(known.split()) for name in names}
     return tuple(name for name in REGIONS if name in found)
 
 
@@ -105,14 +106,17 @@ def without_islands(mask: Tensor, features: Tensor) -> Tensor:
 
 
 def checked_regions(regions: Sequence[str | Image.Image | Tensor]) -> list[str]:
-    """Regions as a recipe has them. Raises UserError for none, and for what is no region."""
+    """Regions as a recipe has them. Raises UserError for none, for what is no region, and for masks that can't be
+    read or are empty."""
     if isinstance(regions, str | Image.Image | Tensor):
         regions = (regions,)
     if not isinstance(regions, list | tuple) or not all(isinstance(r, str | Image.Image | Tensor) for r in regions):
         raise TypeError("`regions` is a list of names of regions, pictures (PIL) or masks (tensors).")
     found = [drawn_mask(region) if isinstance(region, Image.Image | Tensor) else region for region in regions]
     for region in found:
-        if region not in REGIONS and not region.startswith(DRAWN):
+        if region.startswith(DRAWN):
+            read_mask(region)
+        elif region not in REGIONS:
             raise UserError(f"There is no region “{region[:40]}”; there are: {', '.join(REGIONS)}.")
     if not found:
         raise UserError(f"Please choose at least one region of {', '.join(REGIONS)}.")
@@ -123,27 +127,31 @@ def drawn_mask(mask: Image.Image | Tensor) -> str:
     """A mask, white where an edit may change the picture, as a text that `read_mask` reads: a picture, or a tensor
     (1, 1, R, R) from 0 to 1. Raises UserError where nothing is white."""
     if isinstance(mask, Tensor):
-        if mask.ndim != 4 or mask.shape[:2] != (1, 1) or not ((mask >= 0) & (mask <= 1)).all():
+        if mask.ndim != 4 or mask.shape[:2] != (1, 1) or not mask.numel() or not ((mask >= 0) & (mask <= 1)).all():
             raise UserError("A mask is a tensor (1, 1, R, R) of numbers from 0 to 1.")
         mask = Image.fromarray((mask[0, 0].float().cpu() * 255).round().byte().numpy())
     small = mask.convert("L").resize((MASK_SIZE, MASK_SIZE), Image.Resampling.BOX)
     if not small.getextrema()[1]:
-        raise UserError("This mask is empty; please paint where the picture may change.")
+        raise UserError(EMPTY)
     file = io.BytesIO()
     small.save(file, "PNG")
     return DRAWN + base64.b64encode(file.getvalue()).decode()
 
 
 def read_mask(text: str) -> Tensor:
-    """The mask (1, 1, R, R) of a text that `drawn_mask` wrote. Raises UserError for any other text."""
+    """The mask (1, 1, R, R) of a text that `drawn_mask` wrote. Raises UserError for any other text, and where
+    nothing is white."""
     try:
         content = base64.b64decode(text.removeprefix(DRAWN), validate=True)
         with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
             if picture.size != (MASK_SIZE, MASK_SIZE) or picture.mode != "L":
                 raise ValueError("another size")
-            return torch.from_numpy(np.array(picture))[None, None] / 255
-    except (ValueError, OSError, SyntaxError):
+            mask = torch.from_numpy(np.array(picture))[None, None] / 255
+    except (ValueError, OSError, SyntaxError, Image.DecompressionBombError):
         raise UserError("This mask can't be read; please paint it again.") from None
+    if not mask.any():
+        raise UserError(EMPTY)
+    return mask
 
 
 def held_within(family: Family, latent: Latent, edited: Latent, regions: Sequence[str]) -> Latent:
@@ -152,7 +160,7 @@ def held_within(family: Family, latent: Latent, edited: Latent, regions: Sequenc
     Raises UserError where the edit is more than steps in W and S of the whole picture.
     """
     unlike = edited.tuning is not latent.tuning and not (edited.tuning and edited.tuned_like(latent))
-    if unlike or [id(r.mask) for r in edited.regions] != [id(r.mask) for r in latent.regions]:
+    if unlike or not edited.same_regions(latent):
         raise UserError("This edit can't be held to a region; please take one that changes the whole picture.")
     with torch.no_grad():
         before, after = latent.styles(family.generator), edited.styles(family.generator)

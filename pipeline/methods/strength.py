@@ -12,8 +12,7 @@ would suffer. CLIP alone would go on: it is small, and finds more of nearly ever
 
 import threading
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,6 +29,7 @@ FACES = 5
 ALPHAS = (1.0, 1.6, 2.6, 4.2, 6.6, 10.0)
 PERSON, CHANGE = 2.0, 5.0  # λ_P and λ_C
 NEARLY = 0.01  # of worth, which is at most 1
+REMEMBERED = 256  # pairs of texts
 CLEAR = 0.05  # a gain that CLIP sees clearly; a fainter one is worth less than 1
 
 
@@ -47,13 +47,13 @@ class Strengths:
 
     A direction gets the same α as its reverse, the larger that one of the two needs: few sampled faces have glasses
     that could be seen to go. Finding it takes at most twice `FACES` · `len(ALPHAS)` small pictures. The latest are
-    remembered; a second thread that asks for the same one waits. On one machine a pair of texts always gets the same α.
+    remembered; threads that ask for others wait in turn. On one machine a pair of texts always gets the same α.
     """
 
     def __init__(self, family: Family, texts: Texts) -> None:
         self.family, self.texts = family, texts
         self._lock = threading.Lock()
-        self._remembered = lru_cache(maxsize=256)(self._found)
+        self._remembered: dict[tuple[Any, ...], float] = {}
         self._faces: tuple[Tensor, Seen] | None = None
 
     def usual(
@@ -72,8 +72,20 @@ class Strengths:
         if "strength" in defaults.model_fields_set:
             return defaults.strength
         numbers = threshold, channels or defaults.channels, limit
-        with self._lock:
-            return max(self._remembered(target, neutral, *numbers), self._remembered(neutral, target, *numbers))
+        return max(self._known(target, neutral, *numbers), self._known(neutral, target, *numbers))
+
+    def _known(self, *asked: Any) -> float:
+        """What `_found` says, once; what is remembered already waits for no search."""
+        strength = self._remembered.get(asked)
+        if strength is None:
+            with self._lock:
+                strength = self._remembered.get(asked)  # another thread may have found it meanwhile
+                if strength is None:
+                    strength = self._found(*asked)
+                    if len(self._remembered) >= REMEMBERED:
+                        del self._remembered[next(iter(self._remembered))]  # the oldest
+                    self._remembered[asked] = strength
+        return strength
 
     @torch.inference_mode()
     def _found(self, target: str, neutral: str, threshold: float | None, channels: int, limit: float) -> float:
