@@ -39,6 +39,7 @@ def test_sliders_live_together(visit, chromium, tmp_path):  # noqa: F811
     expect(visit).to_have_url(re.compile("method=combine&sliders="))
     visit.goto(visit.url, timeout=SLOW)
     expect(words(visit)).to_have_value(re.compile("^Sliders\nsmiling face"), timeout=SLOW)
+    open_tab(visit, "Sliders")
     expect(number(visit, "Glasses")).to_have_value("80", timeout=SLOW)
     stranger = chromium.new_context().new_page()
     stranger.goto(visit.url, timeout=SLOW)
