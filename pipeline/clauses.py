@@ -12,10 +12,15 @@ OWN_SIGN = SIGNS | {Kind.WITH, Kind.MORE, Kind.CHANGE, Kind.KEEP}
 TURNING = {"make", "makes", "making", "made", "turn", "turns", "transform", "change", "switch to"}
 GIVING = {"bring back", "add", "give", "gimme", "grow", "more", "put", "put on", "get"}
 SWAPPING = {"swap", "replace", "exchange", "trade", "substitute", "swapping", "replacing"}
-SIZES = set(split("big, bigger, huge, small, smaller, tiny, wide, wider, thick, heavy, heavier, full, broad, strong"))
+SIZES = set(split("big, bigger, huge, small, smaller, tiny, wide, wider, thick, thicker, bushy, full, broad, strong"))
+SIZES |= {"heavy", "heavier"}
 FULL_HAIR, BEARD = BY_TEXT["{} with a full head of hair"], BY_TEXT["{} with a beard"]
 HAIR = ("hairstyles", "hair texture")  # groups of attributes that words for hair describe: "auburn curls"
 YOUNG, OLD = BY_TEXT["young {}"], BY_TEXT["old {}"]
+PEOPLE = {"face", "one", "person", "human", "people", "guys", "character", "subject", "someone", "somebody"}
+DESCRIBING = {"with", "in", "wearing", "without", "having", "w/", "wears", "has"}  # behind who is in the picture
+BECOMING = {"look like", "looks like", "looking like", "into", "become", "becomes", "turn to", "resemble"}
+SMALL = {"a", "an", "some", "no", "so", "such"}
 
 
 @dataclass
@@ -40,7 +45,7 @@ class Mention:
         self.taken |= sign is not None
         self.share = share
         if sign and sign.kind is Kind.LESS:
-            self.share = 1.0 if sign.value == VERY else BIT * share
+            self.share = 1.0 if sign.value == VERY else share if share < 1 else BIT * share
 
 
 @dataclass
@@ -54,6 +59,7 @@ class Named:
     persons: list[Mention] = field(default_factory=list)
     subjects: list[tuple[int, int]] = field(default_factory=list)
     unclear: list[Token] = field(default_factory=list)
+    told: int = 0  # where what tells who is in the picture ends: "the man with the beard"
 
     def add(self, attribute: Attribute, *tokens: Token, absent: bool = False) -> None:
         places = [place for token in tokens for place in (token.start, token.end)]
@@ -83,13 +89,18 @@ def named(clause: list[Token], part: str) -> Named:
                 found.add(alone, token)
             waiting = None if pending or alone else token
             after, pending = "" if pending else found.part, []
-        elif token.kind is Kind.ATTRIBUTE:
+        elif token.kind is Kind.ATTRIBUTE and not _is_old_thing(clause, place):
             attribute, absent = token.value
             if pending and attribute.group not in HAIR and pending[-1].end + 1 == token.start:
                 found.unclear.append(_joined(pending.pop(), token))  # "black glasses"
             found.add(attribute, token, absent=absent)
         elif token.kind is Kind.PERSON:
             _person(clause, place, found)
+        elif token.kind is Kind.RELATION or token.words in PEOPLE:
+            last = _described_after(clause, place)
+            if last > place and place and clause[place - 1].kind is Kind.THE:
+                found.told = clause[last].end
+                found.subjects.append((clause[place - 1].start, found.told))
     for word in pending:
         _describe_nothing(found, word, waiting)
         waiting = None if found.unclear and waiting and found.unclear[-1].kind is Kind.PART else waiting
@@ -180,12 +191,52 @@ def _person(clause: list[Token], place: int, found: Named) -> None:
     follows = {t.kind for t in after}
     is_called = before and before[-1].kind is Kind.CHANGE and follows & {Kind.ATTRIBUTE, Kind.MODIFIER, Kind.LIKE}
     if (the >= 0 and described_between) or is_called:
-        found.subjects.append((before[the].start if the >= 0 else token.start, token.end))
+        last = _described_after(clause, place) if the >= 0 else place
+        found.told = clause[last].end if last > place else found.told
+        found.subjects.append((before[the].start if the >= 0 else token.start, clause[last].end))
         return
     turned = any(t.kind in SIGNS | {Kind.LIKE} or t.words in TURNING for t in before)
     for attribute in token.value:
         one = Mention(attribute, token.start, token.end)
         (found.mentions if turned or attribute.group != "gender" else found.persons).append(one)
+
+
+def _described_after(clause: list[Token], place: int) -> int:
+    """Where what tells a person from others ends: "the man with the beard". The person's place if nothing does."""
+    before, start = {token.words for token in clause[:place]}, place + 1
+    while start < len(clause) and clause[start].words in ("who", "that", "who's", "is"):
+        start += 1
+    joint = clause[start].words if start < len(clause) else ""
+    puts = joint == "in" and place > 1 and clause[place - 2].words in ("put", "dress")  # "put the man in glasses"
+    if puts or before & BECOMING or joint not in DESCRIBING:
+        return place
+    count = thing_ends(clause[start + 1 :])
+    return start + count if count else place
+
+
+def thing_ends(tokens: list[Token]) -> int:
+    """How many words the thing or part of a face takes that they begin with, 0 if they begin with none."""
+    between, ends = (Kind.DEGREE, Kind.THE, Kind.JUDGED, Kind.VAGUE), 0
+    for place, token in enumerate(tokens):
+        if token.kind is Kind.PART or (token.kind is Kind.ATTRIBUTE and not _is_old_thing(tokens, place)):
+            return place + 1
+        if token.kind is Kind.MODIFIER:
+            ends = place + 1
+        elif ends or not (token.kind in between or token.kind is Kind.ATTRIBUTE or token.words in SMALL):
+            break
+    return ends
+
+
+def _is_old_thing(clause: list[Token], place: int) -> bool:
+    """Whether "old" is said of a thing that is there, and not of the face: "remove the old glasses"."""
+    token, thing = clause[place], clause[place + 1 : place + 2]
+    if token.kind is not Kind.ATTRIBUTE or token.value[0] not in (YOUNG, OLD) or not thing:
+        return False
+    if thing[0].kind is not Kind.ATTRIBUTE or not thing[0].value[0].thing or thing[0].words.endswith(("ed", "y")):
+        return False
+    between = (Kind.DEGREE, Kind.JUDGED, Kind.VAGUE, Kind.MODIFIER)
+    before = [t.kind for t in clause[:place] if t.kind not in between]
+    return bool(before) and before[-1] in (Kind.THE, Kind.AWAY)
 
 
 # Before a clause is read
@@ -194,7 +245,18 @@ def _person(clause: list[Token], place: int, found: Named) -> None:
 def prepared(clause: list[Token], text: str, noun: str, last: Attribute | None) -> list[Token]:
     """A clause without the words that only say who or what is there, with ages and swaps as simpler words. `last` is
     the attribute that was spoken of before."""
-    return _with_ages(_with_swaps(_without_origin(_without_names(clause, text, noun))), last)
+    clause = _without_names(_without_what_it_replaces(clause), text, noun)
+    return _with_ages(_with_swaps(_without_origin(clause)), last)
+
+
+def _without_what_it_replaces(clause: list[Token]) -> list[Token]:
+    """ "instead of blonde make her brunette" as "make her brunette"."""
+    if clause[0].words not in ("instead of", "rather than"):
+        return clause
+    known = (Kind.ATTRIBUTE, Kind.MODIFIER, Kind.PART)
+    first = next((place for place, token in enumerate(clause) if token.kind in known), len(clause))
+    verbs = [place for place, token in enumerate(clause) if place > first and token.kind is Kind.CHANGE]
+    return clause[verbs[0] :] if verbs else clause
 
 
 def _without_names(clause: list[Token], text: str, noun: str) -> list[Token]:

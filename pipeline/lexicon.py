@@ -119,6 +119,8 @@ _PHRASES: dict[Kind, str] = {
     Kind.AND: "and, or, as well as, n, also, with also, ; and",
     Kind.STOP: "then, but, however, although, and then, while, afterwards, next, yet, just not, though",
     Kind.FILLER: """
+    don't forget, dont forget, do not forget, don't forget to, dont forget to, do not forget to, never forget, don't
+    forget about,
     not only, not just, can't wait, cant wait, no doubt, no problem, no worries, no rush, no idea, if not, or not, not
     sure, don't know, dont know, doesn't matter, feel free, make sure, be sure, ensure, can't see, why don't we, show
     off, can't stop, progression, would be delighted, would be happy, would be glad, i'd be happy, i'd be glad, be
@@ -269,12 +271,14 @@ def _looked_up(words: str, entries: dict[str, tuple[Kind, Any]]) -> tuple[Kind, 
 
 def respelt(word: str, of_faces: bool, least: float) -> str | None:
     """The word of the lexicon that an unknown one may be, misspelt: at least so alike, by difflib, or of the same
-    letters. Words that name attributes come first."""
+    letters behind the first. Words that name attributes come first; a word that is none (0.9) is no misspelt filler."""
     entries = _lexicon(of_faces)
     words = {w: kind for w, (kind, _) in entries.items() if len(w) > 3 and " " not in w}
     telling = [w for w, kind in words.items() if kind in (Kind.ATTRIBUTE, Kind.MODIFIER, Kind.PART)]
-    for known in (telling, list(words)):
-        same = [w for w in known if sorted(w) == sorted(word) and (least < 0.9 or len(word) > 4)]
+    whole = least >= 0.9
+    others = [w for w, kind in words.items() if not (whole and kind in (Kind.FILLER, Kind.VAGUE, Kind.JUDGED))]
+    for known in (telling, others):
+        same = [w for w in known if w[0] == word[0] and sorted(w) == sorted(word) and (not whole or len(word) > 4)]
         if close := same or get_close_matches(word, known, 1, least):
             return close[0]
         least = max(least, 0.8)

@@ -8,16 +8,22 @@ from pipeline.lexicon import Kind, Token, lexed
 
 OWN = Attribute("own words", "{}")
 TELLING = {Kind.ATTRIBUTE, Kind.MODIFIER, Kind.PART, Kind.PERSON, Kind.UNKNOWN, Kind.JUDGED, Kind.NUMBER}
-PARTS = {"hair", "eye", "lip", "skin", "nose", "ear", "lipstick"}
+PARTS = {"hair", "eye", "lip", "skin", "nose", "ear", "lipstick", "eyebrow", "brow", "cheek", "chin"}
 PLACES = {"at", "in", "on", "under", "from", "behind", "near", "by"}
 QUALITIES = ("y", "ed", "ish", "ous", "ful", "ic", "al", "er")  # how adjectives end, mostly
 
 
-def in_own_words(clause: list[Token], text: str, noun: str, of_faces: bool) -> Mention:
-    """What a clause speaks of, from its first to its last word that tells something."""
+def in_own_words(clause: list[Token], text: str, noun: str, of_faces: bool) -> Mention | None:
+    """What a clause speaks of, from its first to its last word that tells something. None where the first of them
+    tells what to do: "close the eyes"."""
     telling = [token for token in clause if token.kind in TELLING or token.words in SIZES]
     first, last = telling[0], telling[-1]
     before = [token for token in clause if token.start < first.start]
+    does = first.kind in (Kind.UNKNOWN, Kind.MODIFIER) and any(
+        t.kind is Kind.THE for t in clause[clause.index(first) + 1 :][:1]
+    )
+    if does and last is not first and not (text[first.start].isupper() or any(t.kind is Kind.LIKE for t in before)):
+        return None
     article = re.search(r"\b(an?|some)\s+$", text[: first.start], re.IGNORECASE)
     target = _phrase(text[first.start : last.end], article[1].lower() if article else "", before, noun, of_faces)
     made = Mention(OWN, (before or telling)[0].start, last.end, pair=(target, noun))
@@ -45,8 +51,11 @@ def _phrase(said: str, article: str, before: list[Token], noun: str, of_faces: b
         return whole if article else a(said)
     if before and before[-1].words in PLACES:  # "at night"
         return f"{noun} {before[-1].words} {whole}"
-    if len(words) > 1 and (words[-1] in SIZES or lexed(words[0], of_faces)[0].kind is Kind.PART):
-        return f"{noun} with {' '.join([words[-1], *words[:-1]])}"  # "make the eyes bigger"
+    starts_with_part = lexed(words[0], of_faces)[0].kind is Kind.PART
+    if len(words) == 2 and (words[-1] in SIZES or starts_with_part):
+        return f"{noun} with {words[1]} {words[0]}"  # "make the eyes bigger"
+    if len(words) > 2 and (words[-1] in SIZES or starts_with_part):
+        return f"{noun} with {whole}"  # "hair blue like the sea"
     if words[-1].lower().removesuffix("s") in PARTS or words[0] in SIZES:  # "green hair", "bigger wheels"
         return f"{noun} with {whole}"
     if marker and marker.kind is Kind.LIKE:  # "look like Elsa"

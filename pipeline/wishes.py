@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from pipeline.attributes import ATTRIBUTES, NEAR, Attribute, split
 from pipeline.checks import of_type
-from pipeline.clauses import GIVING, OWN_SIGN, SIGNS, Mention, named, prepared
+from pipeline.clauses import GIVING, OWN_SIGN, SIGNS, Mention, named, prepared, thing_ends
 from pipeline.errors import UserError
-from pipeline.lexicon import Kind, Token, lexed, respelt
+from pipeline.lexicon import BIT, Kind, Token, lexed, respelt
 from pipeline.networks.clip import is_word
 from pipeline.own_words import OWN, TELLING, in_own_words, with_a
 from pipeline.text import check_prompt
@@ -29,6 +29,12 @@ NOTHING = "This text does not say what should change; please say it, such as “
 NOTHING_ELSE = "This text does not say what should change; name a thing to add or to remove, or how it should look."
 KEPT = "“{}” asks for no change, so nothing is done about it."
 WHO = "“{}” is taken as who is in the picture; write “turn into a {}” to change that."
+THERE = "“{}” is taken as who is in the picture, so nothing is done about it."
+MOST_SHARE = 2.0  # what the page's slider goes to
+TOO_STRONG = "“{}” is done at 200 %, which is the most."
+DONE = "“{}” says what to do; please say what the picture should show then."
+SAY_MORE = "“{}” leaves open what it should be; please say more."
+SO_MUCH = {"much", "so much", "a lot", "lots"}  # behind a word that says the opposite they ask for less
 LAST = "“{}” and “{}” exclude each other, so the last counts."
 CARRIED = "“{}” is read as something to take away too."
 NOT_CARRIED = "“{}” is read as something that should be there."
@@ -100,6 +106,9 @@ class _Reader:
     begins: int = 0  # where the list that goes on begins in `mentions`
     verb: Kind | None = None  # whether the clause before asks to add or to take away
     carried: Token | None = None  # what takes away or keeps, and goes on with a list
+    tells: bool = False  # whether the clause before ends with who is in the picture: "the man with a beard"
+    described: bool = False  # whether the text tells who is in the picture by what they have
+    asks: bool = False  # whether it asks for something beside that
     alone: dict[str, list[Token]] = field(default_factory=dict)  # part -> the clause that says nothing of it
 
     @property
@@ -126,13 +135,26 @@ class _Reader:
         if not clause or self._misspelt(clause):
             return
         found = named(clause, self.part)
+        self.subjects += found.subjects
+        ends = thing_ends(clause) if self.joint and self.tells and clause[0].kind not in SIGNS else 0
+        if ends and _is_thing(clause[ends - 1]):  # "the man with a beard and glasses"
+            found.told = clause[ends - 1].end
+            self.subjects.append((clause[0].start, found.told))
+        self.tells = found.told == clause[-1].end
+        if found.told:
+            outside = {token.kind for token in clause if not self._is_there(token)}
+            self.asks = self.asks or bool(outside & (TELLING | SIGNS | {Kind.SWAP, Kind.UNSURE}))
+            self.described = True
         self.part = found.part
         unknown = [token for token in clause if token.kind is Kind.UNKNOWN] + found.unclear
         unknown += [token for token in clause if token.kind is Kind.JUDGED and not self.vocabulary]
         if any(token.kind is Kind.SWAP for token in clause) and not found.mentions:
             self._offer(clause, WHICH, ["turn into a woman", "turn into a man"])
         elif unknown and not (self.vocabulary or all(map(_is_incomplete, unknown))):
-            self.mentions.append(in_own_words(clause, self.text, self.noun, self.of_faces))
+            if own := in_own_words(clause, self.text, self.noun, self.of_faces):
+                self.mentions.append(own)
+            else:
+                self.notes.append(DONE.format(self._said(clause)))
             return
         elif unknown:
             self._untaught(clause, found.mentions, sorted(unknown, key=lambda token: token.start))
@@ -142,7 +164,6 @@ class _Reader:
         else:
             self._signed(clause, found.mentions)
         self.persons += found.persons
-        self.subjects += found.subjects
 
     def _parted(self, clause: list[Token]) -> tuple[list[Token], list[Token]]:
         """What a clause asks for, and what should not be done: "remove the hat", and "not the glasses"."""
@@ -178,6 +199,11 @@ class _Reader:
         self.notes.append(note.format(self._said(clause)))
         self.offers += [self._instead(clause[0].start, clause[-1].end, words) for words in choices]
 
+    def _which(self, clause: list[Token], choices: list[str]) -> None:
+        """Offer what an incomplete wish may be, unless a word that takes away would be lost: "not grey"."""
+        takes = SIGNS & {token.kind for token in clause}
+        self._offer(clause, *((SAY_MORE, []) if takes or not choices else (WHICH, choices)))
+
     def _misspelt(self, clause: list[Token]) -> bool:
         """Offer the text with unknown words spelt as known ones; whether there are such words."""
         unknown = [token for token in clause if token.kind is Kind.UNKNOWN]
@@ -204,6 +230,13 @@ class _Reader:
 
     def _signed(self, clause: list[Token], mentions: list[Mention]) -> None:
         """Give the attributes what the clause's words say of them, and keep them."""
+        there = [one for one in mentions if self._is_there(one)]
+        if there and len(there) < len(mentions):  # what is said of who is in the picture is said of nothing else
+            carried = self.carried
+            self._signed([token for token in clause if self._is_there(token)], there)
+            self.carried = carried
+            clause = [token for token in clause if not self._is_there(token)]
+            mentions = [one for one in mentions if one not in there]
         signs = [t for t in clause if t.kind in SIGNS | {Kind.WITH, Kind.WANT, Kind.MORE, Kind.DEGREE}]
         if signs and signs[-1].words == "too" and clause[-1] is signs[-1]:
             signs.pop()  # "glasses too"
@@ -227,14 +260,14 @@ class _Reader:
                 one.bare = not own
                 is_open, share = False, 1.0
             elif one.kind is Kind.DEGREE:
-                is_open, share = is_open or state is None, one.value
+                is_open, share = is_open or state is None, _share(one, state)
             elif one.kind in SIGNS:
                 state, is_open = one, True
             elif not (state and state.kind is Kind.NOT and is_open):
                 state, is_open = None, False
         after = [token for token in signs if token.start > mentions[-1].start]
         if any(token.kind in SIGNS | {Kind.DEGREE} for token in after):
-            self._of_what_stands_before(after, mentions[-1])
+            self._of_what_stands_before(after, mentions[-1], state)
         if not carried:
             self.carried = state if state and state.start < mentions[-1].start else None
         self.mentions += mentions
@@ -248,10 +281,20 @@ class _Reader:
             self.notes.append(NOT_CARRIED.format(said))
         return sign if thing else None
 
-    def _of_what_stands_before(self, signs: list[Token], last: Mention) -> None:
+    def _is_there(self, one: Mention | Token) -> bool:
+        """Whether it belongs to who is in the picture."""
+        return any(start <= one.start < end for start, end in self.subjects)
+
+    def _is_asked(self, last: Mention) -> None:
+        """What belonged to who is in the picture is spoken of again: "the girl with glasses, remove them"."""
+        self.subjects = [(a, last.start if a <= last.start < b else b) for a, b in self.subjects]
+
+    def _of_what_stands_before(self, signs: list[Token], last: Mention, state: Token | None) -> None:
         """Words at a clause's end: "smile less", "glasses and hat off"."""
         sign = next((token for token in signs if token.kind in SIGNS), None)
-        last.say(sign, next((token.value for token in signs if token.kind is Kind.DEGREE), last.share))
+        last.say(sign, next((_share(token, state) for token in signs if token.kind is Kind.DEGREE), last.share))
+        if sign:
+            self._is_asked(last)
         if sign and sign.kind is Kind.AWAY and self.joint:
             for one in self.mentions[self.begins :]:
                 one.taken |= one.bare and one.attribute.thing
@@ -265,6 +308,8 @@ class _Reader:
         degree = next((token.value for token in signs if token.kind is Kind.DEGREE), None)
         if sign or degree:
             last.say(sign, degree or 1.0)
+            if sign:
+                self._is_asked(last)
         elif any(token.words in GIVING for token in clause):  # "I have no beard, give me one"
             last.taken = False
         elif any(token.words in ("fix", "change", "correct") for token in clause):  # "he is bald, fix it"
@@ -279,7 +324,7 @@ class _Reader:
         if len(unknown) == 1 and unknown[0].kind is Kind.PART and unknown[0].value:
             self.alone[self.part] = clause
         elif all(map(_is_incomplete, unknown)):
-            self._offer(clause, WHICH, near[:5])
+            self._which(clause, [] if mentions else near[:5])
         elif not mentions:
             self.notes.append(never_taught(words, nearest(near[:NAMED]) or self._examples()))
             if not SIGNS & {token.kind for token in clause}:
@@ -339,7 +384,10 @@ class _Reader:
             if not any(one.attribute.of == part for one in self.mentions):  # "my hair, but grey"
                 less = part == "hair" and any(token.kind is Kind.LESS for token in clause)
                 near = self._near(next(token for token in clause if token.kind is Kind.PART))
-                self._offer(clause, WHICH, ["shorter hair", "bald"] if less else near[:5])
+                if less:
+                    self._offer(clause, WHICH, ["shorter hair", "bald"])
+                else:
+                    self._which(clause, near[:5])
         wishes: list[Mention] = []
         for one in self._counted():
             for other in [other for other in wishes if _exclude_each_other(one, other)]:
@@ -355,8 +403,12 @@ class _Reader:
 
     def _counted(self) -> list[Mention]:
         """The mentions without those that only say who is in the picture, or what is replaced by another."""
-        others = [one for one in self.mentions if not any(a <= one.start < b for a, b in self.subjects)]
-        counted = others or self.mentions
+        others = [one for one in self.mentions if not self._is_there(one)]
+        asks = self.asks or (self.described and bool(self.notes))
+        counted = others if others or asks else self.mentions
+        if others or asks:
+            left_out = [(a, b) for a, b in self.subjects if any(a <= one.start < one.end == b for one in self.mentions)]
+            self.notes += [THERE.format(self.text[a:b]) for a, b in left_out]
         starts = {one.start for one in self.persons}
         if all(one.start in starts for one in counted) and not self.notes:  # "a woman", "grandma"
             counted = counted + self.persons
@@ -369,6 +421,9 @@ class _Reader:
 
     def _wish(self, one: Mention) -> Wish | None:
         said = self.text[one.start : one.end]
+        if one.share > MOST_SHARE:
+            self.notes.append(TOO_STRONG.format(said))
+            one.share = MOST_SHARE
         if one.pair:
             target, neutral = reversed(one.pair) if one.away else one.pair
             return Wish(said, target, neutral, one.share)
@@ -386,9 +441,20 @@ class _Reader:
         return with_a(text) if " " in self.noun else text
 
 
+def _is_thing(token: Token) -> bool:
+    """Whether a word names a part of the face, or a thing."""
+    return token.kind is Kind.PART or (token.kind is Kind.ATTRIBUTE and token.value[0].thing)
+
+
 def _is_incomplete(token: Token) -> bool:
     """Whether a word only needs another one: "longer", "hair"."""
     return token.kind is Kind.MODIFIER or (token.kind is Kind.PART and bool(token.value))
+
+
+def _share(degree: Token, sign: Token | None) -> float:
+    """How much a word asks for behind one that may say the opposite: "stop smiling so much" asks for less."""
+    opposite = sign and sign.kind is Kind.NOT and sign.words not in ("hate", "hates", "dislike")
+    return BIT if opposite and degree.words in SO_MUCH else degree.value
 
 
 def _exclude_each_other(one: Mention, other: Mention) -> bool:

@@ -19,7 +19,7 @@ from pipeline.models.sources import Source
 from pipeline.wishes import Wish, read_wishes
 
 PHRASES = tomllib.loads(Path(__file__).with_name("phrases.toml").read_text(encoding="utf-8"))
-FAMILIES = {"unseen": "photo", "drawn": "demo", "any_face": "ffhq", "any_car": "cars"}
+FAMILIES = {"unseen": "photo", "drawn": "demo", "reviewed": "photo", "any_face": "ffhq", "any_car": "cars"}
 CASES = [(FAMILIES[part], phrase, asked) for part, phrases in PHRASES.items() for phrase, asked in phrases.items()]
 NEUTRAL = "face with a neutral expression"
 # What the phrases' shorthand stands for: target and neutral text. Without a row of its own, "-" is "+" the other way.
@@ -44,6 +44,9 @@ PAIRS = {
     "-makeup": ("face without makeup", "face"),
     "-angry": (NEUTRAL, "angry face"),
     "+woman": ("female face", "male face"),
+    "+man": ("male face", "female face"),
+    "-old": ("young face", "old face"),
+    **{f"+{w}": (f"face with {w}", "face") for w in ("hair blue like the sea", "thicker eyebrows", "bigger eyes")},
     "+Elsa": ("face of Elsa from Frozen", "face"),
     "+tiara without glasses": ("a tiara without glasses", "face"),
     "+chubby": ("chubby face", "face"),
@@ -104,6 +107,18 @@ def test_what_is_not_certain_is_offered_as_a_text_that_is_understood(family, phr
     made = reading(family, phrase)
     assert offer in made.offers and made.notes
     assert reading(family, offer).wishes
+
+
+def test_no_offer_turns_a_wish_round_and_what_is_left_out_is_said():
+    for phrase in ("older, but not grey", "his beard is too long", "asleep", "as black as night", "less long"):
+        made = reading("photo", phrase)
+        assert made.offers == () and made.notes
+    assert "“glasses” is done at 200 %" in reading("photo", "glasses 9999%").notes[0]
+    assert reading("photo", "glasses 9999%").wishes[0].share == 2
+    assert reading("photo", "make the hair a bit less blonde").wishes[0].share == 0.5
+    (note,) = reading("photo", "make the guy with glasses bald").notes
+    assert note.startswith("“the guy with glasses” is taken as who is in the picture")
+    assert reading("photo", "make the old man smile").notes == ()
 
 
 def test_every_attribute_is_read_from_the_name_by_which_it_is_offered():
