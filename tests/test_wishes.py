@@ -166,10 +166,10 @@ def demo():
 def test_a_wish_is_fulfilled_by_the_mapper_of_its_words_or_else_by_a_direction(demo):
     latent = demo.sample(3)
     (glasses,) = demo.wishes("some glasses, please").wishes
-    edit = demo.change(latent, glasses)
+    edit = demo.change(latent, glasses, regions=())
     assert edit.latent.digest() == demo.map(latent, "glasses").latent.digest()
     assert demo.repeat(edit.recipe, latent).latent.digest() == edit.latent.digest()
-    half = demo.change(latent, glasses, 0.5).latent
+    half = demo.change(latent, glasses, 0.5, regions=()).latent
     assert half.digest() == demo.map(latent, "glasses", 0.05).latent.digest()
     for phrase in ("no glasses", "blue eyes", "less glasses"):
         (wish,) = demo.wishes(phrase).wishes

@@ -62,6 +62,8 @@ def region_of(target: str) -> tuple[str, ...]:
     """The regions that an edit with these words is about, in their order in `REGIONS`; none, where it is not known."""
     words = set(re.findall(r"[a-z]+", target.lower()))
     found = {name for known, names in REGION_WORDS if words & set(known.split()) for name in names}
+    if "hair" in found and words & {"long", "longer", "short", "shorter"}:  # it covers or shows what lies behind it
+        found |= {"background", "clothes"}
     return tuple(name for name in REGIONS if name in found)
 
 
