@@ -153,7 +153,7 @@ def measure(model: str, count: int, alpha: float | None, words: Sequence[str] | 
     for pair in [p for p in judged.pairs if not words or any(word in p.target.split() for word in words)]:
         index = judged.categories[pair.category].index(pair.value)
         lacking = [face for face in faces if face.found[pair.category].item() != index]
-        found = studio.strengths.usual(pair.target, "face")
+        found = studio.strengths.of(pair.target, "face")
         verdicts, row = ([], []), []
         for number, face in enumerate(lacking):
             ways = ({"strength": fixed, "limit": 0.0}, {})

@@ -255,7 +255,7 @@ class StyleCLIP(RegionEdits):
         parameters = completed("direct", self.family.defaults, given)
         notes = (*self.texts.pair_notes(target, neutral), *filter(None, [self.directions_note]))
         if strength is None:
-            parameters["strength"] = self.strengths.usual(target, neutral, threshold, channels, parameters["limit"])
+            parameters["strength"] = self.strengths.of(target, neutral, threshold, channels, parameters["limit"])
         models = directions_of(self.family), self.texts, self.family.generator, self.family.latent_avg
         edited, moved = direct(*models, latent, **parameters)
         recipe = new_recipe(self.family, "direct", latent, parameters)
@@ -280,7 +280,7 @@ class StyleCLIP(RegionEdits):
     def strength(self, target: str, neutral: str) -> float:
         """The α of `direct` for a pair of texts where none is given."""
         self.texts.pair_notes(text("target", target), text("neutral", neutral))
-        return self.strengths.usual(target, neutral)
+        return self.strengths.of(target, neutral)
 
     def threshold(self, target: str, neutral: str, channels: int | None = None) -> float:
         """The β that keeps `channels` channels, or the family's default number, for a pair of texts."""

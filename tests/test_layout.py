@@ -66,13 +66,7 @@ def test_no_imports_go_round_in_a_circle(graph):
 
 
 def test_it_installs_as_a_package_with_its_models_and_its_command(tmp_path):
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, listed.split("\0")):
         if not name.startswith(("tests/", "docs/")) and (ROOT / name).is_file():
             (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -34,13 +34,7 @@ TIMEOUT = 60  # seconds; for what hangs, never for what is slow
 
 def tracked() -> list[str]:
     """What a push would send."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return [name for name in listed.split("\0") if name and (ROOT / name).exists()]
 
 

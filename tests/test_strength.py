@@ -11,7 +11,7 @@ from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
 from pipeline.images import to_tensor
 from pipeline.methods.directions import LIMIT, style_mean
-from pipeline.methods.strength import REMEMBERED, enough
+from pipeline.methods.strength import REMEMBERED, least_worthwhile
 
 OLD, PURPLE, LIPS = "old face", "face with purple hair", "face with red lipstick"
 FAR = 60.0
@@ -75,9 +75,9 @@ def test_each_pair_of_texts_has_a_strength_of_its_own(demo, face):
     edits = {words: demo.direct(face, words, "face") for words in (OLD, PURPLE, LIPS)}
     found = {words: edit.recipe["parameters"]["strength"] for words, edit in edits.items()}
     assert found[OLD] < found[LIPS] < found[PURPLE]
-    assert found[OLD] == demo.strengths.usual(OLD, "face")
+    assert found[OLD] == demo.strengths.of(OLD, "face")
     fresh = StyleCLIP(demo.family)
-    assert fresh.strengths.usual(OLD, "face") == found[OLD]
+    assert fresh.strengths.of(OLD, "face") == found[OLD]
     assert fresh.direct(face, OLD, "face").latent.digest() == edits[OLD].latent.digest()
     with pytest.raises(UserError, match="the same"):
         demo.direct(face, "face", "face")
@@ -85,13 +85,13 @@ def test_each_pair_of_texts_has_a_strength_of_its_own(demo, face):
 
 def test_a_known_pair_waits_for_no_search(demo, monkeypatch):
     strengths = demo.strengths
-    found = strengths.usual(OLD, "face")
+    found = strengths.of(OLD, "face")
     with ThreadPoolExecutor() as pool, strengths._lock:  # as while another pair is searched
-        assert pool.submit(strengths.usual, OLD, "face").result(timeout=60) == found
+        assert pool.submit(strengths.of, OLD, "face").result(timeout=60) == found
     monkeypatch.setattr(strengths, "_remembered", {})
     monkeypatch.setattr(strengths, "_found", lambda *asked: 1.0)
     for number in range(200):
-        strengths.usual(f"{number}", "face")
+        strengths.of(f"{number}", "face")
     assert len(strengths._remembered) == REMEMBERED
 
 
@@ -129,7 +129,7 @@ def test_a_recipe_from_before_the_limit_repeats_to_the_same_numbers(demo, face):
 
 def test_the_strength_is_where_more_would_cost_more_than_it_brings():
     alphas, free = [0.0, 1.0, 2.0, 4.0, 8.0], [0.0] * 5
-    assert enough(alphas, [0.0, 0.1, 0.2, 0.25, 0.3], free) > 7  # still grows
-    assert 1.0 < enough(alphas, [0.0, 0.2, 0.3, 0.3, 0.2], free) < 4.0  # no longer
-    assert enough(alphas, [0.0, 0.1, 0.2, 0.25, 0.3], [0.0, 0.0, 0.1, 0.6, 2.0]) < 4.0  # the person suffers
-    assert 0 < enough(alphas, [0.0, -0.1, -0.1, -0.1, -0.1], [0.0, 0.5, 1.0, 2.0, 4.0]) < 1.0
+    assert least_worthwhile(alphas, [0.0, 0.1, 0.2, 0.25, 0.3], free) > 7  # still grows
+    assert 1.0 < least_worthwhile(alphas, [0.0, 0.2, 0.3, 0.3, 0.2], free) < 4.0  # no longer
+    assert least_worthwhile(alphas, [0.0, 0.1, 0.2, 0.25, 0.3], [0.0, 0.0, 0.1, 0.6, 2.0]) < 4.0  # the person suffers
+    assert 0 < least_worthwhile(alphas, [0.0, -0.1, -0.1, -0.1, -0.1], [0.0, 0.5, 1.0, 2.0, 4.0]) < 1.0

@@ -27,7 +27,7 @@ SEED, HELD_SEED = 300, 301
 
 
 @torch.inference_mode()
-def seen(generator: StyleGenerator, z: Tensor) -> tuple[Tensor, Tensor]:
+def features_and_parts(generator: StyleGenerator, z: Tensor) -> tuple[Tensor, Tensor]:
     """Features (N, C, R, R) of the faces of codes z, and the shares (N, P, R, R) of the parts."""
     features = torch.cat([generator.features_at(generator.styles(generator.mapping(one)), SIZE) for one in z.split(1)])
     truth = torch.cat([render_parts(attributes(part), 2 * SIZE) for part in z.split(10)])
@@ -36,7 +36,7 @@ def seen(generator: StyleGenerator, z: Tensor) -> tuple[Tensor, Tensor]:
 
 def measure(reader: PartReader, generator: StyleGenerator, count: int = HELD) -> dict[str, float]:
     """Part -> intersection over union with the renderer's, over faces that nothing was trained on; and of the face."""
-    features, truth = seen(generator, sample_z(count, HELD_SEED))
+    features, truth = features_and_parts(generator, sample_z(count, HELD_SEED))
     with torch.inference_mode():
         found, truth = reader(features).argmax(1), truth.argmax(1)
     face = torch.tensor([PARTS.index(part) for part in ("skin", "mouth", "eyes")])
@@ -51,7 +51,7 @@ def main() -> None:
     steps = parser.parse_args().steps
     torch.set_num_threads(1)
     generator, _ = load_generator(family_row("demo"), torch.device("cpu"), torch.float32)
-    features, truth = seen(generator, sample_z(FACES, SEED))
+    features, truth = features_and_parts(generator, sample_z(FACES, SEED))
     rng = torch.Generator().manual_seed(0)
     chosen = torch.stack([torch.randperm(SIZE * SIZE, generator=rng)[:PLACES] for _ in features])
     pairs = ([one.flatten(1).T[at] for one, at in zip(values, chosen, strict=True)] for values in (features, truth))

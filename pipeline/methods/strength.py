@@ -28,12 +28,12 @@ from pipeline.text import Texts
 FACES = 5
 ALPHAS = (1.0, 1.6, 2.6, 4.2, 6.6, 10.0)
 PERSON, CHANGE = 2.0, 5.0  # λ_P and λ_C
-NEARLY = 0.01  # of worth, which is at most 1
+TOLERANCE = 0.01  # of worth, which is at most 1
 REMEMBERED = 256  # pairs of texts
 CLEAR = 0.05  # a gain that CLIP sees clearly; a fainter one is worth less than 1
 
 
-class Seen(NamedTuple):
+class Embedded(NamedTuple):
     """Pictures (N, 3, R, R) in [-1, 1], and their unit embeddings (N, E) by CLIP and by the identity network, where
     there is one."""
 
@@ -54,9 +54,9 @@ class Strengths:
         self.family, self.texts = family, texts
         self._lock = threading.Lock()
         self._remembered: dict[tuple[Any, ...], float] = {}
-        self._faces: tuple[Tensor, Seen] | None = None
+        self._faces: tuple[Tensor, Embedded] | None = None
 
-    def usual(
+    def of(
         self,
         target: str,
         neutral: str,
@@ -96,34 +96,34 @@ class Strengths:
         if self._faces is None:
             latents = [sampled(family.generator, family.latent_avg, seed, TRUNCATION) for seed in range(FACES)]
             drawn = torch.cat([torch.cat(latent.styles(family.generator), 1) for latent in latents]).float().cpu()
-            self._faces = drawn, self._look(drawn)
+            self._faces = drawn, self._embed(drawn)
         styles, before = self._faces
         mean, std, gains, costs = style_mean(family.generator, family.latent_avg), directions.style_std, [0.0], [0.0]
         for alpha in ALPHAS:
             moved = held(styles, alpha * step, mean, std, limit) if limit else alpha * step
-            after = self._look(styles + moved)
+            after = self._embed(styles + moved)
             gains.append(((after.clip - before.clip).cpu() @ delta_t).mean().item())
             change = (after.pictures - before.pictures).abs().mean().item()
             away = 0.0 if before.person is None else 1 - (after.person * before.person).sum(1).mean().item()
             costs.append(PERSON * away**2 + CHANGE * change**2)
             if costs[-1] >= 1:  # no gain is worth more
                 break
-        return enough((0.0, *ALPHAS)[: len(gains)], gains, costs)
+        return least_worthwhile((0.0, *ALPHAS)[: len(gains)], gains, costs)
 
-    def _look(self, styles: Tensor) -> Seen:
+    def _embed(self, styles: Tensor) -> Embedded:
         """What is seen in the small pictures of styles (N, C_all)."""
         family, generator = self.family, self.family.generator
         sizes = [layer.channels for layer in generator.style_layers]
         pictures = generator.synthesize(styles.to(family.device).split(sizes, 1), generator.working_size)
         pictures = pictures.float().clamp(-1, 1)
         person = None if family.identity is None else identity_features(family.identity, pictures)
-        return Seen(pictures, clip_features(family.clip, pictures, family.row.clip_normalize_directions), person)
+        return Embedded(pictures, clip_features(family.clip, pictures, family.row.clip_normalize_directions), person)
 
 
-def enough(alphas: Sequence[float], gains: Sequence[float], costs: Sequence[float]) -> float:
+def least_worthwhile(alphas: Sequence[float], gains: Sequence[float], costs: Sequence[float]) -> float:
     """The least α, of tenths, that is worth nearly as much as the best, from the gain and the cost at several α, the
     first of them 0; between those on the straight line."""
     worth = np.array(gains) / max(*gains, CLEAR) - np.array(costs)
     tenths = np.arange(1, round(10 * alphas[-1]) + 1) / 10
     worth = np.interp(tenths, alphas, worth)
-    return float(tenths[np.argmax(worth >= worth.max() - NEARLY)])
+    return float(tenths[np.argmax(worth >= worth.max() - TOLERANCE)])

@@ -42,13 +42,7 @@ from pipeline.networks.stylegan2 import Generator
 from pipeline.networks.w_encoder import WEncoder
 
 T = TypeVar("T")
-EDITED_WITH = (
-    "generator",
-    "preview",
-    "clip",
-    "identity",
-    "parts",
-)  # files that edits depend on, beside what is measured
+EDITED_WITH = ("generator", "preview", "clip", "identity", "parts")  # kinds of files, beside what is measured
 _NARROWED = {"encoder": nn.Module.bfloat16, "clip": narrow_clip}  # kind -> what makes it compute in bfloat16
 
 

@@ -125,7 +125,7 @@ def read(studio: ModelHandle, text: str) -> Reading:
     return replace(reading, wishes=tuple(wishes))
 
 
-def told(panel: Words, reading: Reading) -> Updates:
+def answer_to(panel: Words, reading: Reading) -> Updates:
     """What is said of the words before anything is done: what the model does not know, and the nearest words."""
     offers = [[offer] for offer in reading.offers]
     return {
@@ -171,14 +171,18 @@ def connect(
     """Say what the panel's fields do. `optimize` and `let_run` are those of `webapp.panels.optimization`."""
     studio, state, render, line = context.studio, context.state, context.render, context.result.how
 
-    def apply(text: str, only: bool, session: Session) -> Iterator[Updates]:
-        """Do what the visitor has asked for, one edit after the other."""
+    def understood(text: str) -> tuple[Reading, Updates]:
+        """The wishes in the words, and what is said of them; none where they can't be read."""
         try:
             reading = read(studio, text)
         except UserError as error:
-            yield not_read(panel, error)
-            return
-        yield told(panel, reading)
+            return Reading(()), not_read(panel, error)
+        return reading, answer_to(panel, reading)
+
+    def apply(text: str, only: bool, session: Session) -> Iterator[Updates]:
+        """Do what the visitor has asked for, one edit after the other."""
+        reading, answer = understood(text)
+        yield answer
         item, said = session.current, list(reading.notes)
         for number, wish in enumerate(reading.wishes, 1):
             if session.current == item:
@@ -193,12 +197,8 @@ def connect(
 
     def thorough(text: str, only: bool, steps: int, l2: float, identity: float, session: Session) -> Iterator[Updates]:
         """Do it by optimization, in place of the quick edits of these words."""
-        try:
-            reading = read(studio, text)
-        except UserError as error:
-            yield not_read(panel, error)
-            return
-        yield told(panel, reading)
+        reading, answer = understood(text)
+        yield answer
         item = session.current
         while item.wish and item.wish in reading.wishes and item.parent in session.order:
             item = session.items[item.parent]
