@@ -9,14 +9,16 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 run: $(VENV)/app.stamp $(if $(findstring --model,$(ARGS)),,models)  ## the studio; make run ARGS="--model demo --share"
 	$(BIN)/python app.py $(ARGS)
 
-# One thread: beside other busy processes, two make small operators ten times slower.
+# Two processes share the files of tests. One thread each: beside other busy processes, two make small operators ten
+# times slower.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 test: export OMP_NUM_THREADS ?= 1
 test: $(VENV)/dev.stamp models browser  ## every fast test
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 test-full: export OMP_NUM_THREADS ?= 1
 test-full: $(VENV)/dev.stamp models browser  ## the slow tests too
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

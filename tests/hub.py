@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -96,4 +97,5 @@ class Hub:
                 del self.faults[name]
                 end = len(content) // 2
                 request.close_connection = True
-            request.wfile.write(content[start:end])
+            with suppress(ConnectionError):  # of a client that has gone
+                request.wfile.write(content[start:end])
