@@ -57,7 +57,7 @@ class Recipe(BaseModel, strict=True, frozen=True, allow_inf_nan=False):
     parameters: dict[str, Any]
     taken: Annotated[int, Field(ge=1)] = 1
     share: float | None = None
-    within: Within | None = None
+    within: Within = Within(regions=[])
     weights: dict[str, str] | None = None
     clip_normalize: bool | None = None
     dtype: str | None = None

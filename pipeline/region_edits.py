@@ -13,7 +13,6 @@ from pipeline.errors import UserError
 from pipeline.latents import Latent
 from pipeline.methods.regions import checked_regions, held_within, region_mask
 from pipeline.models.family import Family
-from pipeline.recipes import Within
 
 OTHER_FACE = "This edit was made from another face; please take the face that it was made from."
 
@@ -33,7 +32,7 @@ class RegionEdits:
 
     def within(self, latent: Latent, edit: Edit, regions: Sequence[str | Image.Image | Tensor]) -> Edit:
         """A finished edit of `latent`, held to regions: names ("hair", "face", ...), or masks, white where it may
-        change the picture (PIL, or tensors (1, 1, R, R) from 0 to 1).
+        change the picture (PIL, or tensors (1, 1, R, R) from 0 to 1). Without any it is the edit as it is.
 
         A named region is where it was before the edit, or is after it, so that hair can grow. Features are blended, so
         there is no seam; see `methods.regions`. `adjust` changes the strength of what was held. Raises UserError for an
@@ -41,7 +40,8 @@ class RegionEdits:
         """
         latent_of("latent", latent, self.family.generator)
         of_type("edit", edit, Edit, "an edit, as the methods make them")
-        regions = checked_regions(regions)
+        if not (regions := checked_regions(regions)):
+            return edit
         if edit.recipe["source"] != latent.digest():
             raise UserError(OTHER_FACE)
         held = held_within(self.family, latent, edit.latent, regions)
@@ -50,10 +50,3 @@ class RegionEdits:
         if "share" in recipe:  # which `adjust` counts anew
             recipe["within"]["share"] = recipe.pop("share")
         return replace(edit, draw=partial(self.image, held), latent=held, recipe=recipe)
-
-    def _held(self, latent: Latent, edit: Edit, within: Within | None) -> Edit:
-        """An edit held as a recipe tells; as it is for None."""
-        if within is None:
-            return edit
-        edit = edit if within.share is None else self.adjust(latent, edit, within.share)
-        return self.within(latent, edit, within.regions)

@@ -314,8 +314,7 @@ class StyleCLIP(RegionEdits):
         else:
             edit = self.direct(latent, wish.target, wish.neutral)
             edit = edit if share == 1 else self.adjust(latent, edit, share)
-        regions = self.about(wish) if regions is None else regions
-        return self.within(latent, edit, regions) if len(regions) else edit
+        return self.within(latent, edit, self.about(wish) if regions is None else regions)
 
     def about(self, wish: Wish) -> tuple[str, ...]:
         """The regions that a wish is about; none for the whole picture, or where the model can't find parts."""
@@ -379,7 +378,8 @@ class StyleCLIP(RegionEdits):
         asked.check(self.family, latent, anywhere)
         made = getattr(self, asked.method)(*(() if asked.from_mean else (latent,)), **asked.parameters)
         edit = made if isinstance(made, Edit) else next(islice(made, asked.taken - 1, None)).edit
-        edit = asked.noted(self._held(latent, edit, asked.within))
+        edit = edit if asked.within.share is None else self.adjust(latent, edit, asked.within.share)
+        edit = asked.noted(self.within(latent, edit, asked.within.regions))
         return edit if asked.share is None else self.adjust(latent, edit, asked.share)
 
     def _mean(self) -> Latent:
