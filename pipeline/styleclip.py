@@ -225,7 +225,7 @@ class StyleCLIP(RegionEdits):
         for an unknown mapper, and for a file that holds none for this model."""
         self._check(latent)
         of_type("mapper", mapper, (str, Path), "the name of a mapper, or the path of its file (pathlib.Path)")
-        name, network, file = self.family.any_mapper(mapper)
+        name, network, file = self.family.mappers.find(mapper)
         parameters = completed("map", self.family.defaults, {"mapper": name, "strength": strength})
         edited = apply_mapper(network, self.family.generator, latent, parameters["strength"])
         recipe = new_recipe(self.family, "map", latent, parameters | file)
@@ -309,7 +309,7 @@ class StyleCLIP(RegionEdits):
         """
         of_type("wish", wish, Wish, "a wish, as `wishes` reads it")
         share = wish.share * number("share", share)
-        if share > 0 and (mapper := self.family.mapper_adding(wish.target, wish.neutral)):
+        if share > 0 and (mapper := self.family.mappers.adding(wish.target, wish.neutral)):
             edit = self.map(latent, mapper, share * self.family.defaults.mapper_strength)
         else:
             edit = self.direct(latent, wish.target, wish.neutral)

@@ -183,12 +183,12 @@ def test_a_wish_is_fulfilled_by_the_mapper_of_its_words_or_else_by_a_direction(d
 
 def test_a_mapper_is_known_by_what_it_adds_whatever_the_noun(demo):
     drawn, photo = demo.family, replace(demo.family, row=read_registry()["photo"])
-    assert photo.mapper_adding("face with a beard", "face") == "beard"  # it learned a man with a beard, from man
-    assert photo.mapper_adding("a face with blonde hair", "a face") == "blonde_hair"
-    assert drawn.mapper_adding("young face", "face") is None and photo.mapper_adding("young face", "face")
-    assert drawn.mapper_adding("face", "face with glasses") is None
+    assert photo.mappers.adding("face with a beard", "face") == "beard"  # it learned a man with a beard, from man
+    assert photo.mappers.adding("a face with blonde hair", "a face") == "blonde_hair"
+    assert drawn.mappers.adding("young face", "face") is None and photo.mappers.adding("young face", "face")
+    assert drawn.mappers.adding("face", "face with glasses") is None
     gone = photo.row.model_copy(update={"mappers": {"beard": ("Beard", Source(path=Path("gone.safetensors")))}})
-    assert replace(photo, row=gone).mapper_adding("face with a beard", "face") is None
+    assert replace(photo, row=gone).mappers.adding("face with a beard", "face") is None
 
 
 CHANGES = [
