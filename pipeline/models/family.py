@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pipeline.checks import device_of, files_of, has_bfloat16, of_type, one_of, text
 from pipeline.errors import UserError
 from pipeline.faces.detection import FaceFinder
+from pipeline.latents import Latent
 from pipeline.methods.directions import TRUNCATION, MeasuredDirections, StyleDirections, style_statistics
 from pipeline.models.checkpoints import MOBILE_GENERATOR, W_ENCODER
 from pipeline.models.downloads import Progress, fetch
@@ -80,6 +81,11 @@ class Family:
     def dtype(self) -> str:
         """What generator, encoder and CLIP compute in: "float32" or "bfloat16"."""
         return str(self.generator.compute_dtype or torch.float32).removeprefix("torch.")
+
+    @property
+    def mean(self) -> Latent:
+        """The mean face."""
+        return Latent(self.latent_avg[None].cpu())
 
     def rows(self, size: int) -> int:
         """How many rows of a square of `size` pixels are the picture: not all, where it is wider than high."""
