@@ -11,7 +11,7 @@ import torch
 
 from families.drawn.attributes import CATEGORIES
 from families.drawn.reader import Reader, read
-from pipeline import StyleCLIP, UserError
+from pipeline import UserError
 from pipeline.latents import draw_together
 from pipeline.models.registry import read_registry
 from pipeline.models.sources import Source
@@ -156,11 +156,6 @@ def test_a_text_without_words_is_refused_and_a_text_of_any_length_or_script_is_a
         assert made.wishes or made.notes
     with pytest.raises(TypeError, match="`text` is a text"):
         read_wishes(None)
-
-
-@pytest.fixture(scope="module")
-def demo():
-    return StyleCLIP.from_pretrained("demo", device="cpu")
 
 
 def test_a_wish_is_fulfilled_by_the_mapper_of_its_words_or_else_by_a_direction(demo):
