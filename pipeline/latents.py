@@ -87,8 +87,8 @@ class Latent:
     regions: tuple[Region, ...] = ()
 
     def __post_init__(self) -> None:
-        held = [("regions", values) for mask, step in self.regions for values in (mask, *step)]
-        for name, values in (("w_plus", self.w_plus), *(("style_step", s) for s in self.style_step or ()), *held):
+        of_regions = [("regions", values) for mask, step in self.regions for values in (mask, *step)]
+        for name, values in (("w_plus", self.w_plus), *(("style_step", s) for s in self.style_step or ()), *of_regions):
             if not isinstance(values, Tensor):
                 raise TypeError(f"`{name}` holds tensors, not {type(values).__name__}.")
         if not isinstance(self.tuning, Tuning | None):

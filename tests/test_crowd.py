@@ -20,7 +20,7 @@ from webapp.api import Programs, faces, values
 from webapp.model_handle import ModelHandle
 from webapp.panels import training
 
-WORDS = ("a face with glasses", "This face", 4, 0.01, 0.01)
+ARGUMENTS = ("a face with glasses", "This face", 4, 0.01, 0.01)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_visitors_who_wait_for_a_long_job_leave_the_slots_of_edits_free(shared):
     crowd = [Visit(page, f"crowd{number}") for number in range(queues.EDIT["concurrency_limit"] + 4)]
     with lent.jobs.line():  # a job that takes long
         for visit in crowd:
-            assert visit.join(event_of(page, "optimize"), *WORDS).is_success
+            assert visit.join(event_of(page, "optimize"), *ARGUMENTS).is_success
             visit.listen()
         for visit in crowd:
             visit.hear("process_generating", 2)  # the second says how many are before
@@ -72,10 +72,10 @@ def test_a_visitor_has_one_place_in_the_line(shared):
     page, lent = shared
     visit = Visit(page, "twice")
     with lent.jobs.line():
-        assert visit.join(event_of(page, "optimize"), *WORDS).is_success
+        assert visit.join(event_of(page, "optimize"), *ARGUMENTS).is_success
         visit.listen()
         visit.hear("process_generating", 2)
-        assert visit.join(event_of(page, "optimize"), *WORDS).is_success
+        assert visit.join(event_of(page, "optimize"), *ARGUMENTS).is_success
         told = visit.hear("process_completed")
         assert not told["success"] and told["output"]["error"] == jobs.TWICE
         assert slider(page, visit).is_success
@@ -124,11 +124,11 @@ def test_who_leaves_while_a_training_waits_makes_room(shared, monkeypatch, busy)
 def test_what_nobody_listens_to_never_starts_and_is_bounded(shared):
     page, _ = shared
     queue = page._queue
-    silent = [Visit(page, "silent").join(event_of(page, "optimize"), *WORDS) for _ in range(30)]
+    silent = [Visit(page, "silent").join(event_of(page, "optimize"), *ARGUMENTS) for _ in range(30)]
     refused = [answer for answer in silent if answer.status_code == 429]
     assert len(refused) == 10 and refused[0].json()["detail"] == queues.TOO_MANY
     many = [Visit(page, f"silent{number}") for number in range(queues.WAITING_OF_ADDRESS + 20)]
-    assert all(visit.join(event_of(page, "optimize"), *WORDS).is_success for visit in many)
+    assert all(visit.join(event_of(page, "optimize"), *ARGUMENTS).is_success for visit in many)
     assert len(queue._unheard) == queues.WAITING_OF_ADDRESS and not queue.get_events()
     late = Visit(page, "later")
     assert slider(page, late).is_success

@@ -67,7 +67,7 @@ def test_every_kind_is_read_by_the_family_it_was_trained_for(kind, models, texts
     rows = seeded_registry.read_text().replace('path = "', f'path = "{folder}/')
     (tmp_path / "models.toml").write_text(rows + '\n[families.seeded.mappers.new]\npath = "new.safetensors"\n')
     studio = StyleCLIP.from_pretrained("seeded", device="cpu", registry=tmp_path / "models.toml")
-    assert isinstance(studio.family.mapper("new"), network)
+    assert isinstance(studio.family.mappers.load("new"), network)
     latent = studio.sample(1)
     edits = [studio.map(latent, "new", strength) for strength in (0.0, 0.3)]
     assert edits[0].image.tobytes() == studio.image(latent).tobytes() != edits[1].image.tobytes()
@@ -79,7 +79,7 @@ def test_every_kind_is_read_by_the_family_it_was_trained_for(kind, models, texts
 
 
 def test_sampled_faces_are_truncated_towards_the_mean_face(models, texts):
-    held = {psi: MapperTraining(models, texts, quick(truncation=psi, jitter=0.0)).held for psi in (0.0, 0.7, 1.0)}
+    held = {psi: MapperTraining(models, texts, quick(truncation=psi, jitter=0.0)).held_out for psi in (0.0, 0.7, 1.0)}
     mean = models.latent_avg.expand_as(held[0.0])
     torch.testing.assert_close(held[0.0], mean)
     torch.testing.assert_close(held[0.7] - mean, 0.7 * (held[1.0] - mean))
@@ -119,7 +119,7 @@ def test_a_recipe_takes_what_suits_the_family():
 
 def test_in_stylespace_the_l2_term_sums_the_means_of_the_vectors(models, texts):
     *_, last = train(models, texts, quick(variant="stylespace", steps=2))
-    steps = last.mapper(models.generator.styles(last.training.held))
+    steps = last.mapper(models.generator.styles(last.training.held_out))
     expected = sum((0.1 * step).square().mean().item() for step in steps)
     assert last.validation["l2"] == pytest.approx(expected, rel=1e-4)
     assert expected > 5 * (0.1 * torch.cat(steps, 1)).square().mean()
@@ -134,7 +134,7 @@ def test_the_losses_see_what_all_rows_do_to_the_picture(models, texts):
     codes = sample_codes(wide, 5, 0.1, torch.Generator().manual_seed(0))
     recipe = MapperRecipe(PROMPT, levels=("fine",), l2=0.0, steps=1, batch=1, every=1)
     *_, last = train(models, texts, recipe, codes)
-    w, moved = last.training.held, 0.1 * last.mapper(last.training.held)
+    w, moved = last.training.held_out, 0.1 * last.mapper(last.training.held_out)
 
     def distance(resolution: int) -> float:
         pictures = wide(w + moved, resolution)
@@ -209,14 +209,14 @@ def test_training_stops_when_the_validation_loss_no_longer_falls(models, texts):
     assert states[-1].training.lowest["total"] == totals[best]
     fresh = MapperTraining(models, texts, quick())  # the same held-out faces
     fresh.network.load_state_dict(states[-1].mapper.state_dict())
-    losses, _ = fresh._losses(fresh.held, fresh.unedited)
+    losses, _ = fresh._losses(fresh.held_out, fresh.unedited)
     assert losses["total"].item() == pytest.approx(totals[best], rel=1e-5)
 
 
 def test_given_faces_are_trained_on_and_some_held_out(models, texts):
     codes = sample_codes(models.generator, 12, 0.1, torch.Generator().manual_seed(3))
     training = MapperTraining(models, texts, quick(), codes)
-    assert torch.equal(training.held, codes[-2:]) and torch.equal(training.codes, codes[:-2])
+    assert torch.equal(training.held_out, codes[-2:]) and torch.equal(training.codes, codes[:-2])
     with pytest.raises(UserError, match="another model"):
         MapperTraining(models, texts, quick(), codes[:, :4])
 
@@ -224,7 +224,7 @@ def test_given_faces_are_trained_on_and_some_held_out(models, texts):
 def test_of_fewer_than_five_given_faces_none_is_held_out(models, texts):
     codes = sample_codes(models.generator, 4, 0.1, torch.Generator().manual_seed(3))
     training = MapperTraining(models, texts, quick(), codes)
-    assert torch.equal(training.held, codes) and torch.equal(training.codes, codes)
+    assert torch.equal(training.held_out, codes) and torch.equal(training.codes, codes)
 
 
 def test_a_training_goes_on_with_the_same_faces_only(models, texts):

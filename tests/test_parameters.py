@@ -6,13 +6,13 @@ from pipeline.errors import UserError
 from pipeline.models.registry import Defaults, read_registry
 from pipeline.parameters import METHODS, checked, completed
 
-WORDS = {"prompt": "a man", "target": "old face", "neutral": "face", "mapper": "afro", "sliders": []}
+VALUES = {"prompt": "a man", "target": "old face", "neutral": "face", "mapper": "afro", "sliders": []}
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_family_has_a_default_for_all_that_need_not_be_given(method):
     fields = METHODS[method].model_fields
-    given = {name: WORDS[name] for name, field in fields.items() if field.is_required()}
+    given = {name: VALUES[name] for name, field in fields.items() if field.is_required()}
     assert list(completed(method, Defaults(), given)) == [name for name in fields if name != "threshold"]
     assert checked(method, dict.fromkeys(fields) | given) == given
 

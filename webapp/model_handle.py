@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import replace as with_values
 from functools import partial
@@ -62,6 +62,10 @@ class ModelHandle:
         if source is not None and not source.here():
             fetch(source)
         return self._bound("map")(latent, mapper, *args, **kwargs)
+
+    def within(self, latent: Latent, edit: Edit, regions: Sequence[str]) -> Edit:
+        """As the studio's; without regions no turn is waited for."""
+        return self._bound("within")(latent, edit, regions) if regions else edit
 
     def open(self, photo: Photo) -> Image.Image:
         """The picture of a photo, as `pipeline.faces.photos.open_photo` gives it."""

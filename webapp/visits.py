@@ -123,8 +123,9 @@ def seconds() -> float:
 
 
 def _with_pictures(address: str) -> int:
-    held = [reference() for reference in _visits.valuerefs()]  # `values()` fails while another thread begins a visit
-    return sum(session.address == address and not session.example for session in held if session)
+    # `values()` fails while another thread begins a visit.
+    sessions = [reference() for reference in _visits.valuerefs()]
+    return sum(session.address == address and not session.example for session in sessions if session)
 
 
 class Pages(StateHolder):

@@ -30,7 +30,7 @@ FURTHER = {  # changes that bring little at first, which the paper's λ_L2 of 0.
     "old": ["--clip", "3"],
 }
 
-PARTS: dict[str, list[str]] = {
+STEPS: dict[str, list[str]] = {
     "dataset": ["families.drawn.dataset"],
     "landmarks": ["families.drawn.landmarks"],
     "mapping": ["families.drawn.mapping"],
@@ -56,8 +56,8 @@ PARTS: dict[str, list[str]] = {
 def main() -> None:
     """Run the parts named on the command line, or all of them, stopping at the first that fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="PART", help=", ".join(PARTS))
-    for part in parser.parse_args().parts or PARTS:
+    parser.add_argument("parts", nargs="*", choices=[[], *STEPS], metavar="PART", help=", ".join(STEPS))
+    for part in parser.parse_args().parts or STEPS:
         print(f"== {part}", flush=True)
         for command in _commands(part):
             subprocess.run([sys.executable, "-m", *command], check=True)
@@ -65,7 +65,7 @@ def main() -> None:
 
 def _commands(part: str) -> list[list[str]]:
     if part != "mappers":
-        return [PARTS[part]]
+        return [STEPS[part]]
     command = "pipeline.training.mapper --model demo --output checkpoints/demo/mappers --neutral".split()
     command.append("a face")
     return [[*command, "--prompt", prompt, "--name", name, *FURTHER.get(name, [])] for name, prompt in PROMPTS.items()]

@@ -21,7 +21,7 @@ CHECKPOINTS = Path("checkpoints/photo")
 LABELS = ("face_labels", "labels")
 TRAINED = ("preview", "parts", "clip", "reader", "identity", "landmarks", "encoder")  # each leaves a file
 FAMILY = ("files", "directions", "csla", "mappers", "card")
-PARTS = ("samples", *LABELS, "edited", *LABELS, *TRAINED, "likeness", *FAMILY)
+STEPS = ("samples", *LABELS, "edited", *LABELS, *TRAINED, "likeness", *FAMILY)
 
 
 def copy_files(folder: Path) -> None:
@@ -47,10 +47,10 @@ def make(parts: list[str], folder: str) -> None:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="PART", help=", ".join(dict.fromkeys(PARTS)))
+    parser.add_argument("parts", nargs="*", choices=[[], *STEPS], metavar="PART", help=", ".join(dict.fromkeys(STEPS)))
     parser.add_argument("--folder", default=str(FOLDER))
     options = parser.parse_args()
-    run(lambda: make(options.parts or [*PARTS], options.folder))
+    run(lambda: make(options.parts or [*STEPS], options.folder))
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ BATCH, STEPS, PEAK, KEEP_EVERY, MEASURED = 8, 800, 0.25, 50, 48
 PIXELS, IDENTITY, FEATURES, CODE = 1.0, 1.0, 1.0, 0.5  # weights of the terms
 
 
-class Seen:
-    """What an answer looks like: generator with its preview, and the networks that look."""
+class LikenessLosses:
+    """What an encoder is told of its codes: how their pictures differ from those that it was shown."""
 
     def __init__(self, folder: Path, encoder: nn.Module) -> None:
         """`encoder` and the others are frozen. Raises UserError where preview or identity network is missing."""
@@ -65,13 +65,15 @@ class Seen:
         return F.normalize(F.relu(y.float()).flatten(1))
 
 
-def step(fit: Fit, seen: Seen, pictures: Tensor, w: Tensor, rng: torch.Generator, share: float) -> dict[str, float]:
+def step(
+    fit: Fit, likeness: LikenessLosses, pictures: Tensor, w: Tensor, rng: torch.Generator, share: float
+) -> dict[str, float]:
     """One update of the encoder; the terms of the loss."""
     shown = disturbed(pictures, fit.model.size, rng).contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
         found = fit.model(shown)[:, 0]
     found = found.float()
-    terms = seen.losses(fit.whitening.undo(found), pictures)
+    terms = likeness.losses(fit.whitening.undo(found), pictures)
     weights = fit.whitening.deviations / fit.whitening.deviations.mean()
     terms["code"] = ((found - fit.whitening.whiten(w)).square() * weights).mean()
     total = sum(
@@ -83,14 +85,14 @@ def step(fit: Fit, seen: Seen, pictures: Tensor, w: Tensor, rng: torch.Generator
 
 
 @torch.no_grad()
-def measured(fit: Fit, seen: Seen, samples: Samples) -> dict[str, float]:
+def measured(fit: Fit, likeness: LikenessLosses, samples: Samples) -> dict[str, float]:
     """The terms of the averaged encoder on held-out samples, and the share of W's variance that it explains."""
     network, totals, held = fit.mean.module.eval(), {}, samples.held[:MEASURED]
     for seeds in held.split(BATCH):
         pictures = samples.pictures(seeds)
         small = F.interpolate(pictures, size=network.size, mode="bilinear", antialias=True)
         w = fit.whitening.undo(network(small)[:, 0])
-        found = {name: value.item() for name, value in seen.losses(w, pictures).items()}
+        found = {name: value.item() for name, value in likeness.losses(w, pictures).items()}
         totals = {name: totals.get(name, 0.0) + value * len(seeds) / len(held) for name, value in found.items()}
     pictures = F.interpolate(samples.pictures(held), size=network.size, mode="bilinear", antialias=True)
     return totals | {"explained": fit.explained(pictures, samples.w[held])}
@@ -108,7 +110,7 @@ def learn(folder: Path, steps: int) -> None:
     fit.model.load_state_dict(begun.mean.module.state_dict())
     fit.mean.module.load_state_dict(begun.mean.module.state_dict())
     fit.whitening.load_state_dict(begun.whitening.state_dict())
-    seen = Seen(folder, begun.mean.module)
+    likeness = LikenessLosses(folder, begun.mean.module)
     if kept.exists() and kept.stat().st_mtime > (folder / "encoder.pt").stat().st_mtime:
         fit.load(kept)  # else it was trained from another encoder
     fit.model.eval()  # the statistics of batch norm stay: batches are small
@@ -116,7 +118,7 @@ def learn(folder: Path, steps: int) -> None:
     while fit.steps < steps:
         seeds = samples.train[torch.randint(len(samples.train), (BATCH,), generator=rng)]
         share = PEAK * rate(fit.steps / steps, steps)
-        found = step(fit, seen, samples.pictures(seeds), samples.w[seeds], rng, share)
+        found = step(fit, likeness, samples.pictures(seeds), samples.w[seeds], rng, share)
         sums, done = {name: sums.get(name, 0.0) + value for name, value in found.items()}, done + 1
         if fit.steps % KEEP_EVERY == 0 or fit.steps == steps:
             fit.save(kept)
@@ -126,7 +128,7 @@ def learn(folder: Path, steps: int) -> None:
             )
             sums, began, done = {}, time.monotonic(), 0
     fit.export(folder / "encoder.safetensors", samples.latent_avg)
-    tell(folder, "likeness", figures(measured(fit, seen, samples)))
+    tell(folder, "likeness", figures(measured(fit, likeness, samples)))
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
     Δt    = t_target − t_neutral, of unit length                                          (6.1, `Texts.direction`)
     R_c   = E[Δi_c] · Δt                                                                  (equation 6)
     Δs_c  = σ_c · R_c / max |R|   where |R_c| ≥ β,   else 0                               (equation 7)
-    s'    = s + α · Δs, held in the range of sampled faces                                (`held`)
+    s'    = s + α · Δs, limited to the range of sampled faces                               (`limited`)
 
 Δi_c, of unit length, is how CLIP's embedding of a picture changes when channel c moves. Its mean over sampled faces is
 a row of the relevance matrix (measured by training/relevance.py); σ_c is the channel's deviation over them. σ_c / max
@@ -76,7 +76,7 @@ class StyleDirections(ABC):
         return [s[None] for s in delta_s.split([layer.channels for layer in self.layers])], channels
 
 
-def held(styles: Tensor, step: Tensor, mean: Tensor, std: Tensor, limit: float) -> Tensor:
+def limited(styles: Tensor, step: Tensor, mean: Tensor, std: Tensor, limit: float) -> Tensor:
     """What is taken of a `step` from `styles`, (N, C_all) each, so that no channel crosses `limit` deviations of the
     `mean` (C_all,) of sampled faces, `std` (C_all,) being one.
 
@@ -129,7 +129,7 @@ def combine(
     """s + Σ_i α_i · Δs_i: several global directions at once, whose order makes no difference.
 
     Each of `sliders` has a "target", a "neutral" and a "strength", which is α, and moves the `channels` most relevant
-    channels of its pair; their sum is held within `limit`. Otherwise as `direct`.
+    channels of its pair; their sum stays within `limit`. Otherwise as `direct`.
     """
     step = torch.zeros(1, len(directions.style_std))
     for slider in sorted(sliders, key=lambda slider: (slider["target"], slider["neutral"])):  # the same to the bit
@@ -146,7 +146,7 @@ def _moved(
     """The latent a step (1, C_all) further, or what `limit` leaves of it."""
     if limit:
         mean, styles = style_mean(generator, average), torch.cat(latent.styles(generator), 1).float().cpu()
-        step = held(styles, step, mean, directions.style_std, limit)
+        step = limited(styles, step, mean, directions.style_std, limit)
     return latent.moved(list(step.split([layer.channels for layer in directions.layers], 1)))
 
 

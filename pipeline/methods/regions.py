@@ -74,14 +74,16 @@ def part_probabilities(family: Family, latent: Latent) -> Tensor:
         raise UserError(f"The model “{family.title}” can't find the parts of a face; please draw a mask instead.")
     generator = family.generator
     tuning = latent.tuning and latent.tuning.on(generator.device)
-    size, held = int(family.parts.resolution), latent.regions_on(generator.device)
+    size, regions = int(family.parts.resolution), latent.regions_on(generator.device)
     with torch.no_grad():
-        return family.parts(generator.features_at(latent.styles(generator), size, tuning, held)).cpu()
+        return family.parts(generator.features_at(latent.styles(generator), size, tuning, regions)).cpu()
 
 
 def region_mask(family: Family, latents: Sequence[Latent], regions: Sequence[str]) -> Tensor:
     """The mask (1, 1, R, R) of regions in the pictures of any of the latents. A region is a name of `REGIONS`, or a
-    picture as `drawn_mask` writes it."""
+    picture as `drawn_mask` writes it. Raises UserError for no region."""
+    if not regions:
+        raise UserError(f"Please choose at least one region of {', '.join(REGIONS)}.")
     named = sorted({PARTS.index(part) for name in regions if name in REGIONS for part in REGIONS[name]})
     masks = [read_mask(region) for region in regions if region not in REGIONS]
     if named:
@@ -108,8 +110,8 @@ def without_islands(mask: Tensor, features: Tensor) -> Tensor:
 
 
 def checked_regions(regions: Sequence[str | Image.Image | Tensor]) -> list[str]:
-    """Regions as a recipe has them. Raises UserError for none, for what is no region, and for masks that can't be
-    read or are empty."""
+    """Regions as a recipe has them. Raises UserError for what is no region, and for masks that can't be read or are
+    empty."""
     if isinstance(regions, str | Image.Image | Tensor):
         regions = (regions,)
     if not isinstance(regions, list | tuple) or not all(isinstance(r, str | Image.Image | Tensor) for r in regions):
@@ -120,8 +122,6 @@ def checked_regions(regions: Sequence[str | Image.Image | Tensor]) -> list[str]:
             read_mask(region)
         elif region not in REGIONS:
             raise UserError(f"There is no region “{region[:40]}”; there are: {', '.join(REGIONS)}.")
-    if not found:
-        raise UserError(f"Please choose at least one region of {', '.join(REGIONS)}.")
     return list(dict.fromkeys(found))
 
 

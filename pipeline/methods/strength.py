@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pipeline.latents import sampled
 from pipeline.losses import clip_features, identity_features
-from pipeline.methods.directions import LIMIT, TRUNCATION, held, style_mean
+from pipeline.methods.directions import LIMIT, TRUNCATION, limited, style_mean
 from pipeline.methods.estimate import directions_of
 from pipeline.models.family import Family
 from pipeline.text import Texts
@@ -100,7 +100,7 @@ class Strengths:
         styles, before = self._faces
         mean, std, gains, costs = style_mean(family.generator, family.latent_avg), directions.style_std, [0.0], [0.0]
         for alpha in ALPHAS:
-            moved = held(styles, alpha * step, mean, std, limit) if limit else alpha * step
+            moved = limited(styles, alpha * step, mean, std, limit) if limit else alpha * step
             after = self._embed(styles + moved)
             gains.append(((after.clip - before.clip).cpu() @ delta_t).mean().item())
             change = (after.pictures - before.pictures).abs().mean().item()

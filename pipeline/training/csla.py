@@ -65,8 +65,8 @@ def train_csla(
     """Train the mappers on pairs. `neutral` is the unit embedding (E,) of a text that says nothing of a face but that
     it is one; `progress` is called with the steps done and the loss."""
     device, rng = generator.device, torch.Generator().manual_seed(0)
-    held = max(FEWEST // 4, int(len(pairs.w) * HELD_OUT))
-    mean = pairs.w[:-held].mean(0).to(device)
+    count = len(pairs.w) - max(FEWEST // 4, int(len(pairs.w) * HELD_OUT))  # of pairs to learn from
+    mean = pairs.w[:count].mean(0).to(device)
 
     def faces(index: slice | Tensor) -> _Faces:
         """Residuals: codes and styles minus those of the mean face."""
@@ -75,7 +75,7 @@ def train_csla(
             s, mean_s = (torch.cat(generator.styles(codes), 1) for codes in (w, mean[None]))
         return _Faces(w - mean, s - mean_s, pairs.features[index].to(device))
 
-    some = faces(slice(0, min(SAMPLES, len(pairs.w) - held)))
+    some = faces(slice(0, min(SAMPLES, count)))
     # How S follows from W: the affine layers of the generator.
     rows = torch.cat([mean[None], mean + torch.eye(len(mean), device=device)])
     with torch.no_grad():
@@ -91,7 +91,7 @@ def train_csla(
     trained += network.mixing.parameters()
     adam, noise = Adam(trained), NOISE * _spread(some)
     for step in range(steps):
-        batch = faces(torch.randint(len(pairs.w) - held, (BATCH,), generator=rng))
+        batch = faces(torch.randint(count, (BATCH,), generator=rng))
         # The temporal relative strategy: the centre of CLIP's residuals follows the batches.
         network.centre.lerp_(batch.features.mean(0), 1 - MOMENTUM)
         noisy = batch.features + noise * torch.randn(batch.features.shape, generator=rng).to(device)
@@ -100,7 +100,7 @@ def train_csla(
         adam.update(torch.autograd.grad(loss, trained), rate)
         progress(step + 1, loss.item())
     network.eval().requires_grad_(False)
-    held_out = faces(slice(len(pairs.w) - held, None))
+    held_out = faces(slice(count, None))
     w_share = _explained(network.to_w(held_out.features), held_out.w)
     s_share = _explained(network.to_s(held_out.features), held_out.s)
     return Learned(network.cpu(), w_share, s_share)

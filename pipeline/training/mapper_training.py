@@ -227,18 +227,18 @@ class MapperTraining:
         self.adam = Adam(self.values)
         if codes is None:
             self.codes, self.codes_digest = None, None
-            self.held = self._sampled(HELD_OUT, torch.Generator().manual_seed(~recipe.seed))
+            self.held_out = self._sampled(HELD_OUT, torch.Generator().manual_seed(~recipe.seed))
         else:
             of_type("codes", codes, Tensor, "a tensor (M, L, D)")
             size = (generator.num_rows, generator.style_dim)
             if not len(codes) or codes.shape[1:] != size or not codes.isfinite().all():
                 raise UserError("These latents were made with another model; please name some of this one.")
-            held = min(HELD_OUT, len(codes) // 5)
+            count = min(HELD_OUT, len(codes) // 5)
             self.codes_digest = hashlib.sha256(codes.detach().float().cpu().contiguous().numpy()).hexdigest()[:16]
-            self.codes = codes[:-held] if held else codes
-            self.held = codes[-(held or HELD_OUT) :].clone()
+            self.codes = codes[:-count] if count else codes
+            self.held_out = codes[-(count or HELD_OUT) :].clone()
         with torch.no_grad():
-            self.before = generator(self.held.to(models.device), self.resolution)
+            self.before = generator(self.held_out.to(models.device), self.resolution)
             self.unedited = self._unedited(self.before)
         self.step = 0
         self.best: dict[str, Tensor] | None = None
@@ -283,7 +283,7 @@ class MapperTraining:
         tensors |= {f"best.{name}": value for name, value in (self.best or {}).items()}
         tensors |= {f"mean.{i}": value for i, value in enumerate(self.adam.mean)}
         tensors |= {f"square.{i}": value for i, value in enumerate(self.adam.square)}
-        tensors |= {"rng": self.rng.get_state(), "text": self.text, "pictures": self.before, "held": self.held}
+        tensors |= {"rng": self.rng.get_state(), "text": self.text, "pictures": self.before, "held": self.held_out}
         numbers = {"step": self.step, "lowest": self.lowest, "waited": self.waited}
         given = {"codes": 0 if self.codes is None else len(self.codes), "codes_digest": self.codes_digest}
         return tensors, numbers | given
@@ -372,7 +372,7 @@ class MapperTraining:
 
     @torch.no_grad()
     def _validate(self) -> tuple[dict[str, float], Tensor]:
-        losses, after = self._losses(self.held.to(self.models.device), self.unedited)
+        losses, after = self._losses(self.held_out.to(self.models.device), self.unedited)
         losses, _ = self._averaged(losses, (), 1 / self.world)  # so that all processes stop at the same step
         if not self.lowest or losses["total"] < self.lowest["total"]:
             self.best = {name: value.clone() for name, value in self.network.state_dict().items()}

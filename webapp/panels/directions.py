@@ -116,7 +116,7 @@ def connect(panel: Directions, context: Context) -> None:
         regions = session.held_to("direct", target=target, neutral=neutral)
         try:
             edit = studio.direct(source, target, neutral, strength, threshold)
-            edit = studio.within(source, edit, regions) if regions else edit
+            edit = studio.within(source, edit, regions)
         except UserError as error:
             return {panel.kept: problem(str(error)), panel.offer: helpful(target, neutral, threshold)}
         if newest():
@@ -157,7 +157,7 @@ def connect(panel: Directions, context: Context) -> None:
 
         def make(model: StyleCLIP) -> Latent:
             edit = model.direct(source, target, neutral, strength, beta)
-            return (model.within(source, edit, regions) if regions else edit).latent
+            return model.within(source, edit, regions).latent
 
         yield from context.small_first(
             session,
@@ -172,7 +172,7 @@ def connect(panel: Directions, context: Context) -> None:
 
         def make(model: StyleCLIP) -> Latent:
             edit = model.direct(source, target, neutral, strength, model.threshold(target, neutral, int(channels)))
-            return (model.within(source, edit, regions) if regions else edit).latent
+            return model.within(source, edit, regions).latent
 
         yield from context.small_first(
             session, make, lambda: keep_channels(source, target, neutral, strength, channels, session)

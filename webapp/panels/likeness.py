@@ -26,7 +26,7 @@ from webapp.session import Session
 REDRAW_EVERY = 0.25  # seconds between two pictures sent to the browser
 PREVIEW = 256  # pixels of these pictures
 QUICK = ("direct", "combine", "map", "csla_edit")  # methods of one pass
-WORDS = ((0.8, "very much like the photo"), (0.6, "like the photo"), (0.4, "somewhat like the photo"))
+LIKENESSES = ((0.8, "very much like the photo"), (0.6, "like the photo"), (0.4, "somewhat like the photo"))
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def line(studio: ModelHandle, face: DetectedFace, latent: Latent) -> str:
 
 def in_words(likeness: float) -> str:
     """An identity cosine in words, with its value."""
-    words = next((words for least, words in WORDS if likeness >= least), "not much like the photo")
+    words = next((words for least, words in LIKENESSES if likeness >= least), "not much like the photo")
     return f"The inversion looks {words} (identity {likeness:.2f})."
 
 
@@ -68,8 +68,7 @@ def made_again(
                 raise UserError("A run of its own.")
             if own:
                 whole = studio.map(latent, own, recipe["parameters"]["strength"])
-                regions = recipe.get("within", {}).get("regions")
-                whole = studio.within(latent, whole, regions) if regions else whole
+                whole = studio.within(latent, whole, recipe.get("within", {}).get("regions", ()))
             else:
                 whole = studio.repeat(recipe | {"share": None}, latent, anywhere=True)
             edit = studio.adjust(latent, whole, recipe["share"]) if "share" in recipe else whole

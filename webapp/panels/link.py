@@ -29,7 +29,7 @@ PRESS = """() => {
 }"""
 
 
-WORDS = ("target", "prompt", "mapper")  # what says what an edit is about
+SUBJECTS = ("target", "prompt", "mapper")  # what says what an edit is about
 
 
 def on_strip(session: Session, asked: list[Asked]) -> bool:
@@ -72,7 +72,7 @@ def filled(form: Form, studio: ModelHandle, session: Session, query: Mapping[str
     known = fields(form)[method]
     drawn = {known[name]: value for name, value in values.items() if name in known}
     drawn[form.tabs] = gr.update(selected=TABS[method])
-    if said := next((values[name] for name in WORDS if name in values), ""):  # sliders have no words
+    if said := next((values[name] for name in SUBJECTS if name in values), ""):  # sliders have no words
         drawn[form.text] = said.replace("_", " ")
     else:
         drawn[form.methods] = gr.update(open=True)
@@ -97,10 +97,10 @@ def connect(follow: gr.Button, came: gr.events.Dependency, form: Form, context: 
 
     def done(latent: Latent, method: str, values: dict[str, Any]) -> tuple[Edit, Latent]:
         """An edit, and its latent at full strength."""
-        share, regions = values.get("share", 1.0), values.get("within")
+        share, regions = values.get("share", 1.0), values.get("within", ())
         values = OLDER.get(method, {}) | {n: value for n, value in values.items() if n not in ("share", "within")}
         edit = getattr(studio, method)(*([] if method in FROM_WORDS else [latent]), **values)
-        edit = studio.within(latent, edit, regions) if regions else edit
+        edit = studio.within(latent, edit, regions)
         return edit if share == 1 else studio.adjust(latent, edit, share), edit.latent
 
     def arrive(session: Session, request: gr.Request) -> Updates:

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
-from pipeline.models.family import mapper_title
+from pipeline.models.mappers import mapper_title
 from pipeline.models.sources import Source
 from webapp.download_progress import arriving, bytes_of, megabytes
 from webapp.error_messages import guard
@@ -120,7 +120,7 @@ def connect(panel: Mappers, context: Context) -> None:
             raise UserError("Choose a mapper first.")
         source, regions = session.base("map", mapper=name), session.held_to("map", mapper=name)
         edit = studio.map(source, session.mappers.get(name, name), strength)
-        session.keep(source, studio.within(source, edit, regions) if regions else edit)
+        session.keep(source, studio.within(source, edit, regions))
         return context.render(session)
 
     def slide(name: str, strength: float, session: Session) -> Iterator[Updates]:
@@ -133,7 +133,7 @@ def connect(panel: Mappers, context: Context) -> None:
 
         def make(model: StyleCLIP) -> Latent:
             edit = model.map(source, mapper, strength)
-            return (model.within(source, edit, regions) if regions else edit).latent
+            return model.within(source, edit, regions).latent
 
         yield from context.small_first(session, make, lambda: apply(name, strength, session))
 

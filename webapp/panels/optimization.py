@@ -320,7 +320,7 @@ def connect(panel: Optimization, context: Context) -> tuple[Callable[..., Iterat
             mean = HistoryItem.of(studio.image(average), "The average face", average, "The average face.")
             session.keep(average, step.edit, begun=session.add(mean, show=session.current == begun))
         else:
-            whole = studio.within(source, step.edit, regions) if regions else step.edit
+            whole = studio.within(source, step.edit, regions)
             edit = studio.adjust(source, whole, wish.share) if wish and wish.share != 1 else whole
             session.keep(source, edit, whole=whole.latent, begun=begun, wish=wish)
         late = step.index < steps and not session.stop

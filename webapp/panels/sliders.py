@@ -146,7 +146,7 @@ def connect(panel: Sliders, context: Context) -> None:
         regions = session.held_to("combine")
         try:
             edit = studio.combine(source, sliders)
-            edit = studio.within(source, edit, regions) if regions else edit
+            edit = studio.within(source, edit, regions)
         except UserError as error:
             return {panel.note: problem(str(error))}
         session.keep(source, edit)
@@ -160,7 +160,7 @@ def connect(panel: Sliders, context: Context) -> None:
 
         def small(model: StyleCLIP) -> Latent:
             edit = model.combine(source, sliders)
-            return (model.within(source, edit, regions) if regions else edit).latent
+            return model.within(source, edit, regions).latent
 
         yield from context.small_first(session, small, lambda: make(source, sliders, session))
 

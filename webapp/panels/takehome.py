@@ -225,11 +225,9 @@ def connect(panel: TakeHome, context: Context) -> None:
                         "so it was left out; please try again later."
                     )
                 yield f"step {step.index} of {known.taken}"
-        if known.within:
-            share = known.within.share
-            edit = edit if share is None else studio.adjust(latent, edit, share)
-            edit = studio.within(latent, edit, known.within.regions)
-        yield known.noted(edit)
+        if known.within.share is not None:
+            edit = studio.adjust(latent, edit, known.within.share)
+        yield known.noted(studio.within(latent, edit, known.within.regions))
 
     groups = {"photo": PHOTO, "gif": SERIES, "mp4": SERIES}
     for kind, button in panel.buttons.items():

@@ -223,7 +223,7 @@ def connect(
         if recipe["method"] == "optimize":
             return {panel.note: as_html("What was optimized stays as it is; the choice counts for the next edit.")}
         whole = studio.repeat(plain, source, anywhere=True)
-        whole = studio.within(source, whole, regions) if regions else whole
+        whole = studio.within(source, whole, regions)
         edit = whole if share == 1 else studio.adjust(source, whole, share)
         session.keep(source, edit, item.title, whole.latent, begun=item, wish=item.wish)
         return render(session) | {panel.note: ""}

@@ -2,13 +2,13 @@
 
 import re
 
-from pipeline.attributes import Attribute
-from pipeline.clauses import OWN_SIGN, SIGNS, SIZES, TURNING, Mention
-from pipeline.lexicon import Kind, Token, lexed
+from pipeline.wishes.attributes import Attribute
+from pipeline.wishes.clauses import OWN_SIGN, SIGNS, SIZES, TURNING, Mention
+from pipeline.wishes.lexicon import Kind, Token, lexed
 
 OWN = Attribute("own words", "{}")
 TELLING = {Kind.ATTRIBUTE, Kind.MODIFIER, Kind.PART, Kind.PERSON, Kind.UNKNOWN, Kind.JUDGED, Kind.NUMBER}
-PARTS = {"hair", "eye", "lip", "skin", "nose", "ear", "lipstick", "eyebrow", "brow", "cheek", "chin"}
+PART_WORDS = {"hair", "eye", "lip", "skin", "nose", "ear", "lipstick", "eyebrow", "brow", "cheek", "chin"}
 PLACES = {"at", "in", "on", "under", "from", "behind", "near", "by"}
 QUALITIES = ("y", "ed", "ish", "ous", "ful", "ic", "al", "er")  # how adjectives end, mostly
 
@@ -56,7 +56,7 @@ def _phrase(said: str, article: str, before: list[Token], noun: str, of_faces: b
         return f"{noun} with {words[1]} {words[0]}"  # "make the eyes bigger"
     if len(words) > 2 and (words[-1] in SIZES or starts_with_part):
         return f"{noun} with {whole}"  # "hair blue like the sea"
-    if words[-1].lower().removesuffix("s") in PARTS or words[0] in SIZES:  # "green hair", "bigger wheels"
+    if words[-1].lower().removesuffix("s") in PART_WORDS or words[0] in SIZES:  # "green hair", "bigger wheels"
         return f"{noun} with {whole}"
     if marker and marker.kind is Kind.LIKE:  # "look like Elsa"
         whole = whole if article or is_name else a(said)
