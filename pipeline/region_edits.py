@@ -11,8 +11,11 @@ from pipeline.checks import latent_of, of_type
 from pipeline.edits import Edit
 from pipeline.errors import UserError
 from pipeline.latents import Latent
-from pipeline.methods.regions import checked_regions, held_within, region_mask
+from pipeline.methods.regions import MASK_SIZE, checked_regions, held_within, region_mask
 from pipeline.models.family import Family
+
+Place = str | Image.Image | Tensor
+"""Where an edit may change a picture: a name of `methods.regions.REGIONS`, or a mask, white where it may."""
 
 OTHER_FACE = "This edit was made from another face; please take the face that it was made from."
 
@@ -22,15 +25,15 @@ class RegionEdits:
 
     family: Family
 
-    def region(self, latent: Latent, *regions: str | Image.Image | Tensor) -> Tensor:
+    def region(self, latent: Latent, *regions: Place) -> Tensor:
         """Where regions are in the picture of a latent: a mask (1, 1, 64, 64) from 0 to 1.
 
         Raises UserError for an unknown region, and where the model can't find parts.
         """
         latent_of("latent", latent, self.family.generator)
-        return region_mask(self.family, (latent,), checked_regions(regions))
+        return region_mask(self.family, (latent,), checked_regions(regions, self.family.rows(MASK_SIZE)))
 
-    def within(self, latent: Latent, edit: Edit, regions: Sequence[str | Image.Image | Tensor]) -> Edit:
+    def within(self, latent: Latent, edit: Edit, regions: Sequence[Place]) -> Edit:
         """A finished edit of `latent`, held to regions: names ("hair", "face", ...), or masks, white where it may
         change the picture (PIL, or tensors (1, 1, R, R) from 0 to 1). Without any it is the edit as it is.
 
@@ -40,7 +43,7 @@ class RegionEdits:
         """
         latent_of("latent", latent, self.family.generator)
         of_type("edit", edit, Edit, "an edit, as the methods make them")
-        if not (regions := checked_regions(regions)):
+        if not (regions := checked_regions(regions, self.family.rows(MASK_SIZE))):
             return edit
         if edit.recipe["source"] != latent.digest():
             raise UserError(OTHER_FACE)

@@ -34,7 +34,7 @@ from pipeline.models.family import Family, load_pretrained
 from pipeline.models.registry import DEFAULT, REGISTRY
 from pipeline.parameters import completed
 from pipeline.recipes import Recipe, new_recipe
-from pipeline.region_edits import RegionEdits
+from pipeline.region_edits import Place, RegionEdits
 from pipeline.text import Texts
 from pipeline.wishes import Reading, Wish, read_wishes
 
@@ -219,17 +219,20 @@ class StyleCLIP(RegionEdits):
         """The mappers of this family: name -> title."""
         return {name: title for name, (title, _) in self.family.row.mappers.items()}
 
-    def map(self, latent: Latent, mapper: str | Path, strength: float | None = None) -> Edit:
+    def map(
+        self, latent: Latent, mapper: str | Path, strength: float | None = None, regions: Sequence[Place] = ()
+    ) -> Edit:
         """One of the edits that a mapper was trained for, in one forward pass; the paper's strength is 0.1. `mapper` is
-        the name of one of the family's, or the path of a file of one's own (pipeline.training.mapper). Raises UserError
-        for an unknown mapper, and for a file that holds none for this model."""
+        the name of one of the family's, or the path of a file of one's own (pipeline.training.mapper). The edit is held
+        to `regions`, if there are any, see `within`. Raises UserError for an unknown mapper, and for a file that holds
+        none for this model."""
         self._check(latent)
         of_type("mapper", mapper, (str, Path), "the name of a mapper, or the path of its file (pathlib.Path)")
         name, network, file = self.family.any_mapper(mapper)
         parameters = completed("map", self.family.defaults, {"mapper": name, "strength": strength})
         edited = apply_mapper(network, self.family.generator, latent, parameters["strength"])
         recipe = new_recipe(self.family, "map", latent, parameters | file)
-        return Edit(partial(self.image, edited), edited, recipe)
+        return self.within(latent, Edit(partial(self.image, edited), edited, recipe), regions)
 
     # Global directions (section 6)
 
@@ -242,12 +245,14 @@ class StyleCLIP(RegionEdits):
         threshold: float | None = None,
         channels: int | None = None,
         limit: float | None = None,
+        regions: Sequence[Place] = (),
     ) -> Edit:
         """Move StyleSpace channels the way from the `neutral` to the `target` text.
 
         `strength` is α, as suits the texts where it is None (`Strengths`). Channels less relevant than `threshold` β
         stay; without β the `channels` most relevant ones move, or the family's default number. `limit`: how many
-        deviations from the mean they may go, 0 for any. Raises UserError for a β that keeps no channel.
+        deviations from the mean they may go, 0 for any. The edit is held to `regions`, if there are any, see
+        `within`. Raises UserError for a β that keeps no channel.
         """
         self._check(latent)
         given = {"target": target, "neutral": neutral, "strength": strength}
@@ -259,10 +264,15 @@ class StyleCLIP(RegionEdits):
         models = directions_of(self.family), self.texts, self.family.generator, self.family.latent_avg
         edited, moved = direct(*models, latent, **parameters)
         recipe = new_recipe(self.family, "direct", latent, parameters)
-        return Edit(partial(self.image, edited), edited, recipe, notes, moved)
+        return self.within(latent, Edit(partial(self.image, edited), edited, recipe, notes, moved), regions)
 
     def combine(
-        self, latent: Latent, sliders: Sequence[Any], channels: int | None = None, limit: float | None = None
+        self,
+        latent: Latent,
+        sliders: Sequence[Any],
+        channels: int | None = None,
+        limit: float | None = None,
+        regions: Sequence[Place] = (),
     ) -> Edit:
         """Several global directions at once; their order makes no difference. Each of `sliders` is (target, neutral,
         strength), `strength` being its α; without any nothing changes. Otherwise as `direct`. Raises UserError for the
@@ -275,7 +285,7 @@ class StyleCLIP(RegionEdits):
         models = directions_of(self.family), self.texts, self.family.generator, self.family.latent_avg
         edited = combine(*models, latent, **parameters)
         recipe = new_recipe(self.family, "combine", latent, parameters)
-        return Edit(partial(self.image, edited), edited, recipe, notes)
+        return self.within(latent, Edit(partial(self.image, edited), edited, recipe, notes), regions)
 
     def strength(self, target: str, neutral: str) -> float:
         """The α of `direct` for a pair of texts where none is given."""
@@ -299,7 +309,7 @@ class StyleCLIP(RegionEdits):
         """What a text in English asks for, such as "remove the glasses and make her smile", see `Reading`."""
         return read_wishes(text, self.texts.vocabulary, self.family.defaults.neutral)
 
-    def change(self, latent: Latent, wish: Wish, share: float = 1.0, regions: Sequence[str] | None = None) -> Edit:
+    def change(self, latent: Latent, wish: Wish, share: float = 1.0, regions: Sequence[Place] | None = None) -> Edit:
         """Fulfil a wish at `share` times its strength, by a mapper on this machine that learned to add the same words,
         of whose edits more appear (88 % against 72 % on photographed faces, 98 against 91 on drawn ones, in the whole
         picture, see docs/results.md), else by a global direction, and so where something is taken away or `share` is
