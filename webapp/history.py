@@ -112,7 +112,7 @@ class HistoryItem:
     def places(self) -> str:
         """The regions that the last edit is held to, in words; "" for the whole picture."""
         regions = self.recipes[-1].get("within", {}).get("regions", []) if self.recipes else []
-        names = [name if name in REGIONS else "drawn mask" for name in regions]
+        names = [name if name in REGIONS else "painted area" for name in regions]
         return f"the {' and '.join(names)}" if names else ""
 
     @property

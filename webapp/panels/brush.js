@@ -43,7 +43,7 @@ const stroke = (event) => {
   paint.globalCompositeOperation = erase.ariaPressed === "true" ? "destination-out" : "source-over";
   paint.beginPath();
   paint.moveTo(...last);
-  paint.lineTo(...next);
+  paint.lineTo(next[0] + 0.01, next[1]);  // a tap makes a dot; a line without a length would make nothing
   paint.stroke();
   paint.globalCompositeOperation = "source-over";
   last = next;

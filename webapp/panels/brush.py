@@ -49,7 +49,7 @@ class Brush:
 def layout(finds_parts: bool) -> Brush:
     """Draw the choice, and the canvas. A model that doesn't find the parts of a face knows no place that words are
     about."""
-    said = [("Where the words say", SAID)] if finds_parts else []
+    said = [("As the words say", SAID)] if finds_parts else []
     where = gr.Radio(
         [*said, ("Everywhere", EVERYWHERE), ("Paint it yourself", PAINTED)],
         value=SAID if finds_parts else EVERYWHERE,

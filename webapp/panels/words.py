@@ -215,7 +215,11 @@ def connect(
         """Do it by optimization, in place of the quick edits of these words."""
         reading, answer = understood(text)
         yield answer
-        regions = brush.regions(where, painted, session, rows)
+        try:
+            regions = brush.regions(where, painted, session, rows)
+        except UserError as error:
+            yield {panel.note: problem(str(error))}
+            return
         item = session.current
         while item.wish and item.wish in reading.wishes and item.parent in session.order:
             item = session.items[item.parent]
