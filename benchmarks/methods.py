@@ -104,7 +104,7 @@ class Mapper(Method):
 
     def edit(self, latent: Latent, pair: Target) -> Latent:
         family = self.studio.family
-        return apply_mapper(family.mapper(pair.mapper), family.generator, latent, family.defaults.mapper_strength)
+        return apply_mapper(family.mappers.load(pair.mapper), family.generator, latent, family.defaults.mapper_strength)
 
 
 class PaperMapper(Method):

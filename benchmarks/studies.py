@@ -162,7 +162,7 @@ def cosines(steps: Tensor) -> tuple[float, float]:
 def table2(studio: StyleCLIP, folder: Path, count: int = 100) -> str:
     """Table 2: how much alike a mapper's steps are on `count` different faces."""
     codes = torch.cat([studio.sample(FIRST_SEED + i, 1.0).w_plus for i in range(count)])
-    found = {title: cosines(studio.family.mapper(name)(codes)) for name, title in studio.mappers().items()}
+    found = {title: cosines(studio.family.mappers.load(name)(codes)) for name, title in studio.mappers().items()}
     return "\n".join(
         (
             "| | " + " | ".join(found) + " |",

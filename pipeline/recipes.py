@@ -126,7 +126,7 @@ def new_recipe(family: Family, method: str, source: Latent, parameters: dict[str
     kinds = [kind for kind in WEIGHTS[method] if kind in family.digests.keys() - unused]
     weights = {kind: family.digests[kind] for kind in kinds}
     if method == "map" and "file" not in parameters:
-        weights["mapper"] = family.mapper_digest(parameters["mapper"])
+        weights["mapper"] = family.mappers.digest(parameters["mapper"])
     recipe = {"method": method, "model": family.name, "source": source.digest(), "parameters": parameters}
     estimated = weights.get("directions") == "estimated"
     setting = "clip_normalize_directions" if estimated else SHOWN.get(method)

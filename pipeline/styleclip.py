@@ -1,9 +1,7 @@
 """StyleCLIP: the three methods of the paper (Patashnik et al. 2021) and latent alignment behind one object."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +10,12 @@ from PIL import Image
 from torch import Tensor
 
 from pipeline.batching import MicroBatcher
-from pipeline.checks import aligned, latent_of, number, of_type, one_of, resolution_of, text
+from pipeline.checks import aligned, number, of_type, one_of, resolution_of, text
 from pipeline.edits import Edit, Step, steps_of
-from pipeline.errors import UserError
 from pipeline.faces.detection import Face, centred, turned
 from pipeline.faces.paste import paste
 from pipeline.faces.photos import Photo, opened, shrunk
+from pipeline.finished_edits import FinishedEdits, Place
 from pipeline.images import to_pil
 from pipeline.latents import Latent, draw_together, sampled
 from pipeline.methods import inversion
@@ -33,8 +31,7 @@ from pipeline.models.downloads import Progress
 from pipeline.models.family import Family, load_pretrained
 from pipeline.models.registry import DEFAULT, REGISTRY
 from pipeline.parameters import completed
-from pipeline.recipes import Recipe, new_recipe
-from pipeline.region_edits import Place, RegionEdits
+from pipeline.recipes import new_recipe
 from pipeline.text import Texts
 from pipeline.wishes import Reading, Wish, read_wishes
 
@@ -42,7 +39,7 @@ BATCH = 8  # pictures of several threads that a GPU draws together; a CPU gains 
 ENCODER_SIZE = 256  # aligned faces have at least this many pixels a side
 
 
-class StyleCLIP(RegionEdits):
+class StyleCLIP(FinishedEdits):
     """One model family, ready to edit. Made once and shared: it keeps models and the embeddings of texts, nothing of a
     visitor.
 
@@ -204,7 +201,7 @@ class StyleCLIP(RegionEdits):
     ) -> Iterator[Step]:
         """A face from text alone: optimization from the mean face with CLIP's term only. Otherwise as `optimize`."""
         given = {"prompt": prompt, "steps": steps, "lr": lr, "space": space, "noise": noise}
-        return self._run("generate", self._mean(), given, preview)
+        return self._run("generate", self.family.mean, given, preview)
 
     def _run(self, method: str, source: Latent, given: dict[str, Any], preview: int | None) -> Iterator[Step]:
         parameters = completed(method, self.family.defaults, given)
@@ -228,11 +225,10 @@ class StyleCLIP(RegionEdits):
         none for this model."""
         self._check(latent)
         of_type("mapper", mapper, (str, Path), "the name of a mapper, or the path of its file (pathlib.Path)")
-        name, network, file = self.family.any_mapper(mapper)
+        name, network, file = self.family.mappers.find(mapper)
         parameters = completed("map", self.family.defaults, {"mapper": name, "strength": strength})
         edited = apply_mapper(network, self.family.generator, latent, parameters["strength"])
-        recipe = new_recipe(self.family, "map", latent, parameters | file)
-        return self.within(latent, Edit(partial(self.image, edited), edited, recipe), regions)
+        return self._edit("map", latent, parameters | file, edited, regions)
 
     # Global directions (section 6)
 
@@ -263,8 +259,7 @@ class StyleCLIP(RegionEdits):
             parameters["strength"] = self.strengths.of(target, neutral, threshold, channels, parameters["limit"])
         models = directions_of(self.family), self.texts, self.family.generator, self.family.latent_avg
         edited, moved = direct(*models, latent, **parameters)
-        recipe = new_recipe(self.family, "direct", latent, parameters)
-        return self.within(latent, Edit(partial(self.image, edited), edited, recipe, notes, moved), regions)
+        return self._edit("direct", latent, parameters, edited, regions, notes=notes, channels=moved)
 
     def combine(
         self,
@@ -284,8 +279,7 @@ class StyleCLIP(RegionEdits):
         notes = tuple(dict.fromkeys(note for pair in pairs for note in self.texts.pair_notes(*pair)))
         models = directions_of(self.family), self.texts, self.family.generator, self.family.latent_avg
         edited = combine(*models, latent, **parameters)
-        recipe = new_recipe(self.family, "combine", latent, parameters)
-        return self.within(latent, Edit(partial(self.image, edited), edited, recipe, notes), regions)
+        return self._edit("combine", latent, parameters, edited, regions, notes=notes)
 
     def strength(self, target: str, neutral: str) -> float:
         """The α of `direct` for a pair of texts where none is given."""
@@ -319,7 +313,7 @@ class StyleCLIP(RegionEdits):
         """
         of_type("wish", wish, Wish, "a wish, as `wishes` reads it")
         share = wish.share * number("share", share)
-        if share > 0 and (mapper := self.family.mapper_adding(wish.target, wish.neutral)):
+        if share > 0 and (mapper := self.family.mappers.adding(wish.target, wish.neutral)):
             edit = self.map(latent, mapper, share * self.family.defaults.mapper_strength)
         else:
             edit = self.direct(latent, wish.target, wish.neutral)
@@ -339,61 +333,35 @@ class StyleCLIP(RegionEdits):
         neutral: str,
         strength: float | None = None,
         levels: Sequence[str] | None = None,
+        regions: Sequence[Place] = (),
     ) -> Edit:
         """Move a face by what lies between the `neutral` and the `target` text, in one forward pass. `levels`, of
-        "coarse", "medium" and "fine", are what may move: all when None. Raises UserError where the model has no
-        alignment."""
+        "coarse", "medium" and "fine", are what may move: all when None. The edit is held to `regions`, if there are
+        any, see `within`. Raises UserError where the model has no alignment."""
         self._check(latent)
         given = {"target": target, "neutral": neutral, "strength": strength, "levels": levels}
         parameters = completed("csla_edit", self.family.defaults, given)
         notes = self.texts.pair_notes(target, neutral)
         edited = csla_edit(self.family, self.texts, latent, **parameters)
-        recipe = new_recipe(self.family, "csla_edit", latent, parameters)
-        return Edit(partial(self.image, edited), edited, recipe, notes)
+        return self._edit("csla_edit", latent, parameters, edited, regions, notes=notes)
 
     def csla_generate(self, prompt: str, strength: float | None = None, neutral: str | None = None) -> Edit:
         """A face from text alone, in one forward pass from the mean face, which the `neutral` text describes. Raises
         UserError where the model has no alignment."""
         given = {"prompt": prompt, "neutral": neutral, "strength": strength}
         parameters = completed("csla_generate", self.family.defaults, given)
-        mean, notes = self._mean(), self.texts.pair_notes(prompt, parameters["neutral"])
+        mean, notes = self.family.mean, self.texts.pair_notes(prompt, parameters["neutral"])
         edited = csla_edit(self.family, self.texts, mean, prompt, parameters["neutral"], parameters["strength"])
-        recipe = new_recipe(self.family, "csla_generate", mean, parameters)
-        return Edit(partial(self.image, edited), edited, recipe, notes)
+        return self._edit("csla_generate", mean, parameters, edited, notes=notes)
 
-    # Finished edits
-
-    def adjust(self, latent: Latent, edit: Edit, share: float) -> Edit:
-        """A finished edit of `latent` at another strength: 0 is the source, 1 the edit, more goes beyond. Shares
-        multiply: adjust what was adjusted before and it is that share of it. Raises UserError for an edit of another
-        face."""
-        self._check(latent)
-        of_type("edit", edit, Edit, "an edit, as the methods make them")
-        share = number("share", share)
-        if edit.recipe["source"] != latent.digest():
-            raise UserError("This edit was made from another face; please adjust it from the face it was made from.")
-        moved = latent.towards(edit.latent, share)
-        recipe = edit.recipe | {"share": share * edit.recipe.get("share", 1.0)}
-        return replace(edit, draw=partial(self.image, moved), latent=moved, recipe=recipe)
-
-    def repeat(self, recipe: dict[str, Any], latent: Latent | None = None, anywhere: bool = False) -> Edit:
-        """The edit that a recipe describes, to the bit on the same machine, from the latent that it was made from.
-
-        With `anywhere` its words and numbers are applied to another face, and the edit's recipe names that one. Recipes
-        of `generate` and `csla_generate` need no latent. A note of the edit says where the weights, or what the model
-        computes in, are others. Raises UserError when recipe, model and latent do not belong together.
-        """
-        asked = Recipe.read(recipe)
-        latent = self._mean() if asked.from_mean else latent
-        asked.check(self.family, latent, anywhere)
-        made = getattr(self, asked.method)(*(() if asked.from_mean else (latent,)), **asked.parameters)
-        edit = made if isinstance(made, Edit) else next(islice(made, asked.taken - 1, None)).edit
-        edit = edit if asked.within.share is None else self.adjust(latent, edit, asked.within.share)
-        edit = asked.noted(self.within(latent, edit, asked.within.regions))
-        return edit if asked.share is None else self.adjust(latent, edit, asked.share)
-
-    def _mean(self) -> Latent:
-        return Latent(self.family.latent_avg[None].cpu())
-
-    def _check(self, latent: Latent) -> Latent:
-        return latent_of("latent", latent, self.family.generator)
+    def _edit(
+        self,
+        method: str,
+        source: Latent,
+        parameters: dict[str, Any],
+        edited: Latent,
+        regions: Sequence[Place] = (),
+        **told: Any,
+    ) -> Edit:
+        recipe = new_recipe(self.family, method, source, parameters)
+        return self.within(source, Edit(partial(self.image, edited), edited, recipe, **told), regions)

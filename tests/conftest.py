@@ -136,6 +136,12 @@ def studio(seeded_registry) -> StyleCLIP:
 
 
 @pytest.fixture(scope="session")
+def demo() -> StyleCLIP:
+    """The library with the drawn family that comes along, on the CPU."""
+    return StyleCLIP.from_pretrained("demo", device="cpu")
+
+
+@pytest.fixture(scope="session")
 def one_row_registry(seeded_registry, tmp_path_factory) -> Path:
     """The registry of the family "one-row": a small MobileStyleGAN and an encoder into its W, of random weights, beside
     the other networks of "seeded"."""
@@ -184,3 +190,20 @@ def raw():
     """A client without the manners of gradio_client."""
     with httpx.Client(timeout=60) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def program(url):
+    """A client of that page."""
+    from gradio_client import Client
+
+    return Client(url, verbose=False, httpx_kwargs={"timeout": 60})
+
+
+@pytest.fixture(scope="module")
+def latent(program):
+    """A face of that page, as its endpoints take one."""
+    from gradio_client import handle_file
+
+    _, latent, _ = program.predict(seed=3, api_name="/sample")
+    return handle_file(latent)

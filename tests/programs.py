@@ -12,6 +12,8 @@ from webapp.model_handle import ModelHandle
 from webapp.page import LAUNCH
 from webapp.queues import Page
 
+MAKER = ("maker", "secret")  # a name and a password
+
 
 @contextmanager
 def served(studio: StyleCLIP, **launch) -> Iterator[str]:

@@ -90,7 +90,7 @@ def test_nothing_that_a_hostile_file_names_is_run(studio, tmp_path, monkeypatch)
             with pytest.raises(UserError, match=r"tries to run code|can't be read as weights"):
                 read_weights(kind, path)
         with pytest.raises(UserError, match="no mapper for the model"):
-            studio.family.own_mapper(path)
+            studio.family.mappers.load_own(path)
         assert not trace.exists(), path
     assert count == 360
     Payload(touch, str(trace)).call[0](str(trace))
@@ -147,14 +147,14 @@ def test_names_without_end_are_refused(studio, tmp_path, monkeypatch):
     """They are matched with patterns, whose time may grow with the square of a name's length."""
     save_file({"." * (LONGEST_NAME + 1): torch.zeros(1)}, tmp_path / "x.safetensors")
     with pytest.raises(UserError, match="no mapper for the model .*more than 300 characters"):
-        studio.family.own_mapper(tmp_path / "x.safetensors")
+        studio.family.mappers.load_own(tmp_path / "x.safetensors")
     monkeypatch.setattr("pipeline.models.checkpoints.MOST_TENSORS", 50)
     save_file({f"mapper_{i}.": torch.zeros(1) for i in range(51)}, tmp_path / "x.safetensors")
     with pytest.raises(UserError, match="no mapper for the model .*more than 50 tensors"):
-        studio.family.own_mapper(tmp_path / "x.safetensors")
+        studio.family.mappers.load_own(tmp_path / "x.safetensors")
     torch.save({"a" * 200: [{"b" * 200: torch.zeros(1)}]}, tmp_path / "x.pt")
     with pytest.raises(UserError, match="no mapper for the model .*more than 300 characters"):
-        studio.family.own_mapper(tmp_path / "x.pt")
+        studio.family.mappers.load_own(tmp_path / "x.pt")
     beside = {"a" * 400: ["words"], "losses": [np.float32(i) for i in range(60)]}  # of a training, and no harm
     torch.save({**beside, WEIGHT: torch.zeros(1)}, tmp_path / "x.pt")
     assert read_weights("mapper", tmp_path / "x.pt").keys() == {WEIGHT}
@@ -177,9 +177,9 @@ def test_a_tuple_of_millions_of_parts_is_never_a_key(studio, tmp_path):
     """Each of its 24 levels holds the one below twice: a few bytes, and a hash that takes a step for every part."""
     content = b"\x80\x02}K\x01q\x00" + b"h\x00\x86q\x00" * 24 + b"Ns."
     with pytest.raises(UserError, match="no mapper for the model .*more than any network needs"):
-        studio.family.own_mapper(archive_of(tmp_path / "x.pt", content))
+        studio.family.mappers.load_own(archive_of(tmp_path / "x.pt", content))
     with pytest.raises(UserError, match="no mapper for the model .*more than any network needs"):
-        studio.family.own_mapper(archive_of(tmp_path / "x.pt", content.replace(b"\x80\x02", b"\x80\x04")))
+        studio.family.mappers.load_own(archive_of(tmp_path / "x.pt", content.replace(b"\x80\x02", b"\x80\x04")))
 
 
 def test_thousands_of_tuples_are_never_keys(studio, tmp_path):
@@ -187,7 +187,7 @@ def test_thousands_of_tuples_are_never_keys(studio, tmp_path):
     pairs = b"".join(b"J%bJ%b\x86N" % (n.to_bytes(4, "little"), bytes(4)) for n in range(2_000))
     for content in (b"\x80\x02}(" + pairs + b"u.", b"\x80\x04\x8f(" + pairs.replace(b"\x86N", b"\x86") + b"\x90."):
         with pytest.raises(UserError, match="no mapper for the model .*more than any network needs"):
-            studio.family.own_mapper(archive_of(tmp_path / "x.pt", content))
+            studio.family.mappers.load_own(archive_of(tmp_path / "x.pt", content))
 
 
 def test_numbers_that_python_gives_one_place_are_never_keys(studio, tmp_path):
@@ -195,7 +195,7 @@ def test_numbers_that_python_gives_one_place_are_never_keys(studio, tmp_path):
     numbers = (((2**61 - 1) * n).to_bytes(11, "little") for n in range(1000, 61_000))
     content = b"\x80\x02}(" + b"".join(b"\x8a\x0b" + number + b"N" for number in numbers) + b"u."
     with pytest.raises(UserError, match="no mapper for the model .*more than any network needs"):
-        studio.family.own_mapper(archive_of(tmp_path / "x.pt", content))
+        studio.family.mappers.load_own(archive_of(tmp_path / "x.pt", content))
 
 
 @pytest.mark.parametrize(
@@ -243,10 +243,10 @@ def test_a_pickle_that_would_keep_the_server_is_not_read(studio, tmp_path):
     nested = b"\x80\x02" + b"]" * 3_000_000 + b"."
     (tmp_path / "x.pt").write_bytes(nested)
     with pytest.raises(UserError, match="no mapper for the model .*neither safetensors nor a file of PyTorch"):
-        studio.family.own_mapper(tmp_path / "x.pt")
+        studio.family.mappers.load_own(tmp_path / "x.pt")
     with pytest.raises(UserError, match="no mapper for the model .*more than any network needs"):
-        studio.family.own_mapper(archive_of(tmp_path / "x.pt", nested))
+        studio.family.mappers.load_own(archive_of(tmp_path / "x.pt", nested))
     capitals = archive_of(tmp_path / "x.pt", nested).read_bytes().replace(b"data.pkl", b"DATA.PKL")
     (tmp_path / "x.pt").write_bytes(capitals)  # PyTorch's reader finds it all the same
     with pytest.raises(UserError, match="no mapper for the model .*more than any network needs"):
-        studio.family.own_mapper(tmp_path / "x.pt")
+        studio.family.mappers.load_own(tmp_path / "x.pt")

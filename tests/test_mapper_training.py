@@ -67,7 +67,7 @@ def test_every_kind_is_read_by_the_family_it_was_trained_for(kind, models, texts
     rows = seeded_registry.read_text().replace('path = "', f'path = "{folder}/')
     (tmp_path / "models.toml").write_text(rows + '\n[families.seeded.mappers.new]\npath = "new.safetensors"\n')
     studio = StyleCLIP.from_pretrained("seeded", device="cpu", registry=tmp_path / "models.toml")
-    assert isinstance(studio.family.mapper("new"), network)
+    assert isinstance(studio.family.mappers.load("new"), network)
     latent = studio.sample(1)
     edits = [studio.map(latent, "new", strength) for strength in (0.0, 0.3)]
     assert edits[0].image.tobytes() == studio.image(latent).tobytes() != edits[1].image.tobytes()

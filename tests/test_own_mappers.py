@@ -66,7 +66,7 @@ def test_a_mapper_whose_tensors_share_memory_is_kept(studio, tmp_path):
     tied = state | {f"mapping.mapping.{i}.bias": state["mapping.mapping.1.bias"] for i in range(2, 5)}
     torch.save(tied, tmp_path / "tied.pt")
     retitle(tmp_path / "tied.pt", tmp_path / "kept.safetensors", "Tied")
-    title, _ = studio.family.own_mapper(tmp_path / "kept.safetensors")
+    title, _ = studio.family.mappers.load_own(tmp_path / "kept.safetensors")
     assert title == "Tied"
 
 
@@ -111,7 +111,7 @@ def test_a_file_that_was_cleared_away_is_said_to_be_gone(studio, tmp_path):
 
 
 def test_nobody_waits_for_the_download_of_another_s_mapper(studio, monkeypatch):
-    family = replace(studio.family, _loaded={}, _lock=threading.Lock())
+    family = replace(studio.family)  # which has loaded none yet
     begun, done = threading.Event(), threading.Event()
 
     def slow(source, progress=None):
@@ -120,12 +120,12 @@ def test_nobody_waits_for_the_download_of_another_s_mapper(studio, monkeypatch):
             assert done.wait(60)
         return fetch(source, progress)
 
-    monkeypatch.setattr("pipeline.models.family.fetch", slow)
+    monkeypatch.setattr("pipeline.models.mappers.fetch", slow)
     with ThreadPoolExecutor(2) as threads:
         try:
-            waiting = threads.submit(family.mapper, "levels")
+            waiting = threads.submit(family.mappers.load, "levels")
             assert begun.wait(60)
-            assert isinstance(threads.submit(family.mapper, "stylespace").result(30), StyleSpaceMapper)
+            assert isinstance(threads.submit(family.mappers.load, "stylespace").result(30), StyleSpaceMapper)
             assert not waiting.done()
         finally:
             done.set()
@@ -147,4 +147,5 @@ def test_a_mapper_of_one_s_own_shadows_none_that_is_there(studio, tmp_path):
         assert own_name(studio, session, title) == name
         session.mappers[name] = tmp_path / "mapper.safetensors"
         retitle(write(tmp_path, SingleMapper(32).state_dict(), recipe="[]"), tmp_path / "copy.safetensors", name)
-        assert studio.family.own_mapper(tmp_path / "copy.safetensors")[0] == name  # as adjusting an edit of it needs
+        # As adjusting an edit of it needs.
+        assert studio.family.mappers.load_own(tmp_path / "copy.safetensors")[0] == name

@@ -30,11 +30,6 @@ SEED = 7
 
 
 @pytest.fixture(scope="module")
-def demo():
-    return StyleCLIP.from_pretrained("demo", device="cpu")
-
-
-@pytest.fixture(scope="module")
 def photo_studio():
     if family_row("photo").missing():
         pytest.skip("the generator's wheel was not fetched")

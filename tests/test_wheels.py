@@ -218,7 +218,7 @@ def test_a_wheel_under_another_name_is_read_for_a_generator_only(tmp_path, studi
     with pytest.raises(UserError, match=r"mine\.pt can't be read as weights: it is a wheel.* reads generators only\."):
         read_weights("clip", path)
     with pytest.raises(UserError, match="no mapper for the model .*it is a wheel"):
-        studio.family.own_mapper(path)
+        studio.family.mappers.load_own(path)
 
 
 def test_a_family_draws_faces_from_a_wheel(source, index, tmp_path, seeded_registry):

@@ -11,12 +11,12 @@ import torch
 
 from families.drawn.attributes import CATEGORIES
 from families.drawn.reader import Reader, read
-from pipeline import StyleCLIP, UserError
-from pipeline.attributes import ATTRIBUTES
+from pipeline import UserError
 from pipeline.latents import draw_together
 from pipeline.models.registry import read_registry
 from pipeline.models.sources import Source
 from pipeline.wishes import Wish, read_wishes
+from pipeline.wishes.attributes import ATTRIBUTES
 
 PHRASES = tomllib.loads(Path(__file__).with_name("phrases.toml").read_text(encoding="utf-8"))
 FAMILIES = {"unseen": "photo", "drawn": "demo", "reviewed": "photo", "any_face": "ffhq", "any_car": "cars"}
@@ -158,11 +158,6 @@ def test_a_text_without_words_is_refused_and_a_text_of_any_length_or_script_is_a
         read_wishes(None)
 
 
-@pytest.fixture(scope="module")
-def demo():
-    return StyleCLIP.from_pretrained("demo", device="cpu")
-
-
 def test_a_wish_is_fulfilled_by_the_mapper_of_its_words_or_else_by_a_direction(demo):
     latent = demo.sample(3)
     (glasses,) = demo.wishes("some glasses, please").wishes
@@ -183,12 +178,12 @@ def test_a_wish_is_fulfilled_by_the_mapper_of_its_words_or_else_by_a_direction(d
 
 def test_a_mapper_is_known_by_what_it_adds_whatever_the_noun(demo):
     drawn, photo = demo.family, replace(demo.family, row=read_registry()["photo"])
-    assert photo.mapper_adding("face with a beard", "face") == "beard"  # it learned a man with a beard, from man
-    assert photo.mapper_adding("a face with blonde hair", "a face") == "blonde_hair"
-    assert drawn.mapper_adding("young face", "face") is None and photo.mapper_adding("young face", "face")
-    assert drawn.mapper_adding("face", "face with glasses") is None
+    assert photo.mappers.adding("face with a beard", "face") == "beard"  # it learned a man with a beard, from man
+    assert photo.mappers.adding("a face with blonde hair", "a face") == "blonde_hair"
+    assert drawn.mappers.adding("young face", "face") is None and photo.mappers.adding("young face", "face")
+    assert drawn.mappers.adding("face", "face with glasses") is None
     gone = photo.row.model_copy(update={"mappers": {"beard": ("Beard", Source(path=Path("gone.safetensors")))}})
-    assert replace(photo, row=gone).mapper_adding("face with a beard", "face") is None
+    assert replace(photo, row=gone).mappers.adding("face with a beard", "face") is None
 
 
 CHANGES = [

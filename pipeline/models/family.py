@@ -1,17 +1,8 @@
-"""Loading a model family.
+"""Loading a model family: `registry` knows its files, `downloads` gets them, `weights` reads them."""
 
-Only this module turns files into networks; `registry` knows which, `downloads` gets them, `weights` reads them.
-"""
-
-import hashlib
-import json
-import re
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,34 +12,33 @@ from pipeline.errors import UserError
 from pipeline.faces.detection import FaceFinder
 from pipeline.latents import Latent
 from pipeline.methods.directions import TRUNCATION, MeasuredDirections, StyleDirections, style_statistics
-from pipeline.methods.mapper import apply_mapper
 from pipeline.models.checkpoints import MOBILE_GENERATOR, W_ENCODER
-from pipeline.models.downloads import Progress, digest, fetch, verify
+from pipeline.models.downloads import Progress, fetch
 from pipeline.models.generator_formats import StateDict
+from pipeline.models.mappers import Mappers
 from pipeline.models.measured import measured_source, warn_of_other_settings
+from pipeline.models.network_files import built, check, read_network, short_digest
 from pipeline.models.registry import REGISTRY, Defaults, Row, family_row, read_registry
 from pipeline.models.sources import Source
-from pipeline.models.weights import kind_of_file, metadata, read_slim, read_weights, remembered
+from pipeline.models.weights import remembered
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.clip import build_clip, narrow_clip
 from pipeline.networks.csla import CSLA
 from pipeline.networks.e4e import Encoder
 from pipeline.networks.generator import StyleGenerator
-from pipeline.networks.mapper import LatentMapper, mapper_from_state_dict, only_in_style_space
 from pipeline.networks.mobilestylegan import MobileGenerator
 from pipeline.networks.parts import PartReader
 from pipeline.networks.preview import Preview
 from pipeline.networks.stylegan2 import Generator
 from pipeline.networks.w_encoder import WEncoder
 
-T = TypeVar("T")
 EDITED_WITH = ("generator", "preview", "clip", "identity", "parts")  # kinds of files, beside what is measured
 _NARROWED = {"encoder": nn.Module.bfloat16, "clip": narrow_clip}  # kind -> what makes it compute in bfloat16
 
 
 @dataclass
 class Family:
-    """The loaded models of one row of the registry; mappers are loaded when first asked for.
+    """The loaded models of one row of the registry.
 
     What a family does not have is None: an encoder, where faces can only be made up; directions, before their relevance
     has been measured; an alignment, before one has been trained; an identity network and a face finder, where the
@@ -70,8 +60,10 @@ class Family:
     parts: PartReader | None = None
     estimate: StyleDirections | None = field(default=None, init=False)
     """The directions where none were measured, see `estimate.directions_of`."""
-    _loaded: dict[str, nn.Module] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    mappers: Mappers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.mappers = Mappers(self.row, self.generator, self.latent_avg)
 
     @property
     def name(self) -> str:
@@ -90,104 +82,14 @@ class Family:
         """What generator, encoder and CLIP compute in: "float32" or "bfloat16"."""
         return str(self.generator.compute_dtype or torch.float32).removeprefix("torch.")
 
+    @property
+    def mean(self) -> Latent:
+        """The mean face."""
+        return Latent(self.latent_avg[None].cpu())
+
     def rows(self, size: int) -> int:
         """How many rows of a square of `size` pixels are the picture: not all, where it is wider than high."""
         return size * (self.row.crop_rows or self.generator.size) // self.generator.size
-
-    def mapper(self, name: str, progress: Progress | None = None) -> LatentMapper:
-        """A mapper by name, downloaded when it is not here. Raises UserError when this family has none of that name."""
-        mappers = self.row.mappers
-        if name not in mappers:
-            message = f"There is no mapper “{name}”; there are: {', '.join(mappers) or 'none'}."
-            is_path = name.endswith((".pt", ".pth", ".safetensors"))
-            raise UserError(message + (" A file of your own is given as a pathlib.Path." if is_path else ""))
-        source = mappers[name][1]
-        if name not in self._loaded:
-            fetch(source, progress)  # before the lock: others need not wait for a download
-        with self._lock:
-            if name not in self._loaded:
-                network = _built(mapper_from_state_dict, _read("mapper", source), source)
-                if wrong := self._misfit(network):
-                    raise UserError(f"The file {source.name} holds no mapper for the model “{self.title}”: {wrong}.")
-                self._loaded[name] = network
-            return self._loaded[name]
-
-    def mapper_digest(self, name: str) -> str:
-        """The start of the SHA-256 of a mapper's file, which is here."""
-        return _short_digest(self.row.mappers[name][1])
-
-    def mapper_adding(self, target: str, neutral: str) -> str | None:
-        """The mapper on this machine that learned to add what the `target` text adds to the `neutral` one; the nouns
-        and articles may be others ("man with a beard"). None where there is none."""
-        added = _added(target, neutral)
-        for name, (_, source) in self.row.mappers.items():
-            if added and (path := source.here()) and added == _learned(path):
-                return name
-        return None
-
-    def own_mapper(self, path: Path) -> tuple[str, LatentMapper]:
-        """Title and network of a mapper that somebody brings: a file as training writes it, or as the paper's authors
-        published theirs.
-
-        Raises UserError for any other file, for a mapper of another model, and when the file is gone.
-        """
-        if not path.is_file():
-            raise UserError(f"There is no mapper {path.name}, or it is no longer kept; please load it again.")
-        try:
-            if kind_of_file(path) not in ("safetensors", "zip"):  # a pickle of 20 MB could keep the server for minutes
-                raise UserError("It is neither safetensors nor a file of PyTorch from 1.6 on.")
-            network = _built(mapper_from_state_dict, read_weights("mapper", path), Source(path=path))
-            recipe = json.loads(metadata(path).get("recipe", "{}"))
-            wrong = self._misfit(network)
-        except UserError as error:
-            wrong = str(error)[:1].lower() + str(error)[1:].rstrip(".")
-        except (ValueError, RecursionError):
-            wrong = "the recipe in it can't be read"
-        if wrong:
-            raise UserError(
-                f"This file holds no mapper for the model “{self.title}” ({wrong}); please choose one that was trained "
-                "with it."
-            )
-        title = recipe.get("title") if isinstance(recipe, dict) else None
-        file_name = "" if path.suffix == ".safetensors" else path.stem
-        return mapper_title(title if isinstance(title, str) else file_name), network
-
-    def any_mapper(self, mapper: str | Path) -> tuple[str, LatentMapper, dict[str, str]]:
-        """Name and network of a family's mapper, or of one's own by its path; of the latter its SHA-256, as `file`."""
-        if isinstance(mapper, str):
-            return mapper, self.mapper(mapper), {}
-        return *self.own_mapper(mapper), {"file": hashlib.sha256(mapper.read_bytes()).hexdigest()}
-
-    def _misfit(self, network: LatentMapper) -> str:
-        """What keeps a mapper from working with this generator, or ""; it is moved to the family's device."""
-        if only_in_style_space(self.generator.num_rows) and not network.in_style_space:
-            return "it works in W+, where faces of this model have a single row"
-        if not network.fits([layer.channels for layer in self.generator.style_layers]):
-            return "its sizes are those of another model"
-        try:
-            tried = apply_mapper(network.to(self.device), self.generator, Latent(self.latent_avg[None].cpu()), 1.0)
-        except (RuntimeError, ValueError):
-            return "its sizes are those of another model"
-        finite = all(values.isfinite().all() for values in (tried.w_plus, *(tried.style_step or ())))
-        return "" if finite else "it holds numbers that are none"
-
-
-@lru_cache
-def _learned(path: Path) -> list[str]:
-    """The words that a mapper learned to add, by the recipe in its file; none where there is no recipe."""
-    recipe = json.loads(metadata(path).get("recipe", "{}"))
-    return _added(recipe.get("prompt", ""), recipe.get("neutral", ""))
-
-
-def _added(target: str, neutral: str) -> list[str]:
-    """The words of a text that another one lacks, without articles."""
-    there = {"a", "an", "the", *neutral.lower().split()}
-    return [word for word in target.lower().split() if word not in there]
-
-
-def mapper_title(text: str) -> str:
-    """A text as a mapper's title: on one line, of at most 60 printable characters; “Mapper” where nothing is left."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:60].strip() or "Mapper"
 
 
 def available_models(registry: Path | str = REGISTRY) -> list[str]:
@@ -238,7 +140,7 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
     def network(kind: str, build: Callable[[StateDict], nn.Module]) -> nn.Module | None:
         if kind not in files:
             return None
-        made = _built(build, _read(kind, files[kind]), files[kind])
+        made = built(build, read_network(kind, files[kind]), files[kind])
         if dtype == torch.bfloat16 and kind in _NARROWED:
             _NARROWED[kind](made)
             _copy_views(made)
@@ -247,7 +149,7 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
     finder = None
     if "landmarks" in files:
         path = fetch(files["landmarks"])
-        _checked(files["landmarks"], path)
+        check(files["landmarks"], path)
         finder = FaceFinder.from_file(path, files["landmarks"].name)
     encoder = network("encoder", lambda state: (WEncoder if W_ENCODER in state else Encoder).from_state_dict(state))
     clip = network("clip", build_clip)
@@ -273,22 +175,18 @@ def _weight_digests(row: Row, measured: bool, aligned: bool) -> dict[str, str]:
     """`Family.digests` of the files that edits depend on."""
     sources = {kind: row.files[kind] for kind in EDITED_WITH if kind in row.files}
     sources |= {kind: measured_source(kind, row) for kind in ("directions",) * measured + ("alignment",) * aligned}
-    digests = {kind: _short_digest(source) for kind, source in sources.items()}
+    digests = {kind: short_digest(source) for kind, source in sources.items()}
     if measured and not sources["directions"].name.endswith(".safetensors"):
         digests["directions"] += f"-psi{TRUNCATION}"  # published without deviations, which follow from the generator
     return {"directions": "estimated"} | digests
 
 
-def _short_digest(source: Source) -> str:
-    return digest(source, fetch(source))[:16]
-
-
 def load_generator(row: Row, device: torch.device, dtype: torch.dtype) -> tuple[StyleGenerator, Tensor]:
     """The generator of a family, as `load_family` loads it, and its mean latent (L, D)."""
-    state = _read("generator", row.files["generator"])
+    state = read_network("generator", row.files["generator"])
     average = state.pop("latent_avg", None)
     kind = MobileGenerator if MOBILE_GENERATOR in state else Generator
-    generator = _built(kind.from_state_dict, state, row.files["generator"])
+    generator = built(kind.from_state_dict, state, row.files["generator"])
     if "preview" in row.files:
         _add_preview(generator, row.files["preview"])
     generator = generator.to(device)
@@ -301,7 +199,7 @@ def load_generator(row: Row, device: torch.device, dtype: torch.dtype) -> tuple[
 
 def _add_preview(generator: StyleGenerator, source: Source) -> None:
     """Let a generator draw small pictures by a preview. Raises UserError where it is for another one."""
-    preview = _built(Preview.from_state_dict, _read("preview", source), source)
+    preview = built(Preview.from_state_dict, read_network("preview", source), source)
     later = [layer.channels for layer in generator.style_layers if layer.resolution > preview.resolution]
     fits = isinstance(generator, MobileGenerator) and preview.size < generator.size
     if not fits or preview.conv1.modulation.weight.shape != (later[0], sum(later)):
@@ -352,7 +250,7 @@ def _copy_views(network: nn.Module) -> None:
 def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.Module) -> MeasuredDirections | None:
     if (source := measured_source("directions", row)) is None:
         return None
-    state = {k: v.float() for k, v in _read("directions", source).items()}
+    state = {k: v.float() for k, v in read_network("directions", source).items()}
     channels, width = sum(layer.channels for layer in generator.style_layers), clip.text_projection.shape[1]
     moving = sum(layer.channels for layer in generator.style_layers if not layer.is_to_rgb)
     size, std = state["relevance"].shape, state.get("style_std", torch.empty(channels))
@@ -381,7 +279,7 @@ def _directions(row: Row, generator: StyleGenerator, average: Tensor, clip: nn.M
 def _alignment(row: Row, generator: StyleGenerator, clip: nn.Module, device: torch.device) -> CSLA | None:
     if (source := measured_source("alignment", row)) is None:
         return None
-    network = _built(CSLA.from_state_dict, _read("alignment", source), source)
+    network = built(CSLA.from_state_dict, read_network("alignment", source), source)
     sizes = clip.text_projection.shape[1], generator.style_dim, sum(la.channels for la in generator.style_layers)
     if (len(network.centre), len(network.w_std), len(network.s_std)) != sizes:
         if "alignment" not in row.files:  # the row has had another generator or CLIP since
@@ -389,24 +287,3 @@ def _alignment(row: Row, generator: StyleGenerator, clip: nn.Module, device: tor
         raise UserError(f"The file {source.name} was not trained with this generator and CLIP: the sizes differ.")
     warn_of_other_settings("alignment", row, source)
     return network.to(device)
-
-
-def _read(kind: str, source: Source) -> StateDict:
-    path = fetch(source)
-    expected = f"{source.sha256} {source.git_blob}"
-    return read_slim(kind, path, expected, lambda: _checked(source, path), source.name)
-
-
-def _checked(source: Source, path: Path) -> None:
-    """Verify what has a checksum of its own, each time before it is read."""
-    if source.sha256 or source.git_blob or not source.path:
-        verify(source, path)
-
-
-def _built(build: Callable[[StateDict], T], state: StateDict, source: Source) -> T:
-    try:
-        return build(state)
-    except Exception as error:  # whatever a network is missing when it is built from what is not its own
-        keys = re.search(r'(Missing|Unexpected) key[^"]*"([^"]+)"|(size mismatch) for ([\w.]+)', str(error))
-        detail = f" ({' '.join(filter(None, keys.groups())).lower()})" if keys else ""
-        raise UserError(f"The file {source.name} is not of the kind that this model needs there{detail}.") from error

@@ -59,7 +59,7 @@ def save_mapper(mapper: nn.Module, path: Path, recipe: MapperRecipe, losses: dic
 
 
 def retitle(path: Path, copy: Path, title: str) -> None:
-    """Copy a mapper's file that `Family.own_mapper` has accepted, of any form, as training writes it, under another
+    """Copy a mapper's file that `Mappers.load_own` has accepted, of any form, as training writes it, under another
     title."""
     recipe = json.loads(metadata(path).get("recipe", "{}"))
     state = {f"mapper.{name}": value.contiguous().clone() for name, value in read_weights("mapper", path).items()}

@@ -117,7 +117,7 @@ def test_a_training_ends_when_its_minutes_are_over_or_may_not_begin(shown_studio
 
 
 def test_a_mapper_in_the_form_of_its_authors_is_loaded(panel, shown_studio, tmp_path):
-    mapper = shown_studio.family.mapper(next(iter(shown_studio.mappers())))
+    mapper = shown_studio.family.mappers.load(next(iter(shown_studio.mappers())))
     state = {f"mapper.{name}": value for name, value in mapper.state_dict().items()}
     torch.save({"state_dict": state, "opts": argparse.Namespace(description="hat")}, tmp_path / "a hat.pt")
     changes(panel, lambda: bring(panel, tmp_path / "a hat.pt"))

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
-from pipeline.models.family import mapper_title
+from pipeline.models.mappers import mapper_title
 from pipeline.models.sources import Source
 from webapp.download_progress import arriving, bytes_of, megabytes
 from webapp.error_messages import guard

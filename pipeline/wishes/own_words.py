@@ -2,9 +2,9 @@
 
 import re
 
-from pipeline.attributes import Attribute
-from pipeline.clauses import OWN_SIGN, SIGNS, SIZES, TURNING, Mention
-from pipeline.lexicon import Kind, Token, lexed
+from pipeline.wishes.attributes import Attribute
+from pipeline.wishes.clauses import OWN_SIGN, SIGNS, SIZES, TURNING, Mention
+from pipeline.wishes.lexicon import Kind, Token, lexed
 
 OWN = Attribute("own words", "{}")
 TELLING = {Kind.ATTRIBUTE, Kind.MODIFIER, Kind.PART, Kind.PERSON, Kind.UNKNOWN, Kind.JUDGED, Kind.NUMBER}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from pipeline.attributes import BY_TEXT, Attribute, split
-from pipeline.lexicon import BIT, VERY, Kind, Token, described
+from pipeline.wishes.attributes import BY_TEXT, Attribute, split
+from pipeline.wishes.lexicon import BIT, VERY, Kind, Token, described
 
 SIGNS = {Kind.AWAY, Kind.NOT, Kind.LESS}
 OWN_SIGN = SIGNS | {Kind.WITH, Kind.MORE, Kind.CHANGE, Kind.KEEP}

@@ -1,45 +1,24 @@
-"""Wishes: what should change in a picture, as people say it in English, as pairs of texts for a direction.
+"""The reader of wishes: what people say should change in a picture becomes pairs of texts for a direction.
 
 A text is cut into clauses at its commas, "and", "then" and "but". In a clause, words add, take away, or say how much;
-what they speak of comes after them, or before them where nothing comes after ("glasses off"). What a family was never
-taught, and what is misspelt, becomes no wish but a note or an offer.
+what they speak of comes after them, or before them where nothing comes after ("glasses off").
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pipeline.attributes import ATTRIBUTES, NEAR, Attribute, split
 from pipeline.checks import of_type
-from pipeline.clauses import GIVING, OWN_SIGN, SIGNS, Mention, named, prepared, thing_ends
 from pipeline.errors import UserError
-from pipeline.lexicon import BIT, Kind, Token, lexed, respelt
-from pipeline.networks.clip import is_word
-from pipeline.own_words import OWN, TELLING, in_own_words, with_a
 from pipeline.text import check_prompt
-from pipeline.vocabulary import CLOSE, NAMED, listed, nearest, never_taught, unknown_words
+from pipeline.wishes import answers
+from pipeline.wishes.answers import FACES, Answers, is_incomplete
+from pipeline.wishes.clauses import GIVING, OWN_SIGN, SIGNS, Mention, named, prepared, thing_ends
+from pipeline.wishes.lexicon import BIT, Kind, Token, lexed
+from pipeline.wishes.own_words import OWN, TELLING, in_own_words, with_a
 
-FACES = {"face", "person", "head", "portrait", "human"}  # nouns of families whose pictures are of faces
-ASIDE = {"for", "on", "at", "in", "because", "since", "when", "like", "so", "to"}
-EXAMPLES = ("glasses", "blonde hair", "smiling", "young")
-MOST = 8  # notes and offers of a text, and words of a clause that may be misspelt
-NO_WORDS = "Please say in words what should change, such as “add glasses” or “younger”."
-NOTHING = "This text does not say what should change; please say it, such as “add glasses”, “younger” or “blonde hair”."
-NOTHING_ELSE = "This text does not say what should change; name a thing to add or to remove, or how it should look."
-KEPT = "“{}” asks for no change, so nothing is done about it."
-WHO = "“{}” is taken as who is in the picture; write “turn into a {}” to change that."
-THERE = "“{}” is taken as who is in the picture, so nothing is done about it."
 MOST_SHARE = 2.0  # what the page's slider goes to
-TOO_STRONG = "“{}” is done at 200 %, which is the most."
-DONE = "“{}” says what to do; please say what the picture should show then."
-SAY_MORE = "“{}” leaves open what it should be; please say more."
 SO_MUCH = {"much", "so much", "a lot", "lots"}  # behind a word that says the opposite they ask for less
-LAST = "“{}” and “{}” exclude each other, so the last counts."
-CARRIED = "“{}” is read as something to take away too."
-NOT_CARRIED = "“{}” is read as something that should be there."
-UNSURE = "“{}” may ask for more or for less; please choose."
-WHICH = "“{}” leaves open what it should be; please choose, or say more."
 
 
 @dataclass(frozen=True)
@@ -74,8 +53,8 @@ def read_wishes(text: str, vocabulary: frozenset[str] = frozenset(), noun: str =
     check_prompt(of_type("text", text, str, "a text"))
     tokens = lexed(text, noun.split()[-1] in FACES)
     if not any(token.words[0].isalnum() for token in tokens):
-        raise UserError(NO_WORDS)
-    reader = _Reader(text, vocabulary, noun)
+        raise UserError(answers.NO_WORDS)
+    reader = _Reader(Answers(text, vocabulary, noun))
     clause: list[Token] = []
     for token in tokens:
         if token.kind is Kind.AND and not (reader.mentions or any(t.kind in TELLING | {Kind.KEEP} for t in clause)):
@@ -93,14 +72,10 @@ def read_wishes(text: str, vocabulary: frozenset[str] = frozenset(), noun: str =
 class _Reader:
     """Reads a text clause by clause."""
 
-    text: str
-    vocabulary: frozenset[str]
-    noun: str
+    answers: Answers
     mentions: list[Mention] = field(default_factory=list)
     persons: list[Mention] = field(default_factory=list)  # that may only say who is in the picture
     subjects: list[tuple[int, int]] = field(default_factory=list)  # places of words that do
-    notes: list[str] = field(default_factory=list)
-    offers: list[str] = field(default_factory=list)
     part: str = ""  # of the face, that was spoken of last
     joint: str = ""  # what joins the clause to the one before: "and", a comma; "" where a thought ended
     begins: int = 0  # where the list that goes on begins in `mentions`
@@ -110,10 +85,6 @@ class _Reader:
     described: bool = False  # whether the text tells who is in the picture by what they have
     asks: bool = False  # whether it asks for something beside that
     alone: dict[str, list[Token]] = field(default_factory=dict)  # part -> the clause that says nothing of it
-
-    @property
-    def of_faces(self) -> bool:
-        return self.noun.split()[-1] in FACES
 
     # A clause
 
@@ -126,13 +97,13 @@ class _Reader:
         self.joint = joint if clause or not joint else self.joint and joint
 
     def _clause(self, clause: list[Token]) -> None:
-        last = self.mentions[-1].attribute if self.mentions else None
-        clause = prepared(clause, self.text, self.noun, last)
+        say, last = self.answers, self.mentions[-1].attribute if self.mentions else None
+        clause = prepared(clause, say.text, say.noun, last)
         clause, kept = self._parted(clause)
         if kept:
             self.carried = Token("keep", 0, 0, Kind.KEEP)
-            self.notes.append(KEPT.format(self._said(kept)))
-        if not clause or self._misspelt(clause):
+            say.notes.append(answers.KEPT.format(say.said(*kept)))
+        if not clause or say.misspelt(clause):
             return
         found = named(clause, self.part)
         self.subjects += found.subjects
@@ -147,20 +118,23 @@ class _Reader:
             self.described = True
         self.part = found.part
         unknown = [token for token in clause if token.kind is Kind.UNKNOWN] + found.unclear
-        unknown += [token for token in clause if token.kind is Kind.JUDGED and not self.vocabulary]
+        unknown += [token for token in clause if token.kind is Kind.JUDGED and not say.vocabulary]
         if any(token.kind is Kind.SWAP for token in clause) and not found.mentions:
-            self._offer(clause, WHICH, ["turn into a woman", "turn into a man"])
-        elif unknown and not (self.vocabulary or all(map(_is_incomplete, unknown))):
-            if own := in_own_words(clause, self.text, self.noun, self.of_faces):
+            say.offer(clause, answers.WHICH, ["turn into a woman", "turn into a man"])
+        elif unknown and not (say.vocabulary or all(map(is_incomplete, unknown))):
+            if own := in_own_words(clause, say.text, say.noun, say.of_faces):
                 self.mentions.append(own)
             else:
-                self.notes.append(DONE.format(self._said(clause)))
+                say.notes.append(answers.DONE.format(say.said(*clause)))
             return
+        elif len(unknown) == 1 and unknown[0].kind is Kind.PART and unknown[0].value:
+            self.alone[self.part] = clause
         elif unknown:
-            self._untaught(clause, found.mentions, sorted(unknown, key=lambda token: token.start))
+            if say.untaught(clause, found.mentions, sorted(unknown, key=lambda token: token.start)):
+                self._signed(clause, found.mentions)
         elif any(token.kind is Kind.UNSURE for token in clause) and found.mentions:
             short = " and ".join(one.attribute.short for one in found.mentions)
-            self._offer(clause, UNSURE, [f"a bit {short}", f"less {short}"])
+            say.offer(clause, answers.UNSURE, [f"a bit {short}", f"less {short}"])
         else:
             self._signed(clause, found.mentions)
         self.persons += found.persons
@@ -187,44 +161,6 @@ class _Reader:
             return not (OWN_SIGN - {Kind.KEEP} | {Kind.WANT}) & set(kinds)
         after = kinds[kinds.index(Kind.NOT) + 1 :] if Kind.NOT in kinds and Kind.ENOUGH not in kinds else []
         return Kind.KEEP in kinds or any(kind in (Kind.AWAY, Kind.LESS, Kind.CHANGE) for kind in after)
-
-    def _said(self, tokens: list[Token]) -> str:
-        return self.text[tokens[0].start : tokens[-1].end].strip()
-
-    def _instead(self, start: int, end: int, words: str) -> str:
-        """The whole text with other words in a place of it."""
-        return (self.text[:start] + words + self.text[end:]).strip()
-
-    def _offer(self, clause: list[Token], note: str, choices: Iterable[str]) -> None:
-        self.notes.append(note.format(self._said(clause)))
-        self.offers += [self._instead(clause[0].start, clause[-1].end, words) for words in choices]
-
-    def _which(self, clause: list[Token], choices: list[str]) -> None:
-        """Offer what an incomplete wish may be, unless a word that takes away would be lost: "not grey"."""
-        takes = SIGNS & {token.kind for token in clause}
-        self._offer(clause, *((SAY_MORE, []) if takes or not choices else (WHICH, choices)))
-
-    def _misspelt(self, clause: list[Token]) -> bool:
-        """Offer the text with unknown words spelt as known ones; whether there are such words."""
-        unknown = [token for token in clause if token.kind is Kind.UNKNOWN]
-        close = {token: known for token in unknown[:MOST] if (known := self._respelt(token))}
-        if close:
-            mended, place = "", 0
-            for token, known in close.items():
-                mended, place = mended + self.text[place : token.start] + known, token.end
-            mended = (mended + self.text[place:]).strip()
-            self.offers.append(mended)
-            self.notes.append(f"Did you mean “{mended}”?")
-        return bool(close)
-
-    def _respelt(self, token: Token) -> str | None:
-        """What an unknown word may be, misspelt. Of words that CLIP reads whole only the likeliest are."""
-        if len(token.words) < 3 or any(token.words in words for words in NEAR.values()):
-            return None
-        whole = is_word(token.words)
-        if not self.vocabulary and (whole or self.text[token.start].isupper()):
-            return None  # a word or a name of its own
-        return respelt(token.words, self.of_faces, 0.9 if whole else CLOSE if self.vocabulary else 0.85)
 
     # Signs and shares
 
@@ -274,11 +210,11 @@ class _Reader:
 
     def _carried(self, sign: Token, one: Mention) -> Token | None:
         """Whether a word that takes away still counts in a list: for things, and not for "blonde hair"."""
-        thing, said = one.attribute.thing, self.text[one.start : one.end]
+        thing, say = one.attribute.thing, self.answers
         if thing and sign.words in ("no", "without") and self.joint != "or":
-            self.notes.append(CARRIED.format(said))
+            say.notes.append(answers.CARRIED.format(say.said(one)))
         elif not thing and sign.words == "without":
-            self.notes.append(NOT_CARRIED.format(said))
+            say.notes.append(answers.NOT_CARRIED.format(say.said(one)))
         return sign if thing else None
 
     def _is_there(self, one: Mention | Token) -> bool:
@@ -315,140 +251,71 @@ class _Reader:
         elif any(token.words in ("fix", "change", "correct") for token in clause):  # "he is bald, fix it"
             last.taken = not last.absent
 
-    # What a family was never taught
-
-    def _untaught(self, clause: list[Token], mentions: list[Mention], unknown: list[Token]) -> None:
-        """Words that a family with a listed vocabulary was never taught, and attributes beside them."""
-        told = [token for token in unknown if token.kind is not Kind.MODIFIER] or unknown
-        near, words = list(dict.fromkeys(one for token in told for one in self._near(token))), self._phrases(unknown)
-        if len(unknown) == 1 and unknown[0].kind is Kind.PART and unknown[0].value:
-            self.alone[self.part] = clause
-        elif all(map(_is_incomplete, unknown)):
-            self._which(clause, [] if mentions else near[:5])
-        elif not mentions:
-            self.notes.append(never_taught(words, nearest(near[:NAMED]) or self._examples()))
-            if not SIGNS & {token.kind for token in clause}:
-                self.offers += [self._instead(clause[0].start, clause[-1].end, one) for one in near[:3]]
-        elif self._is_aside(clause, mentions, unknown):
-            self.notes.append(never_taught(words, ", so it is left out"))
-            self._signed(clause, mentions)
-        else:
-            shorts = " and ".join(("without " if one.absent else "") + one.attribute.short for one in mentions)
-            choices = [shorts]
-            if all(one.attribute.thing for one in mentions):
-                choices.append(f"without {shorts}".replace("without without ", ""))
-            self.notes.append(never_taught(words, ", so please choose another wish"))
-            self.offers += [self._instead(clause[0].start, clause[-1].end, one) for one in choices]
-
-    def _phrases(self, unknown: list[Token]) -> list[str]:
-        """The unknown words as they are written, those that stand beside each other together: "double chin"."""
-        places: list[list[int]] = []
-        for token in unknown:
-            if places and token.start <= places[-1][1] + 1:
-                places[-1][1] = max(token.end, places[-1][1])
-            else:
-                places.append([token.start, token.end])
-        return [self.text[start:end] for start, end in places]
-
-    def _is_aside(self, clause: list[Token], mentions: list[Mention], unknown: list[Token]) -> bool:
-        """Whether unknown words only say where, why or for whom, after all that should change."""
-        first, last = unknown[0].start, mentions[-1].start
-        return any(token.words in ASIDE and last < token.start < first for token in clause)
-
-    def _near(self, token: Token) -> list[str]:
-        """What the family knows that is near in meaning to what it doesn't know, or to what is unclear."""
-        if token.kind is Kind.MODIFIER:
-            near = [one for one in ATTRIBUTES if token.words in split(one.words)]
-        elif token.kind is Kind.PART:
-            named_last = lexed(token.words, True)[-1].value
-            part = named_last[0] if isinstance(named_last, tuple) and isinstance(named_last[0], str) else ""
-            near = [one for one in ATTRIBUTES if part and one.of == ("lips" if part == "lipstick" else part)]
-        else:
-            groups = {group for group, words in NEAR.items() if token.words in " ".join(words).split()}
-            near = [one for one in ATTRIBUTES if one.group in groups]
-        return [one.short for one in near if self._knows(one)]
-
-    def _knows(self, attribute: Attribute) -> bool:
-        words = f"{attribute.text.format('')} {attribute.sign}"
-        return not self.vocabulary or not unknown_words(self.vocabulary, words)
-
-    def _examples(self) -> str:
-        known = [one.short for one in ATTRIBUTES if one.short in EXAMPLES and self._knows(one)]
-        return f"; it knows, for example, {listed(known)}"
-
     # The end
 
     def reading(self) -> Reading:
         """All that was read."""
+        say = self.answers
         for part, clause in self.alone.items():
             if not any(one.attribute.of == part for one in self.mentions):  # "my hair, but grey"
-                less = part == "hair" and any(token.kind is Kind.LESS for token in clause)
-                near = self._near(next(token for token in clause if token.kind is Kind.PART))
-                if less:
-                    self._offer(clause, WHICH, ["shorter hair", "bald"])
+                if part == "hair" and any(token.kind is Kind.LESS for token in clause):
+                    say.offer(clause, answers.WHICH, ["shorter hair", "bald"])
                 else:
-                    self._which(clause, near[:5])
+                    say.which(clause, say.near(next(token for token in clause if token.kind is Kind.PART))[:5])
         wishes: list[Mention] = []
         for one in self._counted():
             for other in [other for other in wishes if _exclude_each_other(one, other)]:
                 if one.attribute is not other.attribute or one.away != other.away:
-                    self.notes.append(LAST.format(*(self.text[o.start : o.end] for o in (other, one))))
+                    say.notes.append(answers.LAST.format(say.said(other), say.said(one)))
                 wishes.remove(other)
             wishes.append(one)
         made = [wish for one in sorted(wishes, key=lambda one: one.start) if (wish := self._wish(one))]
-        if not (made or self.notes or self.offers):
-            self.notes.append(NOTHING if self.of_faces else NOTHING_ELSE)
-        notes, offers = (tuple(dict.fromkeys(sentences))[:MOST] for sentences in (self.notes, self.offers))
-        return Reading(tuple(made), notes, offers)
+        if not (made or say.notes or say.offers):
+            say.notes.append(answers.NOTHING if say.of_faces else answers.NOTHING_ELSE)
+        return Reading(tuple(made), *say.finished())
 
     def _counted(self) -> list[Mention]:
         """The mentions without those that only say who is in the picture, or what is replaced by another."""
+        notes, text = self.answers.notes, self.answers.text
         others = [one for one in self.mentions if not self._is_there(one)]
-        asks = self.asks or (self.described and bool(self.notes))
+        asks = self.asks or (self.described and bool(notes))
         counted = others if others or asks else self.mentions
         if others or asks:
             left_out = [(a, b) for a, b in self.subjects if any(a <= one.start < one.end == b for one in self.mentions)]
-            self.notes += [THERE.format(self.text[a:b]) for a, b in left_out]
+            notes += [answers.THERE.format(text[a:b]) for a, b in left_out]
         starts = {one.start for one in self.persons}
-        if all(one.start in starts for one in counted) and not self.notes:  # "a woman", "grandma"
+        if all(one.start in starts for one in counted) and not notes:  # "a woman", "grandma"
             counted = counted + self.persons
         else:
             for one in self.persons:
-                said = self.text[one.start : one.end]
-                self.notes.append(WHO.format(said, "woman" if one.attribute.text == "female {}" else "man"))
+                sex = "woman" if one.attribute.text == "female {}" else "man"
+                notes.append(answers.WHO.format(self.answers.said(one), sex))
         added = {one.attribute.group for one in counted if one.attribute.single and not one.away}
         return [one for one in counted if not (one.away and one.attribute.single and one.attribute.group in added)]
 
     def _wish(self, one: Mention) -> Wish | None:
-        said = self.text[one.start : one.end]
+        said = self.answers.said(one)
         if one.share > MOST_SHARE:
-            self.notes.append(TOO_STRONG.format(said))
+            self.answers.notes.append(answers.TOO_STRONG.format(said))
             one.share = MOST_SHARE
         if one.pair:
             target, neutral = reversed(one.pair) if one.away else one.pair
             return Wish(said, target, neutral, one.share)
-        if not self._knows(one.attribute):
-            near = [other.short for other in ATTRIBUTES if other.group == one.attribute.group and self._knows(other)]
-            self.notes.append(never_taught([said], nearest(near[:NAMED]) or self._examples()))
-            if not (one.away or one.attribute.thing):
-                self.offers += [self._instead(one.start, one.end, choice) for choice in near[:3]]
+        if not self.answers.knows(one.attribute):
+            self.answers.untaught_attribute(one)
             return None
         target, neutral = (self._with_noun(text) for text in one.attribute.pair(one.away))
         return Wish(said, target, neutral, one.share)
 
     def _with_noun(self, template: str) -> str:
-        text = template.format(self.noun.split()[-1])
-        return with_a(text) if " " in self.noun else text
+        noun = self.answers.noun
+        text = template.format(noun.split()[-1])
+        return with_a(text) if " " in noun else text
 
 
 def _is_thing(token: Token) -> bool:
     """Whether a word names a part of the face, or a thing."""
     return token.kind is Kind.PART or (token.kind is Kind.ATTRIBUTE and token.value[0].thing)
-
-
-def _is_incomplete(token: Token) -> bool:
-    """Whether a word only needs another one: "longer", "hair"."""
-    return token.kind is Kind.MODIFIER or (token.kind is Kind.PART and bool(token.value))
 
 
 def _share(degree: Token, sign: Token | None) -> float:

@@ -1,0 +1,5 @@
+"""Words as people type them, read as pairs of texts for an edit."""
+
+from pipeline.wishes.reader import Reading, Wish, read_wishes
+
+__all__ = ["Reading", "Wish", "read_wishes"]
