@@ -51,7 +51,7 @@ class StyleCLIP(FinishedEdits):
 
     def __init__(self, family: Family) -> None:
         self.family = family
-        self.texts = Texts(family.clip, family.row.vocabulary.split())
+        self.texts = Texts(family.clip, family.row.vocabulary.split(), family.row.seldom.split())
         self.strengths = Strengths(family, self.texts)
         self._draw = MicroBatcher(
             partial(draw_together, family.generator), BATCH if family.device.type == "cuda" else 1
