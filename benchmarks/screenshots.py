@@ -56,6 +56,7 @@ def say(page: Page, words: str) -> None:
 
 def paint(page: Page) -> None:
     """Paint over the hair on one side of the face."""
+    page.locator("#paint canvas").scroll_into_view_if_needed()
     box = page.locator("#paint canvas").bounding_box()
     for index, (x, y) in enumerate(((0.5, 0.1), (0.68, 0.14), (0.79, 0.26), (0.84, 0.42), (0.84, 0.6), (0.84, 0.8))):
         page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)

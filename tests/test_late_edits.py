@@ -12,6 +12,7 @@ from pipeline.errors import UserError
 from tests.pictures import EXAMPLES
 from tests.test_session import another_face, edited, session  # noqa: F401
 from tests.visits import event_of
+from webapp import model_handle
 from webapp.history import DetectedFace
 from webapp.jobs import LongJob
 from webapp.page import build
@@ -124,6 +125,18 @@ def test_the_gallery_of_mappers_waits_while_others_compute_and_ends_with_its_fac
     assert list(drawing) == [] and not session.thumbs.keys() - {"levels"}
     *_, last = draw(session)
     assert len({picture for picture, _ in last}) == len(studio.mappers())
+
+
+def test_a_gallery_of_mappers_that_waits_says_so_and_holds_no_turn(studio, session, monkeypatch):  # noqa: F811
+    page = build(studio)
+    (event, run), jobs = (page.fns[event_of(page, name)] for name in ("draw", "optimize")), page.studio.jobs
+    assert event.concurrency_id != run.concurrency_id
+    drawing = event.fn(session)
+    grey = next(drawing)
+    monkeypatch.setattr(model_handle, "TELL_EVERY", 0.01)
+    with jobs.line(), jobs.batch():
+        assert next(drawing) == next(drawing) == gr.skip() and not jobs._waiting
+    assert next(drawing)[0] != grey[0]
 
 
 def test_a_slider_beyond_its_end_stays_there_when_another_is_moved(studio, session):  # noqa: F811
