@@ -54,6 +54,17 @@ def say(page: Page, words: str) -> None:
     page.locator("#wish textarea").press("Enter")
 
 
+def paint(page: Page) -> None:
+    """Paint over the hair on one side of the face."""
+    page.locator("#paint canvas").scroll_into_view_if_needed()
+    box = page.locator("#paint canvas").bounding_box()
+    for index, (x, y) in enumerate(((0.5, 0.1), (0.68, 0.14), (0.79, 0.26), (0.84, 0.42), (0.84, 0.6), (0.84, 0.8))):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)
+        if index == 0:
+            page.mouse.down()
+    page.mouse.up()
+
+
 def pair_of_faces(folder: Path) -> Path:
     """A photo with two people in it."""
     photo = Image.new("RGB", (700, 400), (120, 130, 140))
@@ -81,6 +92,12 @@ def visit(browser: Browser, url: str, kept: Callable[[Page, str], None], folder:
     expect(page.locator("#offers button")).to_be_visible()
     settled(page)
     kept(page, "words")
+    page.locator("#where").get_by_label("Paint it yourself").check()
+    changed(page, lambda: page.locator("#strip button").first.click())
+    paint(page)
+    changed(page, lambda: say(page, "blonde hair"))
+    kept(page, "painted")
+    page.locator("#where").get_by_label("As the words say").check()
     page.get_by_role("button", name="Model: Photographed faces").click()
     kept(page, "models")
     page.get_by_role("button", name="Model: Photographed faces").click()

@@ -13,9 +13,12 @@ from pipeline.checks import latent_of, number, of_type
 from pipeline.edits import Edit
 from pipeline.errors import UserError
 from pipeline.latents import Latent
-from pipeline.methods.regions import checked_regions, held_within, region_mask
+from pipeline.methods.regions import MASK_SIZE, checked_regions, held_within, region_mask
 from pipeline.models.family import Family
 from pipeline.recipes import Recipe
+
+Place = str | Image.Image | Tensor
+"""Where an edit may change a picture: a name of `methods.regions.REGIONS`, or a mask, white where it may."""
 
 OTHER_FACE = "This edit was made from another face; please take the face that it was made from."
 
@@ -35,7 +38,7 @@ class FinishedEdits:
         recipe = edit.recipe | {"share": share * edit.recipe.get("share", 1.0)}
         return replace(edit, draw=partial(self.image, moved), latent=moved, recipe=recipe)
 
-    def within(self, latent: Latent, edit: Edit, regions: Sequence[str | Image.Image | Tensor]) -> Edit:
+    def within(self, latent: Latent, edit: Edit, regions: Sequence[Place]) -> Edit:
         """A finished edit of `latent`, held to regions: names ("hair", "face", ...), or masks, white where it may
         change the picture (PIL, or tensors (1, 1, R, R) from 0 to 1). Without any it is the edit as it is.
 
@@ -44,7 +47,7 @@ class FinishedEdits:
         edit of another face, an unknown region, an empty mask, and an edit that is held already.
         """
         self._check(latent, edit)
-        if not (regions := checked_regions(regions)):
+        if not (regions := checked_regions(regions, self.family.rows(MASK_SIZE))):
             return edit
         held = held_within(self.family, latent, edit.latent, regions)
         weights = {kind: self.family.digests[kind] for kind in ("generator", "parts") if kind in self.family.digests}
@@ -53,13 +56,13 @@ class FinishedEdits:
             recipe["within"]["share"] = recipe.pop("share")
         return replace(edit, draw=partial(self.image, held), latent=held, recipe=recipe)
 
-    def region(self, latent: Latent, *regions: str | Image.Image | Tensor) -> Tensor:
+    def region(self, latent: Latent, *regions: Place) -> Tensor:
         """Where regions are in the picture of a latent: a mask (1, 1, 64, 64) from 0 to 1.
 
         Raises UserError for an unknown region, and where the model can't find parts.
         """
         self._check(latent)
-        return region_mask(self.family, (latent,), checked_regions(regions))
+        return region_mask(self.family, (latent,), checked_regions(regions, self.family.rows(MASK_SIZE)))
 
     def repeat(self, recipe: dict[str, Any], latent: Latent | None = None, anywhere: bool = False) -> Edit:
         """The edit that a recipe describes, to the bit on the same machine, from the latent that it was made from.

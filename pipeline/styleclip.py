@@ -15,7 +15,7 @@ from pipeline.edits import Edit, Step, steps_of
 from pipeline.faces.detection import Face, centred, turned
 from pipeline.faces.paste import paste
 from pipeline.faces.photos import Photo, opened, shrunk
-from pipeline.finished_edits import FinishedEdits
+from pipeline.finished_edits import FinishedEdits, Place
 from pipeline.images import to_pil
 from pipeline.latents import Latent, draw_together, sampled
 from pipeline.methods import inversion
@@ -51,7 +51,7 @@ class StyleCLIP(FinishedEdits):
 
     def __init__(self, family: Family) -> None:
         self.family = family
-        self.texts = Texts(family.clip, family.row.vocabulary.split())
+        self.texts = Texts(family.clip, family.row.vocabulary.split(), family.row.seldom.split())
         self.strengths = Strengths(family, self.texts)
         self._draw = MicroBatcher(
             partial(draw_together, family.generator), BATCH if family.device.type == "cuda" else 1
@@ -216,16 +216,19 @@ class StyleCLIP(FinishedEdits):
         """The mappers of this family: name -> title."""
         return {name: title for name, (title, _) in self.family.row.mappers.items()}
 
-    def map(self, latent: Latent, mapper: str | Path, strength: float | None = None) -> Edit:
+    def map(
+        self, latent: Latent, mapper: str | Path, strength: float | None = None, regions: Sequence[Place] = ()
+    ) -> Edit:
         """One of the edits that a mapper was trained for, in one forward pass; the paper's strength is 0.1. `mapper` is
-        the name of one of the family's, or the path of a file of one's own (pipeline.training.mapper). Raises UserError
-        for an unknown mapper, and for a file that holds none for this model."""
+        the name of one of the family's, or the path of a file of one's own (pipeline.training.mapper). The edit is held
+        to `regions`, if there are any, see `within`. Raises UserError for an unknown mapper, and for a file that holds
+        none for this model."""
         self._check(latent)
         of_type("mapper", mapper, (str, Path), "the name of a mapper, or the path of its file (pathlib.Path)")
         name, network, file = self.family.mappers.find(mapper)
         parameters = completed("map", self.family.defaults, {"mapper": name, "strength": strength})
         edited = apply_mapper(network, self.family.generator, latent, parameters["strength"])
-        return self._edit("map", latent, parameters | file, edited)
+        return self._edit("map", latent, parameters | file, edited, regions)
 
     # Global directions (section 6)
 
@@ -238,12 +241,14 @@ class StyleCLIP(FinishedEdits):
         threshold: float | None = None,
         channels: int | None = None,
         limit: float | None = None,
+        regions: Sequence[Place] = (),
     ) -> Edit:
         """Move StyleSpace channels the way from the `neutral` to the `target` text.
 
         `strength` is α, as suits the texts where it is None (`Strengths`). Channels less relevant than `threshold` β
         stay; without β the `channels` most relevant ones move, or the family's default number. `limit`: how many
-        deviations from the mean they may go, 0 for any. Raises UserError for a β that keeps no channel.
+        deviations from the mean they may go, 0 for any. The edit is held to `regions`, if there are any, see
+        `within`. Raises UserError for a β that keeps no channel.
         """
         self._check(latent)
         given = {"target": target, "neutral": neutral, "strength": strength}
@@ -254,10 +259,15 @@ class StyleCLIP(FinishedEdits):
             parameters["strength"] = self.strengths.of(target, neutral, threshold, channels, parameters["limit"])
         models = directions_of(self.family), self.texts, self.family.generator, self.family.latent_avg
         edited, moved = direct(*models, latent, **parameters)
-        return self._edit("direct", latent, parameters, edited, notes=notes, channels=moved)
+        return self._edit("direct", latent, parameters, edited, regions, notes=notes, channels=moved)
 
     def combine(
-        self, latent: Latent, sliders: Sequence[Any], channels: int | None = None, limit: float | None = None
+        self,
+        latent: Latent,
+        sliders: Sequence[Any],
+        channels: int | None = None,
+        limit: float | None = None,
+        regions: Sequence[Place] = (),
     ) -> Edit:
         """Several global directions at once; their order makes no difference. Each of `sliders` is (target, neutral,
         strength), `strength` being its α; without any nothing changes. Otherwise as `direct`. Raises UserError for the
@@ -269,7 +279,7 @@ class StyleCLIP(FinishedEdits):
         notes = tuple(dict.fromkeys(note for pair in pairs for note in self.texts.pair_notes(*pair)))
         models = directions_of(self.family), self.texts, self.family.generator, self.family.latent_avg
         edited = combine(*models, latent, **parameters)
-        return self._edit("combine", latent, parameters, edited, notes=notes)
+        return self._edit("combine", latent, parameters, edited, regions, notes=notes)
 
     def strength(self, target: str, neutral: str) -> float:
         """The α of `direct` for a pair of texts where none is given."""
@@ -293,7 +303,7 @@ class StyleCLIP(FinishedEdits):
         """What a text in English asks for, such as "remove the glasses and make her smile", see `Reading`."""
         return read_wishes(text, self.texts.vocabulary, self.family.defaults.neutral)
 
-    def change(self, latent: Latent, wish: Wish, share: float = 1.0, regions: Sequence[str] | None = None) -> Edit:
+    def change(self, latent: Latent, wish: Wish, share: float = 1.0, regions: Sequence[Place] | None = None) -> Edit:
         """Fulfil a wish at `share` times its strength, by a mapper on this machine that learned to add the same words,
         of whose edits more appear (88 % against 72 % on photographed faces, 98 against 91 on drawn ones, in the whole
         picture, see docs/results.md), else by a global direction, and so where something is taken away or `share` is
@@ -323,16 +333,17 @@ class StyleCLIP(FinishedEdits):
         neutral: str,
         strength: float | None = None,
         levels: Sequence[str] | None = None,
+        regions: Sequence[Place] = (),
     ) -> Edit:
         """Move a face by what lies between the `neutral` and the `target` text, in one forward pass. `levels`, of
-        "coarse", "medium" and "fine", are what may move: all when None. Raises UserError where the model has no
-        alignment."""
+        "coarse", "medium" and "fine", are what may move: all when None. The edit is held to `regions`, if there are
+        any, see `within`. Raises UserError where the model has no alignment."""
         self._check(latent)
         given = {"target": target, "neutral": neutral, "strength": strength, "levels": levels}
         parameters = completed("csla_edit", self.family.defaults, given)
         notes = self.texts.pair_notes(target, neutral)
         edited = csla_edit(self.family, self.texts, latent, **parameters)
-        return self._edit("csla_edit", latent, parameters, edited, notes=notes)
+        return self._edit("csla_edit", latent, parameters, edited, regions, notes=notes)
 
     def csla_generate(self, prompt: str, strength: float | None = None, neutral: str | None = None) -> Edit:
         """A face from text alone, in one forward pass from the mean face, which the `neutral` text describes. Raises
@@ -343,5 +354,14 @@ class StyleCLIP(FinishedEdits):
         edited = csla_edit(self.family, self.texts, mean, prompt, parameters["neutral"], parameters["strength"])
         return self._edit("csla_generate", mean, parameters, edited, notes=notes)
 
-    def _edit(self, method: str, source: Latent, parameters: dict[str, Any], edited: Latent, **told: Any) -> Edit:
-        return Edit(partial(self.image, edited), edited, new_recipe(self.family, method, source, parameters), **told)
+    def _edit(
+        self,
+        method: str,
+        source: Latent,
+        parameters: dict[str, Any],
+        edited: Latent,
+        regions: Sequence[Place] = (),
+        **told: Any,
+    ) -> Edit:
+        recipe = new_recipe(self.family, method, source, parameters)
+        return self.within(source, Edit(partial(self.image, edited), edited, recipe, **told), regions)

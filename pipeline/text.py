@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import UserError
 from pipeline.networks.clip import encode_text, is_too_long, tokenize
-from pipeline.vocabulary import unknown_note
+from pipeline.vocabulary import seldom_note, unknown_note
 
 # ImageNet templates of CLIP's authors, without "a photo of many {}." as published with StyleCLIP. @ is "a" and "the".
 _WITH_ARTICLE = """
@@ -65,18 +65,20 @@ def check_pair(target: str, neutral: str) -> list[str]:
 class Texts:
     """Embeddings of texts by one CLIP model. The latest are remembered, so that moving a slider computes none.
 
-    `vocabulary`: the words that the model was taught, where they can be listed.
+    `vocabulary`: the words that the model was taught, where they can be listed. `seldom`: those of what its pictures
+    seldom show after an edit.
     """
 
-    def __init__(self, model: nn.Module, vocabulary: Collection[str] = ()) -> None:
-        self.model, self.vocabulary = model, frozenset(vocabulary)
+    def __init__(self, model: nn.Module, vocabulary: Collection[str] = (), seldom: Collection[str] = ()) -> None:
+        self.model, self.vocabulary, self.seldom = model, frozenset(vocabulary), frozenset(seldom)
         self.device = model.text_projection.device
         self.embedding = lru_cache(maxsize=256)(self._embedding)
         self.averaged = lru_cache(maxsize=256)(self._averaged)
 
     def pair_notes(self, target: str, neutral: str) -> tuple[str, ...]:
-        """`check_pair`, and a note that names the words which the model was never taught."""
-        return (*check_pair(target, neutral), *self._unknown(target, neutral))
+        """`check_pair`, and notes that name the words which the model was never taught, and what it seldom manages."""
+        seldom = seldom_note(self.seldom, target, neutral)
+        return (*check_pair(target, neutral), *self._unknown(target, neutral), *([seldom] if seldom else []))
 
     def goal_notes(self, prompt: str, neutral: str) -> tuple[str, ...]:
         """`check_goal`, and the same of the prompt."""

@@ -48,6 +48,15 @@ def unknown_note(vocabulary: frozenset[str], text: str) -> str:
     return never_taught(words, then) if words else ""
 
 
+def seldom_note(seldom: frozenset[str], target: str, neutral: str) -> str:
+    """A sentence that names the words of a target text which a family's pictures `seldom` show; "" where there is none.
+    What the neutral text has too is not asked for."""
+    there = {word.lower() for word in _WORD.findall(neutral)}
+    asked = dict.fromkeys(word for word in _WORD.findall(target.lower()) if word not in there)
+    words = [word for word in asked if not seldom.isdisjoint((word, word.removesuffix("s")))]
+    return f"This model seldom manages {listed(words)}; something else may change instead." if words else ""
+
+
 def never_taught(words: Sequence[str], then: str) -> str:
     """A sentence that names words which a model was never taught, and `then` says what of it."""
     return (

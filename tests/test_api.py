@@ -15,6 +15,7 @@ from mcp.client.streamable_http import streamable_http_client
 from PIL import Image, ImageChops
 
 from pipeline import Latent
+from pipeline.methods.regions import drawn_mask
 from tests.pictures import EXAMPLES
 from tests.programs import MAKER, as_file, served
 from webapp import api, jobs
@@ -117,6 +118,11 @@ def test_words_are_done_one_after_the_other_or_said_to_be_unknown(program, demo,
         wanted = demo.change(wanted, wish, 0.5).latent
     assert Latent.load(code).digest() == wanted.digest()
     assert [recipe["method"] for recipe in edit["recipes"]] == ["map", "direct"]
+    mask = drawn_mask(Image.new("L", (9, 9), 255))
+    *_, edit = program.predict(text="glasses", latent=latent, regions=["hair", mask], api_name="/change")
+    assert edit["recipes"][0]["within"]["regions"] == ["hair", mask]
+    with pytest.raises(AppError, match="paint it again"):
+        program.predict(text="glasses", latent=latent, regions=[mask[:40]], api_name="/change")
     for text, sentence in (
         ("a zebra", "zebra"),
         ("blonde hiar", "Did you mean “blonde hair”"),

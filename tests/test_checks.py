@@ -248,6 +248,18 @@ def test_words_that_the_model_was_never_taught_are_noted(studio, latent):
     assert studio.direct(latent, "zeppelin face", "face").notes == ()  # nobody could list what it knows
 
 
+def test_what_the_model_seldom_manages_is_noted(studio, latent):
+    row = studio.family.row.model_copy(update={"seldom": "hat angry"})
+    honest = StyleCLIP(replace(studio.family, row=row))
+    note = "This model seldom manages “hat”; something else may change instead."
+    assert honest.direct(latent, "a face with Hats", "a face").notes == (note.replace("hat", "hats"),)
+    assert honest.combine(latent, [("face with a hat", "face", 1.0), ("old face", "face", 1.0)]).notes == (note,)
+    (wish,) = honest.wishes("make her angry").wishes
+    assert "“angry”" in honest.change(latent, wish).notes[0]
+    assert honest.direct(latent, "face", "face with a hat").notes == ()  # it is to go
+    assert honest.direct(latent, "old face with a hat", "face with a hat").notes == ()  # it is there
+
+
 def test_a_recipe_of_a_windows_editor_is_read():
     assert edits_of('\ufeff{\r\n "edits": [{"method": "map"}]\r\n}') == [{"method": "map"}]
 

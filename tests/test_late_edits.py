@@ -12,6 +12,7 @@ from pipeline.errors import UserError
 from tests.pictures import EXAMPLES
 from tests.test_session import another_face, edited, session  # noqa: F401
 from tests.visits import event_of
+from webapp import model_handle
 from webapp.history import DetectedFace
 from webapp.jobs import LongJob
 from webapp.page import build
@@ -62,10 +63,13 @@ def test_what_comes_while_another_picture_is_looked_at_changes_nothing_but_the_s
     assert session.undo_keys == undo
 
 
-def handler(studio, name):
-    """The handler of this name of the page itself, as its events call it."""
+def handler(studio, name, panel=""):
+    """The handler of this name of the page itself, as its events call it; of a panel, where several have one."""
     page = build(studio)
-    return page.fns[event_of(page, name)].fn
+    if not panel:
+        return page.fns[event_of(page, name)].fn
+    of_panel = [fn.fn for fn in page.fns.values() if fn.fn and fn.fn.__module__ == f"webapp.panels.{panel}"]
+    return next(fn for fn in of_panel if fn.__name__ == name)
 
 
 def test_a_slider_edits_the_picture_that_it_was_moved_on(studio, session, monkeypatch):  # noqa: F811
@@ -121,6 +125,30 @@ def test_the_gallery_of_mappers_waits_while_others_compute_and_ends_with_its_fac
     assert list(drawing) == [] and not session.thumbs.keys() - {"levels"}
     *_, last = draw(session)
     assert len({picture for picture, _ in last}) == len(studio.mappers())
+
+
+def test_a_gallery_of_mappers_that_waits_says_so_and_holds_no_turn(studio, session, monkeypatch):  # noqa: F811
+    page = build(studio)
+    (event, run), jobs = (page.fns[event_of(page, name)] for name in ("draw", "optimize")), page.studio.jobs
+    assert event.concurrency_id != run.concurrency_id
+    drawing = event.fn(session)
+    grey = next(drawing)
+    monkeypatch.setattr(model_handle, "TELL_EVERY", 0.01)
+    with jobs.line(), jobs.batch():
+        assert next(drawing) == next(drawing) == gr.skip() and not jobs._waiting
+    assert next(drawing)[0] != grey[0]
+
+
+def test_a_slider_beyond_its_end_stays_there_when_another_is_moved(studio, session):  # noqa: F811
+    usual, face = studio.family.defaults, session.current.latent
+    full = studio.strength(usual.target, usual.neutral)
+    brought = [(usual.target, usual.neutral, 3 * full), ("an old face", "face", 2.123)]
+    session.keep(face, studio.combine(face, brought))
+    handler(studio, "drawn")(session)  # from now on the visitor has a slider for the second pair
+    for family, own, strengths in ((150, 50, (3 * full, 1.062)), (-50, 50, (-full / 2, 1.062))):
+        list(handler(studio, "slide", "sliders")(family, own, 0, 0, 0, session))
+        made = [slider["strength"] for slider in session.current.recipes[-1]["parameters"]["sliders"]]
+        assert made == pytest.approx(strengths, abs=1e-3)
 
 
 def test_nothing_of_a_visit_that_was_started_over_is_drawn(studio, session):  # noqa: F811

@@ -2,9 +2,12 @@
 
 from urllib.parse import parse_qsl
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.errors import UserError
+from pipeline.methods.regions import MASK_SIZE, checked_regions
 from webapp.links import LONGEST, edits_of, query_of
 
 PAIR = {"target": "face with blonde, long hair", "neutral": "face & hair = ?"}
@@ -76,9 +79,23 @@ def test_a_link_tells_the_regions_that_an_edit_is_held_to():
     query, _ = query_of([held])
     assert query.endswith("within=hair,face")
     assert asked(query) == [(EDITS[3][0], EDITS[3][1] | {"within": ["hair", "face"]})]
-    assert query_of([recipe(*EDITS[3], within={"regions": ["data:image/png;base64,AA=="]})]) == ("", "")
     with pytest.raises(UserError, match="not whole"):
         asked(query.replace("hair", "elbow"))
+
+
+def test_a_link_holds_what_was_painted_unless_that_is_too_long():
+    dots = np.random.default_rng(0).integers(0, 256, (MASK_SIZE, MASK_SIZE), np.uint8)
+    for mask, fits in ((Image.new("L", (256, 256), 200), True), (Image.fromarray(dots), False)):
+        regions = checked_regions(["hair", mask])
+        query, left_out = query_of([recipe(*EDITS[3], within={"regions": regions})])
+        assert len(query) <= LONGEST and bool(left_out) is not fits
+        assert asked(query) == [(EDITS[3][0], EDITS[3][1] | {"within": regions if fits else ["hair"]})]
+    assert "leaves out what you painted" in left_out and "recipe" in left_out
+    everywhere, _ = query_of([recipe(*EDITS[3], within={"regions": regions[1:]})])
+    assert asked(everywhere) == [EDITS[3]]
+    for junk in ("painted.", "painted.AAAA", "painted.%", "painted./etc/passwd", "painted." + "A" * 5000):
+        with pytest.raises(UserError, match="not whole"):
+            asked(f"method=map&mapper=afro&within={junk}")
 
 
 def test_links_with_the_old_names_of_methods_are_understood():

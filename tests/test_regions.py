@@ -21,7 +21,7 @@ from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
 from pipeline.images import to_tensor
 from pipeline.latents import MOST_REGIONS
-from pipeline.methods.regions import DRAWN, MASK_SIZE, checked_regions, region_of, without_islands
+from pipeline.methods.regions import DRAWN, MASK_SIZE, checked_regions, mask_picture, region_of, without_islands
 from pipeline.models.registry import family_row
 from pipeline.networks.generator import Region
 from pipeline.networks.parts import PARTS
@@ -149,6 +149,7 @@ def test_an_edit_is_held_to_a_mask_that_somebody_painted(studio):
     again = studio.repeat(json.loads(json.dumps(held.recipe)), latent)
     assert again.latent.digest() == held.latent.digest() and not again.notes
     assert studio.within(latent, edit, left_half()).latent.digest() == held.latent.digest()
+    assert studio.map(latent, "stylespace", 1.0, [mask]).latent.digest() == held.latent.digest()
     # Halved before and after it is held: the recipe tells both.
     quarter = studio.adjust(latent, studio.within(latent, studio.adjust(latent, edit, 0.5), [mask]), 0.5)
     again = studio.repeat(json.loads(json.dumps(quarter.recipe)), latent)
@@ -174,8 +175,23 @@ def test_an_edit_is_held_to_a_mask_that_somebody_painted(studio):
         studio.within(studio.sample(1), edit, [mask])
     with pytest.raises(UserError, match="whole picture"):
         studio.within(latent, held, [mask])
+    *_, tuned = studio.tune(latent, studio.image(latent), steps=1)
+    with pytest.raises(UserError, match="whole picture"):  # a tuning is of the whole picture
+        studio.within(latent, tuned.edit, [mask])
     with pytest.raises(UserError, match="no recipe"):
         studio.repeat(held.recipe | {"within": {"regions": "hair"}}, latent)
+
+
+def test_a_mask_covers_the_picture_where_that_is_wider_than_high(studio):
+    row = studio.family.row.model_copy(update={"crop_rows": 3 * studio.family.generator.size // 4})
+    wide = StyleCLIP(replace(studio.family, row=row))
+    width, height = wide.image(wide.sample(SEED)).size
+    mask = Image.new("L", (width, height))
+    mask.paste(255, (0, 0, width, height // 2))
+    (found,) = checked_regions([mask], wide.family.rows(MASK_SIZE))
+    covered = mask_picture(found)
+    assert height < width and covered.getbbox() == (0, MASK_SIZE // 8, MASK_SIZE, MASK_SIZE // 2)
+    assert mask_picture(found, wide.family.rows(MASK_SIZE)).getbbox() == (0, 0, MASK_SIZE, MASK_SIZE * 3 // 8)
 
 
 def test_a_second_edit_is_held_after_a_trip_to_another_process(studio):

@@ -25,6 +25,7 @@ from PIL import Image
 
 from pipeline import Latent, UserError
 from webapp.gpu import on_gpu
+from webapp.model_handle import ModelHandle
 
 ROOT = Path(__file__).parents[1]
 TIMEOUT = 60  # seconds; for what hangs, never for what is slow
@@ -150,6 +151,7 @@ CALLS = {
     "direct": lambda studio, face, latent: studio.direct(latent, "a red face", "a face", channels=5),
     "csla_edit": lambda studio, face, latent: studio.csla_edit(latent, "a red face", "a face"),
     "csla_generate": lambda studio, face, latent: studio.csla_generate("a red face"),
+    "held": lambda studio, face, latent: studio.map(latent, "levels", 0.2, [Image.new("L", (64, 64), 99)]),
     "threshold": lambda studio, face, latent: studio.threshold("a red face", "a face", 5),
     "repeat": lambda studio, face, latent: studio.repeat(studio.map(latent, "levels").recipe, latent),
 }
@@ -161,6 +163,14 @@ def test_a_call_gives_the_same_on_a_lent_gpu(aligned_studio, spaces, visit, draw
     result = visit(CALLS[name], on_gpu(aligned_studio), face, latent)
     assert values(result) == values(CALLS[name](aligned_studio, face, latent))
     assert spaces.seconds
+
+
+def test_the_gallery_of_mappers_is_drawn_in_one_call_of_a_lent_gpu(studio, spaces, visit):
+    latent, known = studio.sample(1), {name: name for name in studio.mappers()}
+    (drawn,) = visit(lambda: list(ModelHandle(on_gpu(studio)).mapped(latent, known)))
+    one_by_one = list(ModelHandle(studio).mapped(latent, known))
+    assert len(spaces.seconds) == 1 and [list(pictures) for pictures in one_by_one] == [[name] for name in known]
+    assert [values(drawn[name]) for name in known] == [values(*pictures.values()) for pictures in one_by_one]
 
 
 def test_an_optimization_streams_from_a_lent_gpu(studio, spaces, visit):

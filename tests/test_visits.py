@@ -16,6 +16,7 @@ from PIL import Image
 
 from benchmarks.sessions import Page
 from pipeline import StyleCLIP
+from pipeline.wishes import Wish
 from tests.pictures import EXAMPLES
 from tests.programs import uploaded
 from tests.visits import Visit, event_of, open_page
@@ -27,6 +28,7 @@ from webapp.page import build
 from webapp.panels import training
 from webapp.panels.mappers import Mappers
 from webapp.panels.optimization import NO_FACE
+from webapp.pictures import MOST_ITEMS
 from webapp.session import Session
 
 
@@ -348,3 +350,11 @@ def test_why_a_run_ended_is_told_though_notes_follow_the_new_face_after_it(app, 
     visitor.listen()  # the stream had ended
     visitor.hear("process_completed", 3)
     assert noted() == ""
+
+
+def test_a_visit_holds_the_thresholds_of_its_newest_wishes_only():
+    session = Session()
+    for number in [*range(100), 80]:
+        session.remember_threshold(Wish("a face", f"face {number}", "face"), number / 100)
+    assert len(session.thresholds) == MOST_ITEMS and list(session.thresholds)[-1] == ("face 80", "face")
+    assert session.thresholds["face 99", "face"] == 0.99

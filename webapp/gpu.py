@@ -11,12 +11,15 @@ from __future__ import annotations
 import inspect
 import pickle
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from pipeline import StyleCLIP
+from PIL import Image
+
+from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
 from webapp.process import on_zero_gpu
 
@@ -28,6 +31,12 @@ RUNS = frozenset({"optimize", "generate", "refine", "tune"})
 START = 10  # enough for any single call; the first one also moves the models to the GPU
 STEP = 0.2  # one step of an optimization
 LONGEST = 120  # what a visitor without an account has in a day
+
+
+def mapped(studio: StyleCLIP, latent: Latent, mappers: Mapping[str, str | Path]) -> dict[str, Image.Image]:
+    """Small pictures of what mappers make of a face, by name. Raises UserError where one can't be applied."""
+    made = {name: studio.map(latent, mapper).latent for name, mapper in mappers.items()}
+    return {name: studio.image(one, one.working_size(studio.family.generator)) for name, one in made.items()}
 
 
 def on_gpu(studio: StyleCLIP) -> StyleCLIP:
@@ -51,8 +60,9 @@ class _OnGPU:
 
         def call(seconds: int, request: bytes) -> bytes:
             name, args, kwargs = pickle.loads(request)
+            method = partial(mapped, studio) if name == "mapped" else getattr(studio, name)
             try:
-                return pickle.dumps(getattr(studio, name)(*args, **kwargs))
+                return pickle.dumps(method(*args, **kwargs))
             except UserError as error:
                 return pickle.dumps(error)
 
@@ -77,6 +87,10 @@ class _OnGPU:
         if name in CALLS:
             return partial(self._call, name)
         return partial(self._run, name) if name in RUNS else attribute
+
+    def mapped(self, *args: Any) -> dict[str, Image.Image]:
+        """All of them in one call."""
+        return self._call("mapped", *args)
 
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
         seconds = LONGEST if name == "repeat" else START

@@ -112,7 +112,7 @@ class HistoryItem:
     def places(self) -> str:
         """The regions that the last edit is held to, in words; "" for the whole picture."""
         regions = self.recipes[-1].get("within", {}).get("regions", []) if self.recipes else []
-        names = [name if name in REGIONS else "drawn mask" for name in regions]
+        names = [name if name in REGIONS else "painted area" for name in regions]
         return f"the {' and '.join(names)}" if names else ""
 
     @property
@@ -130,11 +130,16 @@ class HistoryItem:
 
 @dataclass(frozen=True, eq=False)
 class StepPreview:
-    """A step of an optimization, from which the visitor can go on."""
+    """A step of an optimization, from which the visitor can go on. On the strip it is held to the `regions`."""
 
     latent: Latent
     recipe: dict[str, Any]
     picture: str
+    regions: tuple[str, ...] = ()
+    wish: Wish | None = None
+    """What the visitor said, if the run came of it."""
+    kept: Latent | None = None
+    """What it is on the strip, once it was put there."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from pipeline.checks import LIMITS, WHOLE
 from pipeline.errors import UserError
-from pipeline.methods.regions import REGIONS, checked_regions
+from pipeline.methods.regions import DRAWN, checked_regions
 from pipeline.parameters import METHODS, RENAMED, checked
 from pipeline.recipes import FROM_WORDS
 from webapp import limits
@@ -20,6 +20,7 @@ from webapp import limits
 LONGEST = 2000  # characters of a query that every browser and messenger takes
 MOST = 20  # edits
 LONG = {"optimize", "generate"}  # methods that a link fills in, and a visitor starts
+PAINTED = "painted."  # how a drawn mask begins among the regions that an edit is held to
 
 Asked = tuple[str, dict[str, Any]]
 """A method, and its parameters as far as a link has them; among them "share", where the edit was adjusted, and
@@ -33,33 +34,50 @@ def query_of(recipes: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     """
     if not recipes or not _tellable(recipes[-1]):
         return "", ""
-    query, count = _query(recipes), len(recipes)
-    if count == 1:
-        return query, ""
-    why = ""
+    query, count, why = _query(recipes), len(recipes), ""
     if not all(map(_tellable, recipes)):
         why = "an earlier one needs a file of yours or a photo"
     elif any(recipe["method"] in LONG for recipe in recipes[:-1]):
         why = "an earlier one is an optimization, which no link starts"
-    elif len(query) > LONGEST or count > MOST:
+    elif count > 1 and (len(query) > LONGEST or count > MOST):
         why = "all of them are too long for an address"
+    left_out = []
     if why:
-        return _query(
-            recipes[-1:]
-        ), f"The link holds the newest of {count} edits only: {why}. The recipe holds them all."
-    return query, ""
+        query = _query(recipes[-1:])
+        left_out.append(f"The link holds the newest of {count} edits only: {why}.")
+    if len(query) > LONGEST and (named := _without_painted(recipes[-1])) != recipes[-1]:
+        query = _query([named])
+        left_out.append("The link leaves out what you painted, which is too long for an address.")
+    return query, " ".join([*left_out, "The recipe holds it all."]) if left_out else ""
 
 
 def _text(name: str, value: Any) -> Any:
     if name == "sliders":
         lists = [[slider["target"], slider["neutral"], slider["strength"]] for slider in value]
         return json.dumps(lists, ensure_ascii=False, separators=(",", ":"))
+    if name == "within":
+        value = [PAINTED + _in_address(region) if region.startswith(DRAWN) else region for region in value]
     return ",".join(value) if isinstance(value, list) else value
 
 
+def _in_address(mask: str) -> str:
+    """A drawn mask in letters that an address takes as they are."""
+    return mask.removeprefix(DRAWN).replace("+", "-").replace("/", "_").rstrip("=")
+
+
+def _from_address(text: str) -> str:
+    return DRAWN + text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4)
+
+
+def _without_painted(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """An edit without the drawn masks that it is held to; with no other region it is one of the whole picture."""
+    named = [region for region in recipe.get("within", {}).get("regions", ()) if not region.startswith(DRAWN)]
+    rest = {name: value for name, value in recipe.items() if name != "within"}
+    return rest | ({"within": recipe["within"] | {"regions": named}} if named else {})
+
+
 def _tellable(recipe: Mapping[str, Any]) -> bool:
-    within = recipe.get("within", {"regions": ()})
-    plain = "share" not in within and REGIONS.keys() >= set(within["regions"])
+    plain = "share" not in recipe.get("within", {})
     return recipe["method"] in METHODS and "file" not in recipe["parameters"] and plain
 
 
@@ -109,7 +127,10 @@ def _edit(query: Mapping[str, str], before: str) -> Asked:
 
 
 def _value(name: str, text: str) -> Any:
-    if name in ("levels", "within"):
+    if name == "within":
+        parts = text.split(",")
+        return [_from_address(part.removeprefix(PAINTED)) if part.startswith(PAINTED) else part for part in parts]
+    if name == "levels":
         return text.split(",")
     if name == "sliders":
         return json.loads(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import replace as with_values
 from functools import partial
@@ -16,8 +16,8 @@ from pipeline import Edit, Latent, StyleCLIP
 from pipeline.errors import UserError
 from pipeline.faces.photos import Photo, open_photo
 from pipeline.models.downloads import fetch
-from webapp.gpu import CALLS, RUNS
-from webapp.jobs import CHANGED, LongJob, Scheduler
+from webapp.gpu import CALLS, RUNS, mapped
+from webapp.jobs import CHANGED, TELL_EVERY, LongJob, Scheduler
 from webapp.queues import caller_now
 
 # Short edits, drawn as one batch.
@@ -39,6 +39,11 @@ class ModelHandle:
 
     def __getattr__(self, name: str) -> Any:
         return self._bound(name)
+
+    @property
+    def _is_lent(self) -> bool:
+        """Whether a GPU is lent for each call, in another process."""
+        return not isinstance(self._studio, StyleCLIP)
 
     def _bound(self, name: str) -> Any:
         """A method of the studio that waits for its turn, or what else the studio has by this name."""
@@ -76,8 +81,8 @@ class ModelHandle:
         return self.jobs.photo(*caller_now())
 
     def _call(self, method: Any, turn: Any, *args: Any, **kwargs: Any) -> Any:
-        for edit in (value for value in (*args, *kwargs.values()) if isinstance(value, Edit)):
-            edit.draw()  # which may take a turn of its own: another process may want the picture
+        for edit in (value for value in (*args, *kwargs.values()) if isinstance(value, Edit) and self._is_lent):
+            edit.draw()  # which takes a turn of its own: the other process gets the picture with the edit
         with turn():
             answer = method(*args, **kwargs)
             if isinstance(answer, Edit):
@@ -93,7 +98,7 @@ class ModelHandle:
         for each call, and where small pictures don't show what was tuned.
         """
         studio, generator = self._studio, self.family.generator
-        if generator.working_size == generator.size or not isinstance(studio, StyleCLIP):
+        if generator.working_size == generator.size or self._is_lent:
             return None
         with suppress(UserError), self.jobs.interactive():
             latent = make(studio)
@@ -101,16 +106,18 @@ class ModelHandle:
                 return studio.image(latent, size)
         return None
 
-    def behind_all(self, make: Callable[[StyleCLIP], Latent]) -> Image.Image | None:
-        """A small picture of the latent that `make` makes, when nobody else computes or waits; None where the latent
-        can't be made, and on a GPU that is lent for each call."""
+    def mapped(self, latent: Latent, mappers: Mapping[str, str | Path]) -> Iterator[dict[str, Image.Image]]:
+        """Small pictures of what mappers make of a face, by name: one after the other, each when nobody else computes
+        or waits; nothing meanwhile, every few seconds. On a GPU that is lent for each call all of them at once. Raises
+        UserError where one can't be applied."""
         studio = self._studio
-        if not isinstance(studio, StyleCLIP):
-            return None
-        with suppress(UserError), self.jobs.background():
-            latent = make(studio)
-            return studio.image(latent, latent.working_size(self.family.generator))
-        return None
+        make = studio.mapped if self._is_lent else partial(mapped, studio)
+        for piece in [mappers] if self._is_lent else [{name: mapper} for name, mapper in mappers.items()]:
+            made: dict[str, Image.Image] = {}
+            while not made:
+                with self.jobs.background(TELL_EVERY) as mine:
+                    made = make(latent, piece) if mine else {}
+                yield made
 
     def lost(self, latent: Latent) -> str:
         """What a visitor is told of a face that its edits in S have pulled apart; "" for any other."""

@@ -203,7 +203,7 @@ def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_mi
         sliders.connect(sliders_panel, context)
         alignment.connect(alignment_panel, context)
         words.connect(words_panel, filled_in, *run, context)
-        came = visit.connect(visit_panel, page, filled_in, training_panel, context)
+        came = visit.connect(visit_panel, page, filled_in, training_panel, words_panel.brush, context)
         link.connect(follow, came, filled_in, context)
         if change:
             models.connect(models_panel, handle, change, state)

@@ -30,8 +30,9 @@ EDIT = _group("edit", 32)
 PHOTO = _group("photo", 8)
 SERIES = _group("series", 4)
 LONG = _group("long", 100)
+IDLE = _group("idle", 40)
 """The queue settings of an event say in which group it runs. A group has so many slots, each with a thread; an event of
-one group never takes a slot of another. `webapp.jobs` then says whose turn it is to compute. Why there are four:
+one group never takes a slot of another. `webapp.jobs` then says whose turn it is to compute. Why there are five:
 
 - `EDIT`: one picture in one pass. Nothing in it waits for anything but its turn, so it is never locked. A visitor's
   edits are made one after the other, in the order in which they were asked for: each builds on the picture before.
@@ -39,11 +40,13 @@ one group never takes a slot of another. `webapp.jobs` then says whose turn it i
   jobs that wait lock no uploads.
 - `SERIES`: the grid, GIF and MP4. Each draws many pictures, so that more at a time would slow everybody's edits.
 - `LONG`: what waits for minutes: jobs in the line, trainings, downloads, a change of the model. Everybody's job has a
-  slot here, because a job that waits says how many are before it."""
+  slot here, because a job that waits says how many are before it.
+- `IDLE`: what nobody asked for and nobody waits for, the gallery of mappers. It computes when nothing else does, so it
+  may hold its slot for as long as others compute."""
 
 THREADS = 256  # for all slots together, and for the short events that do not queue
 
-SLOTS_OF_SESSION = {"edit": 1}  # in a group; in the others:
+SLOTS_OF_SESSION = {"edit": 1, "idle": 1}  # in a group; in the others:
 OTHER_SLOTS_OF_SESSION = 4
 SHARE_OF_ADDRESS = 0.75  # of a group's slots, so that one address never has them all
 WAITING_OF_SESSION = 20  # events

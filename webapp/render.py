@@ -37,7 +37,8 @@ REVEAL = """() => setTimeout(() => {
   const strip = document.querySelector("#strip .grid-container"), shown = strip?.querySelector(".selected");
   if (shown) strip.scrollLeft += shown.getBoundingClientRect().left - strip.getBoundingClientRect().left - 120;
   const slides = ["range", "number"].includes(document.activeElement?.type);
-  if (innerWidth < 760 && !slides && window.touched?.closest?.("#edit-card, #mix, #face"))
+  const paints = window.touched?.closest?.("#where, #paint") && document.querySelector("#paint")?.checkVisibility();
+  if (innerWidth < 760 && !slides && !paints && window.touched?.closest?.("#edit-card, #mix, #face"))
     document.querySelector("#before-after")?.scrollIntoView({block: "nearest", behavior: "smooth"});
 }, 80)"""
 

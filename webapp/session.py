@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.wishes import Wish
 from webapp.choices import Choices
 from webapp.history import DetectedFace, HistoryItem, StepPreview
-from webapp.pictures import Pictures, atomic
+from webapp.pictures import MOST_ITEMS, Pictures, atomic
 from webapp.presets import Pair
 
 
@@ -55,6 +56,8 @@ class Session(Pictures):
     """The parameters of a run that a link has filled in; those without a field count as long as its words stand."""
     thresholds: dict[tuple[str, str], float] = field(default_factory=dict)
     """The β that keeps the usual number of channels, for the target and the neutral text of each wish."""
+    painted: str = ""
+    """Where the visitor has painted that edits may change the picture, as `drawn_mask` writes it; "" for nothing."""
     run: dict[str, Any] | None = None
     """The method and the fields of an optimization that runs, or ran when its page was left."""
     previews: list[StepPreview] = field(default_factory=list)
@@ -103,6 +106,12 @@ class Session(Pictures):
         if self.cursor != key:
             self.why_ended = ""
         super()._show(key)
+
+    @atomic
+    def remember_threshold(self, wish: Wish, threshold: float) -> None:
+        """Note the β for a wish's texts; those of the newest wishes are kept, as many as the strip has pictures."""
+        others = {texts: beta for texts, beta in self.thresholds.items() if texts != (wish.target, wish.neutral)}
+        self.thresholds = dict([*others.items(), ((wish.target, wish.neutral), threshold)][-MOST_ITEMS:])
 
     def touch(self) -> None:
         """Renew the times of the visit's files, because `webapp.cleanup` deletes old ones."""

@@ -109,14 +109,14 @@ def without_islands(mask: Tensor, features: Tensor) -> Tensor:
         reached = grown
 
 
-def checked_regions(regions: Sequence[str | Image.Image | Tensor]) -> list[str]:
-    """Regions as a recipe has them. Raises UserError for what is no region, and for masks that can't be read or are
-    empty."""
+def checked_regions(regions: Sequence[str | Image.Image | Tensor], rows: int = MASK_SIZE) -> list[str]:
+    """Regions as a recipe has them; `rows` as for `drawn_mask`. Raises UserError for what is no region, and for masks
+    that can't be read or are empty."""
     if isinstance(regions, str | Image.Image | Tensor):
         regions = (regions,)
     if not isinstance(regions, list | tuple) or not all(isinstance(r, str | Image.Image | Tensor) for r in regions):
         raise TypeError("`regions` is a list of names of regions, pictures (PIL) or masks (tensors).")
-    found = [drawn_mask(region) if isinstance(region, Image.Image | Tensor) else region for region in regions]
+    found = [drawn_mask(region, rows) if isinstance(region, Image.Image | Tensor) else region for region in regions]
     for region in found:
         if region.startswith(DRAWN):
             read_mask(region)
@@ -125,14 +125,16 @@ def checked_regions(regions: Sequence[str | Image.Image | Tensor]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def drawn_mask(mask: Image.Image | Tensor) -> str:
-    """A mask, white where an edit may change the picture, as a text that `read_mask` reads: a picture, or a tensor
-    (1, 1, R, R) from 0 to 1. Raises UserError where nothing is white."""
+def drawn_mask(mask: Image.Image | Tensor, rows: int = MASK_SIZE) -> str:
+    """A mask, white where an edit may change the picture, as a text that `read_mask` reads: a picture, which covers the
+    middle `rows` of the mask's `MASK_SIZE`, or a tensor (1, 1, R, R) from 0 to 1 of the generator's whole square.
+    Raises UserError where nothing is white."""
     if isinstance(mask, Tensor):
         if mask.ndim != 4 or mask.shape[:2] != (1, 1) or not mask.numel() or not ((mask >= 0) & (mask <= 1)).all():
             raise UserError("A mask is a tensor (1, 1, R, R) of numbers from 0 to 1.")
-        mask = Image.fromarray((mask[0, 0].float().cpu() * 255).round().byte().numpy())
-    small = mask.convert("L").resize((MASK_SIZE, MASK_SIZE), Image.Resampling.BOX)
+        mask, rows = Image.fromarray((mask[0, 0].float().cpu() * 255).round().byte().numpy()), MASK_SIZE
+    small = Image.new("L", (MASK_SIZE, MASK_SIZE))
+    small.paste(mask.convert("L").resize((MASK_SIZE, rows), Image.Resampling.BOX), (0, (MASK_SIZE - rows) // 2))
     if not small.getextrema()[1]:
         raise UserError(EMPTY)
     file = io.BytesIO()
@@ -141,19 +143,25 @@ def drawn_mask(mask: Image.Image | Tensor) -> str:
 
 
 def read_mask(text: str) -> Tensor:
-    """The mask (1, 1, R, R) of a text that `drawn_mask` wrote. Raises UserError for any other text, and where
-    nothing is white."""
+    """The mask (1, 1, R, R) of a text that `drawn_mask` wrote. Raises UserError as `mask_picture` does."""
+    return torch.from_numpy(np.array(mask_picture(text)))[None, None] / 255
+
+
+def mask_picture(text: str, rows: int = MASK_SIZE) -> Image.Image:
+    """The middle `rows` of a mask as a picture of grey, of a text that `drawn_mask` wrote. Raises UserError for any
+    other text, and where nothing is white."""
     try:
         content = base64.b64decode(text.removeprefix(DRAWN), validate=True)
         with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
             if picture.size != (MASK_SIZE, MASK_SIZE) or picture.mode != "L":
                 raise ValueError("another size")
-            mask = torch.from_numpy(np.array(picture))[None, None] / 255
+            picture.load()
     except (ValueError, OSError, SyntaxError, Image.DecompressionBombError):
         raise UserError("This mask can't be read; please paint it again.") from None
-    if not mask.any():
+    if not picture.getextrema()[1]:
         raise UserError(EMPTY)
-    return mask
+    top = (MASK_SIZE - rows) // 2
+    return picture.crop((0, top, MASK_SIZE, top + rows))
 
 
 def held_within(family: Family, latent: Latent, edited: Latent, regions: Sequence[str]) -> Latent:
@@ -161,7 +169,8 @@ def held_within(family: Family, latent: Latent, edited: Latent, regions: Sequenc
 
     Raises UserError where the edit is more than steps in W and S of the whole picture.
     """
-    unlike = edited.tuning is not latent.tuning and not (edited.tuning and edited.tuned_like(latent))
+    both = edited.tuning and latent.tuning and edited.tuned_like(latent)
+    unlike = edited.tuning is not latent.tuning and not both
     if unlike or not edited.same_regions(latent):
         raise UserError("This edit can't be held to a region; please take one that changes the whole picture.")
     with torch.no_grad():

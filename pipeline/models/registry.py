@@ -97,6 +97,7 @@ class _Family(_Strict):
     bfloat16: bool = False
     """Whether it computes in bfloat16 where the processor does so natively and nobody asks for another type."""
     vocabulary: str = ""
+    seldom: str = ""
     """All words that the family's CLIP was taught, in lower case; "" where nobody could list them."""
     defaults: Defaults = Defaults()
 

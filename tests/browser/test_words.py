@@ -179,11 +179,10 @@ def test_an_edit_stays_where_its_words_are_about_unless_the_visitor_chooses(page
     expect(how(page)).to_contain_text("Purple hair, by a mapper, only in the hair", timeout=SLOW)
     press(page, "Copy link")
     expect(page).to_have_url(re.compile("within=hair"))
-    only = page.locator("#only input")
-    changes(page, only.uncheck)
+    changes(page, lambda: page.get_by_label("Everywhere").check())
     expect(how(page)).to_contain_text("Purple hair, by a mapper“")
     count = strip(page).count()
-    changes(page, only.check)
+    changes(page, lambda: page.get_by_label("As the words say").check())
     expect(how(page)).to_contain_text("only in the hair")
     expect(strip(page)).to_have_count(count)  # it is the same edit
 

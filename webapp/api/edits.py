@@ -45,8 +45,9 @@ class Edits(Endpoints):
             photo: A photo of the face; or give a latent.
             latent: The latent to edit; or give a photo.
             share: How strongly, 0 to 2; 1, as the words say, if left out.
-            regions: Where the picture may change: hair, face, skin, mouth, eyes, background, clothes; [] for all of it;
-                what the words are about if left out.
+            regions: Where the picture may change: hair, face, skin, mouth, eyes, background, clothes; or a mask as
+                recipes have it, a grey PNG of 64 by 64 pixels, white where it may, as data:image/png;base64,...; [] for
+                all of it; what the words are about if left out.
         """
         if regions is not None and not (isinstance(regions, list) and all(isinstance(r, str) for r in regions)):
             raise UserError("`regions` is a list of names, such as hair and face.")

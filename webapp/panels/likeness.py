@@ -67,8 +67,8 @@ def made_again(
             if recipe["method"] not in QUICK:
                 raise UserError("A run of its own.")
             if own:
-                whole = studio.map(latent, own, recipe["parameters"]["strength"])
-                whole = studio.within(latent, whole, recipe.get("within", {}).get("regions", ()))
+                regions = recipe.get("within", {}).get("regions", ())
+                whole = studio.map(latent, own, recipe["parameters"]["strength"], regions)
             else:
                 whole = studio.repeat(recipe | {"share": None}, latent, anywhere=True)
             edit = studio.adjust(latent, whole, recipe["share"]) if "share" in recipe else whole

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, count
+from typing import Any
 
 import gradio as gr
 from PIL import Image, ImageOps
@@ -19,7 +21,7 @@ from webapp.files import on_screen
 from webapp.panels.bounded import bounded
 from webapp.panels.chooser import chooser, pressed
 from webapp.panels.result import SILENT, set_to
-from webapp.queues import EDIT, LONG
+from webapp.queues import EDIT, IDLE, LONG
 from webapp.render import Context, Updates
 from webapp.session import Session
 
@@ -119,8 +121,7 @@ def connect(panel: Mappers, context: Context) -> None:
         if not name:
             raise UserError("Choose a mapper first.")
         source, regions = session.base("map", mapper=name), session.held_to("map", mapper=name)
-        edit = studio.map(source, session.mappers.get(name, name), strength)
-        session.keep(source, studio.within(source, edit, regions))
+        session.keep(source, studio.map(source, session.mappers.get(name, name), strength, regions))
         return context.render(session)
 
     def slide(name: str, strength: float, session: Session) -> Iterator[Updates]:
@@ -132,8 +133,7 @@ def connect(panel: Mappers, context: Context) -> None:
         source, regions = session.base("map", mapper=name), session.held_to("map", mapper=name)
 
         def make(model: StyleCLIP) -> Latent:
-            edit = model.map(source, mapper, strength)
-            return model.within(source, edit, regions).latent
+            return model.map(source, mapper, strength, regions).latent
 
         yield from context.small_first(session, make, lambda: apply(name, strength, session))
 
@@ -153,20 +153,21 @@ def connect(panel: Mappers, context: Context) -> None:
         yield {panel.progress: "", panel.gallery: gallery(studio, session)}
 
     @guard
-    def draw(session: Session) -> Iterator[list[tuple[str, str]]]:
-        """What each mapper makes of this visitor's face, one small picture after the other, while nobody waits."""
+    def draw(session: Session) -> Iterator[Any]:
+        """What each mapper makes of this visitor's face, in small pictures, while nobody waits. What can't be drawn
+        stays grey, and nothing is said: nobody pressed anything."""
         face, known = session.origin, {name: name for name in studio.mappers() if not not_here(studio, name)}
         if session.thumbs_of != face.key:
             session.thumbs_of, session.thumbs = face.key, {}
         yield gallery(studio, session)
-        for name, mapper in (known | session.mappers).items():
-            if name in session.thumbs:
-                continue
-            picture = studio.behind_all(lambda model, mapper=mapper: model.map(face.latent, mapper).latent)
-            if picture is None or session.thumbs_of != face.key or session.origin != face:
-                return
-            session.thumbs[name] = on_screen(ImageOps.contain(picture, (THUMB, THUMB)))
-            yield gallery(studio, session)
+        due = {name: mapper for name, mapper in (known | session.mappers).items() if name not in session.thumbs}
+        with suppress(UserError):
+            for pictures in studio.mapped(face.latent, due) if due else ():
+                if session.thumbs_of != face.key or session.origin != face:
+                    return
+                for name, picture in pictures.items():
+                    session.thumbs[name] = on_screen(ImageOps.contain(picture, (THUMB, THUMB)))
+                yield gallery(studio, session) if pictures else gr.skip()  # by which a visitor's leaving is noticed
 
     fields, last = [panel.name, panel.strength], EDIT | {"trigger_mode": "always_last"}
     chosen = panel.gallery.select(choose, state, panel.name, trigger_mode="multiple", **SILENT)
@@ -181,4 +182,4 @@ def connect(panel: Mappers, context: Context) -> None:
     arrived.failure(None, None, panel.progress, js=set_to(""), **SILENT)
     context.on(arrived.success, apply, fields, **last)
     context.on(panel.strength.input, slide, fields, **last)
-    panel.draw.click(draw, state, panel.gallery, api_visibility="private", trigger_mode="always_last", **LONG)
+    panel.draw.click(draw, state, panel.gallery, api_visibility="private", trigger_mode="always_last", **IDLE)

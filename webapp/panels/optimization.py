@@ -7,23 +7,24 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
 
-from pipeline import Edit, Latent
-from pipeline.edits import Step
+from pipeline import Edit
 from pipeline.errors import UserError
 from pipeline.vocabulary import unknown_note
 from pipeline.wishes import Wish
 from webapp.download_progress import bar, in_line
 from webapp.files import on_screen
-from webapp.history import HistoryItem, StepPreview, small_on_screen
+from webapp.history import HistoryItem
 from webapp.lossplot import MINUTES, cut_note, plot, progress
 from webapp.model_handle import ModelHandle
 from webapp.panels.bounded import bounded
 from webapp.panels.chooser import chooser, pressed
+from webapp.panels.film import MOMENTS, beginning, film, finished, is_moment, note_kept, preview_of, shown
 from webapp.panels.photo import thing
 from webapp.panels.result import SILENT, forget, mean_face, set_to
 from webapp.presets import Presets
@@ -36,7 +37,6 @@ FAILED, IDLE = "The optimization has ended early.", bar("No optimization runs.",
 THIS_FACE, NO_FACE = "This face", "The words alone"
 REDRAW_EVERY = 0.15  # seconds between two pictures sent to the browser
 PREVIEW = 512  # pixels of these pictures, at most
-MOMENTS = 10  # on the filmstrip
 HINT = "The way there: moments of the newest optimization. Choose one to go on from it."
 
 
@@ -63,13 +63,7 @@ class Optimization:
 
 def draw(panel: Optimization, session: Session) -> Updates:
     """The filmstrip."""
-    latent, previews = session.current.latent, session.previews
-    at = [number for number, preview in enumerate(previews) if preview.latent is latent]
-    return {panel.film: gr.update(value=_film(session), selected_index=at[0] if at else None)}
-
-
-def _film(session: Session) -> list[tuple[str, str]]:
-    return [(preview.picture, f"step {preview.recipe['taken']}") for preview in session.previews]
+    return {panel.film: gr.update(value=film(session), selected_index=shown(session))}
 
 
 def as_html(*sentences: str) -> str:
@@ -163,21 +157,9 @@ def layout(studio: ModelHandle, known: Presets, thorough: gr.Button, halt: gr.Bu
         far = gr.HTML(IDLE, label="progress", elem_id="progress")
     with gr.Column(elem_id="way"):
         gr.HTML(f'<p class="note">{HINT}</p>')
-        film = chooser(label="The way there", show_label=False, columns=MOMENTS, elem_id="film", captioned=True)
-    fields = words, suggestions, start, slider, l2, identity, run, stop, far, groups, note, film
+        way = chooser(label="The way there", show_label=False, columns=MOMENTS, elem_id="film", captioned=True)
+    fields = words, suggestions, start, slider, l2, identity, run, stop, far, groups, note, way
     return Optimization(*fields, thorough, halt)
-
-
-def beginning(session: Session, recipe: dict[str, Any]) -> tuple[HistoryItem, Latent]:
-    """What an edit was made from, and an item of the strip that it goes behind: that one, or an edit of it.
-
-    Raises UserError when neither is there any more.
-    """
-    for item in session.strip:
-        for latent in (item.latent, item.source):
-            if latent is not None and latent.digest() == recipe["source"]:
-                return item, latent
-    raise UserError("The picture that this optimization began with has left the strip; please run it again.")
 
 
 def broken_off(session: Session) -> str:
@@ -192,16 +174,6 @@ def fewer_note(asked: int, steps: int) -> str:
     """What a visitor is told whose run takes fewer steps than asked for, so that it can settle; "" for others."""
     fit = f"Others wait, so this run takes {steps} steps instead of {asked}: so many fit into {MINUTES} here."
     return fit if steps < asked else ""
-
-
-def is_moment(step: Step) -> bool:
-    """Whether the filmstrip keeps this step: every tenth part of the way."""
-    return step.index * MOMENTS // step.total > (step.index - 1) * MOMENTS // step.total
-
-
-def preview_of(step: Step) -> StepPreview:
-    """A step as the filmstrip keeps it."""
-    return StepPreview(step.latent, step.edit.recipe, small_on_screen(step.image))
 
 
 def connect(panel: Optimization, context: Context) -> tuple[Callable[..., Iterator[Updates]], Callable[..., None]]:
@@ -252,8 +224,8 @@ def connect(panel: Optimization, context: Context) -> tuple[Callable[..., Iterat
         if start == NO_FACE:
             extra = {name: value for name, value in linked(session, words).items() if name != "neutral"}
             run = studio.generate(words, steps=steps, preview=PREVIEW, **extra)
-            average = mean_face(studio)
-            before = on_screen(studio.image(average))
+            source, regions = mean_face(studio), ()
+            before = on_screen(studio.image(source))
             weights = {"CLIP": ("clip", 1.0)}
         else:
             knows_people = studio.family.identity is not None
@@ -292,7 +264,7 @@ def connect(panel: Optimization, context: Context) -> tuple[Callable[..., Iterat
                 now = time.monotonic()
                 over = session.stop or run.is_over_time or begun not in session.strip or session.page != page
                 if new := over or is_moment(step):
-                    session.previews.append(preview_of(step))
+                    session.previews.append(preview_of(step, regions, wish))
                 if over:
                     break
                 if new or now - shown_at > REDRAW_EVERY:
@@ -300,13 +272,13 @@ def connect(panel: Optimization, context: Context) -> tuple[Callable[..., Iterat
                     far = progress(step.index, steps, (now - began) / step.index * (steps - step.index))
                     updates = {panel.progress: far, result.losses: plot(curves, steps)}
                     if new:
-                        updates[panel.film] = gr.update(value=_film(session), selected_index=None)
+                        updates[panel.film] = gr.update(value=film(session), selected_index=None)
                     if session.current == begun:
                         updates[result.slider] = before, on_screen(step.image)
                         updates[result.words] = f"{words}\n{RUNNING}: step {step.index} of {steps}"
                         updates[result.how] = far
                     yield updates
-            step.edit.draw()  # before it is looked what the visitor has chosen meanwhile
+            edit, whole = finished(studio, source, step.edit, regions, wish)
         if session.page != page:  # it was loaded again, or goes on in another tab; there the visitor is told
             yield {panel.progress: IDLE, result.words: FAILED}
             return
@@ -317,12 +289,9 @@ def connect(panel: Optimization, context: Context) -> tuple[Callable[..., Iterat
             yield all_of(session, "", IDLE, as_html(session.why_ended))
             return
         if start == NO_FACE:
-            mean = HistoryItem.of(studio.image(average), "The average face", average, "The average face.")
-            session.keep(average, step.edit, begun=session.add(mean, show=session.current == begun))
-        else:
-            whole = studio.within(source, step.edit, regions)
-            edit = studio.adjust(source, whole, wish.share) if wish and wish.share != 1 else whole
-            session.keep(source, edit, whole=whole.latent, begun=begun, wish=wish)
+            mean = HistoryItem.of(studio.image(source), "The average face", source, "The average face.")
+            begun = session.add(mean, show=session.current == begun)
+        note_kept(session, step.latent, session.keep(source, edit, whole=whole, begun=begun, wish=wish))
         late = step.index < steps and not session.stop
         told = as_html(unknown, fewer, cut_note(step.index, steps) if late else "")
         yield all_of(session, plot(curves, steps), progress(step.index, steps), told)
@@ -334,18 +303,20 @@ def connect(panel: Optimization, context: Context) -> tuple[Callable[..., Iterat
     def take(event: gr.SelectData, session: Session) -> Updates:
         """Put a moment of the way on the strip, or return to it where it is there already."""
         preview = pressed(session.previews, event)
-        kept = next((item for item in session.strip if item.latent is preview.latent), None)
+        there = next((item for item in session.strip if item.latent in (preview.latent, preview.kept)), None)
         with session.choices.making(asked_now()) as newest:
-            if kept is not None:
+            if there is not None:
                 if newest():
-                    session.go(kept)
+                    session.go(there)
             else:
                 alone = preview.recipe["method"] == "generate"
                 item, source = (session.current, mean_face(studio)) if alone else beginning(session, preview.recipe)
-                picture = studio.image(preview.latent)
+                step = Edit(partial(studio.image, preview.latent), preview.latent, preview.recipe)
+                edit, whole = finished(studio, source, step, preview.regions, preview.wish)
                 if newest():
                     session.go(item)
-                    session.keep(source, Edit(lambda: picture, preview.latent, preview.recipe))
+                    item = session.keep(source, edit, whole=whole, wish=preview.wish)
+                    note_kept(session, preview.latent, item)
         # The losses are still those of this way.
         return context.render(session) | draw(panel, session) | {result.losses: gr.skip()}
 
@@ -368,8 +339,8 @@ def connect(panel: Optimization, context: Context) -> tuple[Callable[..., Iterat
         return f"{words} {'and' if ' with ' in words else 'with'} {phrase}" if words else phrase
 
     buttons = [panel.stop, panel.run, panel.thorough, panel.halt]
-    shown, hidden = gr.update(visible=True), gr.update(visible=False)
-    idle = set_to(gr.update(interactive=False), gr.update(value=OPTIMIZE, interactive=True), shown, hidden)
+    stop_off, run_on = gr.update(interactive=False), gr.update(value=OPTIMIZE, interactive=True)
+    idle = set_to(stop_off, run_on, gr.update(visible=True), gr.update(visible=False))
 
     def let_run(trigger: Any, handler: Callable[..., Any], inputs: list[Block], outputs: list[Block] = ()) -> None:
         """Let a handler that runs an optimization answer an event."""

@@ -75,12 +75,18 @@ def all_pairs(panel: Sliders, session: Session) -> list[Pair]:
 
 
 def positions(panel: Sliders, studio: StyleCLIP, session: Session) -> list[float]:
-    """Where the sliders stand for the current picture, in percent: at 0 unless it was made with them."""
+    """Where the sliders stand for the current picture, in percent: at 0 unless it was made with them, and at its end
+    where the picture was made with more."""
+    alphas = _made_with(session)
+    given = [(pair, alphas.get((pair.target, pair.neutral), 0.0)) for pair in all_pairs(panel, session)]
+    return [min(max(round(100 * alpha / full_strength(studio, pair)), LEAST), MOST) for pair, alpha in given]
+
+
+def _made_with(session: Session) -> dict[tuple[str, str], float]:
+    """The α of each pair, target and neutral text, that the current picture was made with by sliders."""
     recipes = session.current.recipes
     made = recipes[-1]["parameters"]["sliders"] if recipes and recipes[-1]["method"] == "combine" else []
-    alphas = {(slider["target"], slider["neutral"]): slider["strength"] for slider in made}
-    given = [(pair, alphas.get((pair.target, pair.neutral), 0.0)) for pair in all_pairs(panel, session)]
-    return [round(100 * alpha / full_strength(studio, pair)) for pair, alpha in given]
+    return {(slider["target"], slider["neutral"]): slider["strength"] for slider in made}
 
 
 def full_strength(studio: StyleCLIP, pair: Pair) -> float:
@@ -125,28 +131,22 @@ def connect(panel: Sliders, context: Context) -> None:
     studio = context.studio
 
     def moved(values: Sequence[float], session: Session) -> list[dict[str, Any]]:
-        """The sliders that are not at 0, as `StyleCLIP.combine` takes them, and those that only a recipe has."""
-        pairs = all_pairs(panel, session)
+        """The sliders that are not at 0, as `StyleCLIP.combine` takes them. What the current picture was made with is
+        kept where a slider stands as it was drawn, also beyond its end, and where there is none for it."""
+        pairs, made = all_pairs(panel, session), _made_with(session)
+        drawn = positions(panel, studio, session)
         session.page_sliders = list(values[: len(pairs)])
-        told = [
-            {
-                "target": pair.target,
-                "neutral": pair.neutral,
-                "strength": round(value / 100 * full_strength(studio, pair), 3),
-            }
-            for pair, value in zip(pairs, values, strict=False)
-            if value
-        ]
-        recipes = session.current.recipes
-        made = recipes[-1]["parameters"]["sliders"] if recipes and recipes[-1]["method"] == "combine" else []
-        known = {(pair.target, pair.neutral) for pair in pairs}
-        return told + [slider for slider in made if (slider["target"], slider["neutral"]) not in known]
+        told = {}
+        for pair, value, was in zip(pairs, values, drawn, strict=False):
+            alpha, texts = round(value / 100 * full_strength(studio, pair), 3), (pair.target, pair.neutral)
+            told[texts] = made.get(texts, 0.0) if value == was else alpha
+        sliders = [(texts, alpha) for texts, alpha in (made | told).items() if alpha]
+        return [{"target": target, "neutral": neutral, "strength": alpha} for (target, neutral), alpha in sliders]
 
     def make(source: Latent, sliders: list[dict[str, Any]], session: Session) -> Updates:
         regions = session.held_to("combine")
         try:
-            edit = studio.combine(source, sliders)
-            edit = studio.within(source, edit, regions)
+            edit = studio.combine(source, sliders, regions=regions)
         except UserError as error:
             return {panel.note: problem(str(error))}
         session.keep(source, edit)
@@ -159,8 +159,7 @@ def connect(panel: Sliders, context: Context) -> None:
         regions = session.held_to("combine")
 
         def small(model: StyleCLIP) -> Latent:
-            edit = model.combine(source, sliders)
-            return model.within(source, edit, regions).latent
+            return model.combine(source, sliders, regions=regions).latent
 
         yield from context.small_first(session, small, lambda: make(source, sliders, session))
 

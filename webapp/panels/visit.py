@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from pipeline.methods.regions import MASK_SIZE
 from webapp import opening, session_expiry, visits
 from webapp.error_messages import guard, told_plainly
 from webapp.panels import link, mappers
+from webapp.panels.brush import Brush, value_of
 from webapp.panels.form import Form, left_behind
 from webapp.panels.result import SILENT
 from webapp.panels.training import Training
@@ -48,7 +50,9 @@ def layout() -> Visit:
     return Visit(secret, over, sure, still_here, delete, start_over)
 
 
-def connect(panel: Visit, page: gr.Blocks, form: Form, training: Training, context: Context) -> gr.events.Dependency:
+def connect(
+    panel: Visit, page: gr.Blocks, form: Form, training: Training, brush: Brush, context: Context
+) -> gr.events.Dependency:
     """Say what the buttons do. Gives the event that begins a visit or goes on with one; whatever else a page does when
     it opens comes after it.
 
@@ -62,6 +66,7 @@ def connect(panel: Visit, page: gr.Blocks, form: Form, training: Training, conte
         own = list(session.mappers.values())
         pictures = mappers.gallery(studio, session)
         return context.render(session) | {
+            brush.canvas: value_of(session.painted, studio.family.rows(MASK_SIZE)),
             gallery: gr.update(value=pictures, visible=bool(studio.mappers() or own)),
             training.download: gr.update(value=str(own[-1]) if own else None, interactive=bool(own)),
         }

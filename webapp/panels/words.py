@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,10 +11,12 @@ from typing import Any
 import gradio as gr
 
 from pipeline.errors import UserError
+from pipeline.methods.regions import MASK_SIZE
 from pipeline.wishes import Reading, Wish
 from webapp.history import HistoryItem
 from webapp.model_handle import ModelHandle
-from webapp.panels import history
+from webapp.panels import brush, history
+from webapp.panels.brush import Brush
 from webapp.panels.directions import usual_threshold
 from webapp.panels.form import Form
 from webapp.panels.optimization import THIS_FACE, as_html
@@ -51,8 +53,8 @@ class Words:
     halt: gr.Button
     strength: gr.Slider
     """Of the picture's edit, see `webapp.panels.history`."""
-    only: gr.Checkbox
-    """Whether an edit changes only the part of the picture that its words are about."""
+    brush: Brush
+    """Where an edit may change the picture."""
     writing: gr.Checkbox
     methods: gr.Accordion
     """What is behind the field; the page puts the tabs of the methods into it."""
@@ -99,13 +101,11 @@ def layout(studio: ModelHandle, known: Presets, session: Session) -> Words:
         thorough = gr.Button("More thorough", size="sm", min_width=110, elem_id="thorough")
         halt = gr.Button("Stop here", size="sm", min_width=110, visible=False, elem_id="halt")
         strength = history.strength(session)
-    only = gr.Checkbox(
-        True, label="Change only what the words are about", visible=studio.family.parts is not None, elem_id="only"
-    )
+    where = brush.layout(studio.family.parts is not None)
     pair = gr.Button("Edit the texts", elem_id="edit-texts")  # page.js presses it for those of the line
     writing = gr.Checkbox(label="writing", visible=False)
     methods = gr.Accordion("Methods", open=False, elem_id="methods")
-    return Words(text, run, suggestions, note, offers, line, pair, thorough, halt, strength, only, writing, methods)
+    return Words(text, run, suggestions, note, offers, line, pair, thorough, halt, strength, where, writing, methods)
 
 
 def read(studio: ModelHandle, text: str) -> Reading:
@@ -148,16 +148,18 @@ def under_way(number: int, wishes: tuple[Wish, ...], face: str) -> str:
     return f'<p class="note" data-face="{face}">{told}</p>'
 
 
-def change(studio: ModelHandle, session: Session, begun: HistoryItem, wish: Wish, only: bool = True) -> HistoryItem:
-    """Make the edit that a visitor wishes for, of a picture of the strip, `only` where its words are about or anywhere;
-    it is shown if they still look at that picture. Raises UserError where it can't be made, or the picture has left the
-    strip."""
+def change(
+    studio: ModelHandle, session: Session, begun: HistoryItem, wish: Wish, regions: Sequence[str] | None = None
+) -> HistoryItem:
+    """Make the edit that a visitor wishes for, of a picture of the strip, held to `regions`, or to those that its words
+    are about; it is shown if they still look at that picture. Raises UserError where it can't be made, or the picture
+    has left the strip."""
     source = session.base_of(begun, wish)
-    whole = studio.change(source, replace(wish, share=1.0), regions=None if only else ())
+    whole = studio.change(source, replace(wish, share=1.0), regions=regions)
     edit = whole if wish.share == 1 else studio.adjust(source, whole, wish.share)
     with suppress(UserError):  # which the visitor hears who uses these texts
         if not studio.directions_note:  # else an estimate would take long
-            session.thresholds[wish.target, wish.neutral] = usual_threshold(studio, wish.target, wish.neutral)
+            session.remember_threshold(wish, usual_threshold(studio, wish.target, wish.neutral))
     return session.keep(source, edit, whole=whole.latent, begun=begun, wish=wish)
 
 
@@ -170,6 +172,7 @@ def connect(
 ) -> None:
     """Say what the panel's fields do. `optimize` and `let_run` are those of `webapp.panels.optimization`."""
     studio, state, render, line = context.studio, context.state, context.render, context.result.how
+    rows = studio.family.rows(MASK_SIZE)
 
     def understood(text: str) -> tuple[Reading, Updates]:
         """The wishes in the words, and what is said of them; none where they can't be read."""
@@ -179,26 +182,44 @@ def connect(
             return Reading(()), not_read(panel, error)
         return reading, answer_to(panel, reading)
 
-    def apply(text: str, only: bool, session: Session) -> Iterator[Updates]:
+    def apply(text: str, where: str, painted: str | None, session: Session) -> Iterator[Updates]:
         """Do what the visitor has asked for, one edit after the other."""
         reading, answer = understood(text)
         yield answer
+        try:
+            regions = brush.regions(where, painted, session, rows)
+        except UserError as error:
+            yield {panel.note: problem(str(error))}
+            return
         item, said = session.current, list(reading.notes)
         for number, wish in enumerate(reading.wishes, 1):
             if session.current == item:
                 yield {line: under_way(number, reading.wishes, session.origin.key)}
             try:
-                item = change(studio, session, item, wish, only)
+                item = change(studio, session, item, wish, regions)
             except UserError as error:
                 yield render(session) | {panel.note: problem(str(error))}
                 return
             said += [note for note in item.notes if note not in said and note != studio.directions_note]
             yield render(session) | ({panel.note: as_html(*said)} if said else {})
 
-    def thorough(text: str, only: bool, steps: int, l2: float, identity: float, session: Session) -> Iterator[Updates]:
+    def thorough(
+        text: str,
+        where: str,
+        painted: str | None,
+        steps: int,
+        l2: float,
+        identity: float,
+        session: Session,
+    ) -> Iterator[Updates]:
         """Do it by optimization, in place of the quick edits of these words."""
         reading, answer = understood(text)
         yield answer
+        try:
+            regions = brush.regions(where, painted, session, rows)
+        except UserError as error:
+            yield {panel.note: problem(str(error))}
+            return
         item = session.current
         while item.wish and item.wish in reading.wishes and item.parent in session.order:
             item = session.items[item.parent]
@@ -206,24 +227,26 @@ def connect(
             session.go(item)
         for wish in reading.wishes:
             yield {form.optimization.words: wish.target, form.tabs: gr.update(selected="optimization")}
-            yield from optimize(
-                wish.target, THIS_FACE, steps, l2, identity, session, wish, studio.about(wish) if only else ()
-            )
+            held_to = studio.about(wish) if regions is None else regions
+            yield from optimize(wish.target, THIS_FACE, steps, l2, identity, session, wish, held_to)
             if session.stop or session.current.wish != wish:
                 return
 
-    def anew(only: bool, session: Session) -> Updates:
-        """The edit that is seen, made again for the other choice."""
+    def anew(where: str, painted: str | None, session: Session) -> Updates:
+        """The edit that is seen, made again for the other choice, but for one that is to be painted first."""
         item = session.current
+        if where == brush.PAINTED:
+            return {panel.note: ""}
+        regions = brush.regions(where, painted, session, rows)
         if not item.wish:
             return {panel.note: as_html("This picture was not made by words; the choice counts for the next edit.")}
-        recipe, source, regions = item.recipes[-1], item.source, studio.about(item.wish) if only else ()
+        recipe, source = item.recipes[-1], item.source
         share = recipe.get("share", 1.0) * (recipe.get("within", {}).get("share") or 1.0)
         plain = {name: value for name, value in recipe.items() if name not in ("within", "share")}
         if recipe["method"] == "optimize":
             return {panel.note: as_html("What was optimized stays as it is; the choice counts for the next edit.")}
         whole = studio.repeat(plain, source, anywhere=True)
-        whole = studio.within(source, whole, regions)
+        whole = studio.within(source, whole, studio.about(item.wish) if regions is None else regions)
         edit = whole if share == 1 else studio.adjust(source, whole, share)
         session.keep(source, edit, item.title, whole.latent, begun=item, wish=item.wish)
         return render(session) | {panel.note: ""}
@@ -241,19 +264,19 @@ def connect(
         """The pair of texts, in the fields of the global directions."""
         return fields(session) | {form.methods: gr.update(open=True), form.tabs: gr.update(selected="directions")}
 
-    answers = [panel.note, panel.offers]
+    answers, place = [panel.note, panel.offers], [panel.brush.where, panel.brush.canvas]
     suggested, offered = (
         chips.click(lambda chosen: chosen[0], chips, panel.text, **SILENT)
         for chips in (panel.suggestions, panel.offers)
     )
     for event in (panel.text.submit, panel.run.click, suggested.then, offered.then):
-        made = context.on(event, apply, [panel.text, panel.only], answers, trigger_mode="always_last", **EDIT)
+        made = context.on(event, apply, [panel.text, *place], answers, trigger_mode="always_last", **EDIT)
         # The line says again what is seen, also where the edit failed.
         made.failure(lambda session: how(session), state, line, **SILENT)
         made.success(fill, [panel.writing, state], list(fields(context.first)), js=WRITING, **SILENT)
-    context.on(panel.only.input, anew, [panel.only], [panel.note], trigger_mode="always_last", **EDIT)
+    context.on(panel.brush.where.input, anew, place, [panel.note], trigger_mode="always_last", **EDIT)
     numbers = [form.optimization.steps, form.optimization.l2, form.optimization.identity]
     more: list[Any] = [*answers, form.optimization.words, form.tabs]
-    let_run(panel.thorough.click, thorough, [panel.text, panel.only, *numbers], more)
+    let_run(panel.thorough.click, thorough, [panel.text, *place, *numbers], more)
     panel.pair.click(texts, state, list(texts(context.first)), **SILENT)
     gr.on([panel.text.change], None, None, answers, js=FORGET, **SILENT)
