@@ -1,5 +1,6 @@
-"""A stage of a batch that dies with some photos, as one does that takes too much memory. The workers import it."""
+"""Stages of a batch that fail: with a photo that takes the process along, and on a disk that is full. Workers import it."""
 
+import errno
 import os
 
 from pipeline.batch import stages
@@ -9,3 +10,7 @@ def find_faces(photo, search):
     if "deadly" in photo:
         os._exit(9)
     return stages.find_faces(photo, search)
+
+
+def write_picture(image, path, size):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

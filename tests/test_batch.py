@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from pipeline.batch import run as batch_run
+from pipeline.batch.__main__ import batch_command
 from pipeline.batch.inputs import Job, jobs_of
 from pipeline.batch.results import harmless, names_of
 from pipeline.batch.run import edit_photos
@@ -81,7 +82,7 @@ def test_good_photos_become_pictures_and_bad_ones_rows_with_a_sentence(studio, p
     os.mkfifo(photos / "pipe.jpg")
     (photos / "folder.jpg").mkdir()
     (photos / "readme.md").write_text("no photo")
-    done = edit_photos(studio, photos, tmp_path / "out", **ASKED, workers=2)
+    done = edit_photos(studio, photos, tmp_path / "out", **ASKED)
     rows = {Path(row["input"]).name: row for row in rows_in(tmp_path / "out")}
     assert (done.edited, done.failed, done.done_before) == (1, 10, 0) and len(rows) == 11
     sentences = {
@@ -179,11 +180,11 @@ def test_photos_of_the_same_name_and_odd_names_get_pictures_of_their_own(studio,
     for name in names:
         (photos / name).parent.mkdir(parents=True, exist_ok=True)
         photo.resize((450, 350)).save(photos / name, "JPEG")
-    done = edit_photos(studio, [photos, photos / "one" / "face.jpg"], out, **ASKED, format="jpg", size=64)
+    done = edit_photos(studio, [photos, photos / "one" / "face.jpg"], out, **ASKED, format="jpg", size=64, workers=1)
     rows = rows_in(out)
     assert done.edited == len(rows) == len(names) and {row["input"] for row in rows} == {str(photos / n) for n in names}
     outputs = {row["output"] for row in rows}
-    assert len({name.casefold() for name in outputs}) == len(names) and {"face.jpg", "face-2.jpg"} <= outputs
+    assert len({name.casefold() for name in outputs}) == len(names) and {"face.jpg", "été.jpg"} <= outputs
     assert outputs == {path.name for path in out.glob("*.jpg")}
     for path in out.glob("*.jpg"):
         with Image.open(path) as picture:
@@ -201,13 +202,13 @@ def test_no_name_leads_elsewhere():
 
 def test_all_faces_are_cut_out_or_put_back_into_the_photo(studio, group, photo, tmp_path):
     group.save(tmp_path / "group.png")
-    Image.new("RGB", (400, 300)).save(tmp_path / "none.png")
+    (tmp_path / "none.png").touch()
     photos = [tmp_path / "group.png", tmp_path / "none.png"]
-    done = edit_photos(studio, photos, tmp_path / "crops", **ASKED, faces="all")
+    done = edit_photos(studio, photos, tmp_path / "crops", **ASKED, faces="all", workers=1)
     rows = [row for row in rows_in(tmp_path / "crops") if row["output"]]
     assert done.failed == 1 and [(row["face"], row["faces"]) for row in rows] == [(1, 2), (2, 2)]
     assert [row["output"] for row in rows] == ["group.face1.png", "group.face2.png"]
-    done = edit_photos(studio, photos, tmp_path / "whole", **ASKED, faces="all", paste=True)
+    done = edit_photos(studio, photos, tmp_path / "whole", **ASKED, faces="all", paste=True, workers=1)
     rows = [row for row in rows_in(tmp_path / "whole") if row["output"]]
     assert [row["output"] for row in rows] == ["group.png"] * 2
     expected = group
@@ -217,7 +218,7 @@ def test_all_faces_are_cut_out_or_put_back_into_the_photo(studio, group, photo, 
         assert picture.tobytes() == expected.tobytes()
         changed = (np.asarray(picture) != np.asarray(group)).any(2)
     assert changed[:, :400].any() and changed[:, 500:].any()
-    again = edit_photos(studio, photos, tmp_path / "whole", **ASKED, faces="all", paste=True)
+    again = edit_photos(studio, photos, tmp_path / "whole", **ASKED, faces="all", paste=True, workers=1)
     assert (again.edited, again.failed, again.done_before) == (0, 1, 1)
 
 
@@ -236,7 +237,7 @@ def test_rows_of_a_list_may_have_texts_of_their_own(studio, photo, tmp_path):
     ]
     lines = [json.dumps(row) for row in rows] + ["", "{broken", "[" * 5000, '"a.png"']
     (tmp_path / "list.jsonl").write_text("\n".join(lines))
-    edit_photos(studio, tmp_path / "list.jsonl", tmp_path / "out", **ASKED)
+    edit_photos(studio, tmp_path / "list.jsonl", tmp_path / "out", **ASKED, workers=1)
     found = rows_in(tmp_path / "out")
     assert len(found) == len(rows) + 3
     assert [bool(row["error"]) for row in found] == [False] * 4 + [True] * 8
@@ -312,12 +313,11 @@ def test_an_edit_that_no_photo_can_get_is_refused_before_anything_is_written(stu
     for asked, sentence in (
         ({}, "what should change"),
         ({"words": "a hat", "mapper": "levels"}, "several"),
-        ({"words": "of the"}, ""),
         ({"neutral": "a face"}, "what should change"),
         ({"mapper": "levels", "steps": 5}, "“steps” goes with “prompt”"),
         ({"mapper": "beard"}, "no mapper"),
         ({"mapper": tmp_path / "none.safetensors"}, "no mapper"),
-        ({"target": "", "neutral": "a face"}, ""),
+        ({"target": "", "neutral": "a face"}, "words"),
         ({"prompt": "a hat", "steps": 0}, "steps"),
         ({"recipe": tmp_path / "none.json"}, "can't be read"),
         ({"recipe": tmp_path / "a.png"}, "no recipe|too large"),
@@ -355,6 +355,19 @@ def test_a_worker_that_dies_takes_one_photo_along(studio, photo, tmp_path, monke
     assert [row["error"] for row in rows_in(tmp_path / "out")] == [None, DIED, None]
 
 
+def test_a_full_disk_ends_the_run_and_another_goes_on(studio, photo, tmp_path, monkeypatch):
+    from tests import mortal
+
+    (tmp_path / "photos").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        photo.resize((450, 350)).save(tmp_path / "photos" / name)
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="No space left.*start the same command again"):
+        patch.setattr(batch_run, "write_picture", mortal.write_picture)
+        edit_photos(studio, tmp_path / "photos", tmp_path / "out", **ASKED, workers=1)
+    assert rows_in(tmp_path / "out") == []
+    assert edit_photos(studio, tmp_path / "photos", tmp_path / "out", **ASKED, workers=1).edited == 2
+
+
 def test_workers_do_without_the_models():
     with Workers(1) as workers:
         assert workers(eval, "'torch' in __import__('sys').modules") is False
@@ -373,19 +386,21 @@ def test_a_folder_has_one_run_at_a_time(studio, photo, tmp_path):
     assert edit_photos(studio, tmp_path / "a.png", tmp_path / "out", **ASKED, workers=1, progress=meanwhile).edited == 1
 
 
-def test_the_command_tells_what_failed_and_ends_with_a_status(seeded_registry, photo, one_worker, tmp_path):
+def test_the_command_tells_what_failed_and_ends_with_a_status(seeded_registry, photo, tmp_path, monkeypatch, capsys):
     photo.resize((450, 350)).save(tmp_path / "a.jpg")
     (tmp_path / "b.jpg").touch()
-    environment = one_worker | {"STYLECLIP_MODELS": str(seeded_registry), "PYTHONPATH": str(Path.cwd())}
-    options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
-    command = [*COMMAND, "a.jpg", "b.jpg", "--out", "out", "--model", "seeded", "--mapper", "levels", "--workers", "1"]
-    told = subprocess.run(command, **options)
-    assert told.returncode == 3 and "\nb.jpg: This file could not be read" in told.stderr.replace("\r", "\n")
-    assert told.stdout == "1 edited, 1 not, 0 done before: out/results.jsonl\n"
-    told = subprocess.run([*command[:3], "a.jpg", *command[5:]], **options)
-    assert told.returncode == 0 and told.stdout == "0 edited, 0 not, 1 done before: out/results.jsonl\n"
-    told = subprocess.run([*command[:4], "--out", "out", "--model", "seeded"], **options)
-    assert told.returncode == 1 and told.stderr.splitlines()[-1].startswith("Please say what should change")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STYLECLIP_MODELS", str(seeded_registry))
+    common = ["--out", "out", "--model", "seeded", "--device", "cpu", "--workers", "1"]
+    with pytest.raises(SystemExit) as status:
+        batch_command(["a.jpg", "b.jpg", *common, "--mapper", "levels"])
+    told = capsys.readouterr()
+    assert status.value.code == 3 and "\nb.jpg: This file could not be read" in told.err.replace("\r", "\n")
+    assert told.out == "1 edited, 1 not, 0 done before: out/results.jsonl\n"
+    batch_command(["a.jpg", *common, "--mapper", "levels"])
+    assert capsys.readouterr().out == "0 edited, 0 not, 1 done before: out/results.jsonl\n"
+    with pytest.raises(UserError, match="what should change"):
+        batch_command(["a.jpg", *common])
 
 
 def test_an_interrupted_command_ends_at_once_with_a_sentence(seeded_registry, photo, one_worker, tmp_path):

@@ -174,7 +174,7 @@ def edit_photos(
             )
             failed = 0
             with Workers(min(workers, len(todo))) as pool:
-                run = Run(editor, pool, editing, _search(studio, faces == "all"), out, common, paste, format, size)
+                run = Run(editor, pool, editing, search_of(studio, faces == "all"), out, common, paste, format, size)
                 with closing(_finished(run, todo, 2 * (workers + at_once), stop)) as finished:
                     for rows in finished:
                         results.add(rows)
@@ -240,7 +240,7 @@ def _editing_threads(studio: StyleCLIP, count: int) -> Iterator[ThreadPoolExecut
         torch.set_num_threads(before)
 
 
-def _search(studio: StyleCLIP, every: bool) -> Search:
+def search_of(studio: StyleCLIP, every: bool) -> Search:
     """As `StyleCLIP.align` looks for faces."""
     size = max(ENCODER_SIZE, studio.family.generator.size)
     landmarks = None if studio.family.faces is None else fetch(studio.family.row.files["landmarks"])
