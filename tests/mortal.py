@@ -1,4 +1,4 @@
-"""Stages of a batch that fail: with a photo that takes the process along, and on a disk that is full. Workers import it."""
+"""Stages of a batch that fail, which workers import: one dies with some photos, one finds the disk full."""
 
 import errno
 import os

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline import edit_photos
 from pipeline.batch import run as batch_run
 from pipeline.batch.__main__ import batch_command
 from pipeline.batch.inputs import Job, jobs_of
 from pipeline.batch.results import harmless, names_of
-from pipeline.batch.run import edit_photos
 from pipeline.batch.workers import DIED, Workers
 from pipeline.errors import UserError
 from tests.hostile import png
@@ -26,7 +26,7 @@ COMMAND = [sys.executable, "-m", "pipeline.batch"]
 DRIVER = """
 import sys
 from pipeline import StyleCLIP
-from pipeline.batch.run import edit_photos
+from pipeline import edit_photos
 studio = StyleCLIP.from_pretrained("seeded", device="cpu", registry=sys.argv[1])
 left = int(sys.argv[4])
 def told(done):
@@ -302,6 +302,22 @@ def test_a_saved_recipe_is_applied_to_every_photo(studio, photo, tmp_path):
         assert picture.tobytes() == expected.image.tobytes()
     (tmp_path / "recipe.json").write_text(json.dumps({"edits": [first.recipe]}))
     assert edit_photos(studio, tmp_path / "a.png", tmp_path / "out", recipe=tmp_path / "recipe.json").edited == 1
+    assert len(rows_in(tmp_path / "out")) == 1
+    done = edit_photos(studio, tmp_path / "a.png", tmp_path / "out", recipe=tmp_path / "recipe.json")
+    assert (done.edited, done.done_before) == (0, 1)
+
+
+def test_faces_are_tuned_first_where_that_is_asked(studio, photo, tmp_path, monkeypatch):
+    photo.save(tmp_path / "a.png")
+    tune = studio.tune
+    monkeypatch.setattr(studio, "tune", lambda latent, face, preview: tune(latent, face, 2, preview))
+    edit_photos(studio, tmp_path / "a.png", tmp_path / "out", mapper="levels", tune=True, workers=1)
+    face = studio.align(photo)[0]
+    tuned = list(tune(studio.invert(face), face, 2))[-1].latent
+    (row,) = rows_in(tmp_path / "out")
+    assert row["identity_before"] == pytest.approx(studio.likeness(tuned, face), abs=1e-3)
+    with Image.open(tmp_path / "out" / row["output"]) as picture:
+        assert picture.tobytes() == studio.map(tuned, "levels").image.tobytes()
 
 
 def test_an_edit_that_no_photo_can_get_is_refused_before_anything_is_written(studio, photo, tmp_path):

@@ -56,16 +56,21 @@ def batch_command(arguments: list[str] | None = None) -> None:
     options = _options(arguments)
     print(f"Loading the model “{family_row(options.model).title}”, which takes a moment.", file=sys.stderr)
     studio = StyleCLIP.from_pretrained(options.model, options.device)
+    notes: set[str] = set()
     # It is seen from the first photo on; in a terminal it moves, and a log gets it every ten seconds.
     with tqdm(unit="photo", mininterval=0.1 if sys.stderr.isatty() else 10, delay=1e-6) as bar:
 
         def progress(done: Progress) -> None:
             if bar.total is None:
                 bar.reset(done.total)
-            for row in done.rows:
-                if row["error"]:
-                    bar.write(f"{printable(row['input'])}: {row['error']}", file=sys.stderr)
             bar.update()
+            for row in done.rows:
+                told = [note for note in row["notes"] if note not in notes]
+                notes.update(told)
+                if row["error"]:
+                    told.append(f"{printable(row['input'])}: {row['error']}")
+                for sentence in told:
+                    bar.write(sentence, file=sys.stderr)
 
         given = {name: getattr(options, name) for name in SETTINGS}
         try:

@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -116,9 +116,11 @@ class Editor:
             if not reading.wishes:
                 offers = " or ".join(f"“{offer}”" for offer in reading.offers)
                 raise UserError(" ".join(reading.notes) or f"Please say {offers}.")
+            notes = reading.notes
             for wish in reading.wishes:
-                yield (edit := studio.change(latent, wish))
-                latent = edit.latent
+                edit = studio.change(latent, wish)
+                yield replace(edit, notes=(*notes, *edit.notes))
+                latent, notes = edit.latent, ()
         else:
             for recipe in self._recipe(asked["recipe"]):
                 self._go_on()

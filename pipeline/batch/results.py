@@ -91,10 +91,10 @@ class Results:
                 end = file.tell()
                 try:
                     row = json.loads(line)
-                    key, face = Job(row["input"], row["texts"]).key, row["face"]
+                    key, begins = Job(row["input"], row["texts"]).key, row["face"] in (None, 1)
                 except (ValueError, KeyError, TypeError, RecursionError):  # somebody has changed it
                     key = None
-                if photo and not (key == photo.key and face):
+                if photo and (key != photo.key or begins):
                     yield photo
                     photo = None
                 if key is not None:

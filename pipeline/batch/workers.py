@@ -10,7 +10,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-import pipeline
 from pipeline.errors import UserError
 
 Answer = TypeVar("Answer")
@@ -74,7 +73,7 @@ class Workers:
     def _begun(self) -> subprocess.Popen:
         if self._ended:
             raise UserError(DIED)
-        paths = [str(Path(pipeline.__file__).parents[1]), *filter(None, sys.path)]
+        paths = [str(Path(__file__).parents[2]), *filter(None, sys.path)]
         environment = os.environ | ONE_THREAD | {"PYTHONPATH": os.pathsep.join(paths)}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         try:
