@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipeline.batch.run import edit_photos
     from pipeline.edits import Edit, Step
     from pipeline.errors import UserError
     from pipeline.faces.detection import Face
@@ -25,8 +26,9 @@ _HOMES = {
     "StyleCLIP": "styleclip",
     "UserError": "errors",
     "available_models": "models.family",
+    "edit_photos": "batch.run",
 }
-__all__ = ["Edit", "Face", "Latent", "Step", "StyleCLIP", "UserError", "available_models"]
+__all__ = ["Edit", "Face", "Latent", "Step", "StyleCLIP", "UserError", "available_models", "edit_photos"]
 
 
 def __getattr__(name: str) -> Any:

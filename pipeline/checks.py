@@ -39,8 +39,10 @@ LIMITS: dict[str, tuple[float, float | None]] = {
     "every": (1, None),
     "patience": (1, None),
     "start": (0, 1000),
+    "size": (32, None),
+    "workers": (1, 1024),
 }
-WHOLE = {"channels", "steps", "preview", "side", "turn", "seed", "batch", "every", "patience", "which"}
+WHOLE = set("channels steps preview side turn seed batch every patience which size workers".split())
 LARGEST = 1e5  # no value of a face's latent is near this; far above it the networks' numbers overflow
 
 

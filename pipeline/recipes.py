@@ -1,5 +1,6 @@
 """Recipes: what an edit was made with, written as JSON and read again; with the source latent they repeat the edit."""
 
+import json
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -31,6 +32,7 @@ WEIGHTS = {
 # Methods that show CLIP pictures, and the setting of the family that says how. Estimated directions do so too; what was
 # measured or trained is told by the digest of its file.
 SHOWN = dict.fromkeys(("optimize", "generate", "refine", "tune"), "clip_normalize")
+MOST_EDITS = 20  # of a saved recipe
 NO_RECIPE = "This is no recipe of this studio; please use one that was saved with an edit."
 
 
@@ -132,3 +134,17 @@ def new_recipe(family: Family, method: str, source: Latent, parameters: dict[str
     setting = "clip_normalize_directions" if estimated else SHOWN.get(method)
     shown = {"clip_normalize": getattr(family.row, setting)} if setting else {}
     return recipe | {"weights": weights} | shown | {"dtype": family.dtype}
+
+
+def edits_of(text: str) -> list[dict[str, Any]]:
+    """The edits of a recipe that the page has saved, or of one edit. Raises UserError for any other text."""
+    try:
+        recipe = json.loads(text.removeprefix("\ufeff"))  # the byte-order mark of a Windows editor
+        edits = recipe.get("edits", [recipe])
+        if edits and all(isinstance(edit, dict) and "method" in edit for edit in edits):
+            if len(edits) > MOST_EDITS:
+                raise UserError(f"This recipe has {len(edits)} edits; at most {MOST_EDITS} can be repeated.")
+            return edits
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        pass
+    raise UserError(NO_RECIPE)

@@ -3,6 +3,7 @@
 styleclip [--model NAME ...]                        the page, as python app.py
 styleclip models list | fetch | verify | where      the files of the model families
 styleclip train mapper | relevance | csla ...       what takes minutes to hours
+styleclip batch PHOTOS --out FOLDER ...             many photos at once
 """
 
 import runpy
@@ -10,6 +11,7 @@ import sys
 
 MODULES = {
     ("models",): "pipeline.models",
+    ("batch",): "pipeline.batch",
     ("train", "mapper"): "pipeline.training.mapper",
     ("train", "relevance"): "pipeline.training.relevance",
     ("train", "csla"): "pipeline.training.csla",

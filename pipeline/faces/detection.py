@@ -13,7 +13,6 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from pipeline.errors import UserError
-from pipeline.models.weights import known_flaw
 
 LANDMARKS = 68  # points, as iBUG orders them
 MOST_FACES = 12  # of a photo, the largest and surest; a crop takes up to half a second
@@ -81,6 +80,8 @@ class FaceFinder:
         try:
             predictor = dlib.shape_predictor(str(path))
         except RuntimeError:
+            from pipeline.models.weights import known_flaw  # PyTorch, which processes that only find faces do without
+
             flaw = known_flaw(path) or "it is cut off, or another kind of model than dlib's shape predictors"
             raise UserError(f"The file {name} can't be read as a landmark model: {flaw}.") from None
         points = predictor(np.zeros((64, 64, 3), np.uint8), dlib.rectangle(8, 8, 56, 56)).num_parts

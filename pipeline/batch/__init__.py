@@ -1,0 +1,1 @@
+"""Many photos at once: `python -m pipeline.batch`, or `edit_photos` from Python."""

@@ -1,0 +1,163 @@
+"""What needs the model: an aligned face becomes its edited picture. `stages` has what comes before and after."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pipeline.edits import Edit, Step
+from pipeline.errors import UserError
+from pipeline.faces.detection import Face
+from pipeline.latents import Latent
+from pipeline.recipes import Recipe, edits_of
+from pipeline.styleclip import StyleCLIP
+
+MOST_RECIPE = 200_000  # bytes
+SMALL = 8  # px, of the previews of steps, at which nobody looks
+WHAT = "Please say what should change by one of words, target, mapper, recipe and prompt"
+
+
+@dataclass(frozen=True)
+class Edited:
+    """The picture of an edited face, how much the face before and after the edit is the person of the photo (the cosine
+    of their identity embeddings, None where the model has no identity network), and what there is to say of the edit.
+    """
+
+    image: Image.Image
+    before: float | None
+    after: float | None
+    notes: list[str]
+    seconds: float
+
+
+class Editor:
+    """Edits faces with a model. May be shared by threads; on a GPU the generator draws for several at once.
+
+    An edit is asked for by a dictionary that has one of `words` (as in the page's field), `target` (with `neutral`),
+    `mapper` (a name, or the path of a file), `recipe` (the path of a file) and `prompt` (with `steps`). With `tune` the
+    generator is tuned to each face first. When `stopped` answers true, work ends with a CancelledError.
+    """
+
+    def __init__(self, studio: StyleCLIP, tune: bool = False, stopped: Callable[[], bool] = lambda: False) -> None:
+        self.studio, self.tune, self.stopped = studio, tune, stopped
+        self._recipe, self._digest = cache(_recipe), cache(_digest)
+
+    def checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What of `given` is not None. Raises UserError unless it asks for one edit."""
+        asked = {name: str(v) if isinstance(v, Path) else v for name, v in given.items() if v is not None}
+        kinds = asked.keys() & {"words", "target", "mapper", "recipe", "prompt"}
+        if len(kinds) != 1:
+            raise UserError(f"{WHAT}{', not by several at once' if kinds else ''}.")
+        for extra, kind in (("neutral", "target"), ("steps", "prompt")):
+            if extra in asked and kind not in asked:
+                raise UserError(f"“{extra}” goes with “{kind}”; please give that too, or leave it out.")
+        if "target" in asked:
+            asked.setdefault("neutral", self.studio.family.defaults.neutral)
+        return asked
+
+    def check(self, asked: Mapping[str, Any]) -> None:
+        """Raises UserError, or TypeError, for an edit that no photo can get: it is tried on the mean face. A recipe is
+        read only."""
+        studio = self.studio
+        mean = Latent(studio.family.latent_avg[None].cpu())
+        if "recipe" in asked:
+            for edit in self._recipe(asked["recipe"]):
+                recipe = Recipe.read(edit)
+                if recipe.from_mean:
+                    raise UserError("This recipe begins with a face from words, so it can't be applied to photos.")
+                recipe.check(studio.family, mean, anywhere=True)
+                if recipe.method == "map":
+                    studio.family.any_mapper(recipe.parameters["mapper"])
+        elif "prompt" in asked:
+            next(studio.optimize(mean, asked["prompt"], asked.get("steps"), preview=SMALL))
+        else:
+            list(self._edits(mean, asked))
+        size = studio.family.generator.size
+        studio.invert(Image.new("RGB", (size, studio.family.rows(size))))  # which a model without an encoder can't
+
+    def stamp(self, asked: Mapping[str, Any]) -> str:
+        """Another one for each edit, also where the file that it names has changed since."""
+        files = [asked["recipe"]] if "recipe" in asked else []
+        files += [asked["mapper"]] if _is_file(asked.get("mapper")) else []
+        return json.dumps([sorted(asked.items()), [self._digest(file) for file in files]], default=str)
+
+    def __call__(self, face: Face, asked: Mapping[str, Any]) -> Edited:
+        """The edit of a face. Raises UserError and TypeError as the methods of `StyleCLIP` do."""
+        self._go_on()
+        begin, studio = time.perf_counter(), self.studio
+        latent, edit, notes = studio.invert(face), None, []
+        if self.tune:
+            latent = self._last(studio.tune(latent, face, preview=SMALL)).latent
+        before = studio.likeness(latent, face)
+        for edit in self._edits(latent, asked):
+            notes += [note for note in edit.notes if note not in notes]
+        image, after = edit.image, studio.likeness(edit.latent, face)
+        return Edited(image, before, after, notes, time.perf_counter() - begin)
+
+    def _edits(self, latent: Latent, asked: Mapping[str, Any]) -> Iterator[Edit]:
+        """One after the other, each of what the one before has made."""
+        studio = self.studio
+        if "target" in asked:
+            yield studio.direct(latent, asked["target"], asked["neutral"])
+        elif "mapper" in asked:
+            mapper = asked["mapper"]
+            yield studio.map(latent, Path(mapper) if _is_file(mapper) else mapper)
+        elif "prompt" in asked:
+            yield self._last(studio.optimize(latent, asked["prompt"], asked.get("steps"), preview=SMALL)).edit
+        elif "words" in asked:
+            reading = studio.wishes(asked["words"])
+            if not reading.wishes:
+                offers = " or ".join(f"“{offer}”" for offer in reading.offers)
+                raise UserError(" ".join(reading.notes) or f"Please say {offers}.")
+            notes = reading.notes
+            for wish in reading.wishes:
+                edit = studio.change(latent, wish)
+                yield replace(edit, notes=(*notes, *edit.notes))
+                latent, notes = edit.latent, ()
+        else:
+            for recipe in self._recipe(asked["recipe"]):
+                self._go_on()
+                yield (edit := studio.repeat(recipe, latent, anywhere=True))
+                latent = edit.latent
+
+    def _last(self, steps: Iterator[Step]) -> Step:
+        for step in steps:
+            self._go_on()
+            last = step
+        return last
+
+    def _go_on(self) -> None:
+        if self.stopped():
+            raise CancelledError
+
+
+def _digest(path: str | Path) -> str:
+    """The SHA-256 of a file, "" where there is none."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def _is_file(mapper: Any) -> bool:
+    """Whether a mapper is a file and not a name."""
+    return isinstance(mapper, (str, Path)) and Path(mapper).suffix in (".safetensors", ".pt", ".pth")
+
+
+def _recipe(path: str | Path) -> list[dict[str, Any]]:
+    """The edits of a file that the page has saved. Raises UserError for any other file."""
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(MOST_RECIPE + 1)
+    except OSError as error:
+        raise UserError(f"The recipe {path} can't be read ({error.strerror}); please check the path.") from None
+    if len(content) > MOST_RECIPE:
+        raise UserError(f"The file {path} is too large for a recipe.")
+    return edits_of(content.decode("utf-8", errors="replace"))

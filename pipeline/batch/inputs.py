@@ -1,0 +1,124 @@
+"""Which photos are to be edited: those of folders, patterns and lists, which may have texts of their own."""
+
+import glob
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+
+# What counts as a photo in a folder; a file that is named itself may be called as it likes.
+ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"}
+LISTS = {".txt", ".jsonl", ".parquet"}
+TEXTS = ("words", "target", "neutral", "mapper", "prompt", "steps")  # that a row of a list may have beside its photo
+PHOTO = "photo"  # the column of a list with the paths
+
+
+@dataclass(frozen=True)
+class Job:
+    """A photo to edit: its absolute path, and its own texts where a list has some. `error` says what is wrong with the
+    row of the list, whose place is then the path."""
+
+    photo: str
+    texts: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+
+    @property
+    def key(self) -> str:
+        """What tells it from other jobs, also in a later run."""
+        return json.dumps([self.photo, self.texts], sort_keys=True)
+
+
+def jobs_of(photos: Iterable[str | Path], out: Path) -> list[Job]:
+    """The jobs of folders (with the folders in them), patterns (`*`), lists and single files; each job once.
+
+    A list is a text file with a path a line, or rows as JSON Lines or Parquet with the column “photo” and any of
+    `TEXTS`; other columns are left alone, and paths count from the list's folder. Raises UserError for what is not
+    there, for a list that can't be read, where there is no photo, and for photos in the folder `out`.
+    """
+    out, jobs = out.resolve(), {}
+    for item in photos:
+        for job in _jobs_of(os.path.expanduser(item), out):  # noqa: PTH111  # of a pattern too
+            jobs.setdefault(job.key, job)
+    if not jobs:
+        raise UserError("There are no photos in what was named; please name a folder, a pattern or a list of photos.")
+    folder = str(out)
+    if any(os.path.dirname(job.photo) == folder for job in jobs.values()):  # noqa: PTH120  # of a hundred thousand
+        raise UserError(f"There are photos in {out} itself; please choose another folder for the results.")
+    return list(jobs.values())
+
+
+def _jobs_of(item: str, out: Path) -> Iterable[Job]:
+    path = Path(item)
+    if path.is_dir():
+        return _in_folder(path, out)
+    if path.suffix.lower() in LISTS and path.exists():
+        return _in_list(path)
+    if os.path.lexists(path):
+        return [_job(path)]
+    if glob.has_magic(item) and (found := sorted(glob.glob(item, recursive=True))):  # noqa: PTH207  # an absolute one
+        return [_job(name) for name in found if not os.path.isdir(name)]  # noqa: PTH112
+    raise UserError(f"There is no file or folder {item}; please check the path.")
+
+
+def _job(path: str | Path, texts: dict[str, Any] | None = None) -> Job:
+    return Job(os.path.abspath(path), texts or {})  # noqa: PTH100  # links stay what they are called
+
+
+def _in_folder(folder: Path, out: Path) -> Iterator[Job]:
+    """By their names; what can't be looked into becomes a job with an error."""
+    if folder.resolve() == out:
+        raise UserError(f"The photos are in {folder} itself; please choose another folder for the results.")
+    refused: list[OSError] = []
+    for place, folders, names in os.walk(folder, onerror=refused.append):
+        folders[:] = sorted(name for name in folders if (Path(place) / name).resolve() != out)
+        for name in sorted(names):
+            if Path(name).suffix.lower() in ENDINGS and not name.startswith("."):
+                yield _job(os.path.join(place, name))  # noqa: PTH118
+    for error in refused:
+        yield Job(os.path.abspath(error.filename), error=f"This folder can't be opened ({error.strerror}).")  # noqa: PTH100
+
+
+def _in_list(path: Path) -> Iterator[Job]:
+    """The rows of a list; one that is wrong becomes a job with an error."""
+    try:
+        rows = _parquet(path) if path.suffix.lower() == ".parquet" else path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text in UTF-8"
+        raise UserError(f"The list {path} can't be read ({why}); please check it.") from None
+    for number, row in enumerate(rows, 1):
+        if isinstance(row, str) and not row.strip():
+            continue
+        try:
+            if path.suffix.lower() == ".txt":
+                row = {PHOTO: row.strip()}
+            elif isinstance(row, str):
+                row = json.loads(row)
+            yield _job(path.parent / row[PHOTO], {k: row[k] for k in TEXTS if row.get(k) is not None})
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            place = f"{os.path.abspath(path)}, line {number}"  # noqa: PTH100
+            yield Job(place, error=f"This row names no photo; please write it as {{“{PHOTO}”: “path”}}.")
+
+
+def _parquet(path: Path) -> list[dict[str, Any]]:
+    try:
+        import pandas  # only here: it takes long to import, and reads Parquet by another package, which may be missing
+
+        table = pandas.read_parquet(path)
+    except ImportError:
+        raise UserError(
+            "Lists in Parquet need two packages more (pip install pandas pyarrow); or save the list as JSON Lines."
+        ) from None
+    except OSError:
+        raise
+    except Exception as error:  # its reader raises nearly anything for a broken file
+        raise UserError(f"The list {path} can't be read as Parquet ({error}); please check it.") from None
+    table = table[[name for name in (PHOTO, *TEXTS) if name in table.columns]].astype(object)
+    rows = table.where(table.notna(), None).to_dict("records")
+    for row in rows:
+        if isinstance(steps := row.get("steps"), float) and steps.is_integer():  # as a column with gaps holds numbers
+            row["steps"] = int(steps)
+    return rows

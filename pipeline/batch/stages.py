@@ -1,0 +1,133 @@
+"""What needs no model: the faces of a photo are found, and edits of them written. Worker processes do both, one thread
+each, and nothing here imports PyTorch. `edits` has what comes between."""
+
+import os
+import pickle
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from pipeline.errors import UserError
+from pipeline.faces.detection import Face, FaceFinder, centred, turned
+from pipeline.faces.paste import paste
+from pipeline.faces.photos import opened, shrunk
+from pipeline.files import written_whole
+
+# Format -> its name in Pillow, and how it is saved: as the page saves it.
+FORMATS = {
+    "png": ("PNG", {"compress_level": 3}),
+    "jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    "webp": ("WEBP", {"quality": 95}),
+}
+
+
+@dataclass(frozen=True)
+class Search:
+    """How faces are found: by dlib's landmark model in the file `landmarks`, aligned to `size` px, the largest or
+    `every` one. Without landmarks, the middle of the photo, `size` x `rows` px, stands for a face."""
+
+    size: int
+    rows: int
+    landmarks: Path | None
+    every: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """The faces of a photo, the largest first, and how long it took to find them."""
+
+    faces: list[Face]
+    seconds: float
+
+
+@cache
+def _finder(landmarks: Path) -> FaceFinder:
+    return FaceFinder.from_file(landmarks, landmarks.name)
+
+
+def find_faces(photo: str, search: Search) -> Found:
+    """The faces of a file. Raises UserError for one without a face, and for one that is no picture."""
+    begin = time.perf_counter()
+    _check_access(photo)
+    image = opened(photo)
+    if search.landmarks is None:
+        faces = [centred(image, search.size, search.rows)]
+    else:
+        faces = _finder(search.landmarks).find(image, search.size)
+    return Found(faces if search.every else faces[:1], time.perf_counter() - begin)
+
+
+def _check_access(photo: str) -> None:
+    if os.path.isfile(photo):  # noqa: PTH113  # a pipe would keep whoever opens it waiting
+        try:
+            with open(photo, "rb"):  # noqa: PTH123
+                pass
+        except OSError as error:
+            name = os.path.basename(photo)  # noqa: PTH119
+            raise UserError(f"“{name}” can't be opened ({error.strerror}); please check who may read it.") from None
+
+
+def write_picture(image: Image.Image, path: Path, size: int | None) -> float:
+    """Write a picture, at most `size` px a side, in the format of the path's ending; how many seconds it took.
+
+    The file is there whole or not at all. Raises OSError where it can't be written.
+    """
+    begin = time.perf_counter()
+    image, data = shrunk(image, size) if size else image, BytesIO()
+    name, options = FORMATS[path.suffix[1:]]
+    try:
+        image.save(data, name, **options)
+    except Exception as error:  # of an encoder; WebP holds no more than 16,383 px a side
+        raise UserError(f"This picture can't be saved as {name} ({error}); please choose another format.") from None
+    with written_whole(path) as fresh:
+        fresh.write_bytes(data.getbuffer())
+    return time.perf_counter() - begin
+
+
+def write_pasted(photo: str, edited: Sequence[tuple[Face, Image.Image]], path: Path, size: int | None) -> float:
+    """Write a photo with edited faces in the place of those that `find_faces` found in it; as `write_picture`."""
+    begin = time.perf_counter()
+    image = turned(opened(photo), edited[0][0].turn)
+    for face, picture in edited:
+        image = paste(image, face, picture)
+    return time.perf_counter() - begin + write_picture(image, path, size)
+
+
+def serve() -> None:
+    """A worker process: for each function with arguments that comes on standard input, whether it could be done, and
+    the answer or the error. It ends with its input, and leaves Ctrl-C to the process that started it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what else is printed must not come between the answers
+    _answer(answers, True, None)
+    while True:
+        try:
+            work, arguments = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            done, answer = True, work(*arguments)
+        except (UserError, OSError) as error:
+            done, answer = False, error
+        except MemoryError:
+            done, answer = False, UserError("There is too little memory for this photo; please save it smaller.")
+        except Exception as error:
+            done, answer = False, unexpected(error)
+        _answer(answers, done, answer)
+
+
+def _answer(answers: BytesIO, done: bool, answer: object) -> None:
+    answers.write(pickle.dumps((done, answer), pickle.HIGHEST_PROTOCOL))
+    answers.flush()
+
+
+def unexpected(error: BaseException) -> UserError:
+    """The sentence for an error that nobody foresaw."""
+    return UserError(f"This photo could not be edited ({type(error).__name__}: {error}).")
