@@ -213,6 +213,18 @@ def test_training_stops_when_the_validation_loss_no_longer_falls(models, texts):
     assert losses["total"].item() == pytest.approx(totals[best], rel=1e-5)
 
 
+def test_it_is_counted_in_how_many_faces_the_text_was_reached():
+    """With the shipped mapper for purple hair, and with one that has learned nothing."""
+    demo = StyleCLIP.from_pretrained("demo", device="cpu")
+    recipe = family_recipe(demo.family.row, "a face with purple hair")
+    training = MapperTraining(FrozenModels.of(demo.family), demo.texts, recipe)
+    untrained, faces = training.reached()
+    _, shipped, _ = demo.family.mappers.find("purple_hair")
+    training.network.load_state_dict(shipped.state_dict())
+    assert untrained == 0
+    assert training.reached()[0] > faces / 2
+
+
 def test_given_faces_are_trained_on_and_some_held_out(models, texts):
     codes = sample_codes(models.generator, 12, 0.1, torch.Generator().manual_seed(3))
     training = MapperTraining(models, texts, quick(), codes)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.distributed
+import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.checks import number, of_type, text
@@ -23,6 +24,7 @@ from pipeline.errors import UserError
 from pipeline.losses import clip_features, directional_target, identity_distance, identity_features
 from pipeline.methods.directions import style_statistics
 from pipeline.methods.optimization import Adam
+from pipeline.methods.strength import CLEAR
 from pipeline.models.registry import Row
 from pipeline.networks.generator import StyleGenerator
 from pipeline.networks.layers import EqualLinear, part
@@ -209,6 +211,8 @@ class MapperTraining:
         self.models, self.recipe = models, recipe
         self.text = texts.embedding(recipe.prompt).to(models.device)
         self.neutral = texts.embedding(recipe.neutral).to(models.device) if recipe.neutral else None
+        since = texts.embedding(recipe.neutral or NEUTRAL).to(models.device)
+        self.text_direction = F.normalize(self.text - since, dim=-1)
         generator = models.generator
         fitting = [layer.resolution for layer in generator.style_layers] + [generator.size]
         if recipe.resolution not in (None, *fitting):
@@ -337,17 +341,8 @@ class MapperTraining:
 
     def _losses(self, w: Tensor, unedited: Unedited) -> tuple[dict[str, Tensor], Tensor]:
         """The losses of codes (N, L, D), equations 4 and 5, and the edited pictures."""
-        models, generator = self.models, self.models.generator
-        if self.network.in_style_space:
-            styles = generator.styles(w)
-            steps = [STRENGTH * step for step in self.network(styles)]
-            l2 = sum(step.square().mean() for step in steps)  # as in the reference
-            styles = [style + step for style, step in zip(styles, steps, strict=True)]
-        else:
-            step = STRENGTH * self.network(w)
-            l2 = step.square().mean()
-            styles = generator.styles(w + step)
-        image = generator.synthesize(styles, self.resolution)
+        models = self.models
+        image, l2 = self._edited(self.network, w)
         features = clip_features(models.clip, image, models.normalize)
         losses = {"clip": 1 - (features * unedited.goal).sum(1).mean(), "l2": l2}
         if unedited.identity is not None:
@@ -357,6 +352,30 @@ class MapperTraining:
         weights = {"clip": recipe.clip, "l2": recipe.l2, "identity": recipe.identity}  # λ_CLIP, λ_L2, λ_ID
         losses["total"] = sum(weights[name] * value for name, value in losses.items())
         return losses, image
+
+    def _edited(self, network: LatentMapper, w: Tensor) -> tuple[Tensor, Tensor]:
+        """The pictures (N, 3, R, R) that a mapper makes of codes (N, L, D), and the mean square of its steps."""
+        generator = self.models.generator
+        if network.in_style_space:
+            styles = generator.styles(w)
+            steps = [STRENGTH * step for step in network(styles)]
+            l2 = sum(step.square().mean() for step in steps)  # as in the reference
+            styles = [style + step for style, step in zip(styles, steps, strict=True)]
+        else:
+            step = STRENGTH * network(w)
+            l2 = step.square().mean()
+            styles = generator.styles(w + step)
+        return generator.synthesize(styles, self.resolution), l2
+
+    @torch.no_grad()
+    def reached(self) -> tuple[int, int]:
+        """In how many pictures of held-out faces CLIP sees clearly more of the text with the mapper so far than without
+        it, counted from the neutral text or from "face"; and how many held-out faces there are."""
+        device, models = self.models.device, self.models
+        after, _ = self._edited(self.mapper.to(device), self.held_out.to(device))
+        before, after = (clip_features(models.clip, images, models.normalize) for images in (self.before, after))
+        gains = (after - before) @ self.text_direction.flatten()
+        return int((gains > CLEAR).sum()), len(gains)
 
     def _averaged(
         self, losses: dict[str, Tensor], gradients: tuple[Tensor, ...], share: float

@@ -34,6 +34,14 @@ from webapp.session import Session
 
 TILE = 128  # pixels of a picture in the preview
 IN_LINE = bar("In line: one training at a time")
+REACHED = (
+    "Trained in {seconds:.0f} s: CLIP sees the text in {reached} of {faces} other faces. The mapper is in the gallery "
+    "above; save it to use it another time."
+)
+NOT_REACHED = (
+    "The training did not reach its text: after {seconds:.0f} s CLIP sees it in {reached} of {faces} other faces. "
+    "Please try other words; what was learned is in the gallery above."
+)
 STOPPED = "The training was stopped; nothing of it is kept."
 
 
@@ -166,7 +174,9 @@ def connect(panel: Training, gallery: Mappers, context: Context, minutes: float)
         name, losses = mappers.own_name(studio, session, words), now.training.lowest or now.losses
         file = new_file(f"{file_name(name)}.safetensors")
         save_mapper(now.mapper, file, now.training.recipe, losses, title=name, dtype=studio.family.dtype)
-        ended = f"Trained in {computed:.0f} s. It is in the gallery above; save it to use it another time."
+        reached, faces = now.training.reached()
+        ended = REACHED if 2 * reached > faces else NOT_REACHED
+        ended = ended.format(seconds=computed, reached=reached, faces=faces)
         idle = {panel.cancel: gr.Button(visible=False), panel.run: gr.Button(interactive=True)}
         yield idle | {panel.progress: bar(ended, 1.0)} | offered(session, name, file, strength)
 
