@@ -97,8 +97,9 @@ class _Family(_Strict):
     bfloat16: bool = False
     """Whether it computes in bfloat16 where the processor does so natively and nobody asks for another type."""
     vocabulary: str = ""
-    seldom: str = ""
     """All words that the family's CLIP was taught, in lower case; "" where nobody could list them."""
+    seldom: str = ""
+    """Words for what the family's pictures seldom show after an edit."""
     defaults: Defaults = Defaults()
 
 
