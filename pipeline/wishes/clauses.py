@@ -4,23 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from pipeline.wishes.attributes import BY_TEXT, Attribute, split
+from pipeline.vocabulary import STOP_WORDS
+from pipeline.wishes.attributes import BY_TEXT, NEAR, Attribute, split
 from pipeline.wishes.lexicon import BIT, VERY, Kind, Token, described
 
 SIGNS = {Kind.AWAY, Kind.NOT, Kind.LESS}
 OWN_SIGN = SIGNS | {Kind.WITH, Kind.MORE, Kind.CHANGE, Kind.KEEP}
 TURNING = {"make", "makes", "making", "made", "turn", "turns", "transform", "change", "switch to"}
 GIVING = {"bring back", "add", "give", "gimme", "grow", "more", "put", "put on", "get"}
+REMOVING = {"remove", "take off", "take away", "get rid of", "delete", "erase", "lose"}
 SWAPPING = {"swap", "replace", "exchange", "trade", "substitute", "swapping", "replacing"}
-SIZES = set(split("big, bigger, huge, small, smaller, tiny, wide, wider, thick, thicker, bushy, full, broad, strong"))
-SIZES |= {"heavy", "heavier"}
+SIZES = set(
+    """
+    big bigger huge small smaller tiny little wide wider narrow narrower broad full fuller thick thicker thin thinner
+    bushy bushier strong heavy heavier slim slimmer longer shorter
+    """.split()
+)
 FULL_HAIR, BEARD = BY_TEXT["{} with a full head of hair"], BY_TEXT["{} with a beard"]
 HAIR = ("hairstyles", "hair texture")  # groups of attributes that words for hair describe: "auburn curls"
 YOUNG, OLD = BY_TEXT["young {}"], BY_TEXT["old {}"]
 PEOPLE = {"face", "one", "person", "human", "people", "guys", "character", "subject", "someone", "somebody"}
 DESCRIBING = {"with", "in", "wearing", "without", "having", "w/", "wears", "has"}  # behind who is in the picture
+STATING = {"look", "looks", "is", "am", "are", "has", "have", "seem", "seems", "got"}  # behind a person: "she has"
+I_AM = {"i'm", "im", "he's", "hes", "she's", "shes"}
 BECOMING = {"look like", "looks like", "looking like", "into", "become", "becomes", "turn to", "resemble"}
 SMALL = {"a", "an", "some", "no", "so", "such"}
+NEAR_WORDS = {word for words in NEAR.values() for phrase in words for word in phrase.split()}
+# What describes a person or a thing that it stands before: "the tall old man", "his ugly grey hat".
+DESCRIPTIONS = {Kind.ATTRIBUTE, Kind.MODIFIER, Kind.DEGREE, Kind.JUDGED, Kind.VAGUE, Kind.UNKNOWN}
 
 
 @dataclass
@@ -65,6 +76,14 @@ class Named:
         places = [place for token in tokens for place in (token.start, token.end)]
         self.mentions.append(Mention(attribute, min(places), max(places), absent))
 
+    def add_subject(self, first: Token, person: Token, last: Token) -> None:
+        """Words from `first` to `last` that say who is in the picture. What stands behind the person tells more than
+        what stands before: "my bald uncle with a beard"."""
+        self.subjects.append((first.start, last.end))
+        if last.end > person.end:
+            self.told = last.end
+            self.mentions = [one for one in self.mentions if one.start < first.start]
+
 
 def named(clause: list[Token], part: str) -> Named:
     """What a clause names, after one that spoke of a `part`: "make the hair long and black"."""
@@ -72,8 +91,13 @@ def named(clause: list[Token], part: str) -> Named:
     pending: list[Token] = []  # words that describe what comes next
     waiting: Token | None = None  # a part that nothing has described yet
     after = ""  # a part whose descriptions follow it
+    told = 0
     for place, token in enumerate(clause):
-        if token.kind is Kind.MODIFIER:
+        if _stands_for_a_person(clause, place):
+            found.add(token.value[0], token)
+            found.part = token.value[0].of or found.part
+            _tell_who(clause, place, found)
+        elif token.kind is Kind.MODIFIER:
             following = next((t for t in clause[place + 1 :] if t.kind is not Kind.MODIFIER), None)
             attribute = described(token.words, after)
             if attribute and not (following and following.kind is Kind.PART):
@@ -93,14 +117,17 @@ def named(clause: list[Token], part: str) -> Named:
             attribute, absent = token.value
             if pending and attribute.group not in HAIR and pending[-1].end + 1 == token.start:
                 found.unclear.append(_joined(pending.pop(), token))  # "black glasses"
-            found.add(attribute, token, absent=absent)
+            following = clause[place + 1 : place + 2]
+            if following and following[0].kind is Kind.PART and token.words in split(attribute.who):
+                found.unclear.append(_joined(token, following[0]))  # "baby hair"
+            else:
+                found.add(attribute, token, absent=absent)
         elif token.kind is Kind.PERSON:
             _person(clause, place, found)
         elif token.kind is Kind.RELATION or token.words in PEOPLE:
-            last = _described_after(clause, place)
-            if last > place and place and clause[place - 1].kind is Kind.THE:
-                found.told = clause[last].end
-                found.subjects.append((clause[place - 1].start, found.told))
+            _tell_who(clause, place, found)
+        if found.told != told:  # what stands before told less
+            told, pending = found.told, []
     for word in pending:
         _describe_nothing(found, word, waiting)
         waiting = None if found.unclear and waiting and found.unclear[-1].kind is Kind.PART else waiting
@@ -186,19 +213,49 @@ def _alone(clause: list[Token], part: Token, found: Named) -> None:
 def _person(clause: list[Token], place: int, found: Named) -> None:
     """A woman or a man: who is in the picture ("the man"), or what the face should become ("into a man")."""
     token, before, after = clause[place], clause[:place], clause[place + 1 :]
-    the = max((i for i, t in enumerate(before) if t.kind in (Kind.THE, Kind.RELATION)), default=-1)
-    described_between = all(t.kind in (Kind.ATTRIBUTE, Kind.MODIFIER, Kind.DEGREE) for t in before[the + 1 :])
-    follows = {t.kind for t in after}
+    the, follows = _the_before(clause, place), {t.kind for t in after}
     is_called = before and before[-1].kind is Kind.CHANGE and follows & {Kind.ATTRIBUTE, Kind.MODIFIER, Kind.LIKE}
-    if (the >= 0 and described_between) or is_called:
+    if the >= 0 or is_called:
         last = _described_after(clause, place) if the >= 0 else place
-        found.told = clause[last].end if last > place else found.told
-        found.subjects.append((before[the].start if the >= 0 else token.start, clause[last].end))
+        found.add_subject(before[the] if the >= 0 else token, token, clause[last])
         return
     turned = any(t.kind in SIGNS | {Kind.LIKE} or t.words in TURNING for t in before)
-    for attribute in token.value:
-        one = Mention(attribute, token.start, token.end)
-        (found.mentions if turned or attribute.group != "gender" else found.persons).append(one)
+    (found.mentions if turned else found.persons).extend(
+        Mention(attribute, token.start, token.end) for attribute in token.value
+    )
+
+
+def _the_before(clause: list[Token], place: int) -> int:
+    """Where what points at a person stands, with descriptions between: "the tall old man". -1 where nothing does."""
+    the = max((i for i, t in enumerate(clause[:place]) if t.kind in (Kind.THE, Kind.RELATION)), default=-1)
+    becomes = the > 0 and clause[the - 1].kind is Kind.LIKE  # "into the old man"
+    return the if not becomes and all(t.kind in DESCRIPTIONS for t in clause[the + 1 : place]) else -1
+
+
+def _stands_for_a_person(clause: list[Token], place: int) -> bool:
+    """Whether an attribute is said of who is in the picture, and of nothing that follows: "the redhead"."""
+    token, the = clause[place], _the_before(clause, place)
+    if token.kind not in (Kind.ATTRIBUTE, Kind.MODIFIER) or not token.value or the < 0:
+        return False
+    if token.words.removesuffix("'s") not in split(token.value[0].who):
+        return False
+    after, gives = clause[place + 1 :], the > 0 and clause[the - 1].words in GIVING | {"gives", "giving"}
+    if token.words.endswith("'s") or not after or gives:  # "give the blonde brown eyes"
+        return True
+    if after[0].kind is Kind.ATTRIBUTE:
+        return not (after[0].value[0].thing or after[0].value[0].group in HAIR)  # "the blonde curls"
+    last = next((t.kind for t in after if t.kind is not Kind.MODIFIER), None)  # "the blonde wavy hair"
+    return last is not Kind.PART and after[0].kind not in (Kind.PERSON, Kind.UNKNOWN)
+
+
+def _tell_who(clause: list[Token], place: int, found: Named) -> None:
+    """Note that words tell who is in the picture: "my dad with the beard", "the bald one", "the redhead"."""
+    the, last = _the_before(clause, place), _described_after(clause, place)
+    kinds = [t.kind for t in clause[: max(the, 0)] if t.kind not in (Kind.FILLER, Kind.DEGREE)]
+    if the < 0 or kinds[-1:] in [[kind] for kind in SIGNS | {Kind.MORE}]:  # "remove the blonde"
+        return
+    if last > place or any(t.kind in (Kind.ATTRIBUTE, Kind.MODIFIER) for t in clause[the + 1 : place + 1]):
+        found.add_subject(clause[the], clause[place], clause[last])
 
 
 def _described_after(clause: list[Token], place: int) -> int:
@@ -222,6 +279,8 @@ def thing_ends(tokens: list[Token]) -> int:
             return place + 1
         if token.kind is Kind.MODIFIER:
             ends = place + 1
+        elif token.kind is Kind.UNKNOWN and place and not ends:  # "with the tattoo"
+            return place + 1
         elif ends or not (token.kind in between or token.kind is Kind.ATTRIBUTE or token.words in SMALL):
             break
     return ends
@@ -234,18 +293,55 @@ def _is_old_thing(clause: list[Token], place: int) -> bool:
         return False
     if thing[0].kind is not Kind.ATTRIBUTE or not thing[0].value[0].thing or thing[0].words.endswith(("ed", "y")):
         return False
-    between = (Kind.DEGREE, Kind.JUDGED, Kind.VAGUE, Kind.MODIFIER)
-    before = [t.kind for t in clause[:place] if t.kind not in between]
-    return bool(before) and before[-1] in (Kind.THE, Kind.AWAY)
+    before = [t for t in clause[:place] if t.kind is Kind.ATTRIBUTE or not _describes_a_thing(t)][-1:]
+    return any(t.kind in (Kind.THE, Kind.AWAY) or t.words in ("a", "an") for t in before)
 
 
 # Before a clause is read
+
+
+def goes_on_describing(before: list[Token], after: list[Token]) -> bool:
+    """Whether a comma stands between descriptions of one person, thing or part: "his old, ugly hat"."""
+    part = next((t.value[0] for t in after if t.kind is Kind.PART), "")
+    if part and before and after[0].kind is Kind.MODIFIER and all(described(t.words, part) for t in before):
+        return True  # "long, blonde hair"
+    first = len(before)
+    while first and _describes_a_thing(before[first - 1]):
+        first -= 1
+    points = first and (before[first - 1].kind is Kind.THE or before[first - 1].words in ("a", "an"))
+    last = next((place for place, t in enumerate(after) if not _describes_a_thing(t)), 0)
+    is_thing = after[last : last + 1] and (
+        after[last].kind is Kind.PERSON or (after[last].kind is Kind.ATTRIBUTE and after[last].value[0].thing)
+    )
+    return bool(points and first < len(before) and last and is_thing)
+
+
+def is_statement(clause: list[Token]) -> bool:
+    """Whether a clause says how somebody is: "I have a beard", "she looks sad", "the man is bald"."""
+    verb = next((place for place, token in enumerate(clause) if token.words in STATING), 0)
+    somebody = clause[verb - 1].kind in (Kind.RELATION, Kind.PERSON) or clause[verb - 1].words in ("i", "we")
+    return clause[0].words in I_AM or bool(0 < verb < 4 and somebody)
+
+
+def asks_for_something(clause: list[Token]) -> bool:
+    """Whether a clause has a word that asks: "make", "remove", "she should"."""
+    return any(t.kind in (Kind.CHANGE, Kind.AWAY, Kind.WANT) or t.words in ("should", "could", "would") for t in clause)
+
+
+def without_calls(clause: list[Token]) -> list[Token]:
+    """Without unknown words before what asks: "yo dudeee make him smile"."""
+    asks = (i for i, t in enumerate(clause) if t.kind in (Kind.CHANGE, Kind.WANT) or t.words in REMOVING)
+    verb = next(asks, 0)
+    tells = any(t.kind in DESCRIPTIONS | {Kind.PART, Kind.PERSON} for t in clause[verb + 1 :])
+    are_calls = all(t.kind in (Kind.UNKNOWN, Kind.FILLER) for t in clause[:verb])
+    return [t for t in clause[:verb] if t.kind is not Kind.UNKNOWN] + clause[verb:] if tells and are_calls else clause
 
 
 def prepared(clause: list[Token], text: str, noun: str, last: Attribute | None) -> list[Token]:
     """A clause without the words that only say who or what is there, with ages and swaps as simpler words. `last` is
     the attribute that was spoken of before."""
     clause = _without_names(_without_what_it_replaces(clause), text, noun)
+    clause = _without_descriptions(clause)
     return _with_ages(_with_swaps(_without_origin(clause)), last)
 
 
@@ -257,6 +353,36 @@ def _without_what_it_replaces(clause: list[Token]) -> list[Token]:
     first = next((place for place, token in enumerate(clause) if token.kind in known), len(clause))
     verbs = [place for place, token in enumerate(clause) if place > first and token.kind is Kind.CHANGE]
     return clause[verbs[0] :] if verbs else clause
+
+
+def _without_descriptions(clause: list[Token]) -> list[Token]:
+    """Without what only describes a thing that is taken away: "remove his ugly grey hat" as "remove his hat"."""
+    dropped: set[int] = set()
+    for place, token in enumerate(clause):
+        if not (token.kind is Kind.ATTRIBUTE and token.value[0].thing):
+            continue
+        first = place
+        while first and _describes_a_thing(clause[first - 1]):
+            first -= 1
+        before = [t.kind for t in clause[:first] if t.words not in SMALL]
+        points = before[-1:] in ([Kind.THE], [Kind.RELATION])
+        while before[-1:] in ([Kind.THE], [Kind.RELATION]):
+            before.pop()
+        is_known = all(t.kind is not Kind.UNKNOWN for t in clause[first:place])
+        if before[-1:] == [Kind.AWAY] and (points or is_known):
+            dropped.update(range(first, place))
+    return [token for place, token in enumerate(clause) if place not in dropped]
+
+
+def _describes_a_thing(token: Token) -> bool:
+    """Whether a word may describe the thing that it stands before."""
+    if token.kind is Kind.ATTRIBUTE:
+        return token.value[0] in (YOUNG, OLD)
+    if token.kind is Kind.DEGREE:
+        return token.words in SIZES
+    if token.kind is Kind.FILLER:
+        return token.words not in STOP_WORDS  # "that stupid hat"
+    return token.kind in DESCRIPTIONS and token.words not in NEAR_WORDS
 
 
 def _without_names(clause: list[Token], text: str, noun: str) -> list[Token]:
