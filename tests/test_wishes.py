@@ -31,8 +31,8 @@ CASES = [(FAMILIES[part], phrase, asked) for part, phrases in PHRASES.items() fo
 NEUTRAL = "face with a neutral expression"
 QUALITIES = "smiling young old bald surprised angry sad chubby chubbier slimmer".split()
 OF_HAIR = "black brown blonde red grey purple green curly straight long short".split()
-# What the phrases' shorthand stands for: target and neutral text. What has no row is what a face is with; "-" is "+" the
-# other way.
+# What the phrases' shorthand stands for: target and neutral text. What has no row is what a face is with; "-" is "+"
+# turned round.
 PAIRS = {
     **{f"+{word}": (f"face with a {word}", "face") for word in ("beard", "moustache", "hat")},
     **{f"+{word}": (f"{word} face", "face") for word in QUALITIES},

@@ -25,6 +25,7 @@ HAIR = ("hairstyles", "hair texture")  # groups of attributes that words for hai
 YOUNG, OLD = BY_TEXT["young {}"], BY_TEXT["old {}"]
 PEOPLE = {"face", "one", "person", "human", "people", "guys", "character", "subject", "someone", "somebody"}
 DESCRIBING = {"with", "in", "wearing", "without", "having", "w/", "wears", "has"}  # behind who is in the picture
+REPLACING = {"instead of", "rather than"}
 STATING = {"look", "looks", "is", "am", "are", "has", "have", "seem", "seems", "got"}  # behind a person: "she has"
 I_AM = {"i'm", "im", "he's", "hes", "she's", "shes"}
 BECOMING = {"look like", "looks like", "looking like", "into", "become", "becomes", "turn to", "resemble"}
@@ -347,7 +348,7 @@ def prepared(clause: list[Token], text: str, noun: str, last: Attribute | None) 
 
 def _without_what_it_replaces(clause: list[Token]) -> list[Token]:
     """ "instead of blonde make her brunette" as "make her brunette"."""
-    if clause[0].words not in ("instead of", "rather than"):
+    if clause[0].words not in REPLACING:
         return clause
     known = (Kind.ATTRIBUTE, Kind.MODIFIER, Kind.PART)
     first = next((place for place, token in enumerate(clause) if token.kind in known), len(clause))

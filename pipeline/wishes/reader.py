@@ -16,6 +16,7 @@ from pipeline.wishes.answers import FACES, Answers, is_incomplete
 from pipeline.wishes.clauses import (
     GIVING,
     OWN_SIGN,
+    REPLACING,
     SIGNS,
     Mention,
     Named,
@@ -74,6 +75,9 @@ def read_wishes(text: str, vocabulary: frozenset[str] = frozenset(), noun: str =
             continue
         if token.kind is Kind.AND and not (reader.mentions or any(t.kind in TELLING | {Kind.KEEP} for t in clause)):
             continue  # "remove, please, the hat"
+        if token.words in REPLACING and any(t.kind in TELLING for t in clause):  # "a tiara instead of glasses"
+            reader.read(clause, token.words)
+            clause = []
         if token.kind in (Kind.AND, Kind.STOP):
             reader.read(clause, "" if token.kind is Kind.STOP else token.words)
             clause = []
