@@ -13,23 +13,17 @@ from pipeline.errors import UserError
 from pipeline.text import check_prompt
 from pipeline.wishes import answers
 from pipeline.wishes.answers import FACES, Answers, is_incomplete
-from pipeline.wishes.clauses import (
-    GIVING,
-    OWN_SIGN,
+from pipeline.wishes.clauses import GIVING, OWN_SIGN, SIGNS, Mention, Named, named, thing_ends
+from pipeline.wishes.lexicon import BIT, Kind, Token, lexed
+from pipeline.wishes.own_words import OWN, TELLING, in_own_words, with_a
+from pipeline.wishes.rewriting import (
     REPLACING,
-    SIGNS,
-    Mention,
-    Named,
     asks_for_something,
     goes_on_describing,
     is_statement,
-    named,
     prepared,
-    thing_ends,
     without_calls,
 )
-from pipeline.wishes.lexicon import BIT, Kind, Token, lexed
-from pipeline.wishes.own_words import OWN, TELLING, in_own_words, with_a
 
 MOST_SHARE = 2.0  # what the page's slider goes to
 SO_MUCH = {"much", "so much", "a lot", "lots"}  # behind a word that says the opposite they ask for less
