@@ -275,7 +275,7 @@ def thing_ends(tokens: list[Token]) -> int:
             return place + 1
         if token.kind is Kind.MODIFIER:
             ends = place + 1
-        elif token.kind is Kind.UNKNOWN and place and not ends:  # "with the tattoo"
+        elif token.kind is Kind.UNKNOWN and not ends and (place or token.words.endswith("s")):  # "with the tattoo"
             return place + 1
         elif ends or not (token.kind in between or token.kind is Kind.ATTRIBUTE or token.words in SMALL):
             break

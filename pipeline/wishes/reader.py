@@ -22,6 +22,7 @@ from pipeline.wishes.rewriting import (
     goes_on_describing,
     is_statement,
     prepared,
+    swapped,
     without_calls,
 )
 
@@ -115,6 +116,10 @@ class _Reader:
     def _clause(self, clause: list[Token]) -> None:
         say, last = self.answers, self.mentions[-1].attribute if self.mentions else None
         clause = prepared(clause, say.text, say.noun, last)
+        clause, added = (clause, []) if say.vocabulary else swapped(clause)
+        if added:  # a text of its own
+            self._clause(clause)
+            clause = added
         clause, kept = self._parted(clause)
         if kept:
             self.carried = Token("keep", 0, 0, Kind.KEEP)
@@ -150,7 +155,7 @@ class _Reader:
     def _state(self, clause: list[Token], found: Named) -> None:
         """Take what was only stated as who is in the picture, once something is asked for: "I'm bald, add a beard"."""
         asks = not self.joint or asks_for_something(clause)
-        if is_statement(clause) or (self.joint and self.stated and not asks):
+        if is_statement(clause, found.subjects) or (self.joint and self.stated and not asks):
             self.stated.append((clause[0].start, clause[-1].end))
         elif asks and found.mentions:
             self.subjects += self.stated
@@ -290,7 +295,7 @@ class _Reader:
         elif any(token.words in GIVING for token in clause):  # "I have no beard, give me one"
             last.taken = False
         elif any(token.words in ("fix", "change", "correct") for token in clause):  # "he is bald, fix it"
-            last.taken = not last.absent
+            last.taken = not last.taken
 
     # The end
 

@@ -31,11 +31,16 @@ def goes_on_describing(before: list[Token], after: list[Token]) -> bool:
     return bool(points and first < len(before) and last and is_thing)
 
 
-def is_statement(clause: list[Token]) -> bool:
-    """Whether a clause says how somebody is: "I have a beard", "she looks sad", "the man is bald"."""
+def is_statement(clause: list[Token], subjects: list[tuple[int, int]]) -> bool:
+    """Whether a clause says how somebody is: "I have a beard", "the man with a hat looks sad".
+
+    `subjects` are the places of words that say who is in the picture.
+    """
     verb = next((place for place, token in enumerate(clause) if token.words in STATING), 0)
-    somebody = clause[verb - 1].kind in (Kind.RELATION, Kind.PERSON) or clause[verb - 1].words in ("i", "we")
-    return clause[0].words in I_AM or bool(0 < verb < 4 and somebody)
+    before = clause[verb - 1]
+    somebody = before.kind in (Kind.RELATION, Kind.PERSON) or before.words in ("i", "we")
+    told = any(end == before.end for _, end in subjects)
+    return clause[0].words in I_AM or bool(verb and (told or (verb < 4 and somebody)))
 
 
 def asks_for_something(clause: list[Token]) -> bool:
@@ -58,6 +63,15 @@ def prepared(clause: list[Token], text: str, noun: str, last: Attribute | None) 
     clause = _without_names(_without_what_it_replaces(clause), text, noun)
     clause = _without_descriptions(clause)
     return _with_ages(_with_swaps(_without_origin(clause)), last)
+
+
+def swapped(clause: list[Token]) -> tuple[list[Token], list[Token]]:
+    """What goes and what comes, where a prepared clause swaps them; otherwise all of it and nothing."""
+    swap = next((i for i, t in enumerate(clause) if t.words in SWAPPING and t.kind is Kind.AWAY), len(clause))
+    joint = next((i for i, t in enumerate(clause) if i > swap and t.kind is Kind.WITH), len(clause))
+    added = clause[joint + 1 :]
+    mark = [replace(clause[joint], start=added[0].start, end=added[0].start)] if added else []
+    return clause[:joint], mark + added
 
 
 def _without_what_it_replaces(clause: list[Token]) -> list[Token]:
