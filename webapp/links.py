@@ -44,9 +44,8 @@ def query_of(recipes: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     elif len(query) > LONGEST or count > MOST:
         why = "all of them are too long for an address"
     if why:
-        return _query(
-            recipes[-1:]
-        ), f"The link holds the newest of {count} edits only: {why}. The recipe holds them all."
+        note = f"The link holds the newest of {count} edits only: {why}. The recipe holds them all."
+        return _query(recipes[-1:]), note
     return query, ""
 
 

@@ -128,18 +128,7 @@ class _Reader:
             return
         clause = clause if say.vocabulary else without_calls(clause)
         found = named(clause, self.part)
-        self.subjects += found.subjects
-        ends = thing_ends(clause) if self.joint and self.tells and clause[0].kind not in SIGNS else 0
-        if ends and _is_thing(clause[ends - 1]):  # "the man with a beard and glasses"
-            found.told = clause[ends - 1].end
-            self.subjects.append((clause[0].start, found.told))
-        self.tells = found.told == clause[-1].end
-        self._state(clause, found)
-        outside = [token for token in clause if not self._is_there(token)]
-        asks = {token.kind for token in outside} & (TELLING | SIGNS | {Kind.SWAP, Kind.UNSURE})
-        if found.subjects:
-            self.asks = self.asks or bool(asks)
-            self.described = self.described or bool(found.told)
+        asks = self._take_subjects(clause, found)
         self.part = found.part
         unknown = [token for token in clause if token.kind is Kind.UNKNOWN] + found.unclear
         unknown += [token for token in clause if token.kind is Kind.JUDGED and not say.vocabulary]
@@ -152,13 +141,25 @@ class _Reader:
             return
         self._decide(clause, found, unknown)
 
-    def _state(self, clause: list[Token], found: Named) -> None:
-        """Take what was only stated as who is in the picture, once something is asked for: "I'm bald, add a beard"."""
-        asks = not self.joint or asks_for_something(clause)
-        if is_statement(clause, found.subjects) or (self.joint and self.stated and not asks):
+    def _take_subjects(self, clause: list[Token], found: Named) -> bool:
+        """Take in what only says who is in the picture; whether the clause asks for something beside that."""
+        self.subjects += found.subjects
+        ends = thing_ends(clause) if self.joint and self.tells and clause[0].kind not in SIGNS else 0
+        if ends and _is_thing(clause[ends - 1]):  # "the man with a beard and glasses"
+            found.told = clause[ends - 1].end
+            self.subjects.append((clause[0].start, found.told))
+        self.tells = found.told == clause[-1].end
+        wants = not self.joint or asks_for_something(clause)
+        if is_statement(clause, found.subjects) or (self.joint and self.stated and not wants):
             self.stated.append((clause[0].start, clause[-1].end))
-        elif asks and found.mentions:
+        elif wants and found.mentions:  # "I'm bald, add a beard"
             self.subjects += self.stated
+        outside = {token.kind for token in clause if not self._is_there(token)}
+        asks = bool(outside & (TELLING | SIGNS | {Kind.SWAP, Kind.UNSURE}))
+        if found.subjects:
+            self.asks = self.asks or asks
+            self.described = self.described or bool(found.told)
+        return asks
 
     def _decide(self, clause: list[Token], found: Named, unknown: list[Token]) -> None:
         """Take in what a clause names, or say what is unknown or unclear of it."""
