@@ -21,7 +21,7 @@ STOP_WORDS = frozenset(
 _WORD = re.compile(r"(?<![^\W_])([^\W\d_]+)(?:['’][^\W\d_]+)*")  # letters, and an ending after an apostrophe
 NAMED = 4  # words that a note names before it says how many more there are
 LONGEST = 24  # letters of a word in a note
-CLOSE = 0.75  # how alike two words are, by difflib, of which one may be the other misspelt
+CLOSE = 0.75  # how alike, at least, by difflib, a misspelt word and the right one are
 
 
 def unknown_words(vocabulary: frozenset[str], text: str) -> list[str]:

@@ -19,44 +19,54 @@ from pipeline.wishes import Wish, read_wishes
 from pipeline.wishes.attributes import ATTRIBUTES
 
 PHRASES = tomllib.loads(Path(__file__).with_name("phrases.toml").read_text(encoding="utf-8"))
-FAMILIES = {"unseen": "photo", "drawn": "demo", "reviewed": "photo", "any_face": "ffhq", "any_car": "cars"}
+FAMILIES = {
+    "unseen": "photo",
+    "drawn": "demo",
+    "reviewed": "photo",
+    "any_face": "ffhq",
+    "any_car": "cars",
+    "later": "photo",
+}
 CASES = [(FAMILIES[part], phrase, asked) for part, phrases in PHRASES.items() for phrase, asked in phrases.items()]
 NEUTRAL = "face with a neutral expression"
-# What the phrases' shorthand stands for: target and neutral text. Without a row of its own, "-" is "+" the other way.
+QUALITIES = "smiling young old bald surprised angry sad chubby chubbier slimmer".split()
+OF_HAIR = "black brown blonde red grey purple green curly straight long short".split()
+# What the phrases' shorthand stands for: target and neutral text. What has no row is what a face is with; "-" is "+"
+# turned round.
 PAIRS = {
-    **{
-        f"+{word}": (f"face with {word}", "face") for word in ("glasses", "sunglasses", "earrings", "bangs", "wrinkles")
-    },
-    **{f"+{word}": (f"face with {word}", "face") for word in ("makeup", "freckles", "red lipstick", "blue eyes")},
     **{f"+{word}": (f"face with a {word}", "face") for word in ("beard", "moustache", "hat")},
-    **{
-        f"+{word}": (f"{word} face", "face")
-        for word in ("smiling", "young", "old", "bald", "surprised", "angry", "sad")
-    },
-    **{
-        f"+{c}": (f"face with {c} hair", "face") for c in ("black", "brown", "blonde", "red", "grey", "purple", "green")
-    },
-    **{f"+{kind}": (f"face with {kind} hair", "face") for kind in ("curly", "straight", "long")},
+    **{f"+{word}": (f"{word} face", "face") for word in QUALITIES},
+    **{f"+{word}": (f"face with {word} hair", "face") for word in OF_HAIR},
     "-bald": ("face with a full head of hair", "bald face"),
     "+hair": ("face with a full head of hair", "face"),
     "-hair": ("bald face", "face with a full head of hair"),
     "-smiling": (NEUTRAL, "face"),
     "-makeup": ("face without makeup", "face"),
     "-angry": (NEUTRAL, "angry face"),
+    "-sad": (NEUTRAL, "sad face"),
     "+woman": ("female face", "male face"),
     "+man": ("male face", "female face"),
     "-old": ("young face", "old face"),
-    **{f"+{w}": (f"face with {w}", "face") for w in ("hair blue like the sea", "thicker eyebrows", "bigger eyes")},
+    "-young": ("old face", "young face"),
+    "-sunglasses": ("face without glasses", "face with sunglasses"),
+    "+neutral": (NEUTRAL, "face"),
+    "+pale": ("face with pale skin", "face"),
+    "+tan": ("face with tanned skin", "face"),
     "+Elsa": ("face of Elsa from Frozen", "face"),
+    "+Marlboro": ("face of Marlboro man", "face"),
+    "+vampire": ("face of a vampire", "face"),
+    "+zombie": ("face of a zombie", "face"),
     "+tiara without glasses": ("a tiara without glasses", "face"),
-    "+chubby": ("chubby face", "face"),
     "+red car": ("a red car", "a car"),
     "+wheels": ("a car with wheels", "a car"),
 }
 
 
 def pair(word):
-    return PAIRS[word] if word in PAIRS else PAIRS["+" + word[1:]][::-1]
+    if word in PAIRS:
+        return PAIRS[word]
+    added = PAIRS.get("+" + word[1:], (f"face with {word[1:]}", "face"))
+    return added if word[0] == "+" else added[::-1]
 
 
 def reading(family, text):

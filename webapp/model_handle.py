@@ -54,9 +54,8 @@ class ModelHandle:
         if name in PHOTOS:
             return partial(self._call, attribute, self._place)
         if name in CALLS:
-            estimates = (
-                name in ("change", "combine", "direct", "threshold") and self._deviations is None
-            )  # which is long
+            # Directions that were not measured are estimated first, which takes long.
+            estimates = self._deviations is None and name in ("change", "combine", "direct", "threshold")
             short = name in TOGETHER and not estimates
             return partial(self._call, attribute, self.jobs.interactive if short else self.jobs.batch)
         return partial(self._run, name, attribute) if name in RUNS else attribute

@@ -81,7 +81,7 @@ class Variable(ABC):
 
 
 class Anchored(Variable):
-    """Of a code, whose distance from the source counts: `values` begin as `start`."""
+    """A variable whose distance from the source counts: its `values` begin as `start`."""
 
     start: list[Tensor]
 

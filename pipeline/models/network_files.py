@@ -36,7 +36,7 @@ def built(build: Callable[[StateDict], T], state: StateDict, source: Source) -> 
     """The network that `build` makes of tensors. Raises UserError where they are those of another one."""
     try:
         return build(state)
-    except Exception as error:  # whatever a network is missing when it is built from what is not its own
+    except Exception as error:  # tensors of another network may be missing, or of any size
         keys = re.search(r'(Missing|Unexpected) key[^"]*"([^"]+)"|(size mismatch) for ([\w.]+)', str(error))
         detail = f" ({' '.join(filter(None, keys.groups())).lower()})" if keys else ""
         raise UserError(f"The file {source.name} is not of the kind that this model needs there{detail}.") from error

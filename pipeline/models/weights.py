@@ -76,7 +76,7 @@ def read_weights(kind: str, path: Path, name: str = "") -> StateDict:
         raise _unreadable(name, "there is too little memory for it") from error
     except OSError as error:
         raise _unreadable(name, f"it can't be opened ({error.strerror or error})") from error
-    except Exception as error:  # readers raise nearly anything for a file that is none of theirs
+    except Exception as error:  # readers raise nearly anything for a file of another format
         raise _unreadable(name, _what_is_wrong(path, error)) from error
     try:
         return find_network(kind, content, path.stat().st_size)

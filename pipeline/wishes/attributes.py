@@ -14,6 +14,7 @@ class Attribute:
     neutral: str = "{}"
     names: str = ""
     absent: str = ""
+    who: str = ""
     of: str = ""
     words: str = ""
     without: tuple[str, str] | None = None

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from pipeline.wishes.attributes import BY_TEXT, Attribute, split
+from pipeline.vocabulary import STOP_WORDS
+from pipeline.wishes.attributes import BY_TEXT, NEAR, Attribute, split
 from pipeline.wishes.lexicon import BIT, VERY, Kind, Token, described
 
 SIGNS = {Kind.AWAY, Kind.NOT, Kind.LESS}
 OWN_SIGN = SIGNS | {Kind.WITH, Kind.MORE, Kind.CHANGE, Kind.KEEP}
 TURNING = {"make", "makes", "making", "made", "turn", "turns", "transform", "change", "switch to"}
 GIVING = {"bring back", "add", "give", "gimme", "grow", "more", "put", "put on", "get"}
-SWAPPING = {"swap", "replace", "exchange", "trade", "substitute", "swapping", "replacing"}
-SIZES = set(split("big, bigger, huge, small, smaller, tiny, wide, wider, thick, thicker, bushy, full, broad, strong"))
-SIZES |= {"heavy", "heavier"}
+SIZES = set(
+    """
+    big bigger huge small smaller tiny little wide wider narrow narrower broad full fuller thick thicker thin thinner
+    bushy bushier strong heavy heavier slim slimmer longer shorter
+    """.split()
+)
 FULL_HAIR, BEARD = BY_TEXT["{} with a full head of hair"], BY_TEXT["{} with a beard"]
 HAIR = ("hairstyles", "hair texture")  # groups of attributes that words for hair describe: "auburn curls"
 YOUNG, OLD = BY_TEXT["young {}"], BY_TEXT["old {}"]
@@ -21,6 +25,9 @@ PEOPLE = {"face", "one", "person", "human", "people", "guys", "character", "subj
 DESCRIBING = {"with", "in", "wearing", "without", "having", "w/", "wears", "has"}  # behind who is in the picture
 BECOMING = {"look like", "looks like", "looking like", "into", "become", "becomes", "turn to", "resemble"}
 SMALL = {"a", "an", "some", "no", "so", "such"}
+NEAR_WORDS = {word for words in NEAR.values() for phrase in words for word in phrase.split()}
+# What describes a person or a thing that it stands before: "the tall old man", "his ugly grey hat".
+DESCRIPTIONS = {Kind.ATTRIBUTE, Kind.MODIFIER, Kind.DEGREE, Kind.JUDGED, Kind.VAGUE, Kind.UNKNOWN}
 
 
 @dataclass
@@ -65,6 +72,14 @@ class Named:
         places = [place for token in tokens for place in (token.start, token.end)]
         self.mentions.append(Mention(attribute, min(places), max(places), absent))
 
+    def add_subject(self, first: Token, person: Token, last: Token) -> None:
+        """Words from `first` to `last` that say who is in the picture. What stands behind the person tells more than
+        what stands before: "my bald uncle with a beard"."""
+        self.subjects.append((first.start, last.end))
+        if last.end > person.end:
+            self.told = last.end
+            self.mentions = [one for one in self.mentions if one.start < first.start]
+
 
 def named(clause: list[Token], part: str) -> Named:
     """What a clause names, after one that spoke of a `part`: "make the hair long and black"."""
@@ -72,8 +87,13 @@ def named(clause: list[Token], part: str) -> Named:
     pending: list[Token] = []  # words that describe what comes next
     waiting: Token | None = None  # a part that nothing has described yet
     after = ""  # a part whose descriptions follow it
+    told = 0
     for place, token in enumerate(clause):
-        if token.kind is Kind.MODIFIER:
+        if _stands_for_a_person(clause, place):
+            found.add(token.value[0], token)
+            found.part = token.value[0].of or found.part
+            _tell_who(clause, place, found)
+        elif token.kind is Kind.MODIFIER:
             following = next((t for t in clause[place + 1 :] if t.kind is not Kind.MODIFIER), None)
             attribute = described(token.words, after)
             if attribute and not (following and following.kind is Kind.PART):
@@ -93,14 +113,17 @@ def named(clause: list[Token], part: str) -> Named:
             attribute, absent = token.value
             if pending and attribute.group not in HAIR and pending[-1].end + 1 == token.start:
                 found.unclear.append(_joined(pending.pop(), token))  # "black glasses"
-            found.add(attribute, token, absent=absent)
+            following = clause[place + 1 : place + 2]
+            if following and following[0].kind is Kind.PART and token.words in split(attribute.who):
+                found.unclear.append(_joined(token, following[0]))  # "baby hair"
+            else:
+                found.add(attribute, token, absent=absent)
         elif token.kind is Kind.PERSON:
             _person(clause, place, found)
         elif token.kind is Kind.RELATION or token.words in PEOPLE:
-            last = _described_after(clause, place)
-            if last > place and place and clause[place - 1].kind is Kind.THE:
-                found.told = clause[last].end
-                found.subjects.append((clause[place - 1].start, found.told))
+            _tell_who(clause, place, found)
+        if found.told != told:  # what stands before told less
+            told, pending = found.told, []
     for word in pending:
         _describe_nothing(found, word, waiting)
         waiting = None if found.unclear and waiting and found.unclear[-1].kind is Kind.PART else waiting
@@ -186,19 +209,49 @@ def _alone(clause: list[Token], part: Token, found: Named) -> None:
 def _person(clause: list[Token], place: int, found: Named) -> None:
     """A woman or a man: who is in the picture ("the man"), or what the face should become ("into a man")."""
     token, before, after = clause[place], clause[:place], clause[place + 1 :]
-    the = max((i for i, t in enumerate(before) if t.kind in (Kind.THE, Kind.RELATION)), default=-1)
-    described_between = all(t.kind in (Kind.ATTRIBUTE, Kind.MODIFIER, Kind.DEGREE) for t in before[the + 1 :])
-    follows = {t.kind for t in after}
+    the, follows = _the_before(clause, place), {t.kind for t in after}
     is_called = before and before[-1].kind is Kind.CHANGE and follows & {Kind.ATTRIBUTE, Kind.MODIFIER, Kind.LIKE}
-    if (the >= 0 and described_between) or is_called:
+    if the >= 0 or is_called:
         last = _described_after(clause, place) if the >= 0 else place
-        found.told = clause[last].end if last > place else found.told
-        found.subjects.append((before[the].start if the >= 0 else token.start, clause[last].end))
+        found.add_subject(before[the] if the >= 0 else token, token, clause[last])
         return
     turned = any(t.kind in SIGNS | {Kind.LIKE} or t.words in TURNING for t in before)
-    for attribute in token.value:
-        one = Mention(attribute, token.start, token.end)
-        (found.mentions if turned or attribute.group != "gender" else found.persons).append(one)
+    (found.mentions if turned else found.persons).extend(
+        Mention(attribute, token.start, token.end) for attribute in token.value
+    )
+
+
+def _the_before(clause: list[Token], place: int) -> int:
+    """Where what points at a person stands, with descriptions between: "the tall old man". -1 where nothing does."""
+    the = max((i for i, t in enumerate(clause[:place]) if t.kind in (Kind.THE, Kind.RELATION)), default=-1)
+    becomes = the > 0 and clause[the - 1].kind is Kind.LIKE  # "into the old man"
+    return the if not becomes and all(t.kind in DESCRIPTIONS for t in clause[the + 1 : place]) else -1
+
+
+def _stands_for_a_person(clause: list[Token], place: int) -> bool:
+    """Whether an attribute is said of who is in the picture, and of nothing that follows: "the redhead"."""
+    token, the = clause[place], _the_before(clause, place)
+    if token.kind not in (Kind.ATTRIBUTE, Kind.MODIFIER) or not token.value or the < 0:
+        return False
+    if token.words.removesuffix("'s") not in split(token.value[0].who):
+        return False
+    after, gives = clause[place + 1 :], the > 0 and clause[the - 1].words in GIVING | {"gives", "giving"}
+    if token.words.endswith("'s") or not after or gives:  # "give the blonde brown eyes"
+        return True
+    if after[0].kind is Kind.ATTRIBUTE:
+        return not (after[0].value[0].thing or after[0].value[0].group in HAIR)  # "the blonde curls"
+    last = next((t.kind for t in after if t.kind is not Kind.MODIFIER), None)  # "the blonde wavy hair"
+    return last is not Kind.PART and after[0].kind not in (Kind.PERSON, Kind.UNKNOWN)
+
+
+def _tell_who(clause: list[Token], place: int, found: Named) -> None:
+    """Note that words tell who is in the picture: "my dad with the beard", "the bald one", "the redhead"."""
+    the, last = _the_before(clause, place), _described_after(clause, place)
+    kinds = [t.kind for t in clause[: max(the, 0)] if t.kind not in (Kind.FILLER, Kind.DEGREE)]
+    if the < 0 or kinds[-1:] in [[kind] for kind in SIGNS | {Kind.MORE}]:  # "remove the blonde"
+        return
+    if last > place or any(t.kind in (Kind.ATTRIBUTE, Kind.MODIFIER) for t in clause[the + 1 : place + 1]):
+        found.add_subject(clause[the], clause[place], clause[last])
 
 
 def _described_after(clause: list[Token], place: int) -> int:
@@ -222,6 +275,8 @@ def thing_ends(tokens: list[Token]) -> int:
             return place + 1
         if token.kind is Kind.MODIFIER:
             ends = place + 1
+        elif token.kind is Kind.UNKNOWN and not ends and (place or token.words.endswith("s")):  # "with the tattoo"
+            return place + 1
         elif ends or not (token.kind in between or token.kind is Kind.ATTRIBUTE or token.words in SMALL):
             break
     return ends
@@ -234,101 +289,16 @@ def _is_old_thing(clause: list[Token], place: int) -> bool:
         return False
     if thing[0].kind is not Kind.ATTRIBUTE or not thing[0].value[0].thing or thing[0].words.endswith(("ed", "y")):
         return False
-    between = (Kind.DEGREE, Kind.JUDGED, Kind.VAGUE, Kind.MODIFIER)
-    before = [t.kind for t in clause[:place] if t.kind not in between]
-    return bool(before) and before[-1] in (Kind.THE, Kind.AWAY)
+    before = [t for t in clause[:place] if t.kind is Kind.ATTRIBUTE or not describes_a_thing(t)][-1:]
+    return any(t.kind in (Kind.THE, Kind.AWAY) or t.words in ("a", "an") for t in before)
 
 
-# Before a clause is read
-
-
-def prepared(clause: list[Token], text: str, noun: str, last: Attribute | None) -> list[Token]:
-    """A clause without the words that only say who or what is there, with ages and swaps as simpler words. `last` is
-    the attribute that was spoken of before."""
-    clause = _without_names(_without_what_it_replaces(clause), text, noun)
-    return _with_ages(_with_swaps(_without_origin(clause)), last)
-
-
-def _without_what_it_replaces(clause: list[Token]) -> list[Token]:
-    """ "instead of blonde make her brunette" as "make her brunette"."""
-    if clause[0].words not in ("instead of", "rather than"):
-        return clause
-    known = (Kind.ATTRIBUTE, Kind.MODIFIER, Kind.PART)
-    first = next((place for place, token in enumerate(clause) if token.kind in known), len(clause))
-    verbs = [place for place, token in enumerate(clause) if place > first and token.kind is Kind.CHANGE]
-    return clause[verbs[0] :] if verbs else clause
-
-
-def _without_names(clause: list[Token], text: str, noun: str) -> list[Token]:
-    """Without a name that says whose face it is: "make Anna smile", "make the car red"."""
-
-    def is_name(place: int) -> bool:
-        token, before = clause[place], clause[place - 1]
-        if token.kind is not Kind.UNKNOWN or not place:
-            return False
-        if before.kind is Kind.THE and token.words == noun.split()[-1]:
-            return True
-        after = {later.kind for later in clause[place + 1 :]} & {Kind.ATTRIBUTE, Kind.MODIFIER, Kind.PART}
-        return before.kind is Kind.CHANGE and text[token.start].isupper() and bool(after)
-
-    return [token for place, token in enumerate(clause) if not is_name(place)]
-
-
-def _without_origin(clause: list[Token]) -> list[Token]:
-    """Without what there is: "from black to blonde", "more blonde than brown"."""
-    words = [token.words for token in clause]
-    first = next((i for i, word in enumerate(words) if word in ("from", "than")), len(words))
-    ends = (i for i, word in enumerate(words) if i > first and word in ("to", "into"))
-    last = next(ends, len(words) if "than" in words else first)
-    dropped = (Kind.ATTRIBUTE, Kind.MODIFIER)
-    return [token for i, token in enumerate(clause) if not (first < i < last and token.kind in dropped)]
-
-
-def _with_swaps(clause: list[Token]) -> list[Token]:
-    """ "swap the hat for glasses" as "remove the hat with glasses"."""
-    first = next((i for i, token in enumerate(clause) if token.words in SWAPPING), None)
-    joints = ("for", "with", "by", "to", "into")
-    last = next((i for i, token in enumerate(clause) if i > (first or 0) and token.words in joints), None)
-    if first is None or last is None:
-        return clause
-    away, joint = replace(clause[first], kind=Kind.AWAY), replace(clause[last], kind=Kind.WITH)
-    there = [token for token in clause[first + 1 : last] if token.kind not in (Kind.PART, Kind.MODIFIER)]
-    return [*clause[:first], away, *there, joint, *clause[last + 1 :]]
-
-
-def _with_ages(clause: list[Token], last: Attribute | None) -> list[Token]:
-    """With "young" or "old", and how much, in place of a number of years."""
-    place = next((i for i, token in enumerate(clause) if token.kind is Kind.NUMBER), None)
-    if place is None:
-        return clause
-    number, before, after = clause[place], clause[:place], clause[place + 1 :]
-    unit = after[:1] if after and after[0].kind is Kind.YEARS else []
-    after = after[len(unit) :]
-    years = number.value
-    share = BIT if years <= 12 else 1.0 if years <= 30 else VERY
-    degree = replace(number, kind=Kind.DEGREE, value=share)
-    previous, following = (before[-1].words if before else ""), (after[0].words if after else "")
-
-    def age(attribute: Attribute, end: int) -> Token:
-        return Token("age", number.start, end, Kind.ATTRIBUTE, (attribute, False))
-
-    if following in ("younger", "older") or previous in ("younger", "older"):
-        return [*before, degree, *after]
-    ages = ("age", "aged", "at", "was", "to")
-    if following in ("old", "s") or (previous in ages and not unit) or any(t.words in ("yo", "y o") for t in unit):
-        rest = after[following in ("old", "s") :]
-        start = [token for token in before if token.words not in ("age", "aged")]
-        end = clause[len(clause) - len(rest) - 1].end
-        made = age(YOUNG if years <= 35 else OLD, end) if not 35 < years < 50 else replace(number, kind=Kind.UNKNOWN)
-        return [*start, made, *rest]
-    if unit and any(token.kind is Kind.ATTRIBUTE and token.value[0] in (YOUNG, OLD) for token in clause):
-        return [*before, degree, *after]
-    if not unit:
-        return [*before, replace(number, kind=Kind.UNKNOWN), *after]
-    if any(token.kind is Kind.AWAY for token in clause):
-        kept = ([token for token in part if token.kind is not Kind.AWAY] for part in (before, after))
-        before, after = kept
-        return [*before, degree, age(YOUNG, unit[0].end), *after]
-    if any(token.kind is Kind.CHANGE for token in before):
-        return [*before, degree, age(OLD, unit[0].end), *after]
-    return [*before, degree if last in (YOUNG, OLD) else replace(number, kind=Kind.UNKNOWN), *after]
+def describes_a_thing(token: Token) -> bool:
+    """Whether a word may describe the thing that it stands before."""
+    if token.kind is Kind.ATTRIBUTE:
+        return token.value[0] in (YOUNG, OLD)
+    if token.kind is Kind.DEGREE:
+        return token.words in SIZES
+    if token.kind is Kind.FILLER:
+        return token.words not in STOP_WORDS  # "that stupid hat"
+    return token.kind in DESCRIPTIONS and token.words not in NEAR_WORDS

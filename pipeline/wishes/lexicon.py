@@ -130,8 +130,11 @@ def _looked_up(words: str, entries: dict[str, tuple[Kind, Any]]) -> tuple[Kind, 
 
 
 def respelt(word: str, of_faces: bool, least: float) -> str | None:
-    """The word of the lexicon that an unknown one may be, misspelt: at least so alike, by difflib, or of the same
-    letters behind the first. Words that name attributes come first; a word that is none (0.9) is no misspelt filler."""
+    """The word of the lexicon that an unknown one may be, misspelt, or None.
+
+    They are at least so alike, by difflib, or begin alike and have the same letters. Words that name attributes come
+    first. From `least` 0.9 on, fillers are left out: the word means something of its own.
+    """
     entries = _lexicon(of_faces)
     words = {w: kind for w, (kind, _) in entries.items() if len(w) > 3 and " " not in w}
     telling = [w for w, kind in words.items() if kind in (Kind.ATTRIBUTE, Kind.MODIFIER, Kind.PART)]

@@ -8,7 +8,9 @@ from pipeline.wishes.lexicon import Kind, Token, lexed
 
 OWN = Attribute("own words", "{}")
 TELLING = {Kind.ATTRIBUTE, Kind.MODIFIER, Kind.PART, Kind.PERSON, Kind.UNKNOWN, Kind.JUDGED, Kind.NUMBER}
-PART_WORDS = {"hair", "eye", "lip", "skin", "nose", "ear", "lipstick", "eyebrow", "brow", "cheek", "chin"}
+PART_WORDS = set(
+    "hair eye lip skin nose ear lipstick eyebrow brow cheek chin lashes eyelashes teeth forehead jaw neck".split()
+)
 PLACES = {"at", "in", "on", "under", "from", "behind", "near", "by"}
 QUALITIES = ("y", "ed", "ish", "ous", "ful", "ic", "al", "er")  # how adjectives end, mostly
 
@@ -25,11 +27,14 @@ def in_own_words(clause: list[Token], text: str, noun: str, of_faces: bool) -> M
     if does and last is not first and not (text[first.start].isupper() or any(t.kind is Kind.LIKE for t in before)):
         return None
     article = re.search(r"\b(an?|some)\s+$", text[: first.start], re.IGNORECASE)
-    target = _phrase(text[first.start : last.end], article[1].lower() if article else "", before, noun, of_faces)
+    degree = next((t for t in clause if t.kind is Kind.DEGREE and t not in telling), None)
+    said = text[first.start : last.end]
+    if degree and first.start < degree.start < last.start:  # "the nose a bit smaller"
+        said = text[first.start : degree.start] + text[degree.end : last.end].lstrip()
+    target = _phrase(said, article[1].lower() if article else "", before, noun, of_faces)
     made = Mention(OWN, (before or telling)[0].start, last.end, pair=(target, noun))
-    degree = next((token.value for token in clause if token.kind is Kind.DEGREE and token not in telling), 1.0)
     outside = [token for token in clause if not first.start <= token.start <= last.start]
-    made.say(next((token for token in reversed(outside) if token.kind in SIGNS), None), degree)
+    made.say(next((token for token in reversed(outside) if token.kind in SIGNS), None), degree.value if degree else 1.0)
     return made
 
 
@@ -56,7 +61,10 @@ def _phrase(said: str, article: str, before: list[Token], noun: str, of_faces: b
         return f"{noun} with {words[1]} {words[0]}"  # "make the eyes bigger"
     if len(words) > 2 and (words[-1] in SIZES or starts_with_part):
         return f"{noun} with {whole}"  # "hair blue like the sea"
-    if words[-1].lower().removesuffix("s") in PART_WORDS or words[0] in SIZES:  # "green hair", "bigger wheels"
+    last = lexed(words[-1], of_faces)[-1]
+    is_thing = last.kind is Kind.ATTRIBUTE and last.value[0].thing
+    is_part = {last.words, last.words.removesuffix("s")} & PART_WORDS
+    if is_part or (len(words) > 1 and (is_thing or words[0] in SIZES)):  # "green hair", "witch hat", "bigger wheels"
         return f"{noun} with {whole}"
     if marker and marker.kind is Kind.LIKE:  # "look like Elsa"
         whole = whole if article or is_name else a(said)
@@ -65,6 +73,8 @@ def _phrase(said: str, article: str, before: list[Token], noun: str, of_faces: b
     measures = marker and marker.kind in (Kind.MORE, Kind.LESS) and not said.endswith(QUALITIES)
     if adds or measures:  # "add snow", "less snow"
         return f"{noun} with {whole}"
+    if last.kind is Kind.PERSON:  # "the tall man"
+        return whole if article else a(said)
     return whole if article or is_name or len(words) > 2 else a(f"{said} {head}")
 
 

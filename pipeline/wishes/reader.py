@@ -13,9 +13,18 @@ from pipeline.errors import UserError
 from pipeline.text import check_prompt
 from pipeline.wishes import answers
 from pipeline.wishes.answers import FACES, Answers, is_incomplete
-from pipeline.wishes.clauses import GIVING, OWN_SIGN, SIGNS, Mention, named, prepared, thing_ends
+from pipeline.wishes.clauses import GIVING, OWN_SIGN, SIGNS, Mention, Named, named, thing_ends
 from pipeline.wishes.lexicon import BIT, Kind, Token, lexed
 from pipeline.wishes.own_words import OWN, TELLING, in_own_words, with_a
+from pipeline.wishes.rewriting import (
+    REPLACING,
+    asks_for_something,
+    goes_on_describing,
+    is_statement,
+    prepared,
+    swapped,
+    without_calls,
+)
 
 MOST_SHARE = 2.0  # what the page's slider goes to
 SO_MUCH = {"much", "so much", "a lot", "lots"}  # behind a word that says the opposite they ask for less
@@ -56,9 +65,14 @@ def read_wishes(text: str, vocabulary: frozenset[str] = frozenset(), noun: str =
         raise UserError(answers.NO_WORDS)
     reader = _Reader(Answers(text, vocabulary, noun))
     clause: list[Token] = []
-    for token in tokens:
+    for place, token in enumerate(tokens):
+        if token.words == "," and goes_on_describing(clause, tokens[place + 1 :]):
+            continue
         if token.kind is Kind.AND and not (reader.mentions or any(t.kind in TELLING | {Kind.KEEP} for t in clause)):
             continue  # "remove, please, the hat"
+        if token.words in REPLACING and any(t.kind in TELLING for t in clause):  # "a tiara instead of glasses"
+            reader.read(clause, token.words)
+            clause = []
         if token.kind in (Kind.AND, Kind.STOP):
             reader.read(clause, "" if token.kind is Kind.STOP else token.words)
             clause = []
@@ -82,9 +96,12 @@ class _Reader:
     verb: Kind | None = None  # whether the clause before asks to add or to take away
     carried: Token | None = None  # what takes away or keeps, and goes on with a list
     tells: bool = False  # whether the clause before ends with who is in the picture: "the man with a beard"
+    stated: list[tuple[int, int]] = field(default_factory=list)  # places of clauses that say how somebody is
     described: bool = False  # whether the text tells who is in the picture by what they have
     asks: bool = False  # whether it asks for something beside that
     alone: dict[str, list[Token]] = field(default_factory=dict)  # part -> the clause that says nothing of it
+    # Clauses with unknown words that may only say who is in the picture: "the tall man with a hat".
+    undecided: list[tuple[list[Token], Named, list[Token]]] = field(default_factory=list)
 
     # A clause
 
@@ -99,38 +116,68 @@ class _Reader:
     def _clause(self, clause: list[Token]) -> None:
         say, last = self.answers, self.mentions[-1].attribute if self.mentions else None
         clause = prepared(clause, say.text, say.noun, last)
+        clause, added = (clause, []) if say.vocabulary else swapped(clause)
+        if added:  # a text of its own
+            self._clause(clause)
+            clause = added
         clause, kept = self._parted(clause)
         if kept:
             self.carried = Token("keep", 0, 0, Kind.KEEP)
             say.notes.append(answers.KEPT.format(say.said(*kept)))
         if not clause or say.misspelt(clause):
             return
+        clause = clause if say.vocabulary else without_calls(clause)
         found = named(clause, self.part)
+        asks = self._take_subjects(clause, found)
+        self.part = found.part
+        unknown = [token for token in clause if token.kind is Kind.UNKNOWN] + found.unclear
+        unknown += [token for token in clause if token.kind is Kind.JUDGED and not say.vocabulary]
+        unknown.sort(key=lambda token: token.start)
+        inside = [token for token in unknown if self._is_there(token)]
+        if inside and asks:  # "the tall man should smile"
+            unknown = [token for token in unknown if token not in inside]
+        elif inside and self.tells:
+            self.undecided.append((clause, found, unknown))
+            return
+        self._decide(clause, found, unknown)
+
+    def _take_subjects(self, clause: list[Token], found: Named) -> bool:
+        """Take in what only says who is in the picture; whether the clause asks for something beside that."""
         self.subjects += found.subjects
         ends = thing_ends(clause) if self.joint and self.tells and clause[0].kind not in SIGNS else 0
         if ends and _is_thing(clause[ends - 1]):  # "the man with a beard and glasses"
             found.told = clause[ends - 1].end
             self.subjects.append((clause[0].start, found.told))
         self.tells = found.told == clause[-1].end
-        if found.told:
-            outside = {token.kind for token in clause if not self._is_there(token)}
-            self.asks = self.asks or bool(outside & (TELLING | SIGNS | {Kind.SWAP, Kind.UNSURE}))
-            self.described = True
-        self.part = found.part
-        unknown = [token for token in clause if token.kind is Kind.UNKNOWN] + found.unclear
-        unknown += [token for token in clause if token.kind is Kind.JUDGED and not say.vocabulary]
+        wants = not self.joint or asks_for_something(clause)
+        if is_statement(clause, found.subjects) or (self.joint and self.stated and not wants):
+            self.stated.append((clause[0].start, clause[-1].end))
+        elif wants and found.mentions:  # "I'm bald, add a beard"
+            self.subjects += self.stated
+        outside = {token.kind for token in clause if not self._is_there(token)}
+        asks = bool(outside & (TELLING | SIGNS | {Kind.SWAP, Kind.UNSURE}))
+        if found.subjects:
+            self.asks = self.asks or asks
+            self.described = self.described or bool(found.told)
+        return asks
+
+    def _decide(self, clause: list[Token], found: Named, unknown: list[Token]) -> None:
+        """Take in what a clause names, or say what is unknown or unclear of it."""
+        say = self.answers
         if any(token.kind is Kind.SWAP for token in clause) and not found.mentions:
             say.offer(clause, answers.WHICH, ["turn into a woman", "turn into a man"])
         elif unknown and not (say.vocabulary or all(map(is_incomplete, unknown))):
-            if own := in_own_words(clause, say.text, say.noun, say.of_faces):
-                self.mentions.append(own)
+            outside = [token for token in clause if not self._is_there(token)]
+            asked = outside if unknown[-1] in outside else clause
+            if own := in_own_words(asked, say.text, say.noun, say.of_faces):
+                self.mentions += [own, *filter(self._is_there, found.mentions)]
             else:
                 say.notes.append(answers.DONE.format(say.said(*clause)))
             return
         elif len(unknown) == 1 and unknown[0].kind is Kind.PART and unknown[0].value:
             self.alone[self.part] = clause
         elif unknown:
-            if say.untaught(clause, found.mentions, sorted(unknown, key=lambda token: token.start)):
+            if say.untaught(clause, found.mentions, unknown):
                 self._signed(clause, found.mentions)
         elif any(token.kind is Kind.UNSURE for token in clause) and found.mentions:
             short = " and ".join(one.attribute.short for one in found.mentions)
@@ -193,7 +240,7 @@ class _Reader:
                 if carried:
                     negation = self._carried(carried, one)
                 one.say(negation, share)
-                one.bare = not own
+                one.bare = not own and clause[-1].words != "on"  # "hat on, glasses off"
                 is_open, share = False, 1.0
             elif one.kind is Kind.DEGREE:
                 is_open, share = is_open or state is None, _share(one, state)
@@ -249,13 +296,16 @@ class _Reader:
         elif any(token.words in GIVING for token in clause):  # "I have no beard, give me one"
             last.taken = False
         elif any(token.words in ("fix", "change", "correct") for token in clause):  # "he is bald, fix it"
-            last.taken = not last.absent
+            last.taken = not last.taken
 
     # The end
 
     def reading(self) -> Reading:
         """All that was read."""
         say = self.answers
+        if not (self.asks or any(not self._is_there(one) for one in self.mentions)):
+            for clause, found, unknown in self.undecided:
+                self._decide(clause, found, unknown)
         for part, clause in self.alone.items():
             if not any(one.attribute.of == part for one in self.mentions):  # "my hair, but grey"
                 if part == "hair" and any(token.kind is Kind.LESS for token in clause):
@@ -287,9 +337,8 @@ class _Reader:
         if all(one.start in starts for one in counted) and not notes:  # "a woman", "grandma"
             counted = counted + self.persons
         else:
-            for one in self.persons:
-                sex = "woman" if one.attribute.text == "female {}" else "man"
-                notes.append(answers.WHO.format(self.answers.said(one), sex))
+            for said in dict.fromkeys(self.answers.said(one) for one in self.persons):
+                notes.append(answers.WHO.format(said, said))
         added = {one.attribute.group for one in counted if one.attribute.single and not one.away}
         return [one for one in counted if not (one.away and one.attribute.single and one.attribute.group in added)]
 
@@ -319,9 +368,11 @@ def _is_thing(token: Token) -> bool:
 
 
 def _share(degree: Token, sign: Token | None) -> float:
-    """How much a word asks for behind one that may say the opposite: "stop smiling so much" asks for less."""
+    """How much a word asks for behind one that may say the opposite: "stop smiling so much" asks for less, and so does
+    "without so much makeup"."""
     opposite = sign and sign.kind is Kind.NOT and sign.words not in ("hate", "hates", "dislike")
-    return BIT if opposite and degree.words in SO_MUCH else degree.value
+    less = sign and sign.kind is Kind.AWAY and degree.words == "so much"
+    return BIT if less or (opposite and degree.words in SO_MUCH) else degree.value
 
 
 def _exclude_each_other(one: Mention, other: Mention) -> bool:
