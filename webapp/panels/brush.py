@@ -1,7 +1,7 @@
 """Where an edit may change the picture: where its words say, everywhere, or where the visitor paints.
 
-The canvas is a component of its own, made of HTML as Gradio offers it. `gr.ImageEditor` would bring a graphics library
-of half a megabyte and a route that stores what anybody sends, and sends three pictures with each edit.
+The canvas is a component of its own, made of HTML as Gradio offers it. `gr.ImageEditor` uploads three pictures whenever
+an event reads it, needs WebGL, and has a route that stores what anybody sends, which `webapp.request_limits` closes.
 """
 
 from __future__ import annotations

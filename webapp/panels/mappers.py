@@ -161,7 +161,7 @@ def connect(panel: Mappers, context: Context) -> None:
             session.thumbs_of, session.thumbs = face.key, {}
         yield gallery(studio, session)
         due = {name: mapper for name, mapper in (known | session.mappers).items() if name not in session.thumbs}
-        with suppress(UserError):
+        with suppress(UserError, gr.Error):  # the latter where no GPU is lent to the visitor any more
             for pictures in studio.mapped(face.latent, due) if due else ():
                 if session.thumbs_of != face.key or session.origin != face:
                     return
