@@ -34,7 +34,7 @@ from pipeline.styleclip import BATCH
 ASKED = {"target": "smiling face", "neutral": "face"}
 SIZES = ((1600, 1200), (1200, 1600), (2400, 1800), (1000, 1000))
 EVERY = 20  # of the photos is one broken
-ALONE = 48  # photos by which the stages are measured one by one
+ALONE = 32  # photos by which the stages are measured one by one
 KILLS = 3
 
 
@@ -140,36 +140,57 @@ def result(out: Path) -> tuple[set[str], dict[str, str]]:
     return told, {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.glob("*.png")}
 
 
-def alone(work: Callable[[int], object], count: int, threads: int, *begin: object) -> tuple[float, float]:
-    """Photos a second of a stage that has the machine for itself, and its processor seconds a photo."""
+def alone(work: Callable[[int], object], count: int, threads: int, *begin: object) -> float:
+    """Photos a second of a stage that has the machine for itself."""
     with ThreadPoolExecutor(threads, "alone", *begin) as pool:
         list(pool.map(work, range(min(count, threads))))
-        times, start = os.times(), time.perf_counter()
+        start = time.perf_counter()
         list(pool.map(work, range(count)))
-        seconds, now = time.perf_counter() - start, os.times()
-    return count / seconds, (now.user - times.user + now.system - times.system) / count
+        return count / (time.perf_counter() - start)
+
+
+def core_seconds(work: Callable[[int], object], count: int) -> float:
+    """Seconds of a core that a stage takes for a photo."""
+    start = time.process_time()
+    for i in range(count):
+        work(i)
+    return (time.process_time() - start) / count
 
 
 def stages(studio: StyleCLIP, photos: Sequence[Path], folder: Path) -> list[tuple[str, float, float]]:
-    """Name, photos a second, and processor seconds a photo of each stage."""
-    cores, search, editor = available_cores(), search_of(studio, False), Editor(studio)
-    gpu = studio.family.device.type == "cuda"
-    threads = (BATCH, torch.set_num_threads, (1,)) if gpu else (ON_CPU, torch.set_num_threads, (max(1, cores // 2),))
+    """Name, photos a second alone, and seconds of a core a photo, of each stage."""
+    cores, search, editor, count = available_cores(), search_of(studio, False), Editor(studio), len(photos)
+    torch.set_num_threads(max(1, cores // 2))
+    threads = BATCH if studio.family.device.type == "cuda" else ON_CPU, torch.set_num_threads, (max(1, cores // 2),)
     found = [find_faces(str(photo), search) for photo in photos]
     latents = [studio.invert(one.faces[0]) for one in found]
     pictures = [studio.image(latent) for latent in latents]
+    editor(found[0].faces[0], ASKED)  # which finds the strength of the direction
+
+    def find(i: int) -> object:
+        return find_faces(str(photos[i]), search)
+
+    def draw(i: int) -> object:
+        return studio.image(latents[i])
+
+    def edit(i: int) -> object:
+        return editor(found[i].faces[0], ASKED)
+
+    def write(i: int) -> object:
+        return write_picture(pictures[i], folder / f"{i}.png", None)
+
     with Workers(cores) as workers:
-        finding = alone(lambda i: workers(find_faces, str(photos[i]), search), len(photos), cores)
-        writing = alone(lambda i: workers(write_picture, pictures[i], folder / f"{i}.png", None), len(photos), cores)
-    finding = finding[0], sum(one.seconds for one in found) / len(found)
-    writing = writing[0], sum(write_picture(p, folder / "0.png", None) for p in pictures) / len(pictures)
-    drawing = alone(lambda i: studio.image(latents[i]), len(photos), *threads)
-    editing = alone(lambda i: editor(found[i].faces[0], ASKED), len(photos), *threads)
+        finding = alone(lambda i: workers(find_faces, str(photos[i]), search), count, cores)
+        writing = alone(lambda i: workers(write_picture, pictures[i], folder / f"{i}.png", None), count, cores)
     return [
-        ("decode and align", *finding),
-        ("generator: the edited picture", *drawing),
-        ("all of the model: invert, edit, draw, compare twice", *editing),
-        ("write", *writing),
+        ("decode and align", finding, core_seconds(find, count)),
+        ("generator: the edited picture", alone(draw, count, *threads), core_seconds(draw, count)),
+        (
+            "all of the model: invert, edit, draw, compare twice",
+            alone(edit, count, *threads),
+            core_seconds(edit, count),
+        ),
+        ("write", writing, core_seconds(write, count)),
     ]
 
 

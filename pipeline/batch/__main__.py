@@ -56,27 +56,30 @@ def batch_command(arguments: list[str] | None = None) -> None:
     options = _options(arguments)
     print(f"Loading the model “{family_row(options.model).title}”, which takes a moment.", file=sys.stderr)
     studio = StyleCLIP.from_pretrained(options.model, options.device)
-    notes: set[str] = set()
-    # It is seen from the first photo on; in a terminal it moves, and a log gets it every ten seconds.
-    with tqdm(unit="photo", mininterval=0.1 if sys.stderr.isatty() else 10, delay=1e-6) as bar:
+    bar, notes = None, set()
 
-        def progress(done: Progress) -> None:
-            if bar.total is None:
-                bar.reset(done.total)
-            bar.update()
-            for row in done.rows:
-                told = [note for note in row["notes"] if note not in notes]
-                notes.update(told)
-                if row["error"]:
-                    told.append(f"{printable(row['input'])}: {row['error']}")
-                for sentence in told:
-                    bar.write(sentence, file=sys.stderr)
+    def progress(done: Progress) -> None:
+        nonlocal bar
+        if bar is None:  # in a terminal it moves; a log gets it every ten seconds
+            bar = tqdm(total=done.total, unit="photo", mininterval=0.1 if sys.stderr.isatty() else 10)
+        bar.update()
+        for row in done.rows:
+            told = [note for note in row["notes"] if note not in notes]
+            notes.update(told)
+            if row["error"]:
+                told.append(f"{printable(row['input'])}: {row['error']}")
+            for sentence in told:
+                bar.write(sentence, file=sys.stderr)
 
-        given = {name: getattr(options, name) for name in SETTINGS}
-        try:
-            done = edit_photos(studio, options.photos, options.out, progress=progress, **given)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"Stopped with {bar.n} of {bar.total or 'the'} photos finished; {GO_ON}.") from None
+    given = {name: getattr(options, name) for name in SETTINGS}
+    try:
+        done = edit_photos(studio, options.photos, options.out, progress=progress, **given)
+    except KeyboardInterrupt:
+        finished = f" with {bar.n} of {bar.total} photos finished" if bar else ""
+        raise KeyboardInterrupt(f"Stopped{finished}; {GO_ON}.") from None
+    finally:
+        if bar:
+            bar.close()
     print(f"{done.edited} edited, {done.failed} not, {done.done_before} done before: {done.results}")
     if done.failed:
         sys.exit(SOME_FAILED)

@@ -31,7 +31,7 @@ FORMATS = {
 @dataclass(frozen=True)
 class Search:
     """How faces are found: by dlib's landmark model in the file `landmarks`, aligned to `size` px, the largest or
-    `every` one. Without landmarks, the middle of the photo, `size` x `rows` px, stands for a face."""
+    `every` sure one. Without landmarks, the middle of the photo, `size` x `rows` px, stands for a face."""
 
     size: int
     rows: int
@@ -60,7 +60,7 @@ def find_faces(photo: str, search: Search) -> Found:
     if search.landmarks is None:
         faces = [centred(image, search.size, search.rows)]
     else:
-        faces = _finder(search.landmarks).find(image, search.size)
+        faces = _finder(search.landmarks).find(image, search.size, doubtful=False)
     return Found(faces if search.every else faces[:1], time.perf_counter() - begin)
 
 

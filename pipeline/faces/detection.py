@@ -92,13 +92,14 @@ class FaceFinder:
             )
         return cls(predictor)
 
-    def find(self, photo: Image.Image, size: int) -> list[Face]:
+    def find(self, photo: Image.Image, size: int, doubtful: bool = True) -> list[Face]:
         """Faces of an RGB photo, aligned to `size` px, the largest and surest first, at most `MOST_FACES`.
 
-        Where no face is upright, or only a doubtful one, the photo is turned, see `Face.turn`. Raises UserError for
-        none.
+        `doubtful` ones, of which some are badges or patterns, may be left out beside a sure one: where nobody chooses
+        among the faces. Where no face is upright, or only a doubtful one, the photo is turned, see `Face.turn`. Raises
+        UserError for none.
         """
-        turn, boxes = self._upright_boxes(photo)
+        turn, boxes = self._upright_boxes(photo, doubtful)
         photo, faces = turned(photo, turn), []
         for box in boxes[:MOST_FACES]:
             landmarks = self._landmarks(photo, box)
@@ -114,7 +115,7 @@ class FaceFinder:
             )
         return faces
 
-    def _upright_boxes(self, photo: Image.Image) -> tuple[int, list[NDArray[np.float64]]]:
+    def _upright_boxes(self, photo: Image.Image, doubtful: bool) -> tuple[int, list[NDArray[np.float64]]]:
         """By how many quarter turns the photo is turned upright, and the boxes of `_boxes` in the turned photo.
 
         dlib finds faces on their side not at all, and those on their head at times, with a low score: so a certain
@@ -125,7 +126,7 @@ class FaceFinder:
         for upsample in (0, 1):  # up-sampling finds smaller faces, but also false ones beside a large face
             best, found = 0.0, None
             for turn in range(len(TURNS)):
-                boxes, score = self._boxes(turned(small, turn), upsample, scale)
+                boxes, score = self._boxes(turned(small, turn), upsample, scale, doubtful)
                 if boxes and (found is None or score > best + SURE):
                     best, found = score, (turn, boxes)
                 if best >= CERTAIN:
@@ -134,13 +135,18 @@ class FaceFinder:
                 return found
         return 0, []
 
-    def _boxes(self, small: Image.Image, upsample: int, scale: float) -> tuple[list[NDArray[np.float64]], float]:
+    def _boxes(
+        self, small: Image.Image, upsample: int, scale: float, doubtful: bool
+    ) -> tuple[list[NDArray[np.float64]], float]:
         """Boxes (left, top, right, bottom) in a photo that was scaled to `small`, the largest first, but doubtful ones
-        later, and small doubtful ones beside a sure face not at all; and the highest score."""
+        later, and beside a sure face small ones of them, or all unless `doubtful`, not at all; and the highest score.
+        """
         with self.lock:
             boxes, scores, _ = self.detector.run(np.asarray(small), upsample, 0.0)
         order = sorted(range(len(boxes)), key=lambda i: boxes[i].width() * min(scores[i], SURE), reverse=True)
-        if order and scores[order[0]] >= SURE:  # a doubtful one half as wide is a badge, a print or a pattern
+        if not doubtful and max(scores, default=0.0) >= SURE:
+            order = [i for i in order if scores[i] >= SURE]
+        elif order and scores[order[0]] >= SURE:  # a doubtful one half as wide is a badge, a print or a pattern
             least = boxes[order[0]].width() / 2
             order = [i for i in order if scores[i] >= SURE or boxes[i].width() > least]
         places = [
