@@ -1,8 +1,12 @@
 """The attributes of a face, as attributes.toml has them."""
 
 import tomllib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from pipeline.errors import UserError
+from pipeline.vocabulary import never_taught, unknown_words
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,10 @@ class Attribute:
         """The attribute without the noun: "blonde hair", "smiling"."""
         return self.text.replace("{}", "").strip().removeprefix("with ")
 
+    def is_known(self, vocabulary: Collection[str]) -> bool:
+        """Whether a family's CLIP was taught it; a family without a listed `vocabulary` knows any word."""
+        return not unknown_words(frozenset(vocabulary), f"{self.text.format('')} {self.sign}")
+
 
 def split(phrases: str) -> list[str]:
     """The phrases of a list with commas."""
@@ -43,4 +51,18 @@ def _read(row: dict) -> Attribute:
 _TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 ATTRIBUTES = tuple(_read(row) for row in _TABLE["attributes"])
 BY_TEXT = {attribute.text: attribute for attribute in ATTRIBUTES}
+BY_NAME = {attribute.short: attribute for attribute in ATTRIBUTES}
 NEAR = {group: split(words) for group, words in _TABLE["near"].items()}
+
+
+def known_names(vocabulary: Collection[str]) -> tuple[str, ...]:
+    """The names of the attributes that a family's CLIP was taught."""
+    return tuple(name for name, attribute in BY_NAME.items() if attribute.is_known(vocabulary))
+
+
+def pairs_of(names: Sequence[str], vocabulary: Collection[str], noun: str) -> tuple[tuple[str, str], ...]:
+    """Target and neutral text of named attributes, with the noun of a family. Raises UserError for one that the
+    family's CLIP was never taught."""
+    if unknown := [name for name in names if name not in known_names(vocabulary)]:
+        raise UserError(never_taught(unknown, ", so it can't be kept; please leave it out"))
+    return tuple(tuple(text.format(noun) for text in BY_NAME[name].pair(away=False)) for name in names)

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from pipeline.attributes import pairs_of
 from pipeline.batching import MicroBatcher
 from pipeline.checks import aligned, latent_of, number, of_type, one_of, resolution_of, text
 from pipeline.edits import Edit, Step, steps_of
@@ -22,7 +23,7 @@ from pipeline.images import to_pil
 from pipeline.latents import Latent, draw_together, sampled
 from pipeline.methods import inversion
 from pipeline.methods.csla import csla_edit, invert_through_clip
-from pipeline.methods.directions import combine, direct
+from pipeline.methods.directions import Pair, combine, direct, text_direction
 from pipeline.methods.estimate import ESTIMATED_NOTE, directions_of
 from pipeline.methods.inversion import REFINE_STEPS, TUNE_STEPS, photo_square, towards_photo
 from pipeline.methods.mapper import apply_mapper
@@ -32,7 +33,7 @@ from pipeline.methods.strength import Strengths
 from pipeline.models.downloads import Progress
 from pipeline.models.family import Family, load_pretrained
 from pipeline.models.registry import DEFAULT, REGISTRY
-from pipeline.parameters import completed
+from pipeline.parameters import checked, completed
 from pipeline.recipes import Recipe, new_recipe
 from pipeline.region_edits import RegionEdits
 from pipeline.text import Texts
@@ -242,22 +243,28 @@ class StyleCLIP(RegionEdits):
         threshold: float | None = None,
         channels: int | None = None,
         limit: float | None = None,
+        keep: Sequence[str] | None = None,
     ) -> Edit:
         """Move StyleSpace channels the way from the `neutral` to the `target` text.
 
         `strength` is α, as suits the texts where it is None (`Strengths`). Channels less relevant than `threshold` β
         stay; without β the `channels` most relevant ones move, or the family's default number. `limit`: how many
-        deviations from the mean they may go, 0 for any. Raises UserError for a β that keeps no channel.
+        deviations from the mean they may go, 0 for any. `keep`: attributes that should stay, of `known_names` of
+        attributes.py. Raises UserError for a β that keeps no channel, and for a `keep` that the model does not know, or
+        that leaves nothing of the target.
         """
         self._check(latent)
         given = {"target": target, "neutral": neutral, "strength": strength}
-        given |= {"threshold": threshold, "channels": channels, "limit": limit}
+        given |= {"threshold": threshold, "channels": channels, "limit": limit, "keep": keep or None}
         parameters = completed("direct", self.family.defaults, given)
         notes = (*self.texts.pair_notes(target, neutral), *filter(None, [self.directions_note]))
+        kept = self._kept(parameters.get("keep", ()))
         if strength is None:
-            parameters["strength"] = self.strengths.of(target, neutral, threshold, channels, parameters["limit"])
+            limit = parameters["limit"]
+            parameters["strength"] = self.strengths.of(target, neutral, threshold, channels, limit, kept)
         models = directions_of(self.family), self.texts, self.family.generator, self.family.latent_avg
-        edited, moved = direct(*models, latent, **parameters)
+        numbers = {name: value for name, value in parameters.items() if name != "keep"}
+        edited, moved = direct(*models, latent, **numbers, kept=kept)
         recipe = new_recipe(self.family, "direct", latent, parameters)
         return Edit(partial(self.image, edited), edited, recipe, notes, moved)
 
@@ -282,11 +289,19 @@ class StyleCLIP(RegionEdits):
         self.texts.pair_notes(text("target", target), text("neutral", neutral))
         return self.strengths.of(target, neutral)
 
-    def threshold(self, target: str, neutral: str, channels: int | None = None) -> float:
-        """The β that keeps `channels` channels, or the family's default number, for a pair of texts."""
-        self.texts.pair_notes(text("target", target), text("neutral", neutral))
+    def threshold(
+        self, target: str, neutral: str, channels: int | None = None, keep: Sequence[str] | None = None
+    ) -> float:
+        """The β that keeps `channels` channels, or the family's default number, for a pair of texts and the attributes
+        to `keep`."""
+        given = checked("direct", {"target": target, "neutral": neutral, "keep": keep or None})
+        self.texts.pair_notes(target, neutral)
         channels = number("channels", channels, self.family.defaults.channels)
-        return directions_of(self.family).beta_keeping(self.texts.direction(target, neutral).cpu(), channels)
+        delta_t = text_direction(self.texts, target, neutral, self._kept(given.get("keep", ())))
+        return directions_of(self.family).beta_keeping(delta_t, channels)
+
+    def _kept(self, names: Sequence[str]) -> tuple[Pair, ...]:
+        return pairs_of(names, self.texts.vocabulary, self.family.defaults.neutral)
 
     @property
     def directions_note(self) -> str | None:

@@ -18,7 +18,7 @@ from pipeline.lexicon import BIT, Kind, Token, lexed, respelt
 from pipeline.networks.clip import is_word
 from pipeline.own_words import OWN, TELLING, in_own_words, with_a
 from pipeline.text import check_prompt
-from pipeline.vocabulary import CLOSE, NAMED, listed, nearest, never_taught, unknown_words
+from pipeline.vocabulary import CLOSE, NAMED, listed, nearest, never_taught
 
 FACES = {"face", "person", "head", "portrait", "human"}  # nouns of families whose pictures are of faces
 ASIDE = {"for", "on", "at", "in", "because", "since", "when", "like", "so", "to"}
@@ -369,8 +369,7 @@ class _Reader:
         return [one.short for one in near if self._knows(one)]
 
     def _knows(self, attribute: Attribute) -> bool:
-        words = f"{attribute.text.format('')} {attribute.sign}"
-        return not self.vocabulary or not unknown_words(self.vocabulary, words)
+        return attribute.is_known(self.vocabulary)
 
     def _examples(self) -> str:
         known = [one.short for one in ATTRIBUTES if one.short in EXAMPLES and self._knows(one)]

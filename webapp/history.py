@@ -177,7 +177,8 @@ def describe(recipe: dict[str, Any], channels: int | None = None) -> tuple[str, 
         case "direct":
             beta = f", β {p['threshold']:.3g}" if "threshold" in p else ""
             kept = f", {channels:,} channels" if channels is not None else ""
-            return p["target"], f"Global direction from “{p['neutral']}”, α {p['strength']:g}{beta}{kept}"
+            stays = f", keeping {', '.join(p['keep'])}" if "keep" in p else ""
+            return p["target"], f"Global direction from “{p['neutral']}”, α {p['strength']:g}{beta}{kept}{stays}"
         case "combine":
             told = [f"{slider['target']} α {slider['strength']:.3g}" for slider in p["sliders"]]
             return "Sliders", "; ".join(told) or "All sliders at 0"

@@ -109,7 +109,7 @@ def _edit(query: Mapping[str, str], before: str) -> Asked:
 
 
 def _value(name: str, text: str) -> Any:
-    if name in ("levels", "within"):
+    if name in ("levels", "within", "keep"):
         return text.split(",")
     if name == "sliders":
         return json.loads(text)

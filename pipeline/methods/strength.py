@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pipeline.latents import sampled
 from pipeline.losses import clip_features, identity_features
-from pipeline.methods.directions import LIMIT, TRUNCATION, held, style_mean
+from pipeline.methods.directions import LIMIT, TRUNCATION, Pair, held, style_mean, text_direction
 from pipeline.methods.estimate import directions_of
 from pipeline.models.family import Family
 from pipeline.text import Texts
@@ -63,6 +63,7 @@ class Strengths:
         threshold: float | None = None,
         channels: int | None = None,
         limit: float = LIMIT,
+        kept: Sequence[Pair] = (),
     ) -> float:
         """α for two texts; the rest as in `direct` of directions.py, `channels` being the family's default when None.
 
@@ -71,7 +72,7 @@ class Strengths:
         defaults = self.family.defaults
         if "strength" in defaults.model_fields_set:
             return defaults.strength
-        numbers = threshold, channels or defaults.channels, limit
+        numbers = threshold, channels or defaults.channels, limit, tuple(kept)
         return max(self._known(target, neutral, *numbers), self._known(neutral, target, *numbers))
 
     def _known(self, *asked: Any) -> float:
@@ -88,9 +89,17 @@ class Strengths:
         return strength
 
     @torch.inference_mode()
-    def _found(self, target: str, neutral: str, threshold: float | None, channels: int, limit: float) -> float:
+    def _found(
+        self,
+        target: str,
+        neutral: str,
+        threshold: float | None,
+        channels: int,
+        limit: float,
+        kept: Sequence[Pair],
+    ) -> float:
         family, directions = self.family, directions_of(self.family)
-        delta_t = self.texts.direction(target, neutral).cpu()
+        delta_t = text_direction(self.texts, target, neutral, kept)
         beta = directions.beta_keeping(delta_t, channels) if threshold is None else threshold
         step = torch.cat(directions.step(delta_t, beta)[0], 1)
         if self._faces is None:
