@@ -8,6 +8,9 @@ from pathlib import Path
 from pipeline.errors import UserError
 from pipeline.vocabulary import never_taught, unknown_words
 
+Pair = tuple[str, str]
+"""Target and neutral text."""
+
 
 @dataclass(frozen=True)
 class Attribute:
@@ -25,7 +28,7 @@ class Attribute:
     single: bool = False
     sign: str = ""
 
-    def pair(self, away: bool) -> tuple[str, str]:
+    def pair(self, away: bool) -> Pair:
         """Target and neutral text, to add it or to take it away."""
         return (self.without or (self.neutral, self.text)) if away else (self.text, self.neutral)
 
@@ -33,6 +36,11 @@ class Attribute:
     def short(self) -> str:
         """The attribute without the noun: "blonde hair", "smiling"."""
         return self.text.replace("{}", "").strip().removeprefix("with ")
+
+    def texts(self, noun: str) -> Pair:
+        """Target and neutral text that add it to a face, with the noun of a family."""
+        target, neutral = self.pair(away=False)
+        return target.format(noun), neutral.format(noun)
 
     def is_known(self, vocabulary: Collection[str]) -> bool:
         """Whether a family's CLIP was taught it; a family without a listed `vocabulary` knows any word."""
@@ -60,9 +68,20 @@ def known_names(vocabulary: Collection[str]) -> tuple[str, ...]:
     return tuple(name for name, attribute in BY_NAME.items() if attribute.is_known(vocabulary))
 
 
-def pairs_of(names: Sequence[str], vocabulary: Collection[str], noun: str) -> tuple[tuple[str, str], ...]:
+def pairs_of(names: Sequence[str], vocabulary: Collection[str], noun: str) -> tuple[Pair, ...]:
     """Target and neutral text of named attributes, with the noun of a family. Raises UserError for one that the
     family's CLIP was never taught."""
     if unknown := [name for name in names if name not in known_names(vocabulary)]:
         raise UserError(never_taught(unknown, ", so it can't be kept; please leave it out"))
-    return tuple(tuple(text.format(noun) for text in BY_NAME[name].pair(away=False)) for name in names)
+    return tuple(BY_NAME[name].texts(noun) for name in names)
+
+
+def alternatives(target: str, neutral: str, vocabulary: Collection[str], noun: str) -> tuple[Pair, ...]:
+    """The pairs of texts of all that a face can have in the place of what the target is about, such as all colours of
+    hair, the target's among them; none where the texts are no such attribute's, or the family's CLIP knows no other."""
+    found = next((one for one in ATTRIBUTES if one.single and one.of and one.texts(noun) == (target, neutral)), None)
+    if found is None:
+        return ()
+    others = [one for one in ATTRIBUTES if (one.group, one.of, one.single) == (found.group, found.of, True)]
+    known = [one.texts(noun) for one in others if one.is_known(vocabulary)]
+    return tuple(known) if len(known) > 1 and (target, neutral) in known else ()

@@ -114,6 +114,11 @@ class Combine(Parameters):
     limit: Number = LIMIT
 
 
+class Exchange(Parameters):
+    target: Text
+    neutral: Text
+
+
 class CslaEdit(Parameters):
     target: Text
     neutral: Text
@@ -133,6 +138,7 @@ METHODS: dict[str, type[Parameters]] = {
     "map": Map,
     "direct": Direct,
     "combine": Combine,
+    "exchange": Exchange,
     "csla_edit": CslaEdit,
     "csla_generate": CslaGenerate,
 }

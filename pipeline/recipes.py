@@ -26,6 +26,7 @@ WEIGHTS = {
     "map": ("generator",),
     "direct": ("generator", "clip", "directions"),
     "combine": ("generator", "clip", "directions"),
+    "exchange": ("generator", "preview", "clip", "looks"),
     "csla_edit": ("generator", "clip", "alignment"),
     "csla_generate": ("generator", "clip", "alignment"),
 }

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pipeline.attributes import pairs_of
+from pipeline.attributes import Pair, alternatives, pairs_of
 from pipeline.batching import MicroBatcher
 from pipeline.checks import aligned, latent_of, number, of_type, one_of, resolution_of, text
 from pipeline.edits import Edit, Step, steps_of
@@ -21,10 +21,12 @@ from pipeline.faces.paste import paste
 from pipeline.faces.photos import Photo, opened, shrunk
 from pipeline.images import to_pil
 from pipeline.latents import Latent, draw_together, sampled
+from pipeline.losses import clip_features
 from pipeline.methods import inversion
 from pipeline.methods.csla import csla_edit, invert_through_clip
-from pipeline.methods.directions import Pair, combine, direct, text_direction
+from pipeline.methods.directions import combine, direct, text_direction
 from pipeline.methods.estimate import ESTIMATED_NOTE, directions_of
+from pipeline.methods.exchange import exchange
 from pipeline.methods.inversion import REFINE_STEPS, TUNE_STEPS, photo_square, towards_photo
 from pipeline.methods.mapper import apply_mapper
 from pipeline.methods.optimization import towards_text
@@ -284,6 +286,25 @@ class StyleCLIP(RegionEdits):
         recipe = new_recipe(self.family, "combine", latent, parameters)
         return Edit(partial(self.image, edited), edited, recipe, notes)
 
+    def exchange(self, latent: Latent, target: str, neutral: str) -> Edit:
+        """Give a face the target, such as a colour of hair, in place of what it has there, as sampled faces have it;
+        what else CLIP sees stays. Raises UserError where a face doesn't have one of several there, and where the
+        model has no `looks`."""
+        self._check(latent)
+        parameters = completed("exchange", self.family.defaults, {"target": target, "neutral": neutral})
+        notes, others = self.texts.pair_notes(target, neutral), self._alternatives(target, neutral)
+        if not others:
+            raise UserError(f"“{target}” can't be exchanged for what this face has; please use a global direction.")
+        family = self.family
+        embed = partial(clip_features, family.clip, normalize=family.row.clip_normalize_directions)
+        edited = exchange(family.looks, self.texts, family.generator, embed, latent, **parameters, others=others)
+        return Edit(partial(self.image, edited), edited, new_recipe(family, "exchange", latent, parameters), notes)
+
+    def _alternatives(self, target: str, neutral: str) -> tuple[Pair, ...]:
+        if self.family.looks is None:
+            return ()
+        return alternatives(target, neutral, self.texts.vocabulary, self.family.defaults.neutral)
+
     def strength(self, target: str, neutral: str) -> float:
         """The α of `direct` for a pair of texts where none is given."""
         self.texts.pair_notes(text("target", target), text("neutral", neutral))
@@ -324,7 +345,10 @@ class StyleCLIP(RegionEdits):
         """
         of_type("wish", wish, Wish, "a wish, as `wishes` reads it")
         share = wish.share * number("share", share)
-        if share > 0 and (mapper := self.family.mapper_adding(wish.target, wish.neutral)):
+        if share > 0 and self._alternatives(wish.target, wish.neutral):
+            edit = self.exchange(latent, wish.target, wish.neutral)
+            edit = edit if share == 1 else self.adjust(latent, edit, share)
+        elif share > 0 and (mapper := self.family.mapper_adding(wish.target, wish.neutral)):
             edit = self.map(latent, mapper, share * self.family.defaults.mapper_strength)
         else:
             edit = self.direct(latent, wish.target, wish.neutral)

@@ -182,6 +182,8 @@ def describe(recipe: dict[str, Any], channels: int | None = None) -> tuple[str, 
         case "combine":
             told = [f"{slider['target']} α {slider['strength']:.3g}" for slider in p["sliders"]]
             return "Sliders", "; ".join(told) or "All sliders at 0"
+        case "exchange":
+            return p["target"], f"Exchanged, from “{p['neutral']}”"
         case "map":
             return p["mapper"].replace("_", " "), f"Mapper, strength {p['strength']:.3g}"
         case "optimize":

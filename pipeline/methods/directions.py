@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.attributes import Pair
 from pipeline.errors import UserError
 from pipeline.latents import Latent, truncated
 from pipeline.networks.generator import StyleGenerator, StyleLayer
@@ -31,9 +32,6 @@ SUGGESTED_CHANNELS = 20  # what the paper's authors keep for faces
 TRUNCATION = 0.7
 LEAST_LEFT = 0.2  # of the length of Δt, of which less means next to nothing
 LIMIT = 3.5  # deviations σ that a channel may be from the mean: all but one in a thousand of those of sampled faces are
-
-Pair = tuple[str, str]
-"""Target and neutral text."""
 
 
 class StyleDirections(ABC):
@@ -106,13 +104,17 @@ def text_direction(texts: Texts, target: str, neutral: str, kept: Sequence[Pair]
     delta_t = texts.direction(target, neutral).cpu()
     if not kept:
         return delta_t
-    others = torch.stack([texts.direction(*pair).cpu() for pair in kept])
-    left, sizes, _ = torch.linalg.svd(others.T, full_matrices=False)
-    basis = left[:, sizes > ROUNDING * sizes[0]]  # two of them may say the same
+    basis = spanned(torch.stack([texts.direction(*pair).cpu() for pair in kept]))
     rest = delta_t - basis @ (basis.T @ delta_t)
     if rest.norm() < LEAST_LEFT:
         raise UserError(f"What is to be kept leaves nothing of “{target}”; please keep other attributes.")
     return F.normalize(rest, dim=0)
+
+
+def spanned(directions: Tensor) -> Tensor:
+    """An orthonormal basis (E, K) of what directions (N, E) span; two of them may be the same."""
+    basis, sizes, _ = torch.linalg.svd(directions.T, full_matrices=False)
+    return basis[:, sizes > ROUNDING * sizes[0]]
 
 
 def direct(

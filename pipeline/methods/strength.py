@@ -4,10 +4,12 @@ With α the pictures of the faces i have the CLIP embeddings e_i(α), which move
 
     gain(α)  = E[(e_i(α) − e_i(0)) · Δt]
     cost(α)  = λ_P (1 − E[identity cosine])² + λ_C E[|change of a pixel|]²
-    worth(α) = gain(α) / max gain − cost(α)
+    worth(α) = gain(α) / max(max gain, room) − cost(α)
 
-The least α whose worth is nearly the greatest is taken: there the target no longer grows, or the person or the picture
-would suffer. CLIP alone would go on: it is small, and finds more of nearly everything in a picture that has burnt out.
+where the room is how much further along Δt the sampled faces are that have the target (`Looks`): what never gets near
+them is worth little. The least α whose worth is nearly the greatest is taken: there the target no longer grows, or the
+person or the picture would suffer. CLIP alone would go on: it is small, and finds more of nearly everything in a
+picture that has burnt out.
 """
 
 import threading
@@ -18,9 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.attributes import Pair
 from pipeline.latents import sampled
 from pipeline.losses import clip_features, identity_features
-from pipeline.methods.directions import LIMIT, TRUNCATION, Pair, held, style_mean, text_direction
+from pipeline.methods.directions import LIMIT, TRUNCATION, held, style_mean, text_direction
 from pipeline.methods.estimate import directions_of
 from pipeline.models.family import Family
 from pipeline.text import Texts
@@ -30,7 +33,7 @@ ALPHAS = (1.0, 1.6, 2.6, 4.2, 6.6, 10.0)
 PERSON, CHANGE = 2.0, 5.0  # λ_P and λ_C
 TOLERANCE = 0.01  # of worth, which is at most 1
 REMEMBERED = 256  # pairs of texts
-CLEAR = 0.05  # a gain that CLIP sees clearly; a fainter one is worth less than 1
+CLEAR = 0.05  # a gain that CLIP sees clearly, where the room is less or not known
 
 
 class Embedded(NamedTuple):
@@ -117,7 +120,10 @@ class Strengths:
             costs.append(PERSON * away**2 + CHANGE * change**2)
             if costs[-1] >= 1:  # no gain is worth more
                 break
-        return least_worthwhile((0.0, *ALPHAS)[: len(gains)], gains, costs)
+        room = CLEAR
+        if family.looks is not None:
+            room = max(room, (family.looks.having(delta_t) @ delta_t - (before.clip.cpu() @ delta_t).mean()).item())
+        return least_worthwhile((0.0, *ALPHAS)[: len(gains)], gains, costs, room)
 
     def _embed(self, styles: Tensor) -> Embedded:
         """What is seen in the small pictures of styles (N, C_all)."""
@@ -129,10 +135,13 @@ class Strengths:
         return Embedded(pictures, clip_features(family.clip, pictures, family.row.clip_normalize_directions), person)
 
 
-def least_worthwhile(alphas: Sequence[float], gains: Sequence[float], costs: Sequence[float]) -> float:
+def least_worthwhile(
+    alphas: Sequence[float], gains: Sequence[float], costs: Sequence[float], room: float = CLEAR
+) -> float:
     """The least α, of tenths, that is worth nearly as much as the best, from the gain and the cost at several α, the
-    first of them 0; between those on the straight line."""
-    worth = np.array(gains) / max(*gains, CLEAR) - np.array(costs)
+    first of them 0; between those on the straight line. A gain of `room` is worth 1, or the greatest, if that is more.
+    """
+    worth = np.array(gains) / max(*gains, room) - np.array(costs)
     tenths = np.arange(1, round(10 * alphas[-1]) + 1) / 10
     worth = np.interp(tenths, alphas, worth)
     return float(tenths[np.argmax(worth >= worth.max() - TOLERANCE)])

@@ -19,6 +19,7 @@ from webapp.session import Session
 TABS = {
     "direct": "directions",
     "combine": "sliders",
+    "exchange": "directions",
     "map": "mappers",
     "optimize": "optimization",
     "generate": "optimization",
@@ -54,6 +55,7 @@ class Form:
                 "keep": directions.keep,
             },
             "combine": {},
+            "exchange": {"target": directions.texts.target, "neutral": directions.texts.neutral},
             "map": {"mapper": self.mappers.name, "strength": self.mappers.strength},
             "optimize": {
                 "prompt": optimization.words,
