@@ -204,9 +204,11 @@ def one_line(name: str) -> str:
 
 
 def kind(recipe: dict[str, Any]) -> tuple[str, ...]:
-    """What an edit is about, whatever its numbers: the method, and the words or the mapper."""
+    """What an edit is about, whatever its numbers: the method, and the words or the mapper. An exchange is what the
+    words give for a pair of texts, and a direction between them takes its place."""
     words = ("neutral", "target", "prompt", "mapper")
-    return recipe["method"], *(recipe["parameters"].get(name, "") for name in words)
+    method = "direct" if recipe["method"] == "exchange" else recipe["method"]
+    return method, *(recipe["parameters"].get(name, "") for name in words)
 
 
 def bytes_of(items: Iterable[HistoryItem]) -> int:
