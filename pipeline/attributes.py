@@ -60,6 +60,7 @@ _TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="u
 ATTRIBUTES = tuple(_read(row) for row in _TABLE["attributes"])
 BY_TEXT = {attribute.text: attribute for attribute in ATTRIBUTES}
 BY_NAME = {attribute.short: attribute for attribute in ATTRIBUTES}
+COLOURS = ("hair colour", "eyes")  # groups of which a face has one
 NEAR = {group: split(words) for group, words in _TABLE["near"].items()}
 
 
@@ -76,12 +77,11 @@ def pairs_of(names: Sequence[str], vocabulary: Collection[str], noun: str) -> tu
     return tuple(BY_NAME[name].texts(noun) for name in names)
 
 
-def alternatives(target: str, neutral: str, vocabulary: Collection[str], noun: str) -> tuple[Pair, ...]:
-    """The pairs of texts of all that a face can have in the place of what the target is about, such as all colours of
-    hair, the target's among them; none where the texts are no such attribute's, or the family's CLIP knows no other."""
-    found = next((one for one in ATTRIBUTES if one.single and one.of and one.texts(noun) == (target, neutral)), None)
-    if found is None:
-        return ()
-    others = [one for one in ATTRIBUTES if (one.group, one.of, one.single) == (found.group, found.of, True)]
-    known = [one.texts(noun) for one in others if one.is_known(vocabulary)]
-    return tuple(known) if len(known) > 1 and (target, neutral) in known else ()
+def colours(target: str, neutral: str, vocabulary: Collection[str], noun: str) -> tuple[Pair, ...]:
+    """The pairs of texts of all colours that hair or eyes can have, where the texts are those of one of them; none
+    where they are not, or the family's CLIP knows no other."""
+    for group in COLOURS:
+        known = [one.texts(noun) for one in ATTRIBUTES if one.group == group and one.is_known(vocabulary)]
+        if (target, neutral) in known and len(known) > 1:
+            return tuple(known)
+    return ()

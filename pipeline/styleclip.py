@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pipeline.attributes import Pair, alternatives, pairs_of
+from pipeline.attributes import Pair, colours, pairs_of
 from pipeline.batching import MicroBatcher
 from pipeline.checks import aligned, latent_of, number, of_type, one_of, resolution_of, text
 from pipeline.edits import Edit, Step, steps_of
@@ -287,23 +287,23 @@ class StyleCLIP(RegionEdits):
         return Edit(partial(self.image, edited), edited, recipe, notes)
 
     def exchange(self, latent: Latent, target: str, neutral: str) -> Edit:
-        """Give a face the target, such as a colour of hair, in place of what it has there, as sampled faces have it;
-        what else CLIP sees stays. Raises UserError where a face doesn't have one of several there, and where the
-        model has no `looks`."""
+        """Give hair or eyes another colour in place of theirs, as sampled faces have it; what else CLIP sees stays.
+        Raises UserError for texts that are about no such colour, and where the model has no `looks`.
+        """
         self._check(latent)
         parameters = completed("exchange", self.family.defaults, {"target": target, "neutral": neutral})
-        notes, others = self.texts.pair_notes(target, neutral), self._alternatives(target, neutral)
+        notes, others = self.texts.pair_notes(target, neutral), self._colours(target, neutral)
         if not others:
-            raise UserError(f"“{target}” can't be exchanged for what this face has; please use a global direction.")
+            raise UserError(f"“{target}” is no colour that can be exchanged here; please use a global direction.")
         family = self.family
         embed = partial(clip_features, family.clip, normalize=family.row.clip_normalize_directions)
         edited = exchange(family.looks, self.texts, family.generator, embed, latent, **parameters, others=others)
         return Edit(partial(self.image, edited), edited, new_recipe(family, "exchange", latent, parameters), notes)
 
-    def _alternatives(self, target: str, neutral: str) -> tuple[Pair, ...]:
+    def _colours(self, target: str, neutral: str) -> tuple[Pair, ...]:
         if self.family.looks is None:
             return ()
-        return alternatives(target, neutral, self.texts.vocabulary, self.family.defaults.neutral)
+        return colours(target, neutral, self.texts.vocabulary, self.family.defaults.neutral)
 
     def strength(self, target: str, neutral: str) -> float:
         """The α of `direct` for a pair of texts where none is given."""
@@ -345,7 +345,7 @@ class StyleCLIP(RegionEdits):
         """
         of_type("wish", wish, Wish, "a wish, as `wishes` reads it")
         share = wish.share * number("share", share)
-        if share > 0 and self._alternatives(wish.target, wish.neutral):
+        if share > 0 and self._colours(wish.target, wish.neutral):
             edit = self.exchange(latent, wish.target, wish.neutral)
             edit = edit if share == 1 else self.adjust(latent, edit, share)
         elif share > 0 and (mapper := self.family.mapper_adding(wish.target, wish.neutral)):

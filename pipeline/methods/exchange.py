@@ -1,12 +1,13 @@
-"""Exchange of what a face has one of, such as the colour of its hair, for what sampled faces have.
+"""Exchange of the colour of hair or eyes for that of sampled faces.
 
-    x   = Uᵀ(i − ī)                 what CLIP sees of it in the face; U spans the Δt of all that it could be
+    x   = Uᵀ(i − ī)                 what CLIP sees of it in the face; U spans the Δt of all colours
     x*  = E[Uᵀ(i_k − ī)]            the same of the sampled faces k that are furthest along the target's Δt
-    Δs  = (U(x* − x))ᵀ B            B (E, C_all): the regression of S on i − ī, over sampled faces
+    Δs  = γ (U(x* − x))ᵀ B          B (E, C_all): the regression of S on i − ī, over sampled faces
 
 A global direction (StyleCLIP, section 6) adds the same to every face, so what suits black hair makes fair hair glow.
 Here each face goes from what it has to what sampled faces with the target have. In CLIP's space it moves within U
-alone, so that what else CLIP sees stays, as in CLIP-PAE (arXiv 2210.03919).
+alone, so that what else CLIP sees stays, as in CLIP-PAE (arXiv 2210.03919). The regression tells only a part of S:
+where CLIP sees less than half of the way done with γ = 1, γ is as much larger, up to `MOST`.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from pipeline.text import Texts
 SHARE = 0.01  # of the sampled faces, that show what a target looks like
 RIDGE = 0.03  # of the mean variance of an embedding's dimensions
 BATCH = 500  # codes at a time
+HALF, MOST = 0.5, 1.8  # of the way; and the greatest γ
 
 
 class Looks(NamedTuple):
@@ -60,11 +62,18 @@ def exchange(
     neutral: str,
     others: Sequence[Pair],
 ) -> Latent:
-    """The latent with the target in place of what it has; `others` are the pairs of texts, the target's among them, of
-    all that a face could have there. `embed` turns pictures (N, 3, R, R) in [-1, 1] into unit CLIP embeddings (N, E).
+    """The latent with the target in place of what it has; `others` are the pairs of texts of all colours, the target's
+    among them. `embed` turns pictures (N, 3, R, R) in [-1, 1] into unit CLIP embeddings (N, E).
     """
     basis = spanned(torch.stack([texts.direction(*pair).cpu() for pair in others]))
-    face = embed(latent.draw(generator, latent.working_size(generator)).clamp(-1, 1))[0].cpu()
-    having = looks.having(texts.direction(target, neutral).cpu())
-    step = (having - face) @ basis @ basis.T @ looks.styles
-    return latent.moved(list(step[None].split([layer.channels for layer in generator.style_layers], 1)))
+
+    def embedded(latent: Latent) -> Tensor:
+        return embed(latent.draw(generator, latent.working_size(generator)).clamp(-1, 1))[0].cpu()
+
+    face = embedded(latent)
+    way = (looks.having(texts.direction(target, neutral).cpu()) - face) @ basis @ basis.T
+    step, sizes = (way @ looks.styles)[None], [layer.channels for layer in generator.style_layers]
+    reached = embedded(latent.moved(list(step.split(sizes, 1))))
+    done = (reached - face) @ way / way.square().sum().clamp(min=1e-12)
+    longer = (HALF / done.clamp(min=1e-12)).clamp(1, MOST)
+    return latent.moved(list((longer * step).split(sizes, 1)))
