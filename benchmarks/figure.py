@@ -1,11 +1,12 @@
 """The benchmark's pictures: success against side effects, and a sheet of edited faces."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -80,6 +81,26 @@ def chart(cells: Cells, path: Path) -> None:
             "each line: strength grows from 0 to 4 defaults · ring: the default · filled: equal strength by the rule",
             fontsize=9,
         )
+        figure.savefig(path, dpi=130, metadata={"Software": None})
+
+
+def realism(points: Mapping[str, Sequence[tuple[float, float]]], path: Path) -> None:
+    """Success against realism, of each way a point a target and its mean."""
+    with matplotlib.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure((6, 5), layout="constrained")
+        axes = figure.subplots()
+        for (title, pairs), colour in zip(points.items(), COLOURS.values(), strict=False):
+            x, y = np.array(pairs).T
+            axes.plot(x, y, "o", color=colour, markersize=4, alpha=0.5)
+            axes.plot(x.mean(), y.mean(), "D", color=colour, markersize=9, label=title)
+        axes.set_xlabel("target appeared")
+        axes.set_ylabel("colour as the renderer's, ΔE ≤ 12")
+        axes.set_xlim(-0.02, 1.03)
+        axes.set_ylim(-0.02, 1.03)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(PercentFormatter(1, 0))
+        axes.grid(color="#e5e5e5", linewidth=0.6)
+        axes.legend(loc="upper left", frameon=False, fontsize=9)
         figure.savefig(path, dpi=130, metadata={"Software": None})
 
 

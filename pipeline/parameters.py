@@ -13,6 +13,7 @@ from pipeline.errors import UserError
 from pipeline.methods.directions import LIMIT
 from pipeline.models.registry import Defaults
 from pipeline.networks.generator import LEVELS
+from pipeline.wishes.attributes import BY_NAME
 
 SPACES = ("w", "w+", "s")
 MOST_SLIDERS = 32
@@ -50,12 +51,21 @@ def _sliders(value: Any) -> list[dict[str, Any]]:
     return sliders
 
 
+def _keep(value: Any) -> list[str]:
+    """Names of attributes, each once. Raises UserError for what is none."""
+    for name in of_type("keep", value, (list, tuple), "a list of names of attributes"):
+        if of_type("keep", name, str, "a list of names of attributes") not in BY_NAME:
+            raise UserError(f"There is no attribute “{name[:40]}” to keep; there are: {', '.join(BY_NAME)}.")
+    return list(dict.fromkeys(value))
+
+
 # The validators raise TypeError and UserError, which name the argument; pydantic lets both pass.
 Text = Annotated[str, PlainValidator(lambda value, info: text(info.field_name, value))]
 Number = Annotated[float, PlainValidator(lambda value, info: number(info.field_name, value))]
 Whole = Annotated[int, PlainValidator(lambda value, info: number(info.field_name, value))]
 Space = Annotated[str, PlainValidator(lambda value: one_of("space", value, SPACES))]
 Sliders = Annotated[list[dict[str, Any]], PlainValidator(_sliders)]
+Keep = Annotated[list[str], PlainValidator(_keep)]
 Levels = Annotated[list[str], PlainValidator(_levels)]
 
 
@@ -89,6 +99,7 @@ class Direct(Parameters):
     channels: Whole = None
     threshold: Number = None
     limit: Number = LIMIT
+    keep: Keep = None
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "Direct":
@@ -101,6 +112,11 @@ class Combine(Parameters):
     sliders: Sliders
     channels: Whole = None
     limit: Number = LIMIT
+
+
+class Exchange(Parameters):
+    target: Text
+    neutral: Text
 
 
 class CslaEdit(Parameters):
@@ -122,6 +138,7 @@ METHODS: dict[str, type[Parameters]] = {
     "map": Map,
     "direct": Direct,
     "combine": Combine,
+    "exchange": Exchange,
     "csla_edit": CslaEdit,
     "csla_generate": CslaGenerate,
 }

@@ -14,8 +14,9 @@ from pipeline.models.family import Family
 from pipeline.parameters import METHODS, OLDER, RENAMED
 
 FROM_WORDS = ("generate", "csla_generate")  # methods that begin with the mean face
-# Parameters a recipe may lack: one of two, and those that older recipes don't have; the family's default is used.
-OPTIONAL = {"channels", "threshold"}
+# Parameters a recipe may lack: one of two, and what is kept where nothing is; and those that older recipes don't have;
+# the family's default is used.
+OPTIONAL = {"channels", "threshold", "keep"}
 NEWER = {"generate": {"space", "noise"}, "csla_generate": {"neutral"}}
 # Which files' weights an edit depends on; a mapper's own comes to these.
 WEIGHTS = {
@@ -26,6 +27,7 @@ WEIGHTS = {
     "map": ("generator",),
     "direct": ("generator", "clip", "directions"),
     "combine": ("generator", "clip", "directions"),
+    "exchange": ("generator", "preview", "clip", "looks"),
     "csla_edit": ("generator", "clip", "alignment"),
     "csla_generate": ("generator", "clip", "alignment"),
 }

@@ -117,7 +117,7 @@ def test_words_are_done_one_after_the_other_or_said_to_be_unknown(program, demo,
     for wish in demo.wishes("glasses and blue eyes").wishes:
         wanted = demo.change(wanted, wish, 0.5).latent
     assert Latent.load(code).digest() == wanted.digest()
-    assert [recipe["method"] for recipe in edit["recipes"]] == ["map", "direct"]
+    assert [recipe["method"] for recipe in edit["recipes"]] == ["map", "exchange"]
     mask = drawn_mask(Image.new("L", (9, 9), 255))
     *_, edit = program.predict(text="glasses", latent=latent, regions=["hair", mask], api_name="/change")
     assert edit["recipes"][0]["within"]["regions"] == ["hair", mask]

@@ -5,9 +5,10 @@ import torch
 from goldens import Goldens
 from scipy.stats import spearmanr
 
+from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from pipeline.losses import clip_features
-from pipeline.methods.directions import MeasuredDirections
+from pipeline.methods.directions import MeasuredDirections, text_direction
 from pipeline.methods.estimate import GradientDirections
 from pipeline.models.family import load_family
 from pipeline.models.registry import family_row
@@ -15,6 +16,7 @@ from pipeline.networks.clip import CLIP, build_clip
 from pipeline.networks.stylegan2 import Generator
 from pipeline.text import SIGNS_NOTE, TEMPLATES, Texts, check_pair, check_prompt
 from pipeline.training.relevance import unit_change
+from pipeline.wishes.attributes import known_names
 
 GOLDENS = Goldens.from_environment()
 
@@ -109,3 +111,44 @@ def test_an_estimate_from_gradients_resembles_the_measured_relevance():
     assert spearmanr(scores, measured)[0] > 0.3
     assert estimate.step(text_direction, estimate.beta_keeping(text_direction, 20))[1] == 20
     assert estimate.scores(text_direction) is scores
+
+
+@pytest.fixture(scope="module")
+def demo() -> StyleCLIP:
+    return StyleCLIP.from_pretrained("demo", device="cpu")
+
+
+def test_what_is_kept_is_no_part_of_the_text_direction(demo):
+    pairs = [("face with a beard", "face"), ("male face", "female face"), ("face with a moustache", "face")]
+    kept = torch.stack([demo.texts.direction(*pair) for pair in pairs])
+    plain, cleaned = (text_direction(demo.texts, "old face", "face", k) for k in ((), pairs))
+    assert (kept @ plain).abs().max() > 0.05 and (kept @ cleaned).abs().max() < 1e-5
+    assert cleaned.norm().item() == pytest.approx(1) and cleaned @ plain > 0.8
+    twice = text_direction(demo.texts, "old face", "face", [*pairs, *pairs])  # said twice is kept once
+    assert torch.allclose(twice, cleaned, atol=1e-5)
+
+
+def test_an_edit_that_keeps_something_is_repeated(demo):
+    latent, words = demo.sample(11), ("old face", "face")
+    edit = demo.direct(latent, *words, 4.0, keep=["grey hair", "smiling"])
+    plain = demo.direct(latent, *words, 4.0)
+    assert edit.latent.digest() != plain.latent.digest()
+    assert edit.recipe["parameters"]["keep"] == ["grey hair", "smiling"] and "keep" not in plain.recipe["parameters"]
+    assert demo.repeat(edit.recipe, latent).latent.digest() == edit.latent.digest()
+    assert demo.threshold(*words, 40, ["grey hair"]) != demo.threshold(*words, 40)
+    assert demo.direct(latent, *words, 4.0, keep=[]).latent.digest() == plain.latent.digest()
+
+
+@pytest.mark.parametrize(
+    ("keep", "said"),
+    [
+        (["hats"], "There is no attribute “hats” to keep; there are: black hair, "),
+        (["a hat"], "never taught “a hat”, so it can't be kept; please leave it out"),
+        (["glasses", "old"], "leaves nothing of “old face”; please keep other attributes"),
+    ],
+)
+def test_what_cannot_be_kept_is_told_in_one_sentence(demo, keep, said):
+    with pytest.raises(UserError, match=said) as error:
+        demo.direct(demo.sample(11), "old face", "face", 4.0, keep=keep)
+    assert str(error.value).count(". ") == 0 and str(error.value).endswith(".")
+    assert "a hat" not in known_names(demo.texts.vocabulary) and "glasses" in known_names(demo.texts.vocabulary)

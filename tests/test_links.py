@@ -19,6 +19,7 @@ EDITS = [
     ("map", {"mapper": "afro", "strength": 0.1}),
     ("optimize", OPTIMIZE | {"noise": 0.5}),
 ]
+KEEPING = ("direct", PAIR | {"strength": 3.0, "channels": 40, "keep": ["glasses", "a beard"]})
 GENERATE = ("generate", {"prompt": "a hat", "steps": 3, "space": "w", "noise": 0.0})
 
 
@@ -30,7 +31,7 @@ def asked(query: str):
     return edits_of(dict(parse_qsl(query, keep_blank_values=True)))
 
 
-@pytest.mark.parametrize(("method", "parameters"), [*EDITS, GENERATE])
+@pytest.mark.parametrize(("method", "parameters"), [*EDITS, KEEPING, GENERATE])
 def test_a_link_holds_all_that_an_edit_was_made_with(method, parameters):
     query, left_out = query_of([recipe(method, parameters)])
     assert asked(query) == [(method, parameters)] and not left_out

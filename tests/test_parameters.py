@@ -13,7 +13,7 @@ VALUES = {"prompt": "a man", "target": "old face", "neutral": "face", "mapper": 
 def test_the_family_has_a_default_for_all_that_need_not_be_given(method):
     fields = METHODS[method].model_fields
     given = {name: VALUES[name] for name, field in fields.items() if field.is_required()}
-    assert list(completed(method, Defaults(), given)) == [name for name in fields if name != "threshold"]
+    assert list(completed(method, Defaults(), given)) == [n for n in fields if n not in ("threshold", "keep")]
     assert checked(method, dict.fromkeys(fields) | given) == given
 
 

@@ -234,7 +234,7 @@ def test_starting_over_ends_what_runs_and_nothing_of_it_comes_back(studio, app, 
     for name, handler, data in (
         ("optimize", "optimize", lambda: ["a face with a hat", "This face", 300, 0.01, 0.01]),
         ("optimize", "optimize", lambda: ["a face with a hat", NO_FACE, 300, 0.01, 0.01]),
-        ("direct", "move", lambda: ["old face", "face", 2.0, 20, 0.1]),
+        ("direct", "move", lambda: ["old face", "face", 2.0, [], 20, 0.1]),
         ("align", "take", lambda: [uploaded(page.client, app.local_url, EXAMPLES[0].read_bytes())]),
     ):
         visitor = Visit(app, f"over-{secrets.token_hex(4)}")

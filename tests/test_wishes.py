@@ -168,7 +168,7 @@ def test_a_text_without_words_is_refused_and_a_text_of_any_length_or_script_is_a
         read_wishes(None)
 
 
-def test_a_wish_is_fulfilled_by_the_mapper_of_its_words_or_else_by_a_direction(demo):
+def test_a_wish_is_fulfilled_by_an_exchange_the_mapper_of_its_words_or_else_a_direction(demo):
     latent = demo.sample(3)
     (glasses,) = demo.wishes("some glasses, please").wishes
     edit = demo.change(latent, glasses, regions=())
@@ -176,10 +176,10 @@ def test_a_wish_is_fulfilled_by_the_mapper_of_its_words_or_else_by_a_direction(d
     assert demo.repeat(edit.recipe, latent).latent.digest() == edit.latent.digest()
     half = demo.change(latent, glasses, 0.5, regions=()).latent
     assert half.digest() == demo.map(latent, "glasses", 0.05).latent.digest()
-    for phrase in ("no glasses", "blue eyes", "less glasses"):
+    for phrase, method in (("no glasses", "direct"), ("blue eyes", "exchange"), ("less glasses", "direct")):
         (wish,) = demo.wishes(phrase).wishes
         edit = demo.change(latent, wish)
-        assert edit.recipe["method"] == "direct" and edit.recipe["parameters"]["target"] == wish.target
+        assert edit.recipe["method"] == method and edit.recipe["parameters"]["target"] == wish.target
         assert demo.repeat(edit.recipe, latent).latent.digest() == edit.latent.digest()
     assert demo.change(latent, glasses, -1).recipe["method"] == "direct"
     with pytest.raises(TypeError, match="`wish` is a wish"):

@@ -23,8 +23,8 @@ from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
 from webapp.process import on_zero_gpu
 
-CALLS = frozenset("invert likeness sample image change map direct combine csla_edit csla_generate threshold".split())
-CALLS |= {"adjust", "repeat", "strength", "within"}
+CALLS = frozenset("invert likeness sample image change map direct combine exchange csla_edit csla_generate".split())
+CALLS |= {"adjust", "repeat", "strength", "threshold", "within"}
 RUNS = frozenset({"optimize", "generate", "refine", "tune"})
 
 # Seconds of GPU to ask for. Visitors are charged for what was used, but turned away when they have less than this left.

@@ -182,10 +182,13 @@ def describe(recipe: dict[str, Any], channels: int | None = None) -> tuple[str, 
         case "direct":
             beta = f", β {p['threshold']:.3g}" if "threshold" in p else ""
             kept = f", {channels:,} channels" if channels is not None else ""
-            return p["target"], f"Global direction from “{p['neutral']}”, α {p['strength']:g}{beta}{kept}"
+            stays = f", keeping {', '.join(p['keep'])}" if "keep" in p else ""
+            return p["target"], f"Global direction from “{p['neutral']}”, α {p['strength']:g}{beta}{kept}{stays}"
         case "combine":
             told = [f"{slider['target']} α {slider['strength']:.3g}" for slider in p["sliders"]]
             return "Sliders", "; ".join(told) or "All sliders at 0"
+        case "exchange":
+            return p["target"], f"Exchanged, from “{p['neutral']}”"
         case "map":
             return p["mapper"].replace("_", " "), f"Mapper, strength {p['strength']:.3g}"
         case "optimize":
@@ -206,9 +209,11 @@ def one_line(name: str) -> str:
 
 
 def kind(recipe: dict[str, Any]) -> tuple[str, ...]:
-    """What an edit is about, whatever its numbers: the method, and the words or the mapper."""
+    """What an edit is about, whatever its numbers: the method, and the words or the mapper. An exchange is what the
+    words give for a pair of texts, and a direction between them takes its place."""
     words = ("neutral", "target", "prompt", "mapper")
-    return recipe["method"], *(recipe["parameters"].get(name, "") for name in words)
+    method = "direct" if recipe["method"] == "exchange" else recipe["method"]
+    return method, *(recipe["parameters"].get(name, "") for name in words)
 
 
 def bytes_of(items: Iterable[HistoryItem]) -> int:

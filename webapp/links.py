@@ -130,7 +130,7 @@ def _value(name: str, text: str) -> Any:
     if name == "within":
         parts = text.split(",")
         return [_from_address(part.removeprefix(PAINTED)) if part.startswith(PAINTED) else part for part in parts]
-    if name == "levels":
+    if name in ("levels", "keep"):
         return text.split(",")
     if name == "sliders":
         return json.loads(text)

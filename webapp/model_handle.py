@@ -21,7 +21,7 @@ from webapp.jobs import CHANGED, TELL_EVERY, LongJob, Scheduler
 from webapp.queues import caller_now
 
 # Short edits, drawn as one batch.
-TOGETHER = frozenset("change direct combine map csla_edit csla_generate image threshold within".split())
+TOGETHER = frozenset("change direct combine exchange map csla_edit csla_generate image threshold within".split())
 LOST = "The face is lost: the edits together went too far. Please use less strength, or undo the last one."
 # Deviations of S, as a root mean square over all channels, that steps in S may add up to. On the built-in model five
 # edits at the usual α reach 1.6; from 2 on features dissolve, as with two or three nonsense words at the largest α.

@@ -44,6 +44,7 @@ STEPS: dict[str, list[str]] = {
         *"pipeline.training.relevance --model demo --to-rgb".split(),
         *"--output checkpoints/demo/directions.safetensors".split(),
     ],
+    "looks": "pipeline.training.looks --model demo --output checkpoints/demo/looks.safetensors".split(),
     "alignment": [
         *"pipeline.training.csla --model demo --pairs 7000".split(),
         *"--output checkpoints/demo/alignment.safetensors".split(),

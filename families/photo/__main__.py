@@ -20,7 +20,7 @@ from pipeline.training.command import run
 CHECKPOINTS = Path("checkpoints/photo")
 LABELS = ("face_labels", "labels")
 TRAINED = ("preview", "parts", "clip", "reader", "identity", "landmarks", "encoder")  # each leaves a file
-FAMILY = ("files", "directions", "csla", "mappers", "card")
+FAMILY = ("files", "directions", "looks", "csla", "mappers", "card")
 STEPS = ("samples", *LABELS, "edited", *LABELS, *TRAINED, "likeness", *FAMILY)
 
 

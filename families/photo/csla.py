@@ -27,10 +27,10 @@ BATCH, TOLD_EVERY = 16, 30.0  # pictures at a time; seconds between two lines
 
 
 @torch.no_grad()
-def embedded(folder: Path, models: FrozenModels) -> Pairs:
-    """Codes and CLIP embeddings of all samples, those held out last."""
+def embedded(folder: Path, models: FrozenModels, count: int | None = None) -> Pairs:
+    """Codes and CLIP embeddings of all samples, those held out last, or of the first `count`."""
     samples = Samples(folder)
-    seeds, told, features = torch.cat([samples.train, samples.held]), time.monotonic(), []
+    seeds, told, features = torch.cat([samples.train, samples.held])[:count], time.monotonic(), []
     for part in seeds.split(BATCH):
         features.append(clip_features(models.clip, samples.pictures(part), models.normalize_directions))
         if time.monotonic() - told > TOLD_EVERY:

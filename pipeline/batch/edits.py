@@ -74,7 +74,7 @@ class Editor:
                     raise UserError("This recipe begins with a face from words, so it can't be applied to photos.")
                 recipe.check(studio.family, mean, anywhere=True)
                 if recipe.method == "map":
-                    studio.family.any_mapper(recipe.parameters["mapper"])
+                    studio.family.mappers.find(recipe.parameters["mapper"])
         elif "prompt" in asked:
             next(studio.optimize(mean, asked["prompt"], asked.get("steps"), preview=SMALL))
         else:

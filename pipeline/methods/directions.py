@@ -1,6 +1,7 @@
 """Global directions in StyleSpace (StyleCLIP, section 6): two texts say which channels of S move, and how far.
 
     Δt    = t_target − t_neutral, of unit length                                          (6.1, `Texts.direction`)
+            less what it says of attributes that are to stay, see `text_direction`
     R_c   = E[Δi_c] · Δt                                                                  (equation 6)
     Δs_c  = σ_c · R_c / max |R|   where |R_c| ≥ β,   else 0                               (equation 7)
     s'    = s + α · Δs, limited to the range of sampled faces                               (`limited`)
@@ -23,11 +24,13 @@ from pipeline.errors import UserError
 from pipeline.latents import Latent, truncated
 from pipeline.networks.generator import StyleGenerator, StyleLayer
 from pipeline.text import Texts
+from pipeline.wishes.attributes import Pair
 
 ROUNDING = 0.01  # of the unit length of a relevance matrix's rows, which may be kept in half precision
 SUGGESTED_CHANNELS = 20  # what the paper's authors keep for faces
 # ψ of the sampled codes over which σ, the unit of α, is measured (the reference's GetCode.py).
 TRUNCATION = 0.7
+LEAST_LEFT = 0.2  # of the length of Δt, of which less means next to nothing
 LIMIT = 3.5  # deviations σ that a channel may be from the mean: all but one in a thousand of those of sampled faces are
 
 
@@ -92,6 +95,28 @@ def limited(styles: Tensor, step: Tensor, mean: Tensor, std: Tensor, limit: floa
     return torch.where(share <= 0.5, step, bent * std)
 
 
+def text_direction(texts: Texts, target: str, neutral: str, kept: Sequence[Pair] = ()) -> Tensor:
+    """Δt (E,), of unit length, on the CPU (section 6.1), and at right angles to the directions of the pairs `kept`:
+    what CLIP says of them stays (the projection of CLIP-PAE, arXiv 2210.03919).
+
+    Raises UserError where CLIP can't tell the texts apart, and where hardly anything is left of their difference.
+    """
+    delta_t = texts.direction(target, neutral).cpu()
+    if not kept:
+        return delta_t
+    basis = spanned(torch.stack([texts.direction(*pair).cpu() for pair in kept]))
+    rest = delta_t - basis @ (basis.T @ delta_t)
+    if rest.norm() < LEAST_LEFT:
+        raise UserError(f"What is to be kept leaves nothing of “{target}”; please keep other attributes.")
+    return F.normalize(rest, dim=0)
+
+
+def spanned(directions: Tensor) -> Tensor:
+    """An orthonormal basis (E, K) of what directions (N, E) span; two of them may be the same."""
+    basis, sizes, _ = torch.linalg.svd(directions.T, full_matrices=False)
+    return basis[:, sizes > ROUNDING * sizes[0]]
+
+
 def direct(
     directions: StyleDirections,
     texts: Texts,
@@ -104,13 +129,15 @@ def direct(
     threshold: float | None = None,
     channels: int = SUGGESTED_CHANNELS,
     limit: float = LIMIT,
+    kept: Sequence[Pair] = (),
 ) -> tuple[Latent, int]:
     """s + α · Δs within `limit` deviations of the mean, anywhere with 0, and the number of channels that moved.
 
     `average` (L, D) is the mean latent, `strength` α and `threshold` β; without β the `channels` most relevant ones
-    move. Raises UserError where CLIP can't tell the texts apart, and when β keeps no channel.
+    move. `kept` are pairs of texts that should stay. Raises UserError where CLIP can't tell the texts apart, and when β
+    keeps no channel.
     """
-    delta_t = texts.direction(target, neutral).cpu()  # section 6.1
+    delta_t = text_direction(texts, target, neutral, kept)
     beta = directions.beta_keeping(delta_t, channels) if threshold is None else threshold
     delta_s, moved = directions.step(delta_t, beta)  # equations 6 and 7
     return _moved(directions, generator, average, latent, strength * torch.cat(delta_s, 1), limit), moved

@@ -4,10 +4,12 @@ With α the pictures of the faces i have the CLIP embeddings e_i(α), which move
 
     gain(α)  = E[(e_i(α) − e_i(0)) · Δt]
     cost(α)  = λ_P (1 − E[identity cosine])² + λ_C E[|change of a pixel|]²
-    worth(α) = gain(α) / max gain − cost(α)
+    worth(α) = gain(α) / max(max gain, room) − cost(α)
 
-The least α whose worth is nearly the greatest is taken: there the target no longer grows, or the person or the picture
-would suffer. CLIP alone would go on: it is small, and finds more of nearly everything in a picture that has burnt out.
+where the room is how much further along Δt the sampled faces are that have the target (`Looks`): what never gets near
+them is worth little. The least α whose worth is nearly the greatest is taken: there the target no longer grows, or the
+person or the picture would suffer. CLIP alone would go on: it is small, and finds more of nearly everything in a
+picture that has burnt out.
 """
 
 import threading
@@ -20,17 +22,18 @@ from torch import Tensor
 
 from pipeline.latents import sampled
 from pipeline.losses import clip_features, identity_features
-from pipeline.methods.directions import LIMIT, TRUNCATION, limited, style_mean
+from pipeline.methods.directions import LIMIT, TRUNCATION, limited, style_mean, text_direction
 from pipeline.methods.estimate import directions_of
 from pipeline.models.family import Family
 from pipeline.text import Texts
+from pipeline.wishes.attributes import Pair
 
 FACES = 5
 ALPHAS = (1.0, 1.6, 2.6, 4.2, 6.6, 10.0)
 PERSON, CHANGE = 2.0, 5.0  # λ_P and λ_C
 TOLERANCE = 0.01  # of worth, which is at most 1
 REMEMBERED = 256  # pairs of texts
-CLEAR = 0.05  # a gain that CLIP sees clearly; a fainter one is worth less than 1
+CLEAR = 0.05  # a gain that CLIP sees clearly, where the room is less or not known
 
 
 class Embedded(NamedTuple):
@@ -63,6 +66,7 @@ class Strengths:
         threshold: float | None = None,
         channels: int | None = None,
         limit: float = LIMIT,
+        kept: Sequence[Pair] = (),
     ) -> float:
         """α for two texts; the rest as in `direct` of directions.py, `channels` being the family's default when None.
 
@@ -71,7 +75,7 @@ class Strengths:
         defaults = self.family.defaults
         if "strength" in defaults.model_fields_set:
             return defaults.strength
-        numbers = threshold, channels or defaults.channels, limit
+        numbers = threshold, channels or defaults.channels, limit, tuple(kept)
         return max(self._known(target, neutral, *numbers), self._known(neutral, target, *numbers))
 
     def _known(self, *asked: Any) -> float:
@@ -88,9 +92,17 @@ class Strengths:
         return strength
 
     @torch.inference_mode()
-    def _found(self, target: str, neutral: str, threshold: float | None, channels: int, limit: float) -> float:
+    def _found(
+        self,
+        target: str,
+        neutral: str,
+        threshold: float | None,
+        channels: int,
+        limit: float,
+        kept: Sequence[Pair],
+    ) -> float:
         family, directions = self.family, directions_of(self.family)
-        delta_t = self.texts.direction(target, neutral).cpu()
+        delta_t = text_direction(self.texts, target, neutral, kept)
         beta = directions.beta_keeping(delta_t, channels) if threshold is None else threshold
         step = torch.cat(directions.step(delta_t, beta)[0], 1)
         if self._faces is None:
@@ -108,7 +120,10 @@ class Strengths:
             costs.append(PERSON * away**2 + CHANGE * change**2)
             if costs[-1] >= 1:  # no gain is worth more
                 break
-        return least_worthwhile((0.0, *ALPHAS)[: len(gains)], gains, costs)
+        room = CLEAR
+        if family.looks is not None:
+            room = max(room, (family.looks.having(delta_t) @ delta_t - (before.clip.cpu() @ delta_t).mean()).item())
+        return least_worthwhile((0.0, *ALPHAS)[: len(gains)], gains, costs, room)
 
     def _embed(self, styles: Tensor) -> Embedded:
         """What is seen in the small pictures of styles (N, C_all)."""
@@ -120,10 +135,13 @@ class Strengths:
         return Embedded(pictures, clip_features(family.clip, pictures, family.row.clip_normalize_directions), person)
 
 
-def least_worthwhile(alphas: Sequence[float], gains: Sequence[float], costs: Sequence[float]) -> float:
+def least_worthwhile(
+    alphas: Sequence[float], gains: Sequence[float], costs: Sequence[float], room: float = CLEAR
+) -> float:
     """The least α, of tenths, that is worth nearly as much as the best, from the gain and the cost at several α, the
-    first of them 0; between those on the straight line."""
-    worth = np.array(gains) / max(*gains, CLEAR) - np.array(costs)
+    first of them 0; between those on the straight line. A gain of `room` is worth 1, or the greatest, if that is more.
+    """
+    worth = np.array(gains) / max(*gains, room) - np.array(costs)
     tenths = np.arange(1, round(10 * alphas[-1]) + 1) / 10
     worth = np.interp(tenths, alphas, worth)
     return float(tenths[np.argmax(worth >= worth.max() - TOLERANCE)])

@@ -42,6 +42,7 @@ KNOWN_BY = {
     ),
     "directions": (r"relevance", r"relevance|style_std|agreement"),
     "alignment": (r"w_mapper\.out\.weight", r".*"),
+    "looks": (r"seen", r"seen|styles"),
     "parts": (r"parts\.weight", r"(hidden|parts)\..*|resolution"),
 }
 ENCODERS = {"Encoder4Editing": "e4e", "GradualStyleEncoder": "pSp", "GradientStyleEncoder": "pSp"}
@@ -73,6 +74,7 @@ OTHERS = {
     KNOWN_BY["mapper"][0]: "a latent mapper",
     r"relevance": "a relevance matrix",
     r"w_mapper\.out\.weight": "an alignment",
+    r"seen": "what CLIP sees in sampled faces",
     r"parts\.weight": "a reader of the parts of a face",
     r"w_plus": "a latent",
     r"final_linear\.\d\.weight|b4\.out\.weight": "a discriminator",

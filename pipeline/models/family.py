@@ -12,6 +12,7 @@ from pipeline.errors import UserError
 from pipeline.faces.detection import FaceFinder
 from pipeline.latents import Latent
 from pipeline.methods.directions import TRUNCATION, MeasuredDirections, StyleDirections, style_statistics
+from pipeline.methods.exchange import Looks
 from pipeline.models.checkpoints import MOBILE_GENERATOR, W_ENCODER
 from pipeline.models.downloads import Progress, fetch
 from pipeline.models.generator_formats import StateDict
@@ -41,7 +42,7 @@ class Family:
     """The loaded models of one row of the registry.
 
     What a family does not have is None: an encoder, where faces can only be made up; directions, before their relevance
-    has been measured; an alignment, before one has been trained; an identity network and a face finder, where the
+    has been measured; an alignment or looks, before there are any; an identity network and a face finder, where the
     pictures are of other things; a reader of the parts of a face, before one has been trained.
     """
 
@@ -58,6 +59,7 @@ class Family:
     digests: dict[str, str] = field(default_factory=dict)
     """Kind of file -> start of its SHA-256, of those that edits depend on."""
     parts: PartReader | None = None
+    looks: Looks | None = None
     estimate: StyleDirections | None = field(default=None, init=False)
     """The directions where none were measured, see `estimate.directions_of`."""
     mappers: Mappers = field(init=False)
@@ -154,7 +156,7 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
     encoder = network("encoder", lambda state: (WEncoder if W_ENCODER in state else Encoder).from_state_dict(state))
     clip = network("clip", build_clip)
     directions = _directions(row, generator, average, clip)
-    alignment = _alignment(row, generator, clip, device)
+    alignment, looks = _alignment(row, generator, clip, device), _looks(row, generator, clip)
     return Family(
         row=row,
         generator=generator,
@@ -166,17 +168,18 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
         alignment=alignment,
         faces=finder,
         device=device,
-        digests=_weight_digests(row, directions is not None, alignment is not None),
+        digests=_weight_digests(row, directions=directions, alignment=alignment, looks=looks),
         parts=_of_generator(network("parts", PartReader.from_state_dict), generator, files),
+        looks=looks,
     )
 
 
-def _weight_digests(row: Row, measured: bool, aligned: bool) -> dict[str, str]:
-    """`Family.digests` of the files that edits depend on."""
+def _weight_digests(row: Row, **measured: object) -> dict[str, str]:
+    """`Family.digests` of the files that edits depend on; of what is `measured` only what is not None."""
     sources = {kind: row.files[kind] for kind in EDITED_WITH if kind in row.files}
-    sources |= {kind: measured_source(kind, row) for kind in ("directions",) * measured + ("alignment",) * aligned}
+    sources |= {kind: measured_source(kind, row) for kind, there in measured.items() if there is not None}
     digests = {kind: short_digest(source) for kind, source in sources.items()}
-    if measured and not sources["directions"].name.endswith(".safetensors"):
+    if "directions" in sources and not sources["directions"].name.endswith(".safetensors"):
         digests["directions"] += f"-psi{TRUNCATION}"  # published without deviations, which follow from the generator
     return {"directions": "estimated"} | digests
 
@@ -287,3 +290,18 @@ def _alignment(row: Row, generator: StyleGenerator, clip: nn.Module, device: tor
         raise UserError(f"The file {source.name} was not trained with this generator and CLIP: the sizes differ.")
     warn_of_other_settings("alignment", row, source)
     return network.to(device)
+
+
+def _looks(row: Row, generator: StyleGenerator, clip: nn.Module) -> Looks | None:
+    if (source := measured_source("looks", row)) is None:
+        return None
+    looks = built(
+        lambda state: Looks(state["seen"].float(), state["styles"].float()), read_network("looks", source), source
+    )
+    width, channels = clip.text_projection.shape[1], sum(layer.channels for layer in generator.style_layers)
+    if looks.seen.shape[1:] != (width,) or looks.styles.shape != (width, channels):
+        if "looks" not in row.files:  # the row has had another generator or CLIP since
+            return None
+        raise UserError(f"The file {source.name} was not made with this generator and CLIP: the sizes differ.")
+    warn_of_other_settings("looks", row, source)
+    return looks

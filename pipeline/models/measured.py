@@ -13,13 +13,13 @@ from pipeline.models.registry import Row
 from pipeline.models.sources import Source, asset
 from pipeline.models.weights import kind_of_file, metadata
 
-COMMANDS = {"directions": "relevance", "alignment": "csla"}  # of pipeline.training
+COMMANDS = {"directions": "relevance", "alignment": "csla", "looks": "looks"}  # of pipeline.training
 log = logging.getLogger(__name__)
 
 
 def settings_of(kind: str, row: Row) -> dict[str, Any]:
-    """What "directions" (relevance and deviations) or an "alignment" depend on: the metadata of their file. Networks
-    are told by the start of their SHA-256; they are fetched where the row does not have it."""
+    """What "directions" (relevance and deviations), an "alignment" or "looks" depend on: the metadata of their file.
+    Networks are told by the start of their SHA-256; they are fetched where the row does not have it."""
     files = {name: row.files[name] for name in ("generator", "preview", "clip") if name in row.files}
     networks = {name: (file.sha256 or digest(file, fetch(file))).lower()[:16] for name, file in files.items()}
     truncation = {"truncation": TRUNCATION} if kind == "directions" else {}
@@ -27,7 +27,7 @@ def settings_of(kind: str, row: Row) -> dict[str, Any]:
 
 
 def own_path(kind: str, row: Row) -> Path:
-    """Where "directions" or an "alignment" made on this machine are kept, for a family that comes without.
+    """Where "directions", an "alignment" or "looks" made on this machine are kept, for a family that comes without.
 
     The name tells the `settings_of`, so that what other networks or settings made is not taken for this family's.
     """
@@ -40,7 +40,7 @@ def own_path(kind: str, row: Row) -> Path:
 
 
 def measured_source(kind: str, row: Row) -> Source | None:
-    """The file of a family's "directions" or "alignment": that of its row, or one that was made on this machine."""
+    """The file of a family's "directions", "alignment" or "looks": that of its row, or one made on this machine."""
     if kind in row.files:
         return row.files[kind]
     return Source(path=path) if (path := own_path(kind, row)).is_file() else None

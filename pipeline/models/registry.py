@@ -27,7 +27,9 @@ DEFAULT = "photo"  # the family where none is named
 BUILT_IN = "demo"  # the family all of whose files come with the repository
 GENERATOR = "STYLECLIP_GENERATOR"  # names the generator of the family "custom"
 
-Kind = Literal["generator", "preview", "encoder", "identity", "clip", "directions", "alignment", "landmarks", "parts"]
+Kind = Literal[
+    "generator", "preview", "encoder", "identity", "clip", "directions", "alignment", "looks", "landmarks", "parts"
+]
 
 
 def _words(text: str) -> str:

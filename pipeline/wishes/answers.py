@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pipeline.networks.clip import is_word
-from pipeline.vocabulary import CLOSE, NAMED, listed, nearest, never_taught, unknown_words
+from pipeline.vocabulary import CLOSE, NAMED, listed, nearest, never_taught
 from pipeline.wishes.attributes import ATTRIBUTES, NEAR, Attribute, split
 from pipeline.wishes.clauses import SIGNS, Mention
 from pipeline.wishes.lexicon import Kind, Token, lexed, respelt
@@ -156,8 +156,7 @@ class Answers:
 
     def knows(self, attribute: Attribute) -> bool:
         """Whether the family was taught an attribute."""
-        words = f"{attribute.text.format('')} {attribute.sign}"
-        return not self.vocabulary or not unknown_words(self.vocabulary, words)
+        return attribute.is_known(self.vocabulary)
 
     def _examples(self) -> str:
         known = [one.short for one in ATTRIBUTES if one.short in EXAMPLES and self.knows(one)]

@@ -1,8 +1,15 @@
 """The attributes of a face, as attributes.toml has them."""
 
 import tomllib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from pipeline.errors import UserError
+from pipeline.vocabulary import never_taught, unknown_words
+
+Pair = tuple[str, str]
+"""Target and neutral text."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,7 @@ class Attribute:
     single: bool = False
     sign: str = ""
 
-    def pair(self, away: bool) -> tuple[str, str]:
+    def pair(self, away: bool) -> Pair:
         """Target and neutral text, to add it or to take it away."""
         return (self.without or (self.neutral, self.text)) if away else (self.text, self.neutral)
 
@@ -30,6 +37,15 @@ class Attribute:
     def short(self) -> str:
         """The attribute without the noun: "blonde hair", "smiling"."""
         return self.text.replace("{}", "").strip().removeprefix("with ")
+
+    def texts(self, noun: str) -> Pair:
+        """Target and neutral text that add it to a face, with the noun of a family."""
+        target, neutral = self.pair(away=False)
+        return target.format(noun), neutral.format(noun)
+
+    def is_known(self, vocabulary: Collection[str]) -> bool:
+        """Whether a family's CLIP was taught it; a family without a listed `vocabulary` knows any word."""
+        return not unknown_words(frozenset(vocabulary), f"{self.text.format('')} {self.sign}")
 
 
 def split(phrases: str) -> list[str]:
@@ -44,4 +60,29 @@ def _read(row: dict) -> Attribute:
 _TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 ATTRIBUTES = tuple(_read(row) for row in _TABLE["attributes"])
 BY_TEXT = {attribute.text: attribute for attribute in ATTRIBUTES}
+BY_NAME = {attribute.short: attribute for attribute in ATTRIBUTES}
+COLOURS = ("hair colour", "eyes")  # groups of which a face has one
 NEAR = {group: split(words) for group, words in _TABLE["near"].items()}
+
+
+def known_names(vocabulary: Collection[str]) -> tuple[str, ...]:
+    """The names of the attributes that a family's CLIP was taught."""
+    return tuple(name for name, attribute in BY_NAME.items() if attribute.is_known(vocabulary))
+
+
+def pairs_of(names: Sequence[str], vocabulary: Collection[str], noun: str) -> tuple[Pair, ...]:
+    """Target and neutral text of named attributes, with the noun of a family. Raises UserError for one that the
+    family's CLIP was never taught."""
+    if unknown := [name for name in names if name not in known_names(vocabulary)]:
+        raise UserError(never_taught(unknown, ", so it can't be kept; please leave it out"))
+    return tuple(BY_NAME[name].texts(noun) for name in names)
+
+
+def colours(target: str, neutral: str, vocabulary: Collection[str], noun: str) -> tuple[Pair, ...]:
+    """The pairs of texts of all colours that hair or eyes can have, where the texts are those of one of them; none
+    where they are not, or the family's CLIP knows no other."""
+    for group in COLOURS:
+        known = [one.texts(noun) for one in ATTRIBUTES if one.group == group and one.is_known(vocabulary)]
+        if (target, neutral) in known and len(known) > 1:
+            return tuple(known)
+    return ()

@@ -84,6 +84,19 @@ def test_what_is_wrong_is_said_beside_the_sliders(visit, place):  # noqa: F811
     expect(visit.locator(".toast-body")).to_have_count(0)
 
 
+def test_what_is_chosen_to_stay_is_kept_and_shown_again(visit):  # noqa: F811
+    visit.locator("#keep input").click()
+    changes(visit, lambda: visit.get_by_role("option", name="glasses", exact=True).click())
+    expect(words(visit)).to_have_value(re.compile("^smiling face\\n.*, keeping glasses$"))
+    visit.locator("#keep input").click()
+    visit.get_by_role("option", name="smiling", exact=True).click()
+    expect(visit.locator("#kept")).to_contain_text("leaves nothing of “smiling face”", timeout=SLOW)
+    changes(visit, lambda: visit.locator("#strip button").nth(1).click())
+    expect(visit.locator("#keep")).not_to_contain_text("glasses")
+    changes(visit, lambda: visit.locator("#strip button").nth(2).click())
+    expect(visit.locator("#keep")).to_contain_text("glasses")
+
+
 def test_texts_that_are_cut_are_named(visit):  # noqa: F811
     visit.locator("#target textarea").fill("smiling face " * 40)
     changes(visit, lambda: press(visit, "Apply"))

@@ -49,10 +49,10 @@ def test_words_are_applied_by_enter_and_it_is_said_how(page):
     expect(strip(page)).to_have_count(4, timeout=SLOW)
     expect(strip(page).nth(2)).to_have_accessible_name("glasses")
     expect(strip(page).nth(3)).to_have_accessible_name("blue eyes")
-    expect(how(page)).to_contain_text("Blue eyes, by a global direction")
+    expect(how(page)).to_contain_text("Blue eyes, by an exchange")
     assert page.locator("#before-after").evaluate("e => getComputedStyle(e, '::after').content") == '"blue eyes"'
     press(page, "Copy link")
-    expect(page).to_have_url(re.compile("method=map.*&2.method=map.*&3.method=direct"))
+    expect(page).to_have_url(re.compile("method=map.*&2.method=map.*&3.method=exchange"))
 
     # The one slider is the strength of this edit; the same words once more are that edit as it was.
     whole = after(page).get_attribute("src")
@@ -80,7 +80,7 @@ def test_what_is_not_known_is_said_before_the_edit_and_a_near_miss_is_one_click_
     expect(strip(page)).to_have_count(2)
     changes(page, offers.first.click)
     expect(field(page)).to_have_value("blonde hair")
-    expect(how(page)).to_contain_text("Blonde hair, by a mapper")
+    expect(how(page)).to_contain_text("Blonde hair, by an exchange")
     expect(note).to_be_hidden()
     expect(offers).to_have_count(0)
 
@@ -175,20 +175,20 @@ def test_on_a_phone_words_suggestions_and_face_are_on_the_first_screen(chromium,
 
 
 def test_an_edit_stays_where_its_words_are_about_unless_the_visitor_chooses(page):
-    say(page, "purple hair")
-    expect(how(page)).to_contain_text("Purple hair, by a mapper, only in the hair", timeout=SLOW)
+    say(page, "red lipstick")
+    expect(how(page)).to_contain_text("Red lipstick, by a mapper, only in the mouth", timeout=SLOW)
     press(page, "Copy link")
-    expect(page).to_have_url(re.compile("within=hair"))
+    expect(page).to_have_url(re.compile("within=mouth"))
     changes(page, lambda: page.get_by_label("Everywhere").check())
-    expect(how(page)).to_contain_text("Purple hair, by a mapper“")
+    expect(how(page)).to_contain_text("Red lipstick, by a mapper“")
     count = strip(page).count()
     changes(page, lambda: page.get_by_label("As the words say").check())
-    expect(how(page)).to_contain_text("only in the hair")
+    expect(how(page)).to_contain_text("only in the mouth")
     expect(strip(page)).to_have_count(count)  # it is the same edit
 
     # The numbers behind it leave it there, and so does its link.
     open_tab(page, "Mappers")
     changes(page, lambda: page.locator("#mapper-strength input[type=number]").fill("0.08"))
-    expect(page.locator("#edit-words textarea")).to_have_value(re.compile("strength 0.08, only in the hair"))
+    expect(page.locator("#edit-words textarea")).to_have_value(re.compile("strength 0.08, only in the mouth"))
     page.goto(page.url, timeout=SLOW)
-    expect(page.locator("#edit-words textarea")).to_have_value(re.compile("only in the hair"), timeout=SLOW)
+    expect(page.locator("#edit-words textarea")).to_have_value(re.compile("only in the mouth"), timeout=SLOW)

@@ -207,6 +207,7 @@ class Edits(Endpoints):
         strength: float | None = None,
         threshold: float | None = None,
         channels: int | None = None,
+        keep: list[str] | None = None,
     ) -> Result:
         """Move a face from a neutral to a target text (global direction). Gives the picture (PNG), the latent
         (safetensors), the recipe, and `channels`, how many were kept.
@@ -219,9 +220,10 @@ class Edits(Endpoints):
             strength: α, how far, -20 to 20; what suits the words, or the model's default, if left out.
             threshold: β, how relevant a channel must be to move, 0 to 1; or give channels.
             channels: How many channels move, 1 to 20000; the model's default if left out, or give threshold.
+            keep: Attributes that should stay, for example ["glasses", "smiling"]; none if left out.
         """
         given = {"target": target, "neutral": self._neutral(neutral), "strength": strength}
-        given = parameters("direct", **given, threshold=threshold, channels=channels)
+        given = parameters("direct", **given, threshold=threshold, channels=channels, keep=keep)
         return finished(self.studio.direct(self._source(photo, latent), **given))
 
     def _neutral(self, neutral: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import gradio as gr
 from pipeline import Edit, Latent, StyleCLIP
 from pipeline.errors import UserError
 from pipeline.methods.directions import SUGGESTED_CHANNELS
+from pipeline.wishes.attributes import known_names
 from webapp.choices import the_only_one
 from webapp.panels import grid, pair
 from webapp.panels.bounded import bounded
@@ -34,6 +35,7 @@ class Directions:
 
     texts: PairFields
     strength: gr.Slider
+    keep: gr.Dropdown
     channels: gr.Slider
     threshold: gr.Number
     kept: gr.HTML
@@ -48,9 +50,11 @@ def most_channels(studio: StyleCLIP) -> int:
     return max(FEWEST_CHOICE, 4 * studio.family.defaults.channels)
 
 
-def usual_threshold(studio: StyleCLIP, target: str, neutral: str, channels: int | None = None) -> float:
+def usual_threshold(
+    studio: StyleCLIP, target: str, neutral: str, channels: int | None = None, keep: Sequence[str] = ()
+) -> float:
     """The β that keeps `channels`, or the family's usual number, to four places, and no fewer."""
-    return math.floor(10_000 * studio.threshold(target, neutral, channels)) / 10_000
+    return math.floor(10_000 * studio.threshold(target, neutral, channels, keep)) / 10_000
 
 
 def kept_note(channels: int, *notes: str) -> str:
@@ -85,12 +89,20 @@ def layout(studio: StyleCLIP, pairs: tuple[Pair, ...]) -> Directions:
                     elem_id="channels",
                 )
                 threshold = gr.Number(beta, label="Exactly, β", step=0.001, min_width=90, elem_id="beta")
+            keep = gr.Dropdown(
+                list(known_names(studio.texts.vocabulary)),
+                value=[],
+                multiselect=True,
+                label="Keep",
+                info="What should not change with it",
+                elem_id="keep",
+            )
             kept = gr.HTML(label="notes", elem_id="kept")
             with gr.Row(elem_classes="actions"):
                 run = gr.Button("Apply", variant="primary", elem_id="apply-direction")
                 show = gr.Button(grid.SHOW, elem_id="show-grid")
                 offer = gr.Button(visible=False, elem_id="helpful-beta")
-    return Directions(texts, strength, channels, threshold, kept, offer, run, show, grid.layout())
+    return Directions(texts, strength, keep, channels, threshold, kept, offer, run, show, grid.layout())
 
 
 def connect(panel: Directions, context: Context) -> None:
@@ -107,6 +119,7 @@ def connect(panel: Directions, context: Context) -> None:
         target: str,
         neutral: str,
         strength: float,
+        keep: Sequence[str],
         threshold: float,
         session: Session,
         newest: Callable[[], bool] = the_only_one,
@@ -115,10 +128,10 @@ def connect(panel: Directions, context: Context) -> None:
         `newest` any more."""
         regions = session.held_to("direct", target=target, neutral=neutral)
         try:
-            edit = studio.direct(source, target, neutral, strength, threshold)
+            edit = studio.direct(source, target, neutral, strength, threshold, keep=keep)
             edit = studio.within(source, edit, regions)
         except UserError as error:
-            return {panel.kept: problem(str(error)), panel.offer: helpful(target, neutral, threshold)}
+            return {panel.kept: problem(str(error)), panel.offer: helpful(target, neutral, keep, threshold)}
         if newest():
             session.keep(source, edit)
         told = {panel.kept: notes(edit), panel.offer: no_offer, panel.channels: min(edit.channels, most)}
@@ -128,54 +141,69 @@ def connect(panel: Directions, context: Context) -> None:
         said = [note for note in edit.notes if note != studio.directions_note]  # which stands above
         return kept_note(edit.channels, *said)
 
-    def helpful(target: str, neutral: str, threshold: float) -> Any:
+    def helpful(target: str, neutral: str, keep: Sequence[str], threshold: float) -> Any:
         """The button that sets a β which keeps channels; hidden where β isn't what is wrong."""
         try:
-            beta = usual_threshold(studio, target, neutral, SUGGESTED_CHANNELS)
+            beta = usual_threshold(studio, target, neutral, SUGGESTED_CHANNELS, keep)
         except UserError:
             return no_offer
         return gr.update(value=f"Use β {beta:.3g}", visible=beta < threshold)
 
     def edit_with(
-        target: str, neutral: str, strength: float, channels: int, threshold: float | None, session: Session
+        target: str,
+        neutral: str,
+        strength: float,
+        keep: list[str],
+        channels: int,
+        threshold: float | None,
+        session: Session,
     ) -> Updates:
         """α or β was changed: edit with them. An empty field for β takes the one that goes with k."""
         source = session.base("direct", target=target, neutral=neutral)
         if threshold is None:
-            return keep_channels(source, target, neutral, strength, channels, session)
-        return applied(source, target, neutral, strength, max(threshold, 0.0), session)
+            return keep_channels(source, target, neutral, strength, keep, channels, session)
+        return applied(source, target, neutral, strength, keep, max(threshold, 0.0), session)
 
     def move(
-        target: str, neutral: str, strength: float, channels: int, threshold: float | None, session: Session
+        target: str,
+        neutral: str,
+        strength: float,
+        keep: list[str],
+        channels: int,
+        threshold: float | None,
+        session: Session,
     ) -> Iterator[Updates]:
         """`edit_with` by a slider, with a small picture first."""
         if threshold is None:
-            yield edit_with(target, neutral, strength, channels, threshold, session)
+            yield edit_with(target, neutral, strength, keep, channels, threshold, session)
             return
         source, beta = session.base("direct", target=target, neutral=neutral), max(threshold, 0.0)
         regions = session.held_to("direct", target=target, neutral=neutral)
 
         def make(model: StyleCLIP) -> Latent:
-            edit = model.direct(source, target, neutral, strength, beta)
+            edit = model.direct(source, target, neutral, strength, beta, keep=keep)
             return model.within(source, edit, regions).latent
 
         yield from context.small_first(
             session,
             make,
-            lambda: applied(source, target, neutral, strength, beta, session),
+            lambda: applied(source, target, neutral, strength, keep, beta, session),
         )
 
-    def count(target: str, neutral: str, strength: float, channels: int, session: Session) -> Iterator[Updates]:
+    def count(
+        target: str, neutral: str, strength: float, keep: list[str], channels: int, session: Session
+    ) -> Iterator[Updates]:
         """`keep_channels` by the slider, with a small picture first."""
         source = session.base("direct", target=target, neutral=neutral)
         regions = session.held_to("direct", target=target, neutral=neutral)
 
         def make(model: StyleCLIP) -> Latent:
-            edit = model.direct(source, target, neutral, strength, model.threshold(target, neutral, int(channels)))
+            beta = model.threshold(target, neutral, int(channels), keep)
+            edit = model.direct(source, target, neutral, strength, beta, keep=keep)
             return model.within(source, edit, regions).latent
 
         yield from context.small_first(
-            session, make, lambda: keep_channels(source, target, neutral, strength, channels, session)
+            session, make, lambda: keep_channels(source, target, neutral, strength, keep, channels, session)
         )
 
     def keep_channels(
@@ -183,6 +211,7 @@ def connect(panel: Directions, context: Context) -> None:
         target: str,
         neutral: str,
         strength: float,
+        keep: Sequence[str],
         channels: int,
         session: Session,
         newest: Callable[[], bool] = the_only_one,
@@ -190,23 +219,29 @@ def connect(panel: Directions, context: Context) -> None:
         """k was changed, or the words: β goes where it keeps this many channels. The edit is of `source`, which was
         taken when it was asked for: another picture may be seen once β is known."""
         try:
-            threshold = usual_threshold(studio, target, neutral, int(channels))
+            threshold = usual_threshold(studio, target, neutral, int(channels), keep)
         except UserError as error:
             return {panel.kept: problem(str(error)), panel.offer: no_offer}
-        updates = applied(source, target, neutral, strength, threshold, session, newest)
+        updates = applied(source, target, neutral, strength, keep, threshold, session, newest)
         updates.pop(panel.channels, None)  # the slider stands where the visitor put it
         return updates | {panel.threshold: threshold}
 
     def apply(
-        target: str, neutral: str, strength: float, channels: int, threshold: float | None, session: Session
+        target: str,
+        neutral: str,
+        strength: float,
+        keep: list[str],
+        channels: int,
+        threshold: float | None,
+        session: Session,
     ) -> Updates:
         """The numbers as they stand for the words of the current edit; for others β follows k."""
         same = session.base("direct", target=target, neutral=neutral) is session.current.source
-        return edit_with(target, neutral, strength, channels, threshold if same else None, session)
+        return edit_with(target, neutral, strength, keep, channels, threshold if same else None, session)
 
-    def use_helpful(target: str, neutral: str, strength: float, session: Session) -> Updates:
+    def use_helpful(target: str, neutral: str, strength: float, keep: list[str], session: Session) -> Updates:
         source = session.base("direct", target=target, neutral=neutral)
-        updates = keep_channels(source, target, neutral, strength, SUGGESTED_CHANNELS, session)
+        updates = keep_channels(source, target, neutral, strength, keep, SUGGESTED_CHANNELS, session)
         return updates | {panel.channels: SUGGESTED_CHANNELS}
 
     def choose(event: gr.SelectData, now: Grid | None, session: Session) -> Updates:
@@ -214,20 +249,20 @@ def connect(panel: Directions, context: Context) -> None:
         strength, channels = pressed(now.cells if now else [], event)
         source = session.base("direct", target=now.target, neutral=now.neutral)
         with session.choices.making(asked_now()) as newest:
-            updates = keep_channels(source, now.target, now.neutral, strength, channels, session, newest)
+            updates = keep_channels(source, now.target, now.neutral, strength, now.keep, channels, session, newest)
             if not newest():
                 return gr.skip()
-        words = {panel.texts.target: now.target, panel.texts.neutral: now.neutral}
+        words = {panel.texts.target: now.target, panel.texts.neutral: now.neutral, panel.keep: list(now.keep)}
         numbers = {panel.channels: channels, panel.strength: strength}
         return updates | words | numbers | {panel.grid.note: grid.hint(now, source)}
 
-    texts = [panel.texts.target, panel.texts.neutral, panel.strength]
+    texts = [panel.texts.target, panel.texts.neutral, panel.strength, panel.keep]
     numbers = [panel.channels, panel.threshold]
     edited = [panel.kept, panel.offer, *numbers]
     last = EDIT | {"trigger_mode": "always_last"}
     context.on([panel.strength.input, panel.threshold.input], move, [*texts, *numbers], edited, **last)
     counted = [panel.kept, panel.offer, panel.threshold]
-    context.on(panel.channels.input, count, [*texts, panel.channels], counted, **last)
+    context.on([panel.channels.input, panel.keep.input], count, [*texts, panel.channels], counted, **last)
     suggested = pair.connect(panel.texts, context.presets.pairs, panel.strength, lambda pair: pair.alpha(studio))
     for event in (suggested.then, panel.texts.target.submit, panel.texts.neutral.submit, panel.run.click):
         context.on(event, apply, [*texts, *numbers], edited, **last)

@@ -19,6 +19,7 @@ from webapp.session import Session
 TABS = {
     "direct": "directions",
     "combine": "sliders",
+    "exchange": "directions",
     "map": "mappers",
     "optimize": "optimization",
     "generate": "optimization",
@@ -51,8 +52,10 @@ class Form:
                 "neutral": directions.texts.neutral,
                 "strength": directions.strength,
                 "threshold": directions.threshold,
+                "keep": directions.keep,
             },
             "combine": {},
+            "exchange": {"target": directions.texts.target, "neutral": directions.texts.neutral},
             "map": {"mapper": self.mappers.name, "strength": self.mappers.strength},
             "optimize": {
                 "prompt": optimization.words,
@@ -99,6 +102,8 @@ def draw(form: Form, studio: StyleCLIP, pairs: tuple[Pair, ...], session: Sessio
         values |= wished(form, studio, pairs, session, current.wish)
     values |= {field: parameters.get(name) for name, field in form.fields[method].items()}
     values[form.tabs] = gr.update(selected=TABS[method])
+    if method == "direct":
+        values[form.directions.keep] = parameters.get("keep", [])
     if method == "direct" and current.channels:
         said = [note for note in current.notes if note != studio.directions_note]
         values[form.directions.kept] = kept_note(current.channels, *said)

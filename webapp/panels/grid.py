@@ -40,6 +40,7 @@ class Grid:
 
     target: str
     neutral: str
+    keep: tuple[str, ...]
     source: str
     """The digest of the latent that it was drawn for."""
     strength: float
@@ -100,7 +101,7 @@ def pictures(studio: ModelHandle, source: Latent, grid: Grid) -> Iterator[list[t
     empty = Image.new("RGB", studio.image(source, size).size, "gray")
 
     def edit(model: StyleCLIP, strength: float, channels: int) -> Edit:
-        return model.direct(source, grid.target, grid.neutral, strength, channels=channels)
+        return model.direct(source, grid.target, grid.neutral, strength, channels=channels, keep=grid.keep)
 
     def drawn(strength: float, channels: int) -> Image.Image:
         picture = studio.glance(lambda model: edit(model, strength, channels).latent)
@@ -150,8 +151,8 @@ def connect(
 ) -> None:
     """Say what the grid's buttons do; choosing a picture is the panel's.
 
-    `around` are the fields of the target, the neutral text, α, and the channels kept, which may be up to `most`. What
-    is wrong with the texts goes into `notes`.
+    `around` are the fields of the target, the neutral text, α, what is to stay, and the channels kept, which may be up
+    to `most`. What is wrong with the texts goes into `notes`.
     """
     studio, state = context.studio, context.state
 
@@ -184,9 +185,11 @@ def connect(
         return {fields.box: gr.update(visible=True)}
 
     @guard
-    def first(target: str, neutral: str, strength: float, channels: int, session: Session) -> Iterator[Updates]:
+    def first(
+        target: str, neutral: str, strength: float, keep: list[str], channels: int, session: Session
+    ) -> Iterator[Updates]:
         usual = abs(strength) or studio.family.defaults.strength
-        yield from draw(Grid(target, neutral, "", strength, int(channels), usual, most), session)
+        yield from draw(Grid(target, neutral, tuple(keep), "", strength, int(channels), usual, most), session)
 
     @guard
     def next_(strength: float, channels: int, now: Grid | None, session: Session) -> Iterator[Updates]:
@@ -198,7 +201,7 @@ def connect(
     opened = show.click(open_, around[:2], [fields.box, notes], **SILENT)
     opened.then(None, None, None, js=SCROLL)
     begun = opened.then(first, [*around, state], drawn, trigger_mode="always_last", **private)
-    refined = fields.finer.click(next_, [*around[2:], fields.state, state], drawn, **private)
+    refined = fields.finer.click(next_, [around[2], around[4], fields.state, state], drawn, **private)
     for event in (begun, refined):
         event.failure(None, None, fields.note, js=set_to(""), **SILENT)
     fields.close.click(lambda: gr.update(visible=False), None, fields.box, **SILENT)

@@ -25,7 +25,7 @@ from webapp.session import Session
 
 REDRAW_EVERY = 0.25  # seconds between two pictures sent to the browser
 PREVIEW = 256  # pixels of these pictures
-QUICK = ("direct", "combine", "map", "csla_edit")  # methods of one pass
+QUICK = ("direct", "combine", "exchange", "map", "csla_edit")  # methods of one pass
 LIKENESSES = ((0.8, "very much like the photo"), (0.6, "like the photo"), (0.4, "somewhat like the photo"))
 
 

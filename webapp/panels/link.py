@@ -128,7 +128,7 @@ def connect(follow: gr.Button, came: gr.events.Dependency, form: Form, context: 
                 kept[directions.channels] = min(edit.channels, most_channels(studio))
                 kept[directions.kept] = kept_note(edit.channels)
             if "threshold" not in values:
-                names = ("target", "neutral", "channels")
+                names = ("target", "neutral", "channels", "keep")
                 beta = studio.threshold(**{name: values[name] for name in names if name in values})
                 kept[directions.threshold] = beta
         return context.render(session) | kept

@@ -19,6 +19,7 @@ DELETED = '<p class="note" role="status">The picture is deleted; “Undo” brin
 BY = {
     "direct": "by a global direction",
     "combine": "by global directions",
+    "exchange": "by an exchange",
     "map": "by a mapper",
     "optimize": "by optimization",
     "generate": "by optimization from the words alone",
