@@ -67,7 +67,7 @@ def test_both_a_photo_and_a_latent_are_one_too_many(program, latent):
 def test_a_call_that_lacks_a_value_leaves_no_words_in_the_log(url, raw, capfd, caplog):
     asked = raw.post(f"{url}gradio_api/call/direct", json={"data": ["my own words"]})
     told = raw.get(f"{url}gradio_api/call/direct/{asked.json()['event_id']}").text
-    assert "takes 7 values, of which 1 came" in told
+    assert "takes 8 values, of which 1 came" in told
     assert "my own words" not in capfd.readouterr().err + caplog.text
 
 

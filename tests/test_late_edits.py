@@ -82,7 +82,7 @@ def test_a_slider_edits_the_picture_that_it_was_moved_on(studio, session, monkey
         return threshold(*args)
 
     monkeypatch.setattr(StyleCLIP, "threshold", late)
-    list(count("old face", "face", 2.0, 30, session))
+    list(count("old face", "face", 2.0, [], 30, session))
     assert [item.title for item in session.strip] == ["A face", "smiling face", "Face 1", "old face"]
     assert session.origin.title == "A face"
 
