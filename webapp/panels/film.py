@@ -62,5 +62,6 @@ def finished(
 
 
 def note_kept(session: Session, step: Latent, item: HistoryItem) -> None:
-    """Note that the step with this latent is on the strip."""
-    session.previews = [replace(p, kept=item.latent) if p.latent is step else p for p in session.previews]
+    """Note that the step with this latent is on the strip, and show it on the film as it is there."""
+    there = {"kept": item.latent, "picture": item.thumbnail}
+    session.previews = [replace(p, **there) if p.latent is step else p for p in session.previews]

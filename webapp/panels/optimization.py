@@ -323,8 +323,11 @@ def connect(panel: Optimization, context: Context) -> tuple[Callable[..., Iterat
     def stop(session: Session) -> None:
         session.stop = True
 
-    def why(session: Session) -> Any:
-        return as_html(session.why_ended) if session.why_ended else gr.skip()
+    def afterwards(session: Session) -> Updates:
+        """What the end of a run may have drawn over: Gradio sends its last answer twice, and the second time what was
+        chosen in between may be shown already."""
+        why = as_html(session.why_ended) if session.why_ended else gr.skip()
+        return context.render(session) | {result.losses: gr.skip(), panel.note: why}
 
     def suggest(index: int) -> tuple[str, float, float, str]:
         prompt = prompts[index]
@@ -350,8 +353,8 @@ def connect(panel: Optimization, context: Context) -> tuple[Callable[..., Iterat
             ended(None, None, buttons, js=idle, **SILENT)
         running.failure(None, None, [panel.progress, result.words], js=set_to(IDLE, FAILED), **SILENT)
         running.failure(context.render, state, context.picture, **SILENT)
-        # Once more: the fields of a face that was chosen meanwhile may be on their way, with an empty note.
-        running.success(why, state, panel.note, **SILENT)
+        # The note once more: the fields of a face that was chosen meanwhile may be on their way, with an empty one.
+        running.success(afterwards, state, [*context.picture, panel.note], **SILENT)
 
     numbers = [panel.steps, panel.l2, panel.identity]
     let_run([panel.run.click, panel.words.submit], optimize, [panel.words, panel.start, *numbers])
