@@ -31,9 +31,10 @@ studio = StyleCLIP.from_pretrained("seeded", device="cpu", registry=sys.argv[1])
 left = int(sys.argv[4])
 def told(done):
     global left
-    print(done.rows[0]["input"], flush=True)
-    left -= 1
-    if not left:
+    for row in done.rows:
+        print(row["input"], flush=True)
+        left -= 1
+    if done.rows and not left:
         sys.stdin.read()  # until it is killed
 edit_photos(studio, sys.argv[2], sys.argv[3], mapper="levels", workers=1, progress=told)
 """
@@ -122,7 +123,7 @@ def test_only_what_is_new_changed_or_failed_is_done_again(studio, photo, drawn_f
     def again(**changes):
         finished = []
         asked = ASKED | changes
-        done = edit_photos(studio, photos, out, **asked, workers=1, progress=lambda p: finished.append(p.rows[0]))
+        done = edit_photos(studio, photos, out, **asked, workers=1, progress=lambda done: finished.extend(done.rows))
         assert done.edited + done.failed == len(finished)
         assert [Path(row["input"]).name for row in rows_in(out)] == sorted(p.name for p in photos.iterdir())
         return sorted(Path(row["input"]).name for row in finished)

@@ -27,7 +27,10 @@ SETTINGS = "words target neutral mapper recipe prompt steps faces paste tune for
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     first, about = __doc__.split("\n\n", 1)
     parser = argparse.ArgumentParser(
-        description=first.partition(":")[0] + ".", epilog=about, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m pipeline.batch",
+        description=first.partition(":")[0] + ".",
+        epilog=about,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("photos", metavar="PHOTOS", nargs="+", help="folders, patterns, lists, files")
     parser.add_argument("--out", metavar="FOLDER", required=True, help="where pictures and rows go: a new folder")
@@ -62,7 +65,7 @@ def batch_command(arguments: list[str] | None = None) -> None:
         nonlocal bar
         if bar is None:  # in a terminal it moves; a log gets it every ten seconds
             bar = tqdm(total=done.total, unit="photo", mininterval=0.1 if sys.stderr.isatty() else 10)
-        bar.update()
+        bar.update(bool(done.rows))
         for row in done.rows:
             told = [note for note in row["notes"] if note not in notes]
             notes.update(told)

@@ -43,7 +43,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Progress:
-    """The rows of a photo that is finished, of the `total` that there were to do."""
+    """The rows of a photo that is finished, of the `total` that there were to do; none when the work begins."""
 
     rows: list[Row]
     total: int
@@ -148,7 +148,7 @@ def edit_photos(
     `faces`: the "largest" of a photo, or "all". A picture shows the aligned face, or with `paste` the whole photo with
     the edits in it; as `format` "png", "jpg" or "webp", at most `size` pixels a side. With `tune` the generator is
     tuned to each face. `workers` processes find faces and write pictures: one a core unless told otherwise. `progress`
-    is called when a photo is finished.
+    is called when the work begins, and when a photo is finished.
 
     Photos that can't be edited become rows with a sentence. A later call with the same folder leaves out what is done
     and unchanged, and tries the others again. Raises UserError for an edit that no photo can get, where there are no
@@ -176,6 +176,8 @@ def edit_photos(
             with Workers(min(workers, len(todo))) as pool:
                 run = Run(editor, pool, editing, search_of(studio, faces == "all"), out, common, paste, format, size)
                 with closing(_finished(run, todo, 2 * (workers + at_once), stop)) as finished:
+                    if progress and todo:
+                        progress(Progress([], len(todo)))
                     for rows in finished:
                         results.add(rows)
                         failed += any(row["error"] for row in rows)
