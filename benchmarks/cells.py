@@ -15,6 +15,7 @@ from torch import Tensor
 from benchmarks import methods
 from benchmarks.judging import BATCH, FIRST_SEED, Judge, Seen, Verdict, log_odds, verdict
 from benchmarks.methods import METHODS, Method
+from benchmarks.realism import PALETTE, colour_error, drawn_outside
 from benchmarks.targets import Target
 from families.drawn.attributes import attributes, labels, sample_z
 from families.drawn.reader import Reader
@@ -28,6 +29,7 @@ from pipeline.training.pairs import Pairs, sample_pairs
 ROOT = Path(__file__).parents[1]
 FACTORS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # of a method's default
 SHARE = 0.8  # of the way from faces without to faces with the target, in mean log-odds, that an edit is to go
+REAL = 24  # faces a target of which it is measured how real they look
 HAVING = 8  # faces that have a target, at least, behind its mean
 CHUNK, TILE = 48, 128
 # Faces that no training used, and on which no default was chosen either.
@@ -37,6 +39,7 @@ CORE = (
     *(f"checkpoints/demo/{name}.safetensors" for name in ("generator", "clip", "identity", "reader")),
     *(f"pipeline/{name}.py" for name in ("styleclip", "latents", "losses", "text")),
     *(f"pipeline/networks/{name}.py" for name in ("stylegan2", "clip", "arcface")),
+    "benchmarks/realism.py",
     *(f"families/drawn/{name}.py" for name in "attributes reader renderer hair geometry shapes".split()),
 )
 
@@ -235,6 +238,7 @@ class Work:
         edited = [a.towards(b, factor) for a, b, (factor, _) in zip(faces, ends, found, strict=True)]
         seen = self.judge.faces(edited)
         result = verdict(pair, before, seen)
+        colours, outside = self._realism(pair, index[:REAL].tolist(), faces, edited)
         shown = self.pairs.index(pair) % 2  # not the same face everywhere
         self._tile(edited[shown]).save(self.tile(known))
         if not self.tile(pair.target).exists():
@@ -252,6 +256,8 @@ class Work:
             "hits": rounded(result.hits),
             "changed": rounded(result.changed),
             "rise": rounded(result.rise),
+            "colours": colours,
+            "outside": outside,
             "others": {name: int(value.sum()) for name, value in result.others.items() if value.any()},
             "pooled": [rounded(row, 3) for row in seen.pooled],
             "curve": [_point(v) for v in curve],
@@ -259,6 +265,24 @@ class Work:
             "model_seconds": model_seconds,
             "text_seconds": text_seconds,
         }
+
+    def _realism(
+        self, pair: Target, index: Sequence[int], faces: Sequence[Latent], edited: Sequence[Latent]
+    ) -> tuple[list[float], list[float]]:
+        """ΔE of the edits of some faces, where the target is a colour that is seen, and their change outside its part,
+        where it has one; see `benchmarks.realism`."""
+        colours, outside = [], []
+        for number, face, edit in zip(index, faces, edited, strict=False):
+            before, after = (self._picture(latent) for latent in (face, edit))
+            if (pair.category, pair.value) in PALETTE:
+                colours.append(colour_error(SEEDS["held"] + number, pair.category, pair.value, after))
+            outside.append(drawn_outside(SEEDS["held"] + number, pair.target, before, after))
+        seen = [error for error in colours if error is not None]
+        return seen, [change.all for change in outside if change is not None]
+
+    @torch.no_grad()
+    def _picture(self, latent: Latent) -> Tensor:
+        return latent.draw(self.studio.family.generator)[0].clamp(-1, 1) / 2 + 0.5
 
     def _edited(self, method: Method, pair: Target, pool: Pool, index: Tensor) -> tuple[list[Latent], float]:
         """The edits at the default, and the mean CPU seconds of one with its picture."""
@@ -299,7 +323,17 @@ def source(*parts: Any) -> str:
 # Read together with the code itself: the files may change while a long run is on.
 CODE = {
     "cell": source(
-        Seen, Judge, log_odds, verdict, Target, strength, Work.cell, Work._edited, Work.amount, Work._sampled
+        Seen,
+        Judge,
+        log_odds,
+        verdict,
+        Target,
+        strength,
+        Work.cell,
+        Work._realism,
+        Work._edited,
+        Work.amount,
+        Work._sampled,
     ),
     "judge": source(Seen, Judge, log_odds),
 } | {make.__name__: source(make) for make in (Work._sampled, Work._drawn, Work._pairs)}

@@ -2,9 +2,10 @@
 
     python -m benchmarks.edits [--faces 100] [--methods ...] [--targets ...] [--folder docs/results] [--kept DIR]
 
-Prints the tables of docs/results.md, which says what is measured and how, and one by target; writes edits.png and
-edits.jpg into the folder. Every finished cell, a method on a target, is kept at once, so a run that was cut, by Ctrl-C
-too, goes on where it stopped; cells of other models, texts or rules are not mixed in. Two processes of one thread each.
+Prints the tables of docs/results.md, which says what is measured and how, and one by target; writes edits.png,
+edits-realism.png and edits.jpg into the folder. Every finished cell, a method on a target, is kept at once, so a run
+that was cut, by Ctrl-C too, goes on where it stopped; cells of other models, texts or rules are not mixed in. Two
+processes of one thread each.
 """
 
 import argparse
@@ -147,6 +148,8 @@ def show(cells: Cells, folder: Path, work: Work) -> None:
     print("\n" + written(report, work.plan))
     folder.mkdir(parents=True, exist_ok=True)
     figure.chart(cells, folder / "edits.png")
+    if points := report.realism():
+        figure.realism(points, folder / "edits-realism.png")
     shown = [pair for pair in report.pairs if pair.title in SHOWN] or report.pairs
     before = {pair.target: work.tile(pair.target) for pair in shown}
     after = {known: work.tile(cell["key"]) for known, cell in cells.items()}

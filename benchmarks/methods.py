@@ -143,7 +143,9 @@ class Global(Method):
     sources = (
         "pipeline/methods/directions.py",
         "pipeline/methods/strength.py",
+        "pipeline/methods/exchange.py",
         "checkpoints/demo/directions.safetensors",
+        "checkpoints/demo/looks.safetensors",
     )
     options: dict[str, float] = {}
 
@@ -177,7 +179,7 @@ class Estimate(Global):
     """Global directions as long as no matrix was measured: relevance from gradients, of the same channels."""
 
     title, shipped = "global directions, estimated", ()
-    sources = tuple(f"pipeline/methods/{name}.py" for name in ("directions", "strength", "estimate"))
+    sources = tuple(f"pipeline/methods/{name}.py" for name in ("directions", "strength", "exchange", "estimate"))
 
     def directions(self, family: Family) -> StyleDirections:
         to_rgb = len(family.directions.relevance) == sum(layer.channels for layer in family.generator.style_layers)

@@ -6,7 +6,7 @@ another colour), and what has changed beside the part is counted, in grey levels
 """
 
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -24,6 +24,7 @@ SEEN = 0.1  # of the range of a channel, by which a pixel shows that an attribut
 FEWEST = 12  # pixels that have a colour
 BELIEVABLE = 12.0  # ΔE
 BACKGROUND = [PARTS.index(part) for part in ("background", "clothes")]
+KEPT = 160  # faces, of which what was drawn is remembered
 Numbers = Mapping[str, float]
 
 
@@ -46,7 +47,7 @@ PALETTE: dict[tuple[str, str], Numbers] = (
 )
 
 
-@cache
+@lru_cache(maxsize=KEPT)
 def drawn_numbers(seed: int) -> dict[str, Tensor]:
     """What the face of a seed is drawn from; each number (1,)."""
     return {name: value for name, value in attributes(sample_z(1, seed)).items() if value.ndim == 1}
@@ -58,13 +59,13 @@ def drawn(seed: int, numbers: Numbers) -> Tensor:
     return render(face, SIZE)[0][0] / 2 + 0.5
 
 
-@cache
+@lru_cache(maxsize=KEPT)
 def parts(seed: int) -> Tensor:
     """The share of each pixel (P, R, R) that each of `PARTS` has in the drawing of a seed."""
     return render_parts(drawn_numbers(seed), SIZE)[0].half()
 
 
-@cache
+@lru_cache(maxsize=3 * KEPT)
 def coloured(seed: int, category: str) -> Tensor:
     """Where the colour of a category is seen in the drawing of a seed (R, R)."""
     part, *looks = CONTRASTS[category]
@@ -72,7 +73,7 @@ def coloured(seed: int, category: str) -> Tensor:
     return ((one - other).abs().amax(0) > SEEN) & (parts(seed)[PARTS.index(part)] > INSIDE)
 
 
-@cache
+@lru_cache(maxsize=8 * KEPT)
 def expected(seed: int, category: str, value: str) -> Tensor:
     """The colour (3,) in [0, 1] that the renderer gives the face of a seed, with the palette's value of a category."""
     return _median(drawn(seed, PALETTE[category, value]), coloured(seed, category))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from benchmarks.cells import FACTORS, Drawings, Pool
 from benchmarks.methods import METHODS, PAPERS
+from benchmarks.realism import BELIEVABLE
 from benchmarks.targets import Target
 from families.drawn.attributes import CATEGORIES
 
@@ -119,6 +120,7 @@ class Report:
             edits = sum(len(cell["faces"]) for cell in cells)
             after, before = self.quality(name)
             met = sum(cell["reached"] > 0.5 for cell in cells)
+            colours, outside = ([v for cell in cells for v in cell[n]] for n in ("colours", "outside"))
             rows.append(
                 [
                     METHODS[name].title,
@@ -127,12 +129,23 @@ class Report:
                     identity.number(),
                     f"{100 * changed.mean:.1f}% ({100 * changed.low:.1f}–{100 * changed.high:.1f})",
                     f"{after:.2f} ({before:.2f})",
+                    f"{np.mean(np.array(colours) <= BELIEVABLE):.0%}" if colours else "–",
+                    f"{np.mean(outside):.1f}" if outside else "–",
                     f"{met} of {len(cells)}",
                     figures([cell["curve"][FACTORS.index(1.0)] for cell in cells]),
                 ]
             )
         head = ["", "targets × faces", "success", "identity", "others changed", "Fréchet (before)"]
-        return table([*head, "strength met", "at its default"], rows)
+        return table([*head, f"ΔE ≤ {BELIEVABLE:g}", "outside", "strength met", "at its default"], rows)
+
+    def realism(self) -> dict[str, list[tuple[float, float]]]:
+        """Of each method, for every target that is a colour, its success and the share of believable colours."""
+        found: dict[str, list[tuple[float, float]]] = {}
+        for name in self.methods:
+            cells = [cell for cell in self.of(name) if cell["colours"]]
+            shares = [(np.mean(c["hits"]), np.mean(np.array(c["colours"]) <= BELIEVABLE)) for c in cells]
+            found |= {METHODS[name].title: shares} if shares else {}
+        return found
 
     def costs(self) -> str:
         """Seconds."""

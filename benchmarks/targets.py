@@ -72,6 +72,7 @@ PAIRS = (
     Target("face", "male face", "gender", "man"),
     Target("face", "female face", "gender", "woman"),
     Target("face", "face with blue eyes", "eye_colour", "blue"),
+    Target("face", "face with green eyes", "eye_colour", "green"),
     Target("face", "face with red lipstick", "lips", "red", "red_lipstick", "woman"),
     Target("face", "face with pink lipstick", "lips", "pink", only="woman"),
     Target("face", "face with eyeshadow", "eyeshadow", "yes", only="woman"),
