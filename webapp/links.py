@@ -44,8 +44,9 @@ def query_of(recipes: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     elif len(query) > LONGEST or count > MOST:
         why = "all of them are too long for an address"
     if why:
-        note = f"The link holds the newest of {count} edits only: {why}. The recipe holds them all."
-        return _query(recipes[-1:]), note
+        return _query(
+            recipes[-1:]
+        ), f"The link holds the newest of {count} edits only: {why}. The recipe holds them all."
     return query, ""
 
 
