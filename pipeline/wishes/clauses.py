@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pipeline.attributes import BY_TEXT, NEAR, Attribute, split
 from pipeline.vocabulary import STOP_WORDS
-from pipeline.wishes.attributes import BY_TEXT, NEAR, Attribute, split
 from pipeline.wishes.lexicon import BIT, VERY, Kind, Token, described
 
 SIGNS = {Kind.AWAY, Kind.NOT, Kind.LESS}

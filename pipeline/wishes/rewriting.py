@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.wishes.attributes import Attribute
+from pipeline.attributes import Attribute
 from pipeline.wishes.clauses import DESCRIPTIONS, OLD, SMALL, YOUNG, describes_a_thing
 from pipeline.wishes.lexicon import BIT, VERY, Kind, Token, described
 
