@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, PlainValidator, ValidationError, model_validator
 
+from pipeline.attributes import BY_NAME
 from pipeline.checks import number, of_type, one_of, text
 from pipeline.errors import UserError
 from pipeline.methods.directions import LIMIT
 from pipeline.models.registry import Defaults
 from pipeline.networks.generator import LEVELS
-from pipeline.wishes.attributes import BY_NAME
 
 SPACES = ("w", "w+", "s")
 MOST_SLIDERS = 32

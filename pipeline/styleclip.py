@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from pipeline.attributes import Pair, colours, pairs_of
 from pipeline.batching import MicroBatcher
 from pipeline.checks import aligned, number, of_type, one_of, resolution_of, text
 from pipeline.edits import Edit, Step, steps_of
@@ -37,7 +38,6 @@ from pipeline.parameters import checked, completed
 from pipeline.recipes import new_recipe
 from pipeline.text import Texts
 from pipeline.wishes import Reading, Wish, read_wishes
-from pipeline.wishes.attributes import Pair, colours, pairs_of
 
 BATCH = 8  # pictures of several threads that a GPU draws together; a CPU gains little, and stays exact to the bit
 ENCODER_SIZE = 256  # aligned faces have at least this many pixels a side
@@ -253,7 +253,7 @@ class StyleCLIP(FinishedEdits):
         `strength` is α, as suits the texts where it is None (`Strengths`). Channels less relevant than `threshold` β
         stay; without β the `channels` most relevant ones move, or the family's default number. `limit`: how many
         deviations from the mean they may go, 0 for any. `keep`: attributes that should stay, of `known_names` of
-        wishes/attributes.py. The edit is held to `regions`, if there are any, see `within`. Raises UserError for a β
+        attributes.py. The edit is held to `regions`, if there are any, see `within`. Raises UserError for a β
         that keeps no channel, and for a `keep` that the model does not know, or that leaves nothing of the target.
         """
         self._check(latent)

@@ -6,6 +6,7 @@ from goldens import Goldens
 from scipy.stats import spearmanr
 
 from pipeline import StyleCLIP
+from pipeline.attributes import known_names
 from pipeline.errors import UserError
 from pipeline.losses import clip_features
 from pipeline.methods.directions import MeasuredDirections, text_direction
@@ -16,7 +17,6 @@ from pipeline.networks.clip import CLIP, build_clip
 from pipeline.networks.stylegan2 import Generator
 from pipeline.text import SIGNS_NOTE, TEMPLATES, Texts, check_pair, check_prompt
 from pipeline.training.relevance import unit_change
-from pipeline.wishes.attributes import known_names
 
 GOLDENS = Goldens.from_environment()
 

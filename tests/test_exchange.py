@@ -6,11 +6,11 @@ import torch
 from benchmarks.realism import BELIEVABLE, colour_error
 from families.drawn.reader import Reader, read
 from pipeline import StyleCLIP
+from pipeline.attributes import colours
 from pipeline.errors import UserError
 from pipeline.images import to_tensor
 from pipeline.training.looks import looks_command
 from pipeline.wishes import Wish
-from pipeline.wishes.attributes import colours
 
 BLONDE, GREEN = ("face with blonde hair", "face"), ("face with green eyes", "face")
 

@@ -12,11 +12,11 @@ import torch
 from families.drawn.attributes import CATEGORIES
 from families.drawn.reader import Reader, read
 from pipeline import UserError
+from pipeline.attributes import ATTRIBUTES
 from pipeline.latents import draw_together
 from pipeline.models.registry import read_registry
 from pipeline.models.sources import Source
 from pipeline.wishes import Wish, read_wishes
-from pipeline.wishes.attributes import ATTRIBUTES
 
 PHRASES = tomllib.loads(Path(__file__).with_name("phrases.toml").read_text(encoding="utf-8"))
 FAMILIES = {

@@ -20,11 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.attributes import Pair
 from pipeline.errors import UserError
 from pipeline.latents import Latent, truncated
 from pipeline.networks.generator import StyleGenerator, StyleLayer
 from pipeline.text import Texts
-from pipeline.wishes.attributes import Pair
 
 ROUNDING = 0.01  # of the unit length of a relevance matrix's rows, which may be kept in half precision
 SUGGESTED_CHANNELS = 20  # what the paper's authors keep for faces

@@ -16,11 +16,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pipeline.attributes import Pair
 from pipeline.latents import Latent
 from pipeline.methods.directions import spanned
 from pipeline.networks.generator import StyleGenerator
 from pipeline.text import Texts
-from pipeline.wishes.attributes import Pair
 
 SHARE = 0.01  # of the sampled faces, that show what a target looks like
 RIDGE = 0.03  # of the mean variance of an embedding's dimensions

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.attributes import Pair
 from pipeline.latents import sampled
 from pipeline.losses import clip_features, identity_features
 from pipeline.methods.directions import LIMIT, TRUNCATION, limited, style_mean, text_direction
 from pipeline.methods.estimate import directions_of
 from pipeline.models.family import Family
 from pipeline.text import Texts
-from pipeline.wishes.attributes import Pair
 
 FACES = 5
 ALPHAS = (1.0, 1.6, 2.6, 4.2, 6.6, 10.0)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from pipeline.attributes import ATTRIBUTES, NEAR, Attribute, split
 from pipeline.networks.clip import is_word
 from pipeline.vocabulary import CLOSE, NAMED, listed, nearest, never_taught
-from pipeline.wishes.attributes import ATTRIBUTES, NEAR, Attribute, split
 from pipeline.wishes.clauses import SIGNS, Mention
 from pipeline.wishes.lexicon import Kind, Token, lexed, respelt
 

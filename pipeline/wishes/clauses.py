@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pipeline.attributes import BY_TEXT, NEAR, Attribute, split
 from pipeline.vocabulary import STOP_WORDS
-from pipeline.wishes.attributes import BY_TEXT, NEAR, Attribute, split
 from pipeline.wishes.lexicon import BIT, VERY, Kind, Token, described
 
 SIGNS = {Kind.AWAY, Kind.NOT, Kind.LESS}
@@ -72,6 +72,10 @@ class Named:
         places = [place for token in tokens for place in (token.start, token.end)]
         self.mentions.append(Mention(attribute, min(places), max(places), absent))
 
+    def tells_who(self, one: Mention) -> bool:
+        """Whether a mention belongs to who is in the picture."""
+        return any(start <= one.start < end for start, end in self.subjects)
+
     def add_subject(self, first: Token, person: Token, last: Token) -> None:
         """Words from `first` to `last` that say who is in the picture. What stands behind the person tells more than
         what stands before: "my bald uncle with a beard"."""
@@ -132,7 +136,7 @@ def named(clause: list[Token], part: str) -> Named:
     if waiting and found.part == "hair" and _is_taken(clause, waiting):
         found.add(FULL_HAIR, waiting)  # "a man without hair"
         waiting = None
-    if found.mentions:  # "add bangs to her hair"
+    if any(not found.tells_who(one) for one in found.mentions):  # "add bangs to her hair"
         found.unclear = [token for token in found.unclear if not token.value or token.kind is not Kind.PART]
     elif waiting:
         _alone(clause, waiting, found)
@@ -157,7 +161,8 @@ def _drop_what_was(clause: list[Token], found: Named) -> None:
         others = [
             other for other in found.mentions if other.attribute.group == one.attribute.group and other is not one
         ]
-        turned = any(one.start < joint < other.start for joint in joints for other in others)
+        becomes = [other for other in others if not found.tells_who(other)]  # but "add bangs to the bald man"
+        turned = any(one.start < joint < other.start for joint in joints for other in becomes)
         return turned or (
             one.start in the and any(other.start not in the and other.attribute.single for other in others)
         )

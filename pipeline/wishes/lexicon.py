@@ -10,8 +10,8 @@ from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
+from pipeline.attributes import ATTRIBUTES, BY_TEXT, Attribute, split
 from pipeline.vocabulary import STOP_WORDS
-from pipeline.wishes.attributes import ATTRIBUTES, BY_TEXT, Attribute, split
 
 
 class Kind(Enum):

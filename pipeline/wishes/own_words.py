@@ -2,7 +2,7 @@
 
 import re
 
-from pipeline.wishes.attributes import Attribute
+from pipeline.attributes import Attribute
 from pipeline.wishes.clauses import OWN_SIGN, SIGNS, SIZES, TURNING, Mention
 from pipeline.wishes.lexicon import Kind, Token, lexed
 

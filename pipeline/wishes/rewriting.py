@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.wishes.attributes import Attribute
+from pipeline.attributes import Attribute
 from pipeline.wishes.clauses import DESCRIPTIONS, OLD, SMALL, YOUNG, describes_a_thing
 from pipeline.wishes.lexicon import BIT, VERY, Kind, Token, described
 
@@ -158,8 +158,10 @@ def _with_ages(clause: list[Token], last: Attribute | None) -> list[Token]:
 
     if following in ("younger", "older") or previous in ("younger", "older"):
         return [*before, degree, *after]
-    ages = ("age", "aged", "at", "was", "to")
-    if following in ("old", "s") or (previous in ages and not unit) or any(t.words in ("yo", "y o") for t in unit):
+    ages = ("age", "aged", "at", "was", "to", "look", "looks")
+    is_him = before and before[-1].kind in (Kind.RELATION, Kind.THE) and not after  # "make him 25"
+    years_old = following in ("old", "s") or any(t.words in ("yo", "y o") for t in unit)
+    if years_old or ((previous in ages or is_him) and not unit):
         rest = after[following in ("old", "s") :]
         start = [token for token in before if token.words not in ("age", "aged")]
         end = clause[len(clause) - len(rest) - 1].end

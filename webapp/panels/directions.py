@@ -11,9 +11,9 @@ from typing import Any
 import gradio as gr
 
 from pipeline import Edit, Latent, StyleCLIP
+from pipeline.attributes import known_names
 from pipeline.errors import UserError
 from pipeline.methods.directions import SUGGESTED_CHANNELS
-from pipeline.wishes.attributes import known_names
 from webapp.choices import the_only_one
 from webapp.panels import grid, pair
 from webapp.panels.bounded import bounded
