@@ -340,10 +340,10 @@ class StyleCLIP(FinishedEdits):
         return read_wishes(text, self.texts.vocabulary, self.family.defaults.neutral)
 
     def change(self, latent: Latent, wish: Wish, share: float = 1.0, regions: Sequence[Place] | None = None) -> Edit:
-        """Fulfil a wish at `share` times its strength: a colour by an exchange; what else is added by a mapper on this
-        machine that learned to add the same words, of whose edits more appear (88 % against 72 % on photographed faces,
-        98 against 91 on drawn ones, in the whole picture, see docs/results.md); the rest by a global direction, and so
-        where something is taken away or `share` is below 0.
+        """Fulfil a wish at `share` times its strength: a colour of hair or eyes by an exchange; what else a mapper on
+        this machine learned to add, by that mapper, of whose edits more appear (88 % against 72 % on photographed
+        faces, 98 against 91 on drawn ones, in the whole picture, see docs/results.md); and what is left by a global
+        direction, also where something is taken away or `share` is below 0.
 
         The edit is held to `regions` (see `within`): to those that the words are `about` when None, to none when empty.
         """

@@ -13,6 +13,7 @@ from benchmarks import cells, edits
 from benchmarks.cells import Plan, Work, key, strength
 from benchmarks.judging import Judge, Seen, verdict
 from benchmarks.methods import METHODS
+from benchmarks.realism import BELIEVABLE, PALETTE, colour_error, coloured, drawn, drawn_outside
 from benchmarks.tables import difference, frechet, interval
 from benchmarks.targets import PAIRS
 from families.drawn.attributes import attributes, sample_z
@@ -92,6 +93,21 @@ def test_the_judge_counts_a_known_edit(judge):
     assert result.changed[:2].tolist() == [0, 0] and 0 < result.changed[2] < 0.2
     assert [name for name, changed in result.others.items() if changed.any()] == ["beard"]
     assert result.rise[0] == 0 and result.rise[1] > 5 and result.identity[0] > 0.999
+
+
+def test_a_colour_is_judged_by_the_renderer_s_and_the_rest_by_its_masks():
+    seed = next(s for s in range(100) if coloured(s, "hair_colour").float().mean() > 0.05)
+    blonde, plain = drawn(seed, PALETTE["hair_colour", "blonde"]), drawn(seed, {})
+    assert colour_error(seed, "hair_colour", "blonde", blonde) < 0.5
+    assert colour_error(seed, "hair_colour", "black", blonde) > 2 * BELIEVABLE
+    lemon = blonde * (1 - coloured(seed, "hair_colour").float()) + torch.tensor([1.0, 0.95, 0.0]).view(3, 1, 1) * (
+        coloured(seed, "hair_colour").float()
+    )
+    assert colour_error(seed, "hair_colour", "blonde", lemon) > BELIEVABLE
+    outside = drawn_outside(seed, "face with blonde hair", plain, plain + 0.1)
+    assert outside.all == pytest.approx(25.5, rel=0.01) and outside.backdrop == pytest.approx(25.5, rel=0.01)
+    assert drawn_outside(seed, "face with blonde hair", blonde, lemon).all < 0.5
+    assert drawn_outside(seed, "male face", plain, blonde) is None
 
 
 def test_the_rule_meets_its_amount_where_a_path_does():

@@ -132,4 +132,7 @@ def test_the_strength_is_where_more_would_cost_more_than_it_brings():
     assert least_worthwhile(alphas, [0.0, 0.1, 0.2, 0.25, 0.3], free) > 7  # still grows
     assert 1.0 < least_worthwhile(alphas, [0.0, 0.2, 0.3, 0.3, 0.2], free) < 4.0  # no longer
     assert least_worthwhile(alphas, [0.0, 0.1, 0.2, 0.25, 0.3], [0.0, 0.0, 0.1, 0.6, 2.0]) < 4.0  # the person suffers
+    faint, costly = [0.0, 0.01, 0.02, 0.04, 0.05], [0.0, 0.01, 0.05, 0.15, 0.3]
+    assert least_worthwhile(alphas, faint, costly) > 6  # as if it were there, where nobody knows
+    assert least_worthwhile(alphas, faint, costly, room=0.2) < 4  # faces that have it are far away
     assert 0 < least_worthwhile(alphas, [0.0, -0.1, -0.1, -0.1, -0.1], [0.0, 0.5, 1.0, 2.0, 4.0]) < 1.0
