@@ -54,18 +54,21 @@ def test_several_faces_come_largest_first(studio, drawn_faces):
 def test_a_small_doubtful_face_beside_a_sure_one_is_none(studio, photo, monkeypatch):
     """As a badge or a print on a shirt."""
 
-    def found(*boxes):
+    def found(*boxes, doubtful=True):
         answer = [dlib.rectangle(*box) for box, _ in boxes], [score for _, score in boxes], []
         detector = SimpleNamespace(run=lambda *_: answer)
         monkeypatch.setattr(studio.family.faces, "detector", detector)
-        return [round(face.quad.mean(0)[0]) for face in studio.align(photo)]
+        return [round(face.quad.mean(0)[0]) for face in studio.family.faces.find(photo, 256, doubtful)]
 
     face, badge, small = ((300, 150, 700, 550), 1.5), ((100, 600, 180, 680), 0.3), ((100, 100, 180, 180), 0.8)
     alone = found(face)
     assert found(badge, face) == alone
     assert len(found(badge, small, face)) == 2  # a sure one is a face, however small
     assert len(found(badge, ((300, 150, 700, 550), 0.4))) == 2  # where none is sure, the visitor chooses
-    assert len(found(face, ((0, 150, 250, 400), 0.3))) == 2  # a large one, too
+    large = ((0, 150, 450, 600), 0.3)
+    assert len(found(face, large)) == 2  # a large one, too
+    assert found(large, face, doubtful=False) == found(face, badge, doubtful=False) == alone  # where nobody chooses
+    assert len(found(large, doubtful=False)) == 1
 
 
 @pytest.mark.parametrize("left", [-80, 280])

@@ -92,7 +92,7 @@ class Editor:
         """The edit of a face. Raises UserError and TypeError as the methods of `StyleCLIP` do."""
         self._go_on()
         begin, studio = time.perf_counter(), self.studio
-        latent, edit, notes = studio.invert(face), None, []
+        latent, notes = studio.invert(face), []
         if self.tune:
             latent = self._last(studio.tune(latent, face, preview=SMALL)).latent
         before = studio.likeness(latent, face)
