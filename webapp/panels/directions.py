@@ -128,8 +128,7 @@ def connect(panel: Directions, context: Context) -> None:
         `newest` any more."""
         regions = session.held_to("direct", target=target, neutral=neutral)
         try:
-            edit = studio.direct(source, target, neutral, strength, threshold, keep=keep)
-            edit = studio.within(source, edit, regions)
+            edit = studio.direct(source, target, neutral, strength, threshold, keep=keep, regions=regions)
         except UserError as error:
             return {panel.kept: problem(str(error)), panel.offer: helpful(target, neutral, keep, threshold)}
         if newest():
@@ -181,8 +180,7 @@ def connect(panel: Directions, context: Context) -> None:
         regions = session.held_to("direct", target=target, neutral=neutral)
 
         def make(model: StyleCLIP) -> Latent:
-            edit = model.direct(source, target, neutral, strength, beta, keep=keep)
-            return model.within(source, edit, regions).latent
+            return model.direct(source, target, neutral, strength, beta, keep=keep, regions=regions).latent
 
         yield from context.small_first(
             session,
@@ -199,8 +197,7 @@ def connect(panel: Directions, context: Context) -> None:
 
         def make(model: StyleCLIP) -> Latent:
             beta = model.threshold(target, neutral, int(channels), keep)
-            edit = model.direct(source, target, neutral, strength, beta, keep=keep)
-            return model.within(source, edit, regions).latent
+            return model.direct(source, target, neutral, strength, beta, keep=keep, regions=regions).latent
 
         yield from context.small_first(
             session, make, lambda: keep_channels(source, target, neutral, strength, keep, channels, session)
