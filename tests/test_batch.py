@@ -15,8 +15,6 @@ from PIL import Image
 from pipeline import edit_photos
 from pipeline.batch import run as batch_run
 from pipeline.batch.__main__ import batch_command
-from pipeline.batch.inputs import Job, jobs_of
-from pipeline.batch.results import harmless, names_of
 from pipeline.batch.workers import DIED, Workers
 from pipeline.errors import UserError
 from tests.hostile import png
@@ -192,15 +190,6 @@ def test_photos_of_the_same_name_and_odd_names_get_pictures_of_their_own(studio,
             assert (picture.format, picture.size) == ("JPEG", (64, 64))
 
 
-def test_no_name_leads_elsewhere():
-    for name in ("../../x", "/etc/passwd", "..", ".", "", "a\0b", "CON:", "C:\\x", "-rf", "~", "\u202e", "é" * 300):
-        clean = harmless(name)
-        assert clean and Path(clean).name == clean and clean.isprintable() and len(clean.encode()) <= 120
-        assert not set(clean) & set("/\\:.") and not clean.startswith(("-", "~"))
-    jobs = [Job(f"/{folder}/same.jpg") for folder in range(12)]
-    assert len(set(names_of(jobs, {}).values())) == 12
-
-
 def test_all_faces_are_cut_out_or_put_back_into_the_photo(studio, group, photo, tmp_path):
     group.save(tmp_path / "group.png")
     (tmp_path / "none.png").touch()
@@ -254,39 +243,6 @@ def test_rows_of_a_list_may_have_texts_of_their_own(studio, photo, tmp_path):
             assert picture.tobytes() == edit.image.tobytes(), row
     assert "none of these" in found[4]["error"] and "text" in found[5]["error"] and "several" in found[6]["error"]
     assert "no photo" in found[7]["error"] and found[9]["input"].endswith("list.jsonl, line 11")
-
-
-def test_lists_patterns_and_folders_name_photos(tmp_path):
-    names = ["a.jpg", "b.JPG", "sub/c.png", "sub/deep/d.webp", ".hidden.jpg", "e.txt.md"]
-    for name in names:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "list.txt").write_text("\ufeffa.jpg\r\n\n  sub/c.png\n/elsewhere/x.jpg\na.jpg\n")
-
-    def named(*photos, out="out"):
-        return [job.photo.removeprefix(f"{tmp_path}/") for job in jobs_of(photos, tmp_path / out)]
-
-    assert named(tmp_path) == ["a.jpg", "b.JPG", "sub/c.png", "sub/deep/d.webp"]
-    assert named(tmp_path, out="sub/deep") == ["a.jpg", "b.JPG", "sub/c.png"]  # what a run has written is no photo
-    assert named(f"{tmp_path}/**/*.p*g", tmp_path / "a.jpg") == ["sub/c.png", "a.jpg"]
-    assert named(tmp_path / "list.txt") == ["a.jpg", "sub/c.png", "/elsewhere/x.jpg"]
-    for wrong, sentence in {
-        "*.bmp": "no file or folder",
-        "none": "no file or folder",
-        "sub/deep/none": "no file or folder",
-        "empty": "no photos",
-        "latin.txt": "UTF-8",
-        "rows.parquet": "Parquet",
-    }.items():
-        (tmp_path / "empty").mkdir(exist_ok=True)
-        (tmp_path / "latin.txt").write_bytes(b"\xe9t\xe9.jpg")
-        (tmp_path / "rows.parquet").write_bytes(b"PAR1")
-        with pytest.raises(UserError, match=sentence):
-            named(tmp_path / wrong)
-    with pytest.raises(UserError, match="another folder"):
-        named(tmp_path, out=".")
-    with pytest.raises(UserError, match="another folder"):
-        named(tmp_path / "a.jpg", out=".")
 
 
 def test_a_saved_recipe_is_applied_to_every_photo(studio, photo, tmp_path):
