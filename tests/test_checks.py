@@ -10,10 +10,10 @@ from PIL import Image
 
 from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
+from pipeline.recipes import edits_of
 from pipeline.training.frozen import FrozenModels
 from pipeline.training.mapper_training import MapperRecipe, train
 from tests.programs import posted, uploaded
-from webapp.panels.takehome import edits_of
 
 PAIR = ("face with blonde hair", "face with hair")
 NAN, INF = float("nan"), float("inf")

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect
 
+from pipeline.recipes import edits_of
 from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
 from webapp import jobs
 from webapp.panels import optimization
-from webapp.panels.takehome import edits_of
 
 
 @pytest.fixture

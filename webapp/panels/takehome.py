@@ -14,7 +14,7 @@ import gradio as gr
 
 from pipeline import Edit, Latent
 from pipeline.errors import UserError
-from pipeline.recipes import FROM_WORDS, Recipe
+from pipeline.recipes import FROM_WORDS, Recipe, edits_of
 from webapp import animation, limits, links, uploads
 from webapp.download_progress import arriving
 from webapp.error_messages import guard
@@ -39,7 +39,6 @@ KINDS = {
     "json": "Recipe",
 }
 MAX_RECIPE = 200_000  # bytes
-MOST_EDITS = 20  # of a recipe
 
 # Each answer is saved by its own address: a later one may be on its way already.
 SAVE = """(file) => {
@@ -98,20 +97,6 @@ def recipe_of(session: Session, model: str) -> dict[str, Any]:
     if not current.recipes:
         raise UserError("There is no edit yet whose recipe could be saved.")
     return {"format": "StyleCLIP Studio recipe", "version": 1, "model": model, "edits": list(current.recipes)}
-
-
-def edits_of(text: str) -> list[dict[str, Any]]:
-    """The edits of a saved recipe. Raises UserError for any other text."""
-    try:
-        recipe = json.loads(text.removeprefix("\ufeff"))  # the byte-order mark of a Windows editor
-        edits = recipe.get("edits", [recipe])
-        if edits and all(isinstance(edit, dict) and "method" in edit for edit in edits):
-            if len(edits) > MOST_EDITS:
-                raise UserError(f"This recipe has {len(edits)} edits; at most {MOST_EDITS} can be repeated.")
-            return edits
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        pass
-    raise UserError("This is no recipe of this studio; please use one that was saved with an edit.")
 
 
 def name_of(recipe: dict[str, Any]) -> str:
