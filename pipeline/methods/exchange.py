@@ -7,7 +7,8 @@
 A global direction (StyleCLIP, section 6) adds the same to every face, so what suits black hair makes fair hair glow.
 Here each face goes from what it has to what sampled faces with the target have. In CLIP's space it moves within U
 alone, so that what else CLIP sees stays, as in CLIP-PAE (arXiv 2210.03919). The regression tells only a part of S:
-where CLIP sees less than half of the way done with γ = 1, γ is as much larger, up to `MOST`.
+where CLIP sees less than half of the way done with γ = 1, γ is as much larger, up to `MOST`. Only layers from 32 px on
+move: the coarser ones make shapes, not colours.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from pipeline.text import Texts
 SHARE = 0.01  # of the sampled faces, that show what a target looks like
 RIDGE = 0.03  # of the mean variance of an embedding's dimensions
 BATCH = 500  # codes at a time
+COLOURS_FROM = 32  # px: the layers below make shapes, and there a step reaches over the mask of a part
 HALF, MOST = 0.5, 1.8  # of the way; and the greatest γ
 
 
@@ -71,8 +73,10 @@ def exchange(
         return embed(latent.draw(generator, latent.working_size(generator)).clamp(-1, 1))[0].cpu()
 
     face = embedded(latent)
+    layers = generator.style_layers
+    coloured = torch.cat([torch.full((layer.channels,), layer.resolution >= COLOURS_FROM) for layer in layers])
     way = (looks.having(texts.direction(target, neutral).cpu()) - face) @ basis @ basis.T
-    step, sizes = (way @ looks.styles)[None], [layer.channels for layer in generator.style_layers]
+    step, sizes = (way @ looks.styles * coloured)[None], [layer.channels for layer in layers]
     reached = embedded(latent.moved(list(step.split(sizes, 1))))
     done = (reached - face) @ way / way.square().sum().clamp(min=1e-12)
     longer = (HALF / done.clamp(min=1e-12)).clamp(1, MOST)
