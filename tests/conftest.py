@@ -39,6 +39,14 @@ atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+
+def pytest_collection_modifyitems(items):
+    """Of the two processes of `make test` one has the browser's tests: some of the others clear away what all pages of
+    their process have shown."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("browser" if "browser" in item.path.parts else "rest"))
+
+
 NARROW = {"widths": (8, 12, 16, 24), "depths": (1, 1, 2, 1), "reduction": 4}
 REGISTRY = """
 [families.seeded]

@@ -31,7 +31,7 @@ def shared(studio):
 
 
 def slider(page, visit):
-    return visit.join(event_of(page, "move"), "old face", "face", 2.0, 20, 0.1)
+    return visit.join(event_of(page, "move"), "old face", "face", 2.0, [], 20, 0.1)
 
 
 def test_visitors_who_wait_for_a_long_job_leave_the_slots_of_edits_free(shared):
@@ -58,7 +58,7 @@ def test_edits_that_are_asked_for_at_once_build_on_each_other_in_their_order(sha
     visit, targets = Visit(page, "quick"), ["old face", "face with glasses", "smiling face"]
     with lent.jobs.interactive():
         for target in targets:
-            assert visit.join(event_of(page, "move"), target, "face", 2.0, 20, 0.1).is_success
+            assert visit.join(event_of(page, "move"), target, "face", 2.0, [], 20, 0.1).is_success
         visit.listen()  # all of them wait for it
         visit.hear("process_starts")
         waiting = page._queue.event_queue_per_concurrency_id["edit"].queue
@@ -169,7 +169,7 @@ def test_uploads_keep_a_limit_of_their_own_for_all_files_of_a_request(shared):
 def test_words_stay_in_no_store_of_gradio(shared):
     page, _ = shared
     visit, secret = Visit(page, "secret"), "words that nobody else has"
-    assert visit.join(event_of(page, "move"), secret, "face", 2.0, 20, 0.1).is_success
+    assert visit.join(event_of(page, "move"), secret, "face", 2.0, [], 20, 0.1).is_success
     visit.listen()
     assert visit.hear("process_completed")["success"]
     visit.hear("close_stream")
@@ -180,7 +180,7 @@ def test_words_stay_in_no_store_of_gradio(shared):
 def test_the_queue_cannot_be_passed_by_and_unused_routes_are_closed(shared):
     page, _ = shared
     visit = Visit(page, "direct")
-    body = {"fn_index": event_of(page, "move"), "data": ["smiling face", "face", 2.0, 20, 0.1, None]}
+    body = {"fn_index": event_of(page, "move"), "data": ["smiling face", "face", 2.0, [], 20, 0.1, None]}
     assert visit.client.post(f"{visit.url}/run/predict", json=body).status_code == 404
     for route in ("deep_link?session_hash=direct", "process_recording", "component_server"):
         assert visit.client.get(f"{visit.url}/{route}").status_code == 404

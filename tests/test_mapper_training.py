@@ -113,7 +113,7 @@ def test_a_narrow_mapper_may_begin_as_the_global_direction(studio, models, texts
 def test_a_recipe_takes_what_suits_the_family():
     photo, drawn = (family_recipe(family_row(name), PROMPT, l2=None) for name in ("photo", "demo"))
     assert (photo.start, photo.l2, photo.neutral, photo.steps) == (3.0, 0.003, "a face", 60)
-    assert (drawn.start, drawn.l2, drawn.neutral, drawn.steps, drawn.clip) == (0.0, 0.8, "", 220, 2.0)
+    assert (drawn.start, drawn.l2, drawn.neutral, drawn.steps, drawn.clip) == (0.0, 0.8, "a face", 220, 2.0)
     assert family_recipe(family_row("photo"), PROMPT, l2=0.5, neutral="").l2 == 0.5
 
 

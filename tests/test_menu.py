@@ -112,12 +112,12 @@ def test_who_opened_the_page_before_the_model_was_changed_is_told_so(studio):
     url, fresh = page.local_url, process.succeeded(page, launch)
     try:
         assert fresh.local_url == url and not page.is_running
-        said = before.join(event_of(fresh, "move"), "old face", "face", 2.0, 20, 0.1)
+        said = before.join(event_of(fresh, "move"), "old face", "face", 2.0, [], 20, 0.1)
         assert said.status_code == 409 and said.json()["detail"] == CHANGED
         body = {"fn_index": event_of(fresh, "choose"), "data": [0], "session_hash": "before"}
         assert before.client.post(f"{before.url}/run/predict", json=body).status_code == 409
         now = Visit(fresh, "now")
-        assert now.join(event_of(fresh, "move"), "old face", "face", 2.0, 20, 0.1).is_success
+        assert now.join(event_of(fresh, "move"), "old face", "face", 2.0, [], 20, 0.1).is_success
         now.listen()
         assert now.hear("process_completed")["success"]
     finally:

@@ -66,7 +66,8 @@ def test_who_comes_after_the_studio_was_let_go_of_is_told_why(studio, why):
         next(optimize(studio.sample(1), "an old face", 1).places())
 
 
-def test_an_edit_is_drawn_before_the_turn_of_what_uses_it(studio):
+def test_on_a_lent_gpu_an_edit_is_drawn_before_the_turn_of_what_uses_it(studio, monkeypatch):
+    monkeypatch.setattr(ModelHandle, "_is_lent", True)
     handle, turns = ModelHandle(studio), []
     latent = studio.sample(1)
     edit = studio.map(latent, "levels")
