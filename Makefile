@@ -11,7 +11,7 @@ run: $(VENV)/app.stamp $(if $(findstring --model,$(ARGS)),,models)  ## the studi
 
 # Two processes, one of which has the browser's tests. One thread each: beside other busy processes, two make small
 # operators ten times slower.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+PYTEST := $(BIN)/python -m pytest -n 2
 test: export OMP_NUM_THREADS ?= 1
 test: $(VENV)/dev.stamp models browser  ## every fast test
 	$(PYTEST) -m "not slow" $(ARGS)
