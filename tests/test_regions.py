@@ -353,3 +353,8 @@ def test_parts_of_another_generator_are_refused(tmp_path):
         registry.write_text(f"[families.other.files]\n{rows}\n")
         with pytest.raises(UserError, match=f"{name}.safetensors"):
             StyleCLIP.from_pretrained("other", device="cpu", registry=registry)
+
+
+def test_an_edit_is_held_to_few_regions():
+    with pytest.raises(UserError, match="at most 16 regions"):
+        checked_regions(["hair"] * 17)

@@ -30,6 +30,7 @@ FEATURES = [PARTS.index("mouth"), PARTS.index("eyes")]
 SIDES = (((3, 1), (1, 0)), ((1, 3), (0, 1)))  # windows of three pixels, upright and level, with their padding
 MASK_SIZE = 64  # pixels a side of a mask
 DRAWN = "data:image/png;base64,"  # how a picture stands in a recipe
+MOST_AT_ONCE = 16
 EMPTY = "This mask is empty; please paint where the picture may change."
 
 # Where an edit may change the picture when nobody says: the words that it is known by, and the regions.
@@ -110,12 +111,14 @@ def without_islands(mask: Tensor, features: Tensor) -> Tensor:
 
 
 def checked_regions(regions: Sequence[str | Image.Image | Tensor], rows: int = MASK_SIZE) -> list[str]:
-    """Regions as a recipe has them; `rows` as for `drawn_mask`. Raises UserError for what is no region, and for masks
-    that can't be read or are empty."""
+    """Regions as a recipe has them; `rows` as for `drawn_mask`. Raises UserError for what is no region, for more
+    than `MOST_AT_ONCE`, and for masks that can't be read or are empty."""
     if isinstance(regions, str | Image.Image | Tensor):
         regions = (regions,)
     if not isinstance(regions, list | tuple) or not all(isinstance(r, str | Image.Image | Tensor) for r in regions):
         raise TypeError("`regions` is a list of names of regions, pictures (PIL) or masks (tensors).")
+    if len(regions) > MOST_AT_ONCE:
+        raise UserError(f"An edit is held to at most {MOST_AT_ONCE} regions; please choose fewer.")
     found = [drawn_mask(region, rows) if isinstance(region, Image.Image | Tensor) else region for region in regions]
     for region in found:
         if region.startswith(DRAWN):
