@@ -314,6 +314,10 @@ def test_an_edit_that_no_photo_can_get_is_refused_before_anything_is_written(stu
     with pytest.raises(UserError, match="other files"):
         edit_photos(studio, tmp_path / "a.png", tmp_path / "full", **ASKED)
     assert (tmp_path / "full" / "a.png").read_bytes() == b"mine"
+    (tmp_path / "full" / "results.jsonl").write_bytes(b'{"of": "somebody else"}')
+    with pytest.raises(UserError, match="other files"):
+        edit_photos(studio, tmp_path / "a.png", tmp_path / "full", **ASKED)
+    assert (tmp_path / "full" / "results.jsonl").read_bytes() == b'{"of": "somebody else"}'
 
 
 def test_a_worker_that_dies_takes_one_photo_along(studio, photo, tmp_path, monkeypatch):

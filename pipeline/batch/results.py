@@ -16,6 +16,7 @@ from pipeline.files import written_whole
 
 RESULTS = "results.jsonl"
 LOCK = ".results.lock"
+ROW_BEGINS = b'{"input": '
 NAME_BYTES = 120  # of a picture's name, without what is added to it; file systems take 255
 IN_NO_NAME = set('<>:"/\\|?*.')  # a dot parts the name from what is added
 
@@ -51,7 +52,7 @@ class Results:
         """Raises UserError where the folder can't be written to, has other files, or is in use."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if self.path.is_symlink() or not (self.path.exists() or self._is_empty()):
+            if self.path.is_symlink() or not (self._has_rows() if self.path.exists() else self._is_empty()):
                 raise UserError(f"The folder {self.folder} has other files; please name a new one for the results.")
             self.lock = FileLock(self.folder / LOCK, timeout=0)
             self.lock.acquire()
@@ -66,6 +67,12 @@ class Results:
     def __exit__(self, *_: object) -> None:
         self.file.close()
         self.lock.release()
+
+    def _has_rows(self) -> bool:
+        """Whether the file may be of an earlier run, which may have been stopped within its first row."""
+        with self.path.open("rb") as file:
+            begins = file.read(len(ROW_BEGINS))
+        return ROW_BEGINS.startswith(begins)
 
     def _is_empty(self) -> bool:
         return all(path.name == LOCK for path in self.folder.iterdir())
