@@ -49,11 +49,11 @@ def unknown_note(vocabulary: frozenset[str], text: str) -> str:
 
 
 def seldom_note(seldom: frozenset[str], target: str, neutral: str) -> str:
-    """A sentence that names the words of a target text which a family's pictures `seldom` show; "" where there is none.
-    What the neutral text has too is not asked for."""
-    there = {word.lower() for word in _WORD.findall(neutral)}
-    asked = dict.fromkeys(word for word in _WORD.findall(target.lower()) if word not in there)
-    words = [word for word in asked if not seldom.isdisjoint((word, word.removesuffix("s")))]
+    """A sentence that names the words in which two texts differ and which a family's pictures `seldom` show, or lose;
+    "" where there is none."""
+    asked, taken = (_WORD.findall(text.lower()) for text in (target, neutral))
+    differ = [word for word in dict.fromkeys((*asked, *taken)) if (word in asked) != (word in taken)]
+    words = [word for word in differ if not seldom.isdisjoint((word, word.removesuffix("s")))]
     return f"This model seldom manages {listed(words)}; something else may change instead." if words else ""
 
 

@@ -36,9 +36,10 @@ class Edits(Endpoints):
         share: float | None = None,
         regions: list[str] | None = None,
     ) -> Result:
-        """Change a face as somebody would say it, for example "make him smile and remove the glasses": by a mapper that
-        knows the words, else by a global direction, one edit after the other. Gives the picture (PNG), the latent
-        (safetensors), `recipes`, one for each edit, `wishes`, how the words were read, and `notes`.
+        """Change a face as somebody would say it, for example "make him smile and remove the glasses", one edit after
+        the other: a colour of hair or eyes by an exchange, other words by a mapper that knows them, else by a global
+        direction. Gives the picture (PNG), the latent (safetensors), `recipes`, one for each edit, `wishes`, how the
+        words were read, and `notes`.
 
         Args:
             text: What should change.
