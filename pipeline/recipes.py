@@ -34,6 +34,7 @@ WEIGHTS = {
 # Methods that show CLIP pictures, and the setting of the family that says how. Estimated directions do so too; what was
 # measured or trained is told by the digest of its file.
 SHOWN = dict.fromkeys(("optimize", "generate", "refine", "tune"), "clip_normalize")
+SHOWN["exchange"] = "clip_normalize_directions"
 MOST_EDITS = 20  # of a saved recipe
 NO_RECIPE = "This is no recipe of this studio; please use one that was saved with an edit."
 

@@ -296,12 +296,12 @@ class StyleCLIP(FinishedEdits):
         colour, and where the model has no `looks`."""
         self._check(latent)
         parameters = completed("exchange", self.family.defaults, {"target": target, "neutral": neutral})
-        notes, others = self.texts.pair_notes(target, neutral), self._colours(target, neutral)
-        if not others:
+        notes, known = self.texts.pair_notes(target, neutral), self._colours(target, neutral)
+        if not known:
             raise UserError(f"“{target}” is no colour that can be exchanged here; please use a global direction.")
         family = self.family
         embed = partial(clip_features, family.clip, normalize=family.row.clip_normalize_directions)
-        edited = exchange(family.looks, self.texts, family.generator, embed, latent, **parameters, others=others)
+        edited = exchange(family.looks, self.texts, family.generator, embed, latent, **parameters, colours=known)
         return self._edit("exchange", latent, parameters, edited, regions, notes=notes)
 
     def _colours(self, target: str, neutral: str) -> tuple[Pair, ...]:
@@ -341,9 +341,8 @@ class StyleCLIP(FinishedEdits):
 
     def change(self, latent: Latent, wish: Wish, share: float = 1.0, regions: Sequence[Place] | None = None) -> Edit:
         """Fulfil a wish at `share` times its strength: a colour of hair or eyes by an exchange; what else a mapper on
-        this machine learned to add, by that mapper, of whose edits more appear (88 % against 72 % on photographed
-        faces, 98 against 91 on drawn ones, in the whole picture, see docs/results.md); and what is left by a global
-        direction, also where something is taken away or `share` is below 0.
+        this machine learned to add, by that mapper, of whose edits more appear (docs/results.md); and what is left by a
+        global direction, also where something is taken away or `share` is below 0.
 
         The edit is held to `regions` (see `within`): to those that the words are `about` when None, to none when empty.
         """

@@ -299,7 +299,7 @@ def _looks(row: Row, generator: StyleGenerator, clip: nn.Module) -> Looks | None
         lambda state: Looks(state["seen"].float(), state["styles"].float()), read_network("looks", source), source
     )
     width, channels = clip.text_projection.shape[1], sum(layer.channels for layer in generator.style_layers)
-    if looks.seen.shape[1:] != (width,) or looks.styles.shape != (width, channels):
+    if looks.embeddings.shape[1:] != (width,) or looks.regression.shape != (width, channels):
         if "looks" not in row.files:  # the row has had another generator or CLIP since
             return None
         raise UserError(f"The file {source.name} was not made with this generator and CLIP: the sizes differ.")

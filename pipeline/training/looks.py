@@ -22,8 +22,8 @@ FACES = 4_000
 
 def write_looks(looks: Looks, path: Path, row: Row) -> None:
     """Write the file of a family's row, in half precision."""
-    state = {name: value.half().contiguous() for name, value in looks._asdict().items()}
-    write(state, path, settings_of("looks", row))
+    state = {"seen": looks.embeddings, "styles": looks.regression}
+    write({name: value.half().contiguous() for name, value in state.items()}, path, settings_of("looks", row))
 
 
 def looks_command(arguments: list[str] | None = None) -> Path:
