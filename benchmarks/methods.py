@@ -156,7 +156,7 @@ class Global(Method):
         return family.directions
 
     def text(self, pair: Target) -> None:
-        self.edit(Latent(self.studio.family.latent_avg[None].cpu()), pair)  # finds the strength
+        self.edit(self.studio.family.mean, pair)  # finds the strength
 
     def edit(self, latent: Latent, pair: Target) -> Latent:
         return self.studio.direct(latent, pair.target, pair.neutral, **self.options).latent
@@ -193,7 +193,7 @@ class CSLA(Method):
     sources = ("pipeline/methods/csla.py", "pipeline/networks/csla.py", "checkpoints/demo/alignment.safetensors")
 
     def text(self, pair: Target) -> None:
-        mean = Latent(self.studio.family.latent_avg[None].cpu())
+        mean = self.studio.family.mean
         self.step = self.studio.csla_edit(mean, pair.target, pair.neutral).latent.style_step
 
     def edit(self, latent: Latent, pair: Target) -> Latent:

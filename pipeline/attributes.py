@@ -10,6 +10,23 @@ from pipeline.vocabulary import never_taught, unknown_words
 
 Pair = tuple[str, str]
 """Target and neutral text."""
+FACES = {"face", "person", "head", "portrait", "human"}  # nouns of families whose pictures are of faces
+
+
+def is_of_faces(noun: str) -> bool:
+    """Whether a family's pictures are of faces, by its `noun`, such as "face", "a face" or "a car"."""
+    return noun.split()[-1] in FACES
+
+
+def with_a(text: str) -> str:
+    """A text with "a" or "an" before it."""
+    return f"{'an' if text[:1].lower() in 'aeiou' else 'a'} {text}"
+
+
+def with_noun(text: str, noun: str) -> str:
+    """A text of attributes.toml with a family's noun in place of "{}", and with an article where the noun has one."""
+    worded = text.format(noun.split()[-1])
+    return with_a(worded) if " " in noun else worded
 
 
 @dataclass(frozen=True)
@@ -29,19 +46,16 @@ class Attribute:
     single: bool = False
     sign: str = ""
 
-    def pair(self, away: bool) -> Pair:
-        """Target and neutral text, to add it or to take it away."""
-        return (self.without or (self.neutral, self.text)) if away else (self.text, self.neutral)
-
     @property
     def short(self) -> str:
         """The attribute without the noun: "blonde hair", "smiling"."""
         return self.text.replace("{}", "").strip().removeprefix("with ")
 
-    def texts(self, noun: str) -> Pair:
-        """Target and neutral text that add it to a face, with the noun of a family."""
-        target, neutral = self.pair(away=False)
-        return target.format(noun), neutral.format(noun)
+    def texts(self, noun: str, away: bool = False) -> Pair:
+        """Target and neutral text, with the noun of a family, that add it to a face or take it away."""
+        added = self.text, self.neutral
+        target, neutral = (self.without or added[::-1]) if away else added
+        return with_noun(target, noun), with_noun(neutral, noun)
 
     def is_known(self, vocabulary: Collection[str]) -> bool:
         """Whether a family's CLIP was taught it; a family without a listed `vocabulary` knows any word."""
@@ -65,15 +79,18 @@ COLOURS = ("hair colour", "eyes")  # groups of which a face has one
 NEAR = {group: split(words) for group, words in _TABLE["near"].items()}
 
 
-def known_names(vocabulary: Collection[str]) -> tuple[str, ...]:
-    """The names of the attributes that a family's CLIP was taught."""
-    return tuple(name for name, attribute in BY_NAME.items() if attribute.is_known(vocabulary))
+def known_names(vocabulary: Collection[str], noun: str) -> tuple[str, ...]:
+    """The names of the attributes that a family's CLIP was taught; none for a family of other things than faces."""
+    known = (name for name, attribute in BY_NAME.items() if attribute.is_known(vocabulary))
+    return tuple(known) if is_of_faces(noun) else ()
 
 
 def pairs_of(names: Sequence[str], vocabulary: Collection[str], noun: str) -> tuple[Pair, ...]:
     """Target and neutral text of named attributes, with the noun of a family. Raises UserError for one that the
-    family's CLIP was never taught."""
-    if unknown := [name for name in names if name not in known_names(vocabulary)]:
+    family's CLIP was never taught, and for any where the family's pictures are not of faces."""
+    if names and not is_of_faces(noun):
+        raise UserError("Only attributes of faces can be kept, and this model makes none; please leave `keep` out.")
+    if unknown := [name for name in names if name not in known_names(vocabulary, noun)]:
         raise UserError(never_taught(unknown, ", so it can't be kept; please leave it out"))
     return tuple(BY_NAME[name].texts(noun) for name in names)
 

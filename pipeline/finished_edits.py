@@ -29,13 +29,14 @@ class FinishedEdits:
     family: Family
 
     def adjust(self, latent: Latent, edit: Edit, share: float) -> Edit:
-        """A finished edit of `latent` at another strength: 0 is the source, 1 the edit, more goes beyond. Shares
-        multiply: adjust what was adjusted before and it is that share of it. Raises UserError for an edit of another
-        face."""
+        """A finished edit of `latent` at another strength: 0 is the source, 1 the edit as it is, more goes beyond.
+        Shares multiply: adjust what was adjusted before and it is that share of it. Raises UserError for an edit of
+        another face, and for shares that are beyond `checks.LIMITS` together."""
         self._check(latent, edit)
-        share = number("share", share)
+        if (share := number("share", share)) == 1:
+            return edit
+        recipe = edit.recipe | {"share": number("share", share * edit.recipe.get("share", 1.0))}
         moved = latent.towards(edit.latent, share)
-        recipe = edit.recipe | {"share": share * edit.recipe.get("share", 1.0)}
         return replace(edit, draw=partial(self.image, moved), latent=moved, recipe=recipe)
 
     def within(self, latent: Latent, edit: Edit, regions: Sequence[Place]) -> Edit:
@@ -76,9 +77,7 @@ class FinishedEdits:
         asked.check(self.family, latent, anywhere)
         made = getattr(self, asked.method)(*(() if asked.from_mean else (latent,)), **asked.parameters)
         edit = made if isinstance(made, Edit) else next(islice(made, asked.taken - 1, None)).edit
-        edit = edit if asked.within.share is None else self.adjust(latent, edit, asked.within.share)
-        edit = asked.noted(self.within(latent, edit, asked.within.regions))
-        return edit if asked.share is None else self.adjust(latent, edit, asked.share)
+        return self.adjust(latent, asked.held(self, latent, edit), asked.share)
 
     def _check(self, latent: Latent, *edits: Edit) -> None:
         """Raises UserError for a latent of another model, and for edits of another face."""

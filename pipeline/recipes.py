@@ -35,20 +35,20 @@ WEIGHTS = {
 # measured or trained is told by the digest of its file.
 SHOWN = dict.fromkeys(("optimize", "generate", "refine", "tune"), "clip_normalize")
 SHOWN["exchange"] = "clip_normalize_directions"
-MOST_EDITS = 20  # of a saved recipe
+MOST_EDITS, MOST_BYTES = 20, 200_000  # of a saved recipe
 NO_RECIPE = "This is no recipe of this studio; please use one that was saved with an edit."
 
 
 class Within(BaseModel, strict=True, frozen=True, allow_inf_nan=False):
-    """The regions that an edit is held to, see `StyleCLIP.within`, and the share of it that was kept before that."""
+    """The regions that an edit is held to, see `StyleCLIP.within`, and its share (`StyleCLIP.adjust`) before that."""
 
     regions: list[str]
-    share: float | None = None
+    share: float = 1.0
 
 
 class Recipe(BaseModel, strict=True, frozen=True, allow_inf_nan=False):
     """A recipe that was read again: `taken` is the step it is of, `within` says where the edit was held to, and `share`
-    is the share of it that was kept.
+    how much of that was kept, see `StyleCLIP.adjust`.
 
     `weights` tell the files that it was made with, kind -> start of the SHA-256; None in older recipes.
     `clip_normalize` is how CLIP was shown the pictures, as the family's row has it; None in older recipes too, and
@@ -61,20 +61,28 @@ class Recipe(BaseModel, strict=True, frozen=True, allow_inf_nan=False):
     source: Any
     parameters: dict[str, Any]
     taken: Annotated[int, Field(ge=1)] = 1
-    share: float | None = None
+    share: float = 1.0
     within: Within = Within(regions=[])
     weights: dict[str, str] | None = None
     clip_normalize: bool | None = None
     dtype: str | None = None
 
-    def noted(self, edit: Edit) -> Edit:
-        """The edit that following it has made, with notes where weights or settings are not those of the recipe."""
+    def held(self, studio: Any, latent: Latent, edit: Edit) -> Edit:
+        """The edit of `latent` that the method of this recipe has made, held to the recipe's regions, with notes where
+        weights or settings are not those of the recipe; before `share` counts. `studio` is a `StyleCLIP`, or what has
+        its `adjust` and `within`."""
+        edit = studio.adjust(latent, edit, self.within.share)
+        return self._noted(studio.within(latent, edit, self.within.regions))
+
+    def _noted(self, edit: Edit) -> Edit:
         notes, weights, shown = [], edit.recipe["weights"], edit.recipe.get("clip_normalize")
+        unused = set() if self.within.regions else {"parts"}  # of what was held to regions before and isn't here
         if self.weights is None:
             notes.append("This recipe doesn't say which weights it was made with")
-        elif self.weights != weights:
-            kinds = sorted(k for k in self.weights.keys() | weights if self.weights.get(k) != weights.get(k))
-            notes.append(f"This recipe was made with other weights ({', '.join(kinds)})")
+        else:
+            kinds = (self.weights.keys() | weights) - unused
+            if others := sorted(kind for kind in kinds if self.weights.get(kind) != weights.get(kind)):
+                notes.append(f"This recipe was made with other weights ({', '.join(others)})")
         if None not in (self.clip_normalize, shown) and self.clip_normalize != shown:
             notes.append(
                 f"This recipe was made where the model's clip_normalize was {str(self.clip_normalize).lower()}"

@@ -9,24 +9,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pipeline.attributes import Pair, colours, pairs_of
+from pipeline.attributes import Pair, colours, known_names, pairs_of
 from pipeline.batching import MicroBatcher
-from pipeline.checks import aligned, number, of_type, one_of, resolution_of, text
+from pipeline.checks import number, of_type, resolution_of, text
 from pipeline.edits import Edit, Step, steps_of
 from pipeline.errors import UserError
-from pipeline.faces.detection import Face, centred, turned
-from pipeline.faces.paste import paste
-from pipeline.faces.photos import Photo, opened, shrunk
 from pipeline.finished_edits import FinishedEdits, Place
 from pipeline.images import to_pil
 from pipeline.latents import Latent, draw_together, sampled
 from pipeline.losses import clip_features
-from pipeline.methods import inversion
-from pipeline.methods.csla import csla_edit, invert_through_clip
+from pipeline.methods.csla import csla_edit
 from pipeline.methods.directions import combine, direct, text_direction
 from pipeline.methods.estimate import ESTIMATED_NOTE, directions_of
 from pipeline.methods.exchange import exchange
-from pipeline.methods.inversion import REFINE_STEPS, TUNE_STEPS, photo_square, towards_photo
 from pipeline.methods.mapper import apply_mapper
 from pipeline.methods.optimization import towards_text
 from pipeline.methods.regions import region_of
@@ -35,15 +30,15 @@ from pipeline.models.downloads import Progress
 from pipeline.models.family import Family, load_pretrained
 from pipeline.models.registry import DEFAULT, REGISTRY
 from pipeline.parameters import checked, completed
+from pipeline.photo_methods import PhotoMethods
 from pipeline.recipes import new_recipe
 from pipeline.text import Texts
 from pipeline.wishes import Reading, Wish, read_wishes
 
 BATCH = 8  # pictures of several threads that a GPU draws together; a CPU gains little, and stays exact to the bit
-ENCODER_SIZE = 256  # aligned faces have at least this many pixels a side
 
 
-class StyleCLIP(FinishedEdits):
+class StyleCLIP(PhotoMethods, FinishedEdits):
     """One model family, ready to edit. Made once and shared: it keeps models and the embeddings of texts, nothing of a
     visitor.
 
@@ -80,74 +75,7 @@ class StyleCLIP(FinishedEdits):
         """
         return cls(load_pretrained(name, device, dtype, registry, files, progress))
 
-    # Faces in and out
-
-    def align(self, photo: Photo) -> list[Face]:
-        """The faces of a photo (a PIL image, a path or an open file), the largest and surest first, at most twelve.
-
-        The photo is taken as `open_photo` of `pipeline.faces.photos` gives it, and turned where its faces are not
-        upright, see `Face.turn`. A model of other things than faces looks for none: the middle of the photo is its one
-        answer. Raises UserError when there is no face, or the picture is too small, too large or not readable.
-        """
-        photo, size = opened(photo), max(ENCODER_SIZE, self.family.generator.size)
-        if self.family.faces is None:
-            return [centred(photo, size, self.family.rows(size))]
-        return self.family.faces.find(photo, size)
-
-    def paste(self, photo: Photo, face: Face, image: Image.Image) -> Image.Image:
-        """The photo in which `align` found `face`, with an edited `image` of it in its place (RGB in sRGB), upright
-        also where `align` had to turn it."""
-        of_type("face", face, Face, "a face that align found")
-        of_type("image", image, Image.Image, "a picture of PIL")
-        return paste(turned(opened(photo), face.turn), face, image)
-
-    def view(self, photo: Photo, side: int, turn: int = 0) -> Image.Image:
-        """A photo as `align` and `paste` see it, at most `side` pixels a side. `turn` is that of its faces."""
-        return turned(shrunk(opened(photo), number("side", side)), number("turn", turn))
-
-    def invert(self, face: Face | Image.Image, through: str = "encoder") -> Latent:
-        """The code in W+ of a face, or of a picture that is aligned already (e4e); with `through` "clip" that of a face
-        that looks like what CLIP saw in it. Raises UserError for a picture of another shape, and where the model has no
-        encoder, or no alignment."""
-        image = aligned(face)
-        if one_of("through", through, ("encoder", "clip")) == "clip":
-            return invert_through_clip(self.family, photo_square(self.family, image))
-        return inversion.invert(self.family, image)
-
-    def likeness(self, latent: Latent, face: Face | Image.Image) -> float | None:
-        """How much the picture of a latent is the person of an aligned face: the cosine of their identity embeddings.
-        None where the model has no identity network, because its pictures are not of persons."""
-        self._check(latent)
-        return inversion.likeness(self.family, latent, photo_square(self.family, aligned(face)))
-
-    def refine(
-        self, latent: Latent, face: Face | Image.Image, steps: int = REFINE_STEPS, preview: int | None = None
-    ) -> Iterator[Step]:
-        """Move the code of a face closer to its photo, in W+: its pixels, its contrast, the person, and what CLIP sees.
-
-        Otherwise as `optimize`. Refining and tuning make a new source rather than an edit: `repeat` knows their
-        recipes, but can't follow them without the photo.
-        """
-        return self._closer("refine", latent, face, steps, preview)
-
-    def tune(
-        self, latent: Latent, face: Face | Image.Image, steps: int = TUNE_STEPS, preview: int | None = None
-    ) -> Iterator[Step]:
-        """Pivotal tuning (Roich et al. 2021): the latent stays, and the generator is tuned to the photo around it.
-
-        The difference is kept in the latent's `tuning` and goes along with all edits of it; the studio's generator is
-        what it was. Otherwise as `refine`.
-        """
-        return self._closer("tune", latent, face, steps, preview)
-
-    def _closer(
-        self, method: str, latent: Latent, face: Face | Image.Image, steps: int, preview: int | None
-    ) -> Iterator[Step]:
-        self._check(latent)
-        steps, preview = number("steps", steps), number("preview", preview, None)
-        begin = partial(towards_photo, self.family, method, latent, photo_square(self.family, aligned(face)), steps)
-        recipe = new_recipe(self.family, method, latent, {"steps": steps})
-        return steps_of(begin, recipe, self.picture, self.image, self.family.generator.size, preview)
+    # Latents and their pictures
 
     def sample(self, seed: int | None = None, truncation: float = 0.7) -> Latent:
         """A random face, another one at each call without a `seed`. `truncation` ψ is 0 for the mean face, 1 for the
@@ -252,9 +180,9 @@ class StyleCLIP(FinishedEdits):
 
         `strength` is α, as suits the texts where it is None (`Strengths`). Channels less relevant than `threshold` β
         stay; without β the `channels` most relevant ones move, or the family's default number. `limit`: how many
-        deviations from the mean they may go, 0 for any. `keep`: attributes that should stay, of `known_names` of
-        attributes.py. The edit is held to `regions`, if there are any, see `within`. Raises UserError for a β
-        that keeps no channel, and for a `keep` that the model does not know, or that leaves nothing of the target.
+        deviations from the mean they may go, 0 for any. `keep`: the `attributes` that should stay. The edit is held to
+        `regions`, if there are any, see `within`. Raises UserError for a β that keeps no channel, and for a `keep` that
+        the model does not know, or that leaves nothing of the target.
         """
         self._check(latent)
         given = {"target": target, "neutral": neutral, "strength": strength}
@@ -325,6 +253,10 @@ class StyleCLIP(FinishedEdits):
         delta_t = text_direction(self.texts, target, neutral, self._kept(given.get("keep", ())))
         return directions_of(self.family).beta_keeping(delta_t, channels)
 
+    def attributes(self) -> tuple[str, ...]:
+        """The names of the attributes that `keep` takes, such as "glasses"; none where pictures are not of faces."""
+        return known_names(self.texts.vocabulary, self.family.defaults.neutral)
+
     def _kept(self, names: Sequence[str]) -> tuple[Pair, ...]:
         return pairs_of(names, self.texts.vocabulary, self.family.defaults.neutral)
 
@@ -347,15 +279,13 @@ class StyleCLIP(FinishedEdits):
         The edit is held to `regions` (see `within`): to those that the words are `about` when None, to none when empty.
         """
         of_type("wish", wish, Wish, "a wish, as `wishes` reads it")
-        share = wish.share * number("share", share)
+        share = number("share", wish.share * number("share", share))
         if share > 0 and self._colours(wish.target, wish.neutral):
-            edit = self.exchange(latent, wish.target, wish.neutral)
-            edit = edit if share == 1 else self.adjust(latent, edit, share)
+            edit = self.adjust(latent, self.exchange(latent, wish.target, wish.neutral), share)
         elif share > 0 and (mapper := self.family.mappers.adding(wish.target, wish.neutral)):
             edit = self.map(latent, mapper, share * self.family.defaults.mapper_strength)
         else:
-            edit = self.direct(latent, wish.target, wish.neutral)
-            edit = edit if share == 1 else self.adjust(latent, edit, share)
+            edit = self.adjust(latent, self.direct(latent, wish.target, wish.neutral), share)
         return self.within(latent, edit, self.about(wish) if regions is None else regions)
 
     def about(self, wish: Wish) -> tuple[str, ...]:

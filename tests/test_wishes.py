@@ -134,7 +134,7 @@ def test_no_offer_turns_a_wish_round_and_what_is_left_out_is_said():
 def test_every_attribute_is_read_from_the_name_by_which_it_is_offered():
     read_as = {one.short: reading("ffhq", one.short).wishes for one in ATTRIBUTES}
     assert {short: [(w.target, w.neutral) for w in wishes] for short, wishes in read_as.items()} == {
-        one.short: [tuple(text.format("face") for text in one.pair(away=False))] for one in ATTRIBUTES
+        one.short: [one.texts("face")] for one in ATTRIBUTES
     }
 
 

@@ -71,6 +71,10 @@ class ModelHandle:
         """As the studio's; without regions no turn is waited for."""
         return self._bound("within")(latent, edit, regions) if regions else edit
 
+    def adjust(self, latent: Latent, edit: Edit, share: float) -> Edit:
+        """As the studio's; at share 1 no turn is waited for."""
+        return edit if share == 1 else self._bound("adjust")(latent, edit, share)
+
     def open(self, photo: Photo) -> Image.Image:
         """The picture of a photo, as `pipeline.faces.photos.open_photo` gives it."""
         with self._place():

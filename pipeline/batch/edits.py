@@ -16,10 +16,9 @@ from pipeline.edits import Edit, Step
 from pipeline.errors import UserError
 from pipeline.faces.detection import Face
 from pipeline.latents import Latent
-from pipeline.recipes import Recipe, edits_of
+from pipeline.recipes import MOST_BYTES, Recipe, edits_of
 from pipeline.styleclip import StyleCLIP
 
-MOST_RECIPE = 200_000  # bytes
 SMALL = 8  # px, of the previews of steps, at which nobody looks
 WHAT = "Please say what should change by one of words, target, mapper, recipe and prompt"
 
@@ -66,7 +65,7 @@ class Editor:
         """Raises UserError, or TypeError, for an edit that no photo can get: it is tried on the mean face. A recipe is
         read only."""
         studio = self.studio
-        mean = Latent(studio.family.latent_avg[None].cpu())
+        mean = studio.family.mean
         if "recipe" in asked:
             for edit in self._recipe(asked["recipe"]):
                 recipe = Recipe.read(edit)
@@ -155,9 +154,9 @@ def _recipe(path: str | Path) -> list[dict[str, Any]]:
     """The edits of a file that the page has saved. Raises UserError for any other file."""
     try:
         with Path(path).open("rb") as file:
-            content = file.read(MOST_RECIPE + 1)
+            content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise UserError(f"The recipe {path} can't be read ({error.strerror}); please check the path.") from None
-    if len(content) > MOST_RECIPE:
+    if len(content) > MOST_BYTES:
         raise UserError(f"The file {path} is too large for a recipe.")
     return edits_of(content.decode("utf-8", errors="replace"))

@@ -23,7 +23,8 @@ from pipeline.checks import number, of_type, one_of
 from pipeline.errors import UserError
 from pipeline.faces.detection import Face
 from pipeline.models.downloads import fetch
-from pipeline.styleclip import BATCH, ENCODER_SIZE, StyleCLIP
+from pipeline.photo_methods import ENCODER_SIZE
+from pipeline.styleclip import BATCH, StyleCLIP
 
 FACES = ("largest", "all")
 ON_CPU = 2  # faces that a CPU edits at once: while one is drawn, another is inverted or compared
@@ -243,7 +244,7 @@ def _editing_threads(studio: StyleCLIP, count: int) -> Iterator[ThreadPoolExecut
 
 
 def search_of(studio: StyleCLIP, every: bool) -> Search:
-    """As `StyleCLIP.align` looks for faces."""
+    """What processes need to find faces as `StyleCLIP.align` does: in each photo the largest, or `every` one."""
     size = max(ENCODER_SIZE, studio.family.generator.size)
     landmarks = None if studio.family.faces is None else fetch(studio.family.row.files["landmarks"])
     return Search(size, studio.family.rows(size), landmarks, every)

@@ -116,7 +116,7 @@ def checked_regions(regions: Sequence[str | Image.Image | Tensor], rows: int = M
     if isinstance(regions, str | Image.Image | Tensor):
         regions = (regions,)
     if not isinstance(regions, list | tuple) or not all(isinstance(r, str | Image.Image | Tensor) for r in regions):
-        raise TypeError("`regions` is a list of names of regions, pictures (PIL) or masks (tensors).")
+        raise TypeError(f"`regions` is a list of names ({', '.join(REGIONS)}), pictures (PIL) or masks (tensors).")
     if len(regions) > MOST_AT_ONCE:
         raise UserError(f"An edit is held to at most {MOST_AT_ONCE} regions; please choose fewer.")
     found = [drawn_mask(region, rows) if isinstance(region, Image.Image | Tensor) else region for region in regions]

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pipeline.attributes import ATTRIBUTES, NEAR, Attribute, split
+from pipeline.attributes import ATTRIBUTES, NEAR, Attribute, is_of_faces, split
 from pipeline.networks.clip import is_word
 from pipeline.vocabulary import CLOSE, NAMED, listed, nearest, never_taught
 from pipeline.wishes.clauses import SIGNS, Mention
 from pipeline.wishes.lexicon import Kind, Token, lexed, respelt
 
-FACES = {"face", "person", "head", "portrait", "human"}  # nouns of families whose pictures are of faces
 ASIDE = {"for", "on", "at", "in", "because", "since", "when", "like", "so", "to"}
 EXAMPLES = ("glasses", "blonde hair", "smiling", "young")
 MOST = 8  # notes and offers of a text, and words of a clause that may be misspelt
@@ -50,7 +49,7 @@ class Answers:
 
     @property
     def of_faces(self) -> bool:
-        return self.noun.split()[-1] in FACES
+        return is_of_faces(self.noun)
 
     def said(self, *parts: Token | Mention) -> str:
         """The part of the text from the first to the last of tokens or mentions."""

@@ -2,7 +2,7 @@
 
 import re
 
-from pipeline.attributes import Attribute
+from pipeline.attributes import Attribute, with_a
 from pipeline.wishes.clauses import OWN_SIGN, SIGNS, SIZES, TURNING, Mention
 from pipeline.wishes.lexicon import Kind, Token, lexed
 
@@ -36,11 +36,6 @@ def in_own_words(clause: list[Token], text: str, noun: str, of_faces: bool) -> M
     outside = [token for token in clause if not first.start <= token.start <= last.start]
     made.say(next((token for token in reversed(outside) if token.kind in SIGNS), None), degree.value if degree else 1.0)
     return made
-
-
-def with_a(text: str) -> str:
-    """A text with "a" or "an" before it."""
-    return f"{'an' if text[:1].lower() in 'aeiou' else 'a'} {text}"
 
 
 def _phrase(said: str, article: str, before: list[Token], noun: str, of_faces: bool) -> str:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pipeline.attributes import is_of_faces
 from pipeline.checks import of_type
 from pipeline.errors import UserError
 from pipeline.text import check_prompt
 from pipeline.wishes import answers
-from pipeline.wishes.answers import FACES, Answers, is_incomplete
+from pipeline.wishes.answers import Answers, is_incomplete
 from pipeline.wishes.clauses import GIVING, OWN_SIGN, SIGNS, Mention, Named, named, thing_ends
 from pipeline.wishes.lexicon import BIT, Kind, Token, lexed
-from pipeline.wishes.own_words import OWN, TELLING, in_own_words, with_a
+from pipeline.wishes.own_words import OWN, TELLING, in_own_words
 from pipeline.wishes.rewriting import (
     REPLACING,
     asks_for_something,
@@ -60,7 +61,7 @@ def read_wishes(text: str, vocabulary: frozenset[str] = frozenset(), noun: str =
     are of, such as "face" or "a car". Raises UserError for a text that is empty, too long, or without words.
     """
     check_prompt(of_type("text", text, str, "a text"))
-    tokens = lexed(text, noun.split()[-1] in FACES)
+    tokens = lexed(text, is_of_faces(noun))
     if not any(token.words[0].isalnum() for token in tokens):
         raise UserError(answers.NO_WORDS)
     reader = _Reader(Answers(text, vocabulary, noun))
@@ -353,13 +354,7 @@ class _Reader:
         if not self.answers.knows(one.attribute):
             self.answers.untaught_attribute(one)
             return None
-        target, neutral = (self._with_noun(text) for text in one.attribute.pair(one.away))
-        return Wish(said, target, neutral, one.share)
-
-    def _with_noun(self, template: str) -> str:
-        noun = self.answers.noun
-        text = template.format(noun.split()[-1])
-        return with_a(text) if " " in noun else text
+        return Wish(said, *one.attribute.texts(self.answers.noun, one.away), one.share)
 
 
 def _is_thing(token: Token) -> bool:

@@ -11,7 +11,6 @@ from typing import Any
 import gradio as gr
 
 from pipeline import Edit, Latent, StyleCLIP
-from pipeline.attributes import known_names
 from pipeline.errors import UserError
 from pipeline.methods.directions import SUGGESTED_CHANNELS
 from webapp.choices import the_only_one
@@ -90,11 +89,12 @@ def layout(studio: StyleCLIP, pairs: tuple[Pair, ...]) -> Directions:
                 )
                 threshold = gr.Number(beta, label="Exactly, β", step=0.001, min_width=90, elem_id="beta")
             keep = gr.Dropdown(
-                list(known_names(studio.texts.vocabulary)),
+                list(studio.attributes()),
                 value=[],
                 multiselect=True,
                 label="Keep",
                 info="What should not change with it",
+                visible=bool(studio.attributes()),
                 elem_id="keep",
             )
             kept = gr.HTML(label="notes", elem_id="kept")

@@ -56,7 +56,7 @@ def finished(
     """What a run has reached, held to the regions, as strong as the wish says, and drawn; and its latent at full
     strength."""
     whole = studio.within(source, edit, regions)
-    edit = studio.adjust(source, whole, wish.share) if wish and wish.share != 1 else whole
+    edit = studio.adjust(source, whole, wish.share) if wish else whole
     edit.draw()
     return edit, whole.latent
 

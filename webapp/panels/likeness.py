@@ -70,8 +70,8 @@ def made_again(
                 regions = recipe.get("within", {}).get("regions", ())
                 whole = studio.map(latent, own, recipe["parameters"]["strength"], regions)
             else:
-                whole = studio.repeat(recipe | {"share": None}, latent, anywhere=True)
-            edit = studio.adjust(latent, whole, recipe["share"]) if "share" in recipe else whole
+                whole = studio.repeat(recipe | {"share": 1.0}, latent, anywhere=True)
+            edit = studio.adjust(latent, whole, recipe.get("share", 1.0))
         except UserError:
             return [], f"Your edit “{edited.title}” is on the strip as it was; please make it again here if you like."
         made.append((latent, edit, recipe.get("name", ""), whole.latent))

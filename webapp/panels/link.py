@@ -101,7 +101,7 @@ def connect(follow: gr.Button, came: gr.events.Dependency, form: Form, context: 
         values = OLDER.get(method, {}) | {n: value for n, value in values.items() if n not in ("share", "within")}
         edit = getattr(studio, method)(*([] if method in FROM_WORDS else [latent]), **values)
         edit = studio.within(latent, edit, regions)
-        return edit if share == 1 else studio.adjust(latent, edit, share), edit.latent
+        return studio.adjust(latent, edit, share), edit.latent
 
     def arrive(session: Session, request: gr.Request) -> Updates:
         asked = edits_of(request.query_params)

@@ -96,7 +96,7 @@ def hint(session: Session) -> str:
 
 def mean_face(studio: StyleCLIP) -> Latent:
     """The mean face, which faces from words alone are made from."""
-    return studio.sample(seed=0, truncation=0.0)
+    return studio.family.mean
 
 
 def slider(session: Session) -> gr.ImageSlider:

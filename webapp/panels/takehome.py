@@ -14,7 +14,7 @@ import gradio as gr
 
 from pipeline import Edit, Latent
 from pipeline.errors import UserError
-from pipeline.recipes import FROM_WORDS, Recipe, edits_of
+from pipeline.recipes import FROM_WORDS, MOST_BYTES, Recipe, edits_of
 from webapp import animation, limits, links, uploads
 from webapp.download_progress import arriving
 from webapp.error_messages import guard
@@ -38,7 +38,6 @@ KINDS = {
     "safetensors": "Latent",
     "json": "Recipe",
 }
-MAX_RECIPE = 200_000  # bytes
 
 # Each answer is saved by its own address: a later one may be on its way already.
 SAVE = """(file) => {
@@ -163,7 +162,7 @@ def connect(panel: TakeHome, context: Context) -> None:
             session.add(HistoryItem.of(studio.image(latent), Path(file).stem, latent, "From your file."))
             yield context.render(session)
             return
-        content = uploads.read(file, MAX_RECIPE, "This file is too large for a recipe.")
+        content = uploads.read(file, MOST_BYTES, "This file is too large for a recipe.")
         recipes = edits_of(content.decode("utf-8", errors="replace"))
         origin, made = session.origin, []
         latent = origin.latent
@@ -179,7 +178,7 @@ def connect(panel: TakeHome, context: Context) -> None:
                 if isinstance(edit, str):
                     yield {panel.note: status(f"{which}: {edit}")}
             whole = edit.latent
-            edit = edit if known.share is None else studio.adjust(source, edit, known.share)
+            edit = studio.adjust(source, edit, known.share)
             made.append((source, edit, name_of(recipe), whole))
             latent = edit.latent
         session.resume(origin)
@@ -192,7 +191,7 @@ def connect(panel: TakeHome, context: Context) -> None:
         known = Recipe.read(recipe)
         limits.check(known.parameters)
         if known.method not in ("optimize", "generate"):
-            yield studio.repeat(recipe | {"share": None}, latent, anywhere=True)
+            yield studio.repeat(recipe | {"share": 1.0}, latent, anywhere=True)
             return
         if known.model != studio.family.name:
             raise UserError(f"This recipe was made with the model “{known.model}”; start the studio with that model.")
@@ -210,9 +209,7 @@ def connect(panel: TakeHome, context: Context) -> None:
                         "so it was left out; please try again later."
                     )
                 yield f"step {step.index} of {known.taken}"
-        if known.within.share is not None:
-            edit = studio.adjust(latent, edit, known.within.share)
-        yield known.noted(studio.within(latent, edit, known.within.regions))
+        yield known.held(studio, latent, edit)
 
     groups = {"photo": PHOTO, "gif": SERIES, "mp4": SERIES}
     for kind, button in panel.buttons.items():

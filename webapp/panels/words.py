@@ -156,7 +156,7 @@ def change(
     has left the strip."""
     source = session.base_of(begun, wish)
     whole = studio.change(source, replace(wish, share=1.0), regions=regions)
-    edit = whole if wish.share == 1 else studio.adjust(source, whole, wish.share)
+    edit = studio.adjust(source, whole, wish.share)
     with suppress(UserError):  # which the visitor hears who uses these texts
         if not studio.directions_note:  # else an estimate would take long
             session.remember_threshold(wish, usual_threshold(studio, wish.target, wish.neutral))
@@ -241,13 +241,13 @@ def connect(
         if not item.wish:
             return {panel.note: as_html("This picture was not made by words; the choice counts for the next edit.")}
         recipe, source = item.recipes[-1], item.source
-        share = recipe.get("share", 1.0) * (recipe.get("within", {}).get("share") or 1.0)
+        share = recipe.get("share", 1.0) * recipe.get("within", {}).get("share", 1.0)
         plain = {name: value for name, value in recipe.items() if name not in ("within", "share")}
         if recipe["method"] == "optimize":
             return {panel.note: as_html("What was optimized stays as it is; the choice counts for the next edit.")}
         whole = studio.repeat(plain, source, anywhere=True)
         whole = studio.within(source, whole, studio.about(item.wish) if regions is None else regions)
-        edit = whole if share == 1 else studio.adjust(source, whole, share)
+        edit = studio.adjust(source, whole, share)
         session.keep(source, edit, item.title, whole.latent, begun=item, wish=item.wish)
         return render(session) | {panel.note: ""}
 
