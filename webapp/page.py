@@ -13,6 +13,7 @@ import gradio as gr
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
+from pipeline.methods.regions import MASK_SIZE
 from webapp import api, opening, queues, session_expiry, visits
 from webapp.example_faces import EVERY, examples_of
 from webapp.history import DetectedFace, HistoryItem
@@ -20,6 +21,7 @@ from webapp.limits import MAPPER_BYTES
 from webapp.model_handle import ModelHandle
 from webapp.panels import (
     alignment,
+    brush,
     directions,
     form,
     history,
@@ -181,6 +183,7 @@ def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_mi
             partial(sliders.draw, sliders_panel, handle),
             partial(alignment.draw, alignment_panel),
             partial(optimization.draw, optimization_panel),
+            partial(brush.draw, words_panel.brush, handle.family.rows(MASK_SIZE)),
         )
         context = Context(
             handle,
