@@ -126,7 +126,8 @@ def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_mi
             gr.HTML(
                 '<a id="skip" href="#edit-card">Go to the words</a>'
                 '<header id="masthead"><h1>StyleCLIP <span>Studio</span></h1>'
-                f'<p><a href="#face">Pick a {thing}</a><span>, say what should change, and watch it change.</span></p>'
+                f'<p><a href="#photo-card">Pick a {thing}</a>'
+                "<span>, say what should change, and watch it change.</span></p>"
                 "</header>"
                 f"<style>:root {{ --aspect: {width} / {height}; }}</style>"
             )
@@ -137,7 +138,6 @@ def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_mi
             session_expiry.layout(handle.family.row.title)
         with gr.Row(elem_id="studio"):
             with gr.Column(elem_id="face"):
-                gr.HTML(f"<h2>The {thing}</h2>")
                 photo_panel = photo.layout(handle, session)
             with gr.Column(elem_id="work"):
                 with gr.Column(elem_id="edit-card"):

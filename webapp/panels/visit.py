@@ -83,7 +83,7 @@ def connect(
             session.page_photo = session.page_sliders = None
             begun, rest = opened(session), context.render_rest(session, form=True)
             # The form says only which mapper of the gallery is chosen.
-            updates |= begun | rest | {gallery: begun[gallery] | rest[gallery]}
+            updates |= rest | begun | {gallery: begun[gallery] | rest[gallery]}
         return updates | link.filled(form, studio, session, request.query_params) | left_behind(form, session)
 
     def start_over(sure: bool, session: Session) -> Updates:
