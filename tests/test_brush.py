@@ -1,8 +1,10 @@
 """What a visitor paints: edits are held to it, and nothing else that a caller sends in its place is taken."""
 
 import base64
+from dataclasses import replace
 from types import SimpleNamespace
 
+import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,7 +14,8 @@ from pipeline.errors import UserError
 from pipeline.methods.regions import DRAWN, MASK_SIZE
 from tests.programs import as_file
 from tests.test_late_edits import handler
-from tests.test_session import session  # noqa: F401
+from tests.test_session import another_face, session  # noqa: F401
+from webapp.history import DetectedFace
 from webapp.model_handle import ModelHandle
 from webapp.panels import brush
 
@@ -51,7 +54,7 @@ def test_with_nothing_painted_nothing_is_done_but_a_sentence_said(studio, sessio
     assert any("Nothing is painted yet" in str(value) for value in said.values())
     assert session.current == face and session.run is None
     empty = base64.b64encode(bytes(MASK_SIZE**2)).decode()
-    with pytest.raises(UserError, match="please paint"):
+    with pytest.raises(UserError, match="Nothing is painted"):
         brush.regions(brush.PAINTED, empty, session, MASK_SIZE)
 
 
@@ -63,6 +66,42 @@ def test_what_was_painted_is_kept_for_a_page_that_is_loaded_again(session):  # n
     assert brush.value_of(session.painted, MASK_SIZE) == LEFT
     brush.regions(brush.EVERYWHERE, "", session, MASK_SIZE)
     assert brush.value_of(session.painted, MASK_SIZE) == ""
+
+
+def test_faint_remains_of_what_was_erased_do_not_count(session):  # noqa: F811
+    faint = HALF.point(lambda value: value // 16)
+    with pytest.raises(UserError, match="Nothing is painted"):
+        brush.regions(brush.PAINTED, base64.b64encode(faint.tobytes()).decode(), session, MASK_SIZE)
+
+
+def test_every_method_is_held_to_what_was_painted_until_another_face_is_chosen(studio, session):  # noqa: F811
+    words, place = ("old face", "face"), (brush.PAINTED, LEFT, session)
+    handler(studio, "painted")(*place)
+    handler(studio, "apply", "directions")(*words, 3.0, [], 200, None, session)
+    handler(studio, "apply", "mappers")("levels", 0.1, session)
+    list(handler(studio, "slide", "sliders")(100, 0, 0, 0, 0, session))
+    list(handler(studio, "optimize")("smile", "This face", 2, 0.0001, 0.0, session))
+    made = {recipe["method"]: recipe.get("within") for recipe in session.current.recipes}
+    assert list(made) == ["direct", "map", "combine", "optimize"] and None not in made.values()
+    handler(studio, "painted")(brush.EVERYWHERE, LEFT, session)
+    handler(studio, "apply", "mappers")("levels", 0.1, session)
+    assert "within" not in session.current.recipes[-1]
+
+    handler(studio, "painted")(*place)
+    another_face(studio, session)
+    canvas = {value for block, value in handler(studio, "drawn")(session).items() if block.elem_id == "paint"}
+    assert canvas == {""}
+    with pytest.raises(gr.Error, match="Nothing is painted"):
+        handler(studio, "apply", "directions")(*words, 3.0, [], 200, None, session)
+
+
+def test_what_was_painted_stays_when_the_face_is_tuned(session):  # noqa: F811
+    brush.choose(brush.PAINTED, LEFT, session, MASK_SIZE)
+    face, painted = session.current, session.painted
+    detected = DetectedFace("photo.png", "crop.png", None, np.zeros((4, 2)))
+    session.items[face.key] = replace(face, detected=detected)
+    session.add(replace(face, key="tuned", detected=detected))
+    assert session.current.key == "tuned" and session.painted == painted
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
+from PIL import Image
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
@@ -87,6 +88,25 @@ def test_a_slider_edits_the_picture_that_it_was_moved_on(studio, session, monkey
     assert session.origin.title == "A face"
 
 
+def test_a_slider_edits_the_picture_in_the_regions_that_it_was_moved_in(studio, session, monkeypatch):  # noqa: F811
+    """Meanwhile the visitor wants the same edit in another place."""
+    half = Image.new("L", (64, 64))
+    half.paste(255, (0, 0, 32, 64))
+    face, threshold = session.current.latent, StyleCLIP.threshold
+    session.keep(face, studio.direct(face, "old face", "face", 2.0, channels=20))
+    held = studio.direct(face, "old face", "face", 2.0, channels=20, regions=[half])
+
+    def late(*args):
+        session.keep(face, held)
+        return threshold(*args)
+
+    count = handler(studio, "count")
+    monkeypatch.setattr(StyleCLIP, "threshold", late)
+    list(count("old face", "face", 2.0, [], 30, session))
+    recipe = session.current.recipes[-1]
+    assert session.current.channels == 30 and "within" not in recipe
+
+
 def test_a_run_whose_page_was_loaded_again_leaves_the_newer_run_its_record(studio, session):  # noqa: F811
     run = handler(studio, "optimize")("a face with a hat", "This face", 300, 0.01, 0.01, session)
     next(run)
@@ -125,6 +145,20 @@ def test_the_gallery_of_mappers_waits_while_others_compute_and_ends_with_its_fac
     assert list(drawing) == [] and not session.thumbs.keys() - {"levels"}
     *_, last = draw(session)
     assert len({picture for picture, _ in last}) == len(studio.mappers())
+
+
+def test_a_mapper_that_cannot_be_applied_leaves_the_others_their_pictures(studio, session, tmp_path):  # noqa: F811
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"no mapper")
+    page = build(studio)
+    session.mappers = {"Broken": broken, "Good": Path(studio.family.row.mappers["levels"][1].path)}
+    *_, shown = page.fns[event_of(page, "draw")].fn(session)
+    pictures = {title: picture for picture, title in shown}
+    assert list(pictures)[-2:] == ["Broken · yours · unusable", "Good · yours"]
+    assert pictures["Good · yours"] == pictures["Levels"] != pictures["Broken · yours · unusable"]
+    apply = handler(studio, "apply", "mappers")
+    with pytest.raises(gr.Error, match="broken"):
+        list(apply("Broken", 0.1, session))
 
 
 def test_a_gallery_of_mappers_that_waits_says_so_and_holds_no_turn(studio, session, monkeypatch):  # noqa: F811

@@ -33,10 +33,16 @@ STEP = 0.2  # one step of an optimization
 LONGEST = 120  # what a visitor without an account has in a day
 
 
-def mapped(studio: StyleCLIP, latent: Latent, mappers: Mapping[str, str | Path]) -> dict[str, Image.Image]:
-    """Small pictures of what mappers make of a face, by name. Raises UserError where one can't be applied."""
-    made = {name: studio.map(latent, mapper).latent for name, mapper in mappers.items()}
-    return {name: studio.image(one, one.working_size(studio.family.generator)) for name, one in made.items()}
+def mapped(studio: StyleCLIP, latent: Latent, mappers: Mapping[str, str | Path]) -> dict[str, Image.Image | UserError]:
+    """Small pictures of what mappers make of a face, by name; of one that can't be applied what is wrong."""
+    made: dict[str, Image.Image | UserError] = {}
+    for name, mapper in mappers.items():
+        try:
+            edited = studio.map(latent, mapper).latent
+            made[name] = studio.image(edited, edited.working_size(studio.family.generator))
+        except UserError as error:
+            made[name] = error
+    return made
 
 
 def on_gpu(studio: StyleCLIP) -> StyleCLIP:
@@ -88,7 +94,7 @@ class _OnGPU:
             return partial(self._call, name)
         return partial(self._run, name) if name in RUNS else attribute
 
-    def mapped(self, *args: Any) -> dict[str, Image.Image]:
+    def mapped(self, *args: Any) -> dict[str, Image.Image | UserError]:
         """All of them in one call."""
         return self._call("mapped", *args)
 

@@ -109,14 +109,14 @@ class ModelHandle:
                 return studio.image(latent, size)
         return None
 
-    def mapped(self, latent: Latent, mappers: Mapping[str, str | Path]) -> Iterator[dict[str, Image.Image]]:
+    def mapped(self, latent: Latent, mappers: Mapping[str, str | Path]) -> Iterator[dict[str, Image.Image | UserError]]:
         """Small pictures of what mappers make of a face, by name: one after the other, each when nobody else computes
-        or waits; nothing meanwhile, every few seconds. On a GPU that is lent for each call all of them at once. Raises
-        UserError where one can't be applied."""
+        or waits; nothing meanwhile, every few seconds. On a GPU that is lent for each call all of them at once. Of a
+        mapper that can't be applied it gives what is wrong."""
         studio = self._studio
         make = studio.mapped if self._is_lent else partial(mapped, studio)
         for piece in [mappers] if self._is_lent else [{name: mapper} for name, mapper in mappers.items()]:
-            made: dict[str, Image.Image] = {}
+            made: dict[str, Image.Image | UserError] = {}
             while not made:
                 with self.jobs.background(TELL_EVERY) as mine:
                     made = make(latent, piece) if mine else {}

@@ -66,10 +66,10 @@
     window.dispatchEvent(new MouseEvent("mouseup", {view: window, clientX}));
   };
 
-  // "Upload file" asks for the file at once; Gradio would only clear the photo away.
+  // "Upload file" asks for the file at once, and so does the phone's button; Gradio would only clear the photo away.
   const chooseFile = (event) => {
     const field = document.querySelector("#photo input[type=file]");
-    if (!field || !event.target.closest?.("#photo .source-selection button:first-of-type")) return;
+    if (!field || !event.target.closest?.("#own-photo, #photo .source-selection button:first-of-type")) return;
     event.stopPropagation();
     field.dispatchEvent(new MouseEvent("click"));  // which does not reach the area around it: that lets none through
   };

@@ -13,6 +13,7 @@ import gradio as gr
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
+from pipeline.methods.regions import MASK_SIZE
 from webapp import api, opening, queues, session_expiry, visits
 from webapp.example_faces import EVERY, examples_of
 from webapp.history import DetectedFace, HistoryItem
@@ -20,6 +21,7 @@ from webapp.limits import MAPPER_BYTES
 from webapp.model_handle import ModelHandle
 from webapp.panels import (
     alignment,
+    brush,
     directions,
     form,
     history,
@@ -124,7 +126,8 @@ def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_mi
             gr.HTML(
                 '<a id="skip" href="#edit-card">Go to the words</a>'
                 '<header id="masthead"><h1>StyleCLIP <span>Studio</span></h1>'
-                f'<p><a href="#face">Pick a {thing}</a><span>, say what should change, and watch it change.</span></p>'
+                f'<p><a href="#photo-card">Pick a {thing}</a>'
+                "<span>, say what should change, and watch it change.</span></p>"
                 "</header>"
                 f"<style>:root {{ --aspect: {width} / {height}; }}</style>"
             )
@@ -135,7 +138,6 @@ def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_mi
             session_expiry.layout(handle.family.row.title)
         with gr.Row(elem_id="studio"):
             with gr.Column(elem_id="face"):
-                gr.HTML(f"<h2>The {thing}</h2>")
                 photo_panel = photo.layout(handle, session)
             with gr.Column(elem_id="work"):
                 with gr.Column(elem_id="edit-card"):
@@ -181,6 +183,7 @@ def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_mi
             partial(sliders.draw, sliders_panel, handle),
             partial(alignment.draw, alignment_panel),
             partial(optimization.draw, optimization_panel),
+            partial(brush.draw, words_panel.brush, handle.family.rows(MASK_SIZE)),
         )
         context = Context(
             handle,

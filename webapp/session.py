@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import UserError
 from pipeline.wishes import Wish
 from webapp.choices import Choices
 from webapp.history import DetectedFace, HistoryItem, StepPreview
 from webapp.pictures import MOST_ITEMS, Pictures, atomic
 from webapp.presets import Pair
+
+SAID, EVERYWHERE, PAINTED = "said", "everywhere", "painted"
+NOTHING_PAINTED = "Nothing is painted yet. Please paint over what may change, or choose “Everywhere”."
 
 
 @dataclass
@@ -45,7 +49,8 @@ class Session(Pictures):
     mappers: dict[str, Path] = field(default_factory=dict)
     """Files of the mappers that this visitor trained or brought, by name."""
     thumbs: dict[str, str] = field(default_factory=dict)
-    """Files of the pictures in the gallery of mappers, by name, of those and of the model's."""
+    """Files of the pictures in the gallery of mappers, by name, of those and of the model's; "" for one that can't be
+    applied."""
     thumbs_of: str = ""
     """The key of the face that these show, but for those that are not drawn yet."""
     own_pairs: list[Pair] = field(default_factory=list)
@@ -55,9 +60,15 @@ class Session(Pictures):
     linked: dict[str, Any] = field(default_factory=dict)
     """The parameters of a run that a link has filled in; those without a field count as long as its words stand."""
     thresholds: dict[tuple[str, str], float] = field(default_factory=dict)
-    """The β that keeps the usual number of channels, for the target and the neutral text of each wish."""
+    """The β that keeps the usual number of channels where nothing is to stay, for the target and the neutral text of
+    each wish."""
+    where: str = ""
+    """Where the visitor wants edits to change the picture: where their words say, everywhere, or where they painted;
+    "" until they choose."""
     painted: str = ""
-    """Where the visitor has painted that edits may change the picture, as `drawn_mask` writes it; "" for nothing."""
+    """Where they have painted on this face, as `drawn_mask` writes it; "" for nothing."""
+    page_painted: str = ""
+    """What of that the page shows."""
     run: dict[str, Any] | None = None
     """The method and the fields of an optimization that runs, or ran when its page was left."""
     previews: list[StepPreview] = field(default_factory=list)
@@ -105,7 +116,25 @@ class Session(Pictures):
     def _show(self, key: str) -> None:
         if self.cursor != key:
             self.why_ended = ""
+            if self.cursor is None or self._person(self.cursor) != self._person(key):
+                self.painted = ""
         super()._show(key)
+
+    def _person(self, key: str) -> object:
+        """Whose face an item is of; a refined or tuned one is of the same photo."""
+        face = self.origin_of(self.items[key])
+        return face.detected or face
+
+    @atomic
+    def held_to(self, method: str, **words: str) -> list[str]:
+        """The regions that an edit by a method of its own is held to, none for the whole picture: what is painted,
+        where the visitor wants that; else, unless it may change everything, those of the current picture, where that is
+        of this kind. Raises UserError where nothing is painted."""
+        if self.where == PAINTED and not self.painted:
+            raise UserError(NOTHING_PAINTED)
+        if self.where == PAINTED:
+            return [self.painted]
+        return [] if self.where == EVERYWHERE else super().held_to(method, **words)
 
     @atomic
     def remember_threshold(self, wish: Wish, threshold: float) -> None:

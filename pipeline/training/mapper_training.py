@@ -47,7 +47,6 @@ NUMBERS = "clip l2 identity steps batch rate truncation jitter every patience se
 VARIANTS = ("levels", "single", "stylespace", "narrow")
 WARM_UP = 20  # steps over which the learning rate rises
 GAIN = 2.0**16  # lifts the gradients, which equalised layers make as small as Adam's ε, well above it
-NEUTRAL = "face"  # where a recipe that starts at a direction has no neutral text
 STATISTICS = 2_000  # sampled codes, of which the narrow mapper knows mean and deviation of S
 HELD_OUT, SHOWN = 8, 4  # faces, at most, that the validation loss is measured on, and how many of them are shown
 
@@ -65,8 +64,8 @@ class MapperRecipe:
     family's row in the registry says which suits it. `jitter`: deviation of the noise added to each row of sampled
     codes, so that the mapper also knows codes whose rows differ, as an encoder's do. `every`: steps between
     validations; training stops when `patience` of them in a row have found no lower loss. `start`: α of the global
-    direction, from the neutral text or from "face" to the prompt, as which a narrow mapper begins; with 0 it begins as
-    next to nothing.
+    direction, from the neutral text to the prompt, as which a narrow mapper begins; with 0 it begins as next to
+    nothing. `noun`: what the pictures are of, the neutral text of that direction where `neutral` is "".
     """
 
     prompt: str
@@ -86,13 +85,16 @@ class MapperRecipe:
     seed: int = 0
     neutral: str = ""
     start: float = 0.0
+    noun: str = "face"
 
 
 def family_recipe(row: Row, prompt: str, **given: Any) -> MapperRecipe:
     """The recipe with a family's defaults (`mapper_…` of its row) for what is not `given`, or None."""
     defaults = {name: getattr(row.defaults, f"mapper_{name}") for name in ("clip", "l2", "steps", "start", "neutral")}
     chosen = {name: value for name, value in given.items() if value is not None}
-    return MapperRecipe(prompt, **defaults | {"truncation": row.mapper_truncation} | chosen)
+    return MapperRecipe(
+        prompt, **defaults | {"truncation": row.mapper_truncation, "noun": row.defaults.neutral} | chosen
+    )
 
 
 class Unedited(NamedTuple):
@@ -211,7 +213,7 @@ class MapperTraining:
         self.models, self.recipe = models, recipe
         self.text = texts.embedding(recipe.prompt).to(models.device)
         self.neutral = texts.embedding(recipe.neutral).to(models.device) if recipe.neutral else None
-        since = texts.embedding(recipe.neutral or NEUTRAL).to(models.device)
+        since = texts.embedding(recipe.neutral or recipe.noun).to(models.device)
         self.text_direction = F.normalize(self.text - since, dim=-1)
         generator = models.generator
         fitting = [layer.resolution for layer in generator.style_layers] + [generator.size]
@@ -319,7 +321,7 @@ class MapperTraining:
         recipe, directions = self.recipe, self.models.directions
         if not isinstance(self.network, NarrowMapper) or directions is None:
             raise UserError("Only a narrow mapper of a model with measured directions can start at one; leave it out.")
-        text_direction = texts.direction(recipe.prompt, recipe.neutral or NEUTRAL).cpu()
+        text_direction = texts.direction(recipe.prompt, recipe.neutral or recipe.noun).cpu()
         step, _ = directions.step(text_direction, directions.beta_keeping(text_direction, self.models.channels))
         self.network.begin_at(recipe.start / STRENGTH * torch.cat(step, 1)[0].to(self.models.device))
 
@@ -370,7 +372,7 @@ class MapperTraining:
     @torch.no_grad()
     def reached(self) -> tuple[int, int]:
         """In how many pictures of held-out faces CLIP sees clearly more of the text with the mapper so far than without
-        it, counted from the neutral text or from "face"; and how many held-out faces there are."""
+        it, counted from the neutral text, or else from the noun; and how many held-out faces there are."""
         device, models = self.models.device, self.models
         after, _ = self._edited(self.mapper.to(device), self.held_out.to(device))
         before, after = (clip_features(models.clip, images, models.normalize) for images in (self.before, after))

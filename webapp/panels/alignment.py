@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -81,22 +82,29 @@ def connect(panel: Alignment, context: Context) -> None:
     """
     studio, render = context.studio, context.render
 
-    def apply(target: str, neutral: str, strength: float, levels: list[str], session: Session) -> Updates:
-        source = session.base("csla_edit", target=target, neutral=neutral)
+    def asked(target: str, neutral: str, strength: float, levels: list[str], session: Session) -> dict[str, Any]:
+        """The arguments of `StyleCLIP.csla_edit`, all as they are now."""
+        told = {"target": target, "neutral": neutral}
+        with session.lock:
+            place = {"latent": session.base("csla_edit", **told), "regions": session.held_to("csla_edit", **told)}
+        return told | {"strength": strength, "levels": levels} | place
+
+    def make(wanted: dict[str, Any], session: Session) -> Updates:
         try:
-            edit = studio.csla_edit(source, target, neutral, strength, levels)
+            edit = studio.csla_edit(**wanted)
         except UserError as error:
             return {panel.note: problem(str(error))}
-        session.keep(source, edit)
+        session.keep(wanted["latent"], edit)
         return render(session) | {panel.note: status(*edit.notes)}
 
-    def slide(target: str, neutral: str, strength: float, levels: list[str], session: Session) -> Iterator[Updates]:
+    def apply(*args: Any) -> Updates:
+        return make(asked(*args), args[-1])
+
+    def slide(*args: Any) -> Iterator[Updates]:
         """`apply` by a slider, with a small picture first."""
-        source = session.base("csla_edit", target=target, neutral=neutral)
+        wanted, session = asked(*args), args[-1]
         yield from context.small_first(
-            session,
-            lambda model: model.csla_edit(source, target, neutral, strength, levels).latent,
-            lambda: apply(target, neutral, strength, levels, session),
+            session, lambda model: model.csla_edit(**wanted).latent, lambda: make(wanted, session)
         )
 
     def imagine(target: str, strength: float, session: Session) -> Updates:

@@ -1,6 +1,6 @@
 // The canvas of brush.py, in Gradio's `element`: the face that is seen, and over it what is painted. The component's
 // value is the mask, a byte for each of 64 x 64 pixels, in base64; "" while nothing is painted.
-const SIDE = 64, COLOUR = "#e5484d";
+const SIDE = 64, COLOUR = "#e5484d", FAINT = 32;  // as in brush.py
 const canvas = element.querySelector("canvas"), face = element.querySelector("img");
 const [size, erase, clear] = ["input", "[aria-pressed]", ".clear"].map((part) => element.querySelector(part));
 const paint = canvas.getContext("2d", {willReadFrequently: true});
@@ -15,8 +15,10 @@ const tell = () => {
   copy.imageSmoothingQuality = "high";
   copy.drawImage(canvas, 0, 0, SIDE, SIDE);
   const opacity = copy.getImageData(0, 0, SIDE, SIDE).data.filter((_, i) => i % 4 === 3);
-  told = opacity.some((value) => value > 0) ? btoa(String.fromCharCode(...opacity)) : "";
+  const mask = opacity.map((value) => value < FAINT ? 0 : value);
+  told = mask.some((value) => value > 0) ? btoa(String.fromCharCode(...mask)) : "";
   props.value = told;
+  trigger("input");
 };
 const show = () => {
   const value = props.value ?? "";

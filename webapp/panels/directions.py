@@ -6,7 +6,7 @@ import html
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -26,6 +26,48 @@ from webapp.render import Context, Updates
 from webapp.session import Session
 
 FEWEST_CHOICE = 200  # channels that the slider reaches at least: large shapes want as many
+
+
+class Asked(NamedTuple):
+    """What a visitor asks for, all of it as it was when they did: the face and the regions may be others by the time
+    that the edit is made."""
+
+    source: Latent
+    regions: tuple[str, ...]
+    target: str
+    neutral: str
+    strength: float
+    keep: tuple[str, ...]
+    channels: int
+    threshold: float | None
+    """None where β goes with `channels`."""
+
+    @classmethod
+    def now(
+        cls,
+        session: Session,
+        target: str,
+        neutral: str,
+        strength: float,
+        keep: Sequence[str],
+        channels: int,
+        threshold: float | None = None,
+    ) -> Asked:
+        """The fields as they stand, for the picture that the visitor looks at."""
+        with session.lock:
+            source = session.base("direct", target=target, neutral=neutral)
+            regions = tuple(session.held_to("direct", target=target, neutral=neutral))
+        beta = None if threshold is None else max(threshold, 0.0)
+        return cls(source, regions, target, neutral, strength, tuple(keep), int(channels), beta)
+
+    def edit(self, studio: StyleCLIP) -> Edit:
+        """The edit with its β. Raises UserError as `StyleCLIP.direct` does."""
+        numbers = self.strength, self.threshold
+        return studio.direct(self.source, self.target, self.neutral, *numbers, keep=self.keep, regions=self.regions)
+
+    def usual_threshold(self, studio: StyleCLIP) -> float:
+        """The β that goes with `channels`. Raises UserError as `StyleCLIP.threshold` does."""
+        return usual_threshold(studio, self.target, self.neutral, self.channels, self.keep)
 
 
 @dataclass(frozen=True)
@@ -114,25 +156,15 @@ def connect(panel: Directions, context: Context) -> None:
     studio, most = context.studio, most_channels(context.studio)
     no_offer = gr.update(visible=False)
 
-    def applied(
-        source: Latent,
-        target: str,
-        neutral: str,
-        strength: float,
-        keep: Sequence[str],
-        threshold: float,
-        session: Session,
-        newest: Callable[[], bool] = the_only_one,
-    ) -> Updates:
+    def applied(asked: Asked, session: Session, newest: Callable[[], bool] = the_only_one) -> Updates:
         """Make the edit: the pictures, the notes, the offer of another β, and k. It is left out where it is not the
         `newest` any more."""
-        regions = session.held_to("direct", target=target, neutral=neutral)
         try:
-            edit = studio.direct(source, target, neutral, strength, threshold, keep=keep, regions=regions)
+            edit = asked.edit(studio)
         except UserError as error:
-            return {panel.kept: problem(str(error)), panel.offer: helpful(target, neutral, keep, threshold)}
+            return {panel.kept: problem(str(error)), panel.offer: helpful(asked)}
         if newest():
-            session.keep(source, edit)
+            session.keep(asked.source, edit)
         told = {panel.kept: notes(edit), panel.offer: no_offer, panel.channels: min(edit.channels, most)}
         return context.render(session) | told
 
@@ -140,28 +172,32 @@ def connect(panel: Directions, context: Context) -> None:
         said = [note for note in edit.notes if note != studio.directions_note]  # which stands above
         return kept_note(edit.channels, *said)
 
-    def helpful(target: str, neutral: str, keep: Sequence[str], threshold: float) -> Any:
+    def helpful(asked: Asked) -> Any:
         """The button that sets a β which keeps channels; hidden where β isn't what is wrong."""
         try:
-            beta = usual_threshold(studio, target, neutral, SUGGESTED_CHANNELS, keep)
+            beta = asked._replace(channels=SUGGESTED_CHANNELS).usual_threshold(studio)
         except UserError:
             return no_offer
-        return gr.update(value=f"Use β {beta:.3g}", visible=beta < threshold)
+        return gr.update(value=f"Use β {beta:.3g}", visible=beta < asked.threshold)
 
-    def edit_with(
-        target: str,
-        neutral: str,
-        strength: float,
-        keep: list[str],
-        channels: int,
-        threshold: float | None,
-        session: Session,
-    ) -> Updates:
-        """α or β was changed: edit with them. An empty field for β takes the one that goes with k."""
-        source = session.base("direct", target=target, neutral=neutral)
-        if threshold is None:
-            return keep_channels(source, target, neutral, strength, keep, channels, session)
-        return applied(source, target, neutral, strength, keep, max(threshold, 0.0), session)
+    def by_count(asked: Asked, session: Session, newest: Callable[[], bool] = the_only_one) -> Updates:
+        """k was changed, or the words: β goes where it keeps this many channels."""
+        try:
+            asked = asked._replace(threshold=asked.usual_threshold(studio))
+        except UserError as error:
+            return {panel.kept: problem(str(error)), panel.offer: no_offer}
+        updates = applied(asked, session, newest)
+        updates.pop(panel.channels, None)  # the slider stands where the visitor put it
+        return updates | {panel.threshold: asked.threshold}
+
+    def small_first(asked: Asked, session: Session, finish: Callable[[Asked, Session], Updates]) -> Iterator[Updates]:
+        """What `finish` makes of what a slider asks for, with a small picture first."""
+
+        def make(model: StyleCLIP) -> Latent:
+            beta = asked.usual_threshold(model) if asked.threshold is None else asked.threshold
+            return asked._replace(threshold=beta).edit(model).latent
+
+        yield from context.small_first(session, make, lambda: finish(asked, session))
 
     def move(
         target: str,
@@ -172,56 +208,15 @@ def connect(panel: Directions, context: Context) -> None:
         threshold: float | None,
         session: Session,
     ) -> Iterator[Updates]:
-        """`edit_with` by a slider, with a small picture first."""
-        if threshold is None:
-            yield edit_with(target, neutral, strength, keep, channels, threshold, session)
-            return
-        source, beta = session.base("direct", target=target, neutral=neutral), max(threshold, 0.0)
-        regions = session.held_to("direct", target=target, neutral=neutral)
-
-        def make(model: StyleCLIP) -> Latent:
-            return model.direct(source, target, neutral, strength, beta, keep=keep, regions=regions).latent
-
-        yield from context.small_first(
-            session,
-            make,
-            lambda: applied(source, target, neutral, strength, keep, beta, session),
-        )
+        """α or β was changed. An empty field for β takes the one that goes with k."""
+        asked = Asked.now(session, target, neutral, strength, keep, channels, threshold)
+        yield from small_first(asked, session, by_count if threshold is None else applied)
 
     def count(
         target: str, neutral: str, strength: float, keep: list[str], channels: int, session: Session
     ) -> Iterator[Updates]:
-        """`keep_channels` by the slider, with a small picture first."""
-        source = session.base("direct", target=target, neutral=neutral)
-        regions = session.held_to("direct", target=target, neutral=neutral)
-
-        def make(model: StyleCLIP) -> Latent:
-            beta = model.threshold(target, neutral, int(channels), keep)
-            return model.direct(source, target, neutral, strength, beta, keep=keep, regions=regions).latent
-
-        yield from context.small_first(
-            session, make, lambda: keep_channels(source, target, neutral, strength, keep, channels, session)
-        )
-
-    def keep_channels(
-        source: Latent,
-        target: str,
-        neutral: str,
-        strength: float,
-        keep: Sequence[str],
-        channels: int,
-        session: Session,
-        newest: Callable[[], bool] = the_only_one,
-    ) -> Updates:
-        """k was changed, or the words: β goes where it keeps this many channels. The edit is of `source`, which was
-        taken when it was asked for: another picture may be seen once β is known."""
-        try:
-            threshold = usual_threshold(studio, target, neutral, int(channels), keep)
-        except UserError as error:
-            return {panel.kept: problem(str(error)), panel.offer: no_offer}
-        updates = applied(source, target, neutral, strength, keep, threshold, session, newest)
-        updates.pop(panel.channels, None)  # the slider stands where the visitor put it
-        return updates | {panel.threshold: threshold}
+        """k was changed, or what is to stay."""
+        yield from small_first(Asked.now(session, target, neutral, strength, keep, channels), session, by_count)
 
     def apply(
         target: str,
@@ -233,25 +228,26 @@ def connect(panel: Directions, context: Context) -> None:
         session: Session,
     ) -> Updates:
         """The numbers as they stand for the words of the current edit; for others β follows k."""
-        same = session.base("direct", target=target, neutral=neutral) is session.current.source
-        return edit_with(target, neutral, strength, keep, channels, threshold if same else None, session)
+        with session.lock:
+            asked = Asked.now(session, target, neutral, strength, keep, channels, threshold)
+            same = asked.source is session.current.source
+        return applied(asked, session) if same and threshold is not None else by_count(asked, session)
 
     def use_helpful(target: str, neutral: str, strength: float, keep: list[str], session: Session) -> Updates:
-        source = session.base("direct", target=target, neutral=neutral)
-        updates = keep_channels(source, target, neutral, strength, keep, SUGGESTED_CHANNELS, session)
-        return updates | {panel.channels: SUGGESTED_CHANNELS}
+        asked = Asked.now(session, target, neutral, strength, keep, SUGGESTED_CHANNELS)
+        return by_count(asked, session) | {panel.channels: SUGGESTED_CHANNELS}
 
     def choose(event: gr.SelectData, now: Grid | None, session: Session) -> Updates:
         """A picture of the grid was chosen: its words and numbers go into the fields, and the edit is made."""
         strength, channels = pressed(now.cells if now else [], event)
-        source = session.base("direct", target=now.target, neutral=now.neutral)
+        asked = Asked.now(session, now.target, now.neutral, strength, now.keep, channels)
         with session.choices.making(asked_now()) as newest:
-            updates = keep_channels(source, now.target, now.neutral, strength, now.keep, channels, session, newest)
+            updates = by_count(asked, session, newest)
             if not newest():
                 return gr.skip()
         words = {panel.texts.target: now.target, panel.texts.neutral: now.neutral, panel.keep: list(now.keep)}
         numbers = {panel.channels: channels, panel.strength: strength}
-        return updates | words | numbers | {panel.grid.note: grid.hint(now, source)}
+        return updates | words | numbers | {panel.grid.note: grid.hint(now, asked.source)}
 
     texts = [panel.texts.target, panel.texts.neutral, panel.strength, panel.keep]
     numbers = [panel.channels, panel.threshold]

@@ -108,9 +108,9 @@ def draw(form: Form, studio: StyleCLIP, pairs: tuple[Pair, ...], session: Sessio
         said = [note for note in current.notes if note != studio.directions_note]
         values[form.directions.kept] = kept_note(current.channels, *said)
         values[form.directions.channels] = min(current.channels, most_channels(studio))
-        if "threshold" not in parameters:
-            texts = parameters["target"], parameters["neutral"]
-            values[form.directions.threshold] = session.thresholds.get(texts)
+    if method in ("direct", "exchange") and "threshold" not in parameters:
+        texts = parameters["target"], parameters["neutral"]
+        values[form.directions.threshold] = None if "keep" in parameters else session.thresholds.get(texts)
     if method == "map":
         names = [*studio.mappers(), *session.mappers]
         chosen = parameters["mapper"]

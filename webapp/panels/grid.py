@@ -51,6 +51,8 @@ class Grid:
     most: int
     """Channels that a row may keep."""
     level: int = 0
+    regions: tuple[str, ...] = ()
+    """Of the picture, that its pictures are held to."""
 
     @property
     def strengths(self) -> list[float]:
@@ -101,7 +103,8 @@ def pictures(studio: ModelHandle, source: Latent, grid: Grid) -> Iterator[list[t
     empty = Image.new("RGB", studio.image(source, size).size, "gray")
 
     def edit(model: StyleCLIP, strength: float, channels: int) -> Edit:
-        return model.direct(source, grid.target, grid.neutral, strength, channels=channels, keep=grid.keep)
+        numbers = {"strength": strength, "channels": channels}
+        return model.direct(source, grid.target, grid.neutral, **numbers, keep=grid.keep, regions=grid.regions)
 
     def drawn(strength: float, channels: int) -> Image.Image:
         picture = studio.glance(lambda model: edit(model, strength, channels).latent)
@@ -158,8 +161,10 @@ def connect(
 
     def draw(wanted: Grid, session: Session) -> Iterator[Updates]:
         """Into the box as it is: it may have been closed since it was asked for, and stays so."""
-        source = session.base("direct", target=wanted.target, neutral=wanted.neutral)
-        wanted = replace(wanted, source=source.digest())
+        told = {"target": wanted.target, "neutral": wanted.neutral}
+        with session.lock:
+            source, regions = session.base("direct", **told), tuple(session.held_to("direct", **told))
+        wanted = replace(wanted, source=source.digest(), regions=regions)
         middle = (wanted.strength, wanted.channels)
         chosen = {"selected_index": wanted.cells.index(middle) if middle in wanted.cells else None}
         updates = {fields.state: wanted, fields.finer: gr.update(interactive=wanted.level < FINEST)}
@@ -173,7 +178,7 @@ def connect(
             hidden = {fields.state: None, fields.box: gr.update(visible=False)}
             yield hidden | {fields.note: "", notes: problem(str(error))}
             return
-        now = session.base("direct", target=wanted.target, neutral=wanted.neutral)  # it may have changed meanwhile
+        now = session.base("direct", **told)  # it may have changed meanwhile
         yield {fields.note: hint(wanted, now)}
 
     def open_(target: str, neutral: str) -> Updates:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, count
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -60,10 +61,11 @@ def captions(studio: StyleCLIP) -> list[str]:
 
 def gallery(studio: StyleCLIP, session: Session) -> list[tuple[str, str]]:
     """Pictures and titles: the family's mappers, then the visitor's own. What is not drawn yet, or of a mapper that is
-    still to be downloaded, is the face itself in grey."""
+    still to be downloaded or can't be applied, is the face itself in grey."""
     names = [*studio.mappers(), *session.mappers]
     titles = [*captions(studio), *(f"{name} · yours" for name in session.mappers)]
-    if not all(name in session.thumbs for name in names):
+    titles = [f"{t} · unusable" if session.thumbs.get(n) == "" else t for n, t in zip(names, titles, strict=True)]
+    if not all(session.thumbs.get(name) for name in names):
         with Image.open(session.origin.thumbnail) as face:
             blank = on_screen(_grey(face))
     return [(session.thumbs.get(name) or blank, title) for name, title in zip(names, titles, strict=True)]
@@ -116,26 +118,29 @@ def connect(panel: Mappers, context: Context) -> None:
     """Say what the panel's fields do."""
     studio, state = context.studio, context.state
 
-    def apply(name: str, strength: float, session: Session) -> Updates:
-        """Apply a mapper by its name to this visitor's face."""
+    def asked(name: str, strength: float, session: Session) -> tuple[Latent, str | Path, float, list[str]]:
+        """The arguments of `StyleCLIP.map`, all as they are now."""
         if not name:
             raise UserError("Choose a mapper first.")
-        source, regions = session.base("map", mapper=name), session.held_to("map", mapper=name)
-        session.keep(source, studio.map(source, session.mappers.get(name, name), strength, regions))
+        with session.lock:
+            source, regions = session.base("map", mapper=name), session.held_to("map", mapper=name)
+        return source, session.mappers.get(name, name), strength, regions
+
+    def make(wanted: tuple[Latent, str | Path, float, list[str]], session: Session) -> Updates:
+        session.keep(wanted[0], studio.map(*wanted))
         return context.render(session)
+
+    def apply(name: str, strength: float, session: Session) -> Updates:
+        """Apply a mapper by its name to this visitor's face."""
+        return make(asked(name, strength, session), session)
 
     def slide(name: str, strength: float, session: Session) -> Iterator[Updates]:
         """`apply` by the slider, with a small picture first."""
-        mapper = session.mappers.get(name, name)
-        if not name or (mapper is name and not_here(studio, name)):  # which takes no turn while it is fetched
-            yield apply(name, strength, session)
+        wanted = asked(name, strength, session)
+        if wanted[1] == name and not_here(studio, name):  # which takes no turn while it is fetched
+            yield make(wanted, session)
             return
-        source, regions = session.base("map", mapper=name), session.held_to("map", mapper=name)
-
-        def make(model: StyleCLIP) -> Latent:
-            return model.map(source, mapper, strength, regions).latent
-
-        yield from context.small_first(session, make, lambda: apply(name, strength, session))
+        yield from context.small_first(session, lambda model: model.map(*wanted).latent, lambda: make(wanted, session))
 
     @guard
     def choose(event: gr.SelectData, session: Session) -> str:
@@ -155,7 +160,7 @@ def connect(panel: Mappers, context: Context) -> None:
     @guard
     def draw(session: Session) -> Iterator[Any]:
         """What each mapper makes of this visitor's face, in small pictures, while nobody waits. What can't be drawn
-        stays grey, and nothing is said: nobody pressed anything."""
+        stays grey, and what is wrong is said to who chooses it."""
         face, known = session.origin, {name: name for name in studio.mappers() if not not_here(studio, name)}
         if session.thumbs_of != face.key:
             session.thumbs_of, session.thumbs = face.key, {}
@@ -166,7 +171,8 @@ def connect(panel: Mappers, context: Context) -> None:
                 if session.thumbs_of != face.key or session.origin != face:
                     return
                 for name, picture in pictures.items():
-                    session.thumbs[name] = on_screen(ImageOps.contain(picture, (THUMB, THUMB)))
+                    drawn = not isinstance(picture, UserError)
+                    session.thumbs[name] = on_screen(ImageOps.contain(picture, (THUMB, THUMB))) if drawn else ""
                 yield gallery(studio, session) if pictures else gr.skip()  # by which a visitor's leaving is noticed
 
     fields, last = [panel.name, panel.strength], EDIT | {"trigger_mode": "always_last"}

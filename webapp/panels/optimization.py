@@ -189,11 +189,12 @@ def connect(panel: Optimization, context: Context) -> tuple[Callable[..., Iterat
         identity: float,
         session: Session,
         wish: Wish | None = None,
-        regions: Sequence[str] = (),
+        regions: Sequence[str] | None = None,
     ) -> Iterator[Updates]:
         """Change this visitor's face until it fits the words; "The words alone" starts from the average face instead.
         Sends the picture, the progress and the losses while it runs. Of a `wish` the words are the target, which is
-        compared with its neutral text, and what was reached is held to the `regions` in the end."""
+        compared with its neutral text. What was reached is held to the `regions` in the end; to those of the visit
+        when None."""
         method = "generate" if start == NO_FACE else "optimize"
         own = {"method": method, "prompt": words, "steps": int(steps), "l2": l2, "identity": identity}
 
@@ -216,7 +217,7 @@ def connect(panel: Optimization, context: Context) -> tuple[Callable[..., Iterat
         identity: float,
         session: Session,
         wish: Wish | None,
-        regions: Sequence[str],
+        regions: Sequence[str] | None,
     ) -> Iterator[Updates]:
         asked, session.stop, begun, page = int(steps), False, session.current, session.page
         session.why_ended = ""
@@ -232,7 +233,10 @@ def connect(panel: Optimization, context: Context) -> tuple[Callable[..., Iterat
             identity = identity if knows_people else 0.0
             extra = {"neutral": studio.family.defaults.prompt_neutral} | linked(session, words)
             extra |= {"neutral": wish.neutral} if wish else {}
-            source = session.base("optimize", prompt=words, neutral=extra["neutral"])
+            with session.lock:
+                texts = {"prompt": words, "neutral": extra["neutral"]}
+                source = session.base("optimize", **texts)
+                regions = session.held_to("optimize", **texts) if regions is None else regions
             run = studio.optimize(source, words, steps, l2, identity, preview=PREVIEW, **extra)
             before = begun.picture if begun.is_face else session.before_picture
             weights = {"CLIP": ("clip", 1.0), "λ L2": ("l2", l2)}

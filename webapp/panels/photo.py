@@ -160,54 +160,63 @@ def layout(studio: StyleCLIP, session: Session) -> Photo:
     """Draw the panel with the face that the session starts with."""
     reads, origin = studio.family.encoder is not None, session.origin
     face = origin.detected
-    photo = UnopenedImage(
-        visible=reads,
-        value=shown_photo(session),
-        label="Photo",
-        type="filepath",
-        sources=["upload", "webcam", "clipboard"],
-        height=232,
-        buttons=[],
-        elem_id="photo",
-        alt_text="The photo you chose",
-    )
-    working = gr.HTML(label="progress", elem_id="working")
-    faces = chooser(label="Faces in the photo", columns=4, object_fit="cover", visible=False, elem_id="faces")
-    examples = chooser(
-        value=[(str(path), f"Example {number}: {name}") for number, (path, name) in enumerate(examples_of(studio), 1)],
-        label="Examples",
-        columns=4,
-        object_fit="cover",
-        visible=bool(examples_of(studio)),
-        elem_id="examples",
-    )
-    random = gr.Button(f"Random {thing(studio)}", elem_id="random")
-    with gr.Row(elem_id="face-pair"):
-        crop = gr.Image(
+    with gr.Column(elem_id="photo-card"):
+        gr.HTML(f"<h2>The {thing(studio)}</h2>")
+        photo = UnopenedImage(
             visible=reads,
-            value=face and face.crop,
-            label="Aligned" if finds_faces(studio) else "Cropped",
-            interactive=False,
+            value=shown_photo(session),
+            label="Photo",
+            type="filepath",
+            sources=["upload", "webcam", "clipboard"],
+            height=232,
             buttons=[],
-            min_width=120,
-            elem_id="crop",
-            alt_text="What is taken from the photo, upright and cropped",
+            elem_id="photo",
+            alt_text="The photo you chose",
         )
-        inversion = gr.Image(
-            value=origin.picture,
-            label=label(origin),
-            interactive=False,
-            buttons=[],
-            min_width=120,
-            elem_id="inversion",
-            alt_text=f"The {thing(studio)} as the model draws it: the starting point of every edit",
+        working = gr.HTML(label="progress", elem_id="working")
+        faces = chooser(label="Faces in the photo", columns=4, object_fit="cover", visible=False, elem_id="faces")
+    with gr.Column(elem_id="choose"):
+        # On a phone, where this is above the words and the photo below; page.js lets it ask for a file.
+        gr.HTML('<button type="button">Your photo</button>', visible=reads, elem_id="own-photo")
+        examples = chooser(
+            value=[
+                (str(path), f"Example {number}: {name}") for number, (path, name) in enumerate(examples_of(studio), 1)
+            ],
+            label="Examples",
+            columns=4,
+            object_fit="cover",
+            visible=bool(examples_of(studio)),
+            elem_id="examples",
         )
-    line = gr.HTML(note(session), label="note", elem_id="photo-note")
-    closer = likeness.layout(knows_people(studio))
-    gr.HTML(
-        '<p class="note">Other visitors never see your pictures. The server forgets them an hour after you leave.</p>',
-        elem_id="privacy",
-    )
+        random = gr.Button(f"Random {thing(studio)}", elem_id="random")
+    with gr.Column(elem_id="chosen"):
+        with gr.Row(elem_id="face-pair"):
+            crop = gr.Image(
+                visible=reads,
+                value=face and face.crop,
+                label="Aligned" if finds_faces(studio) else "Cropped",
+                interactive=False,
+                buttons=[],
+                min_width=120,
+                elem_id="crop",
+                alt_text="What is taken from the photo, upright and cropped",
+            )
+            inversion = gr.Image(
+                value=origin.picture,
+                label=label(origin),
+                interactive=False,
+                buttons=[],
+                min_width=120,
+                elem_id="inversion",
+                alt_text=f"The {thing(studio)} as the model draws it: the starting point of every edit",
+            )
+        line = gr.HTML(note(session), label="note", elem_id="photo-note")
+        closer = likeness.layout(knows_people(studio))
+        gr.HTML(
+            '<p class="note">Other visitors never see your pictures. '
+            "The server forgets them an hour after you leave.</p>",
+            elem_id="privacy",
+        )
     keys = gr.Textbox(keys_of(session.faces), label="keys", visible=False)
     return Photo(photo, working, examples, random, faces, keys, crop, inversion, line, closer)
 

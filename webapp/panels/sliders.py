@@ -143,8 +143,7 @@ def connect(panel: Sliders, context: Context) -> None:
         sliders = [(texts, alpha) for texts, alpha in (made | told).items() if alpha]
         return [{"target": target, "neutral": neutral, "strength": alpha} for (target, neutral), alpha in sliders]
 
-    def make(source: Latent, sliders: list[dict[str, Any]], session: Session) -> Updates:
-        regions = session.held_to("combine")
+    def make(source: Latent, sliders: list[dict[str, Any]], session: Session, regions: Sequence[str] = ()) -> Updates:
         try:
             edit = studio.combine(source, sliders, regions=regions)
         except UserError as error:
@@ -155,13 +154,13 @@ def connect(panel: Sliders, context: Context) -> None:
     def slide(*args: Any) -> Iterator[Updates]:
         """A slider was moved: a small picture of all of them first."""
         *values, session = args
-        sliders, source = moved(values, session), session.base("combine")
-        regions = session.held_to("combine")
+        with session.lock:
+            sliders, source, regions = moved(values, session), session.base("combine"), session.held_to("combine")
 
         def small(model: StyleCLIP) -> Latent:
             return model.combine(source, sliders, regions=regions).latent
 
-        yield from context.small_first(session, small, lambda: make(source, sliders, session))
+        yield from context.small_first(session, small, lambda: make(source, sliders, session, regions))
 
     def reset(session: Session) -> Updates:
         zeros = [0.0] * len(all_pairs(panel, session))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,10 @@ def layout(studio: ModelHandle, minutes: float) -> Training:
 def offer(studio: ModelHandle, gallery: Mappers, session: Session, name: str, file: Path, strength: float) -> Updates:
     """Put a visitor's new mapper into the gallery and apply it; where another face was chosen meanwhile, the gallery
     alone has it, and the visitor is told."""
-    source = session.base("map", mapper=name)
-    edit = studio.map(source, file, strength)
+    source, regions = session.base("map", mapper=name), []
+    with suppress(UserError):  # where nothing is painted yet
+        regions = session.held_to("map", mapper=name)
+    edit = studio.map(source, file, strength, regions)
     session.thumbs[name] = on_screen(edit.image.resize((mappers.THUMB, mappers.THUMB)))
     session.mappers[name] = file
     try:
@@ -169,12 +172,18 @@ def connect(panel: Training, gallery: Mappers, context: Context, minutes: float)
             far, share = f"Step {now.step} of at most {now.steps}", now.step / now.steps
             yield updates | {panel.progress: bar(f"{far} · about {max(1, round(left))} s left", share)}
         steps.close()
-        if stopped() or now is None:
+        seen: tuple[int, int] | None = None
+        while now and not seen and not stopped():
+            with studio.jobs.background(TELL_EVERY) as mine:
+                seen = now.training.reached() if mine else None
+            if not mine:
+                yield {panel.progress: bar("Trained · waiting for others, who go first", 1.0)}
+        if seen is None:
             raise UserError(STOPPED)
+        reached, faces = seen
         name, losses = mappers.own_name(studio, session, words), now.training.lowest or now.losses
         file = new_file(f"{file_name(name)}.safetensors")
         save_mapper(now.mapper, file, now.training.recipe, losses, title=name, dtype=studio.family.dtype)
-        reached, faces = now.training.reached()
         ended = REACHED if 2 * reached > faces else NOT_REACHED
         ended = ended.format(seconds=computed, reached=reached, faces=faces)
         idle = {panel.cancel: gr.Button(visible=False), panel.run: gr.Button(interactive=True)}

@@ -10,7 +10,7 @@ from pipeline.methods.regions import MASK_SIZE
 from webapp import opening, session_expiry, visits
 from webapp.error_messages import guard, told_plainly
 from webapp.panels import link, mappers
-from webapp.panels.brush import Brush, value_of
+from webapp.panels.brush import Brush, shown
 from webapp.panels.form import Form, left_behind
 from webapp.panels.result import SILENT
 from webapp.panels.training import Training
@@ -66,7 +66,8 @@ def connect(
         own = list(session.mappers.values())
         pictures = mappers.gallery(studio, session)
         return context.render(session) | {
-            brush.canvas: value_of(session.painted, studio.family.rows(MASK_SIZE)),
+            brush.where: session.where or brush.where.value,
+            brush.canvas: shown(session, studio.family.rows(MASK_SIZE)),
             gallery: gr.update(value=pictures, visible=bool(studio.mappers() or own)),
             training.download: gr.update(value=str(own[-1]) if own else None, interactive=bool(own)),
         }
@@ -80,9 +81,9 @@ def connect(
         updates = {state: session, panel.secret: session.secret, panel.over: bool(secret) and kept is None}
         if kept:
             session.page_photo = session.page_sliders = None
-            shown, rest = opened(session), context.render_rest(session, form=True)
+            begun, rest = opened(session), context.render_rest(session, form=True)
             # The form says only which mapper of the gallery is chosen.
-            updates |= shown | rest | {gallery: shown[gallery] | rest[gallery]}
+            updates |= rest | begun | {gallery: begun[gallery] | rest[gallery]}
         return updates | link.filled(form, studio, session, request.query_params) | left_behind(form, session)
 
     def start_over(sure: bool, session: Session) -> Updates:

@@ -235,6 +235,7 @@ def connect(
     def anew(where: str, painted: str | None, session: Session) -> Updates:
         """The edit that is seen, made again for the other choice, but for one that is to be painted first."""
         item = session.current
+        brush.choose(where, painted, session, rows)
         if where == brush.PAINTED:
             return {panel.note: ""}
         regions = brush.regions(where, painted, session, rows)
@@ -264,6 +265,7 @@ def connect(
         """The pair of texts, in the fields of the global directions."""
         return fields(session) | {form.methods: gr.update(open=True), form.tabs: gr.update(selected="directions")}
 
+    brush.connect(panel.brush, state, rows)
     answers, place = [panel.note, panel.offers], [panel.brush.where, panel.brush.canvas]
     suggested, offered = (
         chips.click(lambda chosen: chosen[0], chips, panel.text, **SILENT)
