@@ -5,6 +5,7 @@ import logging
 import os
 import pickle
 import socket
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -69,8 +70,8 @@ def finished_on_ray(
     search: Search,
     actors: int | None,
 ) -> Iterator[list[Row]]:
-    """The rows of photos, in the order in which they are finished. So many `actors` hold a model; None: one a GPU of the
-    cluster, or one for two CPUs where it has none.
+    """The rows of photos, in the order in which they are finished. So many `actors` hold a model; None: one a GPU of
+    the cluster, or one for two CPUs where it has none.
 
     A process that dies takes its photos along; they are tried once more, each alone, and then get rows that say so.
     """
@@ -112,10 +113,11 @@ def _stream(
     )
     items = [{"number": number, "task": pickle.dumps(task)} for number, task in tasks.items()]
     try:
-        found = ray.data.from_items(items, override_num_blocks=len(items)).map(
-            find_packed, fn_args=(search,), num_cpus=SHARE, max_retries=0
-        )
-        rows = found.map(ModelActor, fn_constructor_args=given, compute=pool, max_task_retries=0, **resources)
+        with warnings.catch_warnings(action="ignore"):  # that a later Ray will have other names for the retries
+            found = ray.data.from_items(items, override_num_blocks=len(items)).map(
+                find_packed, fn_args=(search,), num_cpus=SHARE, max_retries=0
+            )
+            rows = found.map(ModelActor, fn_constructor_args=given, compute=pool, max_task_retries=0, **resources)
         for row in rows.iter_rows():
             yield row["number"], pickle.loads(row["rows"])
     except ray.exceptions.RayError as error:
