@@ -26,7 +26,8 @@ from PIL import Image
 from benchmarks.tables import table
 from pipeline import StyleCLIP
 from pipeline.batch.edits import Editor
-from pipeline.batch.run import ON_CPU, available_cores, search_of
+from pipeline.batch.rows import ON_CPU, available_cores
+from pipeline.batch.run import search_of
 from pipeline.batch.stages import find_faces, write_picture
 from pipeline.batch.workers import Workers
 from pipeline.styleclip import BATCH

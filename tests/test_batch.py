@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from pipeline import edit_photos
-from pipeline.batch import run as batch_run
+from pipeline.batch import rows as batch_rows
+from pipeline.batch import stages
 from pipeline.batch.__main__ import batch_command
 from pipeline.batch.workers import DIED, Workers
 from pipeline.errors import UserError
@@ -323,7 +324,7 @@ def test_an_edit_that_no_photo_can_get_is_refused_before_anything_is_written(stu
 def test_a_worker_that_dies_takes_one_photo_along(studio, photo, tmp_path, monkeypatch):
     from tests import mortal
 
-    monkeypatch.setattr(batch_run, "find_faces", mortal.find_faces)
+    monkeypatch.setattr(stages, "find_faces", mortal.find_faces)
     (tmp_path / "photos").mkdir()
     for name in ("a.jpg", "deadly.jpg", "z.jpg"):
         photo.resize((450, 350)).save(tmp_path / "photos" / name)
@@ -339,7 +340,7 @@ def test_a_full_disk_ends_the_run_and_another_goes_on(studio, photo, tmp_path, m
     for name in ("a.jpg", "b.jpg"):
         photo.resize((450, 350)).save(tmp_path / "photos" / name)
     with monkeypatch.context() as patch, pytest.raises(UserError, match="No space left.*start the same command again"):
-        patch.setattr(batch_run, "write_picture", mortal.write_picture)
+        patch.setattr(batch_rows, "write_picture", mortal.write_picture)
         edit_photos(studio, tmp_path / "photos", tmp_path / "out", **ASKED, workers=1)
     assert rows_in(tmp_path / "out") == []
     assert edit_photos(studio, tmp_path / "photos", tmp_path / "out", **ASKED, workers=1).edited == 2

@@ -14,6 +14,8 @@ import sys
 
 from tqdm import tqdm
 
+from pipeline.batch.on_ray import HERE
+from pipeline.batch.places import is_address
 from pipeline.batch.run import FACES, Progress, edit_photos
 from pipeline.batch.stages import FORMATS
 from pipeline.models.registry import DEFAULT, family_row
@@ -21,7 +23,7 @@ from pipeline.styleclip import StyleCLIP
 from pipeline.training.command import GO_ON, run
 
 SOME_FAILED = 3
-SETTINGS = "words target neutral mapper recipe prompt steps faces paste tune format size workers".split()
+SETTINGS = "words target neutral mapper recipe prompt steps faces paste tune format size workers ray".split()
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -51,6 +53,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     how.add_argument("--model", metavar="NAME", default=DEFAULT, help="default: %(default)s")
     how.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1; default: CUDA where there is one")
     how.add_argument("--workers", metavar="N", type=int, help="processes to find faces and write; default: one a core")
+    ray = "on a cluster (host:6379, or auto), or by Ray on this machine; --workers are then the copies of the model"
+    how.add_argument("--ray", metavar="ADDRESS", nargs="?", const=HERE, help=ray)
     return parser.parse_args(arguments)
 
 
@@ -90,8 +94,8 @@ def batch_command(arguments: list[str] | None = None) -> None:
 
 def printable(path: str) -> str:
     """A path on one line; file systems allow names of any bytes."""
-    beside = os.path.relpath(path)
-    return "".join(c if c.isprintable() else "�" for c in min(path, beside, key=len))
+    short = path if is_address(path) else min(path, os.path.relpath(path), key=len)
+    return "".join(c if c.isprintable() else "�" for c in short)
 
 
 def main() -> None:

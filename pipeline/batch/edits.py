@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image
 
+from pipeline.batch.inputs import is_mapper_file
 from pipeline.edits import Edit, Step
 from pipeline.errors import UserError
 from pipeline.faces.detection import Face
@@ -19,6 +20,8 @@ from pipeline.latents import Latent
 from pipeline.recipes import MOST_BYTES, Recipe, edits_of
 from pipeline.styleclip import StyleCLIP
 
+ALIKE = 0.6  # of identity, from which on the page calls an inversion like the photo
+UNLIKE = "The model's face is not much like the photo; with --tune the generator learns it before the edit."
 SMALL = 8  # px, of the previews of steps, at which nobody looks
 WHAT = "Please say what should change by one of words, target, mapper, recipe and prompt"
 
@@ -46,7 +49,7 @@ class Editor:
 
     def __init__(self, studio: StyleCLIP, tune: bool = False, stopped: Callable[[], bool] = lambda: False) -> None:
         self.studio, self.tune, self.stopped = studio, tune, stopped
-        self._recipe, self._digest = cache(_recipe), cache(_digest)
+        self._recipe, self._files = cache(_recipe), cache(self._digests)
 
     def checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """What of `given` is not None. Raises UserError unless it asks for one edit."""
@@ -82,10 +85,27 @@ class Editor:
         studio.invert(Image.new("RGB", (size, studio.family.rows(size))))  # which a model without an encoder can't
 
     def stamp(self, asked: Mapping[str, Any]) -> str:
-        """Another one for each edit, also where the file that it names has changed since."""
+        """Another one for each edit, also where a file that it needs has changed since: its recipe, its mappers."""
+        edit = json.dumps(sorted(asked.items()), default=str)
+        return json.dumps([edit, self._files(edit)])
+
+    def _digests(self, edit: str) -> list[str]:
+        """Of the files that an edit needs beside the family's networks."""
+        asked, family, mappers = dict(json.loads(edit)), self.studio.family, []
         files = [asked["recipe"]] if "recipe" in asked else []
-        files += [asked["mapper"]] if _is_file(asked.get("mapper")) else []
-        return json.dumps([sorted(asked.items()), [self._digest(file) for file in files]], default=str)
+        files += [asked["mapper"]] if is_mapper_file(asked.get("mapper")) else []
+        try:
+            if "mapper" in asked:
+                mappers = [asked["mapper"]]
+            elif "recipe" in asked:
+                mappers = [edit.get("parameters", {}).get("mapper") for edit in self._recipe(asked["recipe"])]
+            elif "words" in asked:
+                wishes = self.studio.wishes(asked["words"]).wishes
+                mappers = [family.mappers.adding(wish.target, wish.neutral) for wish in wishes]
+            known = [mapper for mapper in mappers if isinstance(mapper, str) and mapper in family.row.mappers]
+            return [*map(_digest, files), *map(family.mappers.digest, known)]
+        except (UserError, TypeError, AttributeError):  # which every photo with that edit tells
+            return [*map(_digest, files)]
 
     def __call__(self, face: Face, asked: Mapping[str, Any]) -> Edited:
         """The edit of a face. Raises UserError and TypeError as the methods of `StyleCLIP` do."""
@@ -95,6 +115,9 @@ class Editor:
         if self.tune:
             latent = self._last(studio.tune(latent, face, preview=SMALL)).latent
         before = studio.likeness(latent, face)
+        tells_persons = studio.family.row.likeness == "photographs"
+        if tells_persons and before is not None and before < ALIKE and not self.tune:
+            notes.append(UNLIKE)
         for edit in self._edits(latent, asked):
             notes += [note for note in edit.notes if note not in notes]
         image, after = edit.image, studio.likeness(edit.latent, face)
@@ -107,7 +130,7 @@ class Editor:
             yield studio.direct(latent, asked["target"], asked["neutral"])
         elif "mapper" in asked:
             mapper = asked["mapper"]
-            yield studio.map(latent, Path(mapper) if _is_file(mapper) else mapper)
+            yield studio.map(latent, Path(mapper) if is_mapper_file(mapper) else mapper)
         elif "prompt" in asked:
             yield self._last(studio.optimize(latent, asked["prompt"], asked.get("steps"), preview=SMALL)).edit
         elif "words" in asked:
@@ -141,13 +164,8 @@ def _digest(path: str | Path) -> str:
     """The SHA-256 of a file, "" where there is none."""
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except OSError:
+    except (OSError, ValueError):  # the second for a path that none can be
         return ""
-
-
-def _is_file(mapper: Any) -> bool:
-    """Whether a mapper is a file and not a name."""
-    return isinstance(mapper, (str, Path)) and Path(mapper).suffix in (".safetensors", ".pt", ".pth")
 
 
 def _recipe(path: str | Path) -> list[dict[str, Any]]:
@@ -155,8 +173,9 @@ def _recipe(path: str | Path) -> list[dict[str, Any]]:
     try:
         with Path(path).open("rb") as file:
             content = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"The recipe {path} can't be read ({error.strerror}); please check the path.") from None
+    except (OSError, ValueError) as error:  # the second for a path that none can be
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"The recipe {path} can't be read ({why}); please check the path.") from None
     if len(content) > MOST_BYTES:
         raise UserError(f"The file {path} is too large for a recipe.")
     return edits_of(content.decode("utf-8", errors="replace"))

@@ -5,9 +5,11 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from pipeline.batch import places
 from pipeline.errors import UserError
 
 # What counts as a photo in a folder; a file that is named itself may be called as it likes.
@@ -19,8 +21,8 @@ PHOTO = "photo"  # the column of a list with the paths
 
 @dataclass(frozen=True)
 class Job:
-    """A photo to edit: its absolute path, and its own texts where a list has some. `error` says what is wrong with the
-    row of the list, whose place is then the path."""
+    """A photo to edit: its absolute path or its address, and its own texts where a list has some. `error` says what is
+    wrong with the row of the list, whose place is then the path."""
 
     photo: str
     texts: dict[str, Any] = field(default_factory=dict)
@@ -29,63 +31,102 @@ class Job:
     @property
     def key(self) -> str:
         """What tells it from other jobs, also in a later run."""
-        return json.dumps([self.photo, self.texts], sort_keys=True)
+        return json.dumps([self.photo, self.texts], sort_keys=True, default=str)
 
 
-def jobs_of(photos: Iterable[str | Path], out: Path) -> list[Job]:
+def jobs_of(photos: Iterable[str | Path], out: str | Path) -> list[Job]:
     """The jobs of folders (with the folders in them), patterns (`*`), lists and single files; each job once.
 
     A list is a text file with a path a line, or rows as JSON Lines or Parquet with the column “photo” and any of
     `TEXTS`; other columns are left alone, and paths count from the list's folder. Raises UserError for what is not
     there, for a list that can't be read, where there is no photo, and for photos in the folder `out`.
     """
-    out, jobs = out.resolve(), {}
-    for item in photos:
-        for job in _jobs_of(os.path.expanduser(item), out):  # noqa: PTH111  # of a pattern too
+    out, jobs = _resolved(out), {}
+    for item in map(places.local, photos):
+        for job in _at_address(item, out) if places.is_address(item) else _jobs_of(item, out):
             jobs.setdefault(job.key, job)
     if not jobs:
         raise UserError("There are no photos in what was named; please name a folder, a pattern or a list of photos.")
-    folder = str(out)
-    if any(os.path.dirname(job.photo) == folder for job in jobs.values()):  # noqa: PTH120  # of a hundred thousand
+    if out in map(_resolved, {places.folder_of(job.photo) for job in jobs.values()}):
         raise UserError(f"There are photos in {out} itself; please choose another folder for the results.")
     return list(jobs.values())
 
 
-def _jobs_of(item: str, out: Path) -> Iterable[Job]:
+def is_mapper_file(mapper: Any) -> bool:
+    """Whether a mapper is a file and not a name."""
+    return isinstance(mapper, (str, Path)) and Path(mapper).suffix in (".safetensors", ".pt", ".pth")
+
+
+def _resolved(place: str | Path) -> str:
+    try:
+        return place.rstrip("/") if places.is_address(place) else os.path.realpath(place)
+    except ValueError:  # with a character that no path has
+        return str(place)
+
+
+def _jobs_of(item: str, out: str) -> Iterable[Job]:
     path = Path(item)
     if path.is_dir():
         return _in_folder(path, out)
     if path.suffix.lower() in LISTS and path.exists():
-        return _in_list(path)
+        return _in_list(item)
     if os.path.lexists(path):
-        return [_job(path)]
+        return [_job(item)]
     if glob.has_magic(item) and (found := sorted(glob.glob(item, recursive=True))):  # noqa: PTH207  # an absolute one
         return [_job(name) for name in found if not os.path.isdir(name)]  # noqa: PTH112
     raise UserError(f"There is no file or folder {item}; please check the path.")
 
 
-def _job(path: str | Path, texts: dict[str, Any] | None = None) -> Job:
-    return Job(os.path.abspath(path), texts or {})  # noqa: PTH100  # links stay what they are called
+def _at_address(address: str, out: str) -> Iterable[Job]:
+    """As `_jobs_of`, for an address."""
+    files, path = places.file_system(address)
+    try:
+        if glob.has_magic(path):
+            found = sorted(files.glob(path))
+        elif files.isdir(path):
+            found = sorted(name for name in files.find(path) if _is_photo(name.rpartition("/")[2]))
+        elif files.exists(path):
+            found = [path]
+        else:
+            raise UserError(f"There is no file or folder {address}; please check the address.")
+    except UserError:
+        raise
+    except Exception as error:  # each kind of store has its own
+        raise UserError(f"{address} can't be reached ({places.told(error)}); please check the address.") from None
+    if found == [path] and Path(path).suffix.lower() in LISTS:
+        return _in_list(address)
+    names = [files.unstrip_protocol(name) for name in found]
+    return [Job(name) for name in names if not name.startswith(f"{out}/")]
 
 
-def _in_folder(folder: Path, out: Path) -> Iterator[Job]:
+def _job(path: str, texts: dict[str, Any] | None = None) -> Job:
+    return Job(places.absolute(path), texts or {})  # links stay what they are called
+
+
+def _is_photo(name: str) -> bool:
+    return Path(name).suffix.lower() in ENDINGS and not name.startswith(".")
+
+
+def _in_folder(folder: Path, out: str) -> Iterator[Job]:
     """By their names; what can't be looked into becomes a job with an error."""
-    if folder.resolve() == out:
+    if _resolved(folder) == out:
         raise UserError(f"The photos are in {folder} itself; please choose another folder for the results.")
     refused: list[OSError] = []
     for place, folders, names in os.walk(folder, onerror=refused.append):
-        folders[:] = sorted(name for name in folders if (Path(place) / name).resolve() != out)
+        folders[:] = sorted(name for name in folders if _resolved(Path(place) / name) != out)
         for name in sorted(names):
-            if Path(name).suffix.lower() in ENDINGS and not name.startswith("."):
+            if _is_photo(name):
                 yield _job(os.path.join(place, name))  # noqa: PTH118
     for error in refused:
         yield Job(os.path.abspath(error.filename), error=f"This folder can't be opened ({error.strerror}).")  # noqa: PTH100
 
 
-def _in_list(path: Path) -> Iterator[Job]:
+def _in_list(path: str) -> Iterator[Job]:
     """The rows of a list; one that is wrong becomes a job with an error."""
+    ending, folder = Path(path).suffix.lower(), places.folder_of(path)
     try:
-        rows = _parquet(path) if path.suffix.lower() == ".parquet" else path.read_text("utf-8-sig").splitlines()
+        content = places.read(path) if places.is_address(path) else Path(path).read_bytes()
+        rows = _parquet(content, path) if ending == ".parquet" else content.decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text in UTF-8"
         raise UserError(f"The list {path} can't be read ({why}); please check it.") from None
@@ -93,27 +134,28 @@ def _in_list(path: Path) -> Iterator[Job]:
         if isinstance(row, str) and not row.strip():
             continue
         try:
-            if path.suffix.lower() == ".txt":
+            if ending == ".txt":
                 row = {PHOTO: row.strip()}
             elif isinstance(row, str):
                 row = json.loads(row)
-            yield _job(path.parent / row[PHOTO], {k: row[k] for k in TEXTS if row.get(k) is not None})
+            texts = {name: row[name] for name in TEXTS if row.get(name) is not None}
+            if is_mapper_file(texts.get("mapper")):
+                texts["mapper"] = places.absolute(places.joined(folder, texts["mapper"]))
+            yield _job(places.joined(folder, row[PHOTO]), texts)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            place = f"{os.path.abspath(path)}, line {number}"  # noqa: PTH100
+            place = f"{places.absolute(path)}, line {number}"
             yield Job(place, error=f"This row names no photo; please write it as {{“{PHOTO}”: “path”}}.")
 
 
-def _parquet(path: Path) -> list[dict[str, Any]]:
+def _parquet(content: bytes, path: str) -> list[dict[str, Any]]:
     try:
         import pandas  # only here: it takes long to import, and reads Parquet by another package, which may be missing
 
-        table = pandas.read_parquet(path)
+        table = pandas.read_parquet(BytesIO(content))
     except ImportError:
         raise UserError(
             "Lists in Parquet need two packages more (pip install pandas pyarrow); or save the list as JSON Lines."
         ) from None
-    except OSError:
-        raise
     except Exception as error:  # its reader raises nearly anything for a broken file
         raise UserError(f"The list {path} can't be read as Parquet ({error}); please check it.") from None
     table = table[[name for name in (PHOTO, *TEXTS) if name in table.columns]].astype(object)

@@ -4,32 +4,29 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-import torch
-
-from pipeline.batch.edits import Edited, Editor
-from pipeline.batch.inputs import Job, jobs_of
-from pipeline.batch.results import Known, Results, Row, names_of, not_written
-from pipeline.batch.stages import FORMATS, Search, find_faces, unexpected, write_pasted, write_picture
+from pipeline.batch import places
+from pipeline.batch.edits import Editor
+from pipeline.batch.inputs import Job, is_mapper_file, jobs_of
+from pipeline.batch.on_ray import connected, finished_on_ray
+from pipeline.batch.results import RESULTS, Row, not_written, results_of
+from pipeline.batch.rows import Drawer, Pictures, at_once, available_cores, editing_threads
+from pipeline.batch.stages import FORMATS, Search, Task, faces_for
 from pipeline.batch.workers import Workers
 from pipeline.checks import number, of_type, one_of
 from pipeline.errors import UserError
-from pipeline.faces.detection import Face
 from pipeline.models.downloads import fetch
 from pipeline.photo_methods import ENCODER_SIZE
-from pipeline.styleclip import BATCH, StyleCLIP
+from pipeline.styleclip import StyleCLIP
 
 FACES = ("largest", "all")
-ON_CPU = 2  # faces that a CPU edits at once: while one is drawn, another is inverted or compared
-Todo = tuple[Job, str, str]
-"""A job, the name of its pictures, and its fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -50,76 +47,6 @@ class Progress:
     total: int
 
 
-@dataclass(frozen=True)
-class Run:
-    """What all photos of a run have in common."""
-
-    editor: Editor
-    workers: Workers
-    editing: ThreadPoolExecutor
-    search: Search
-    out: Path
-    common: Mapping[str, Any]
-    paste: bool
-    format: str
-    size: int | None
-
-    def rows(self, job: Job, name: str, fingerprint: str) -> list[Row]:
-        """Find the faces of a photo, edit them, and write their pictures: the photo's rows. Raises OSError where a
-        picture can't be written."""
-        row = {"input": job.photo, "texts": job.texts, "edit": None, "face": None, "faces": None, "output": None}
-        row |= {"identity_before": None, "identity_after": None, "seconds": None, "notes": [], "error": None}
-        row["fingerprint"] = fingerprint
-        try:
-            if job.error:
-                raise UserError(job.error)
-            asked = self.editor.checked(job.texts) if job.texts else self.common
-            row["edit"] = asked
-            found = self.workers(find_faces, job.photo, self.search)
-        except (UserError, TypeError) as error:
-            return [row | {"error": str(error)}]
-        count = len(found.faces)
-        rows, edited = [], []
-        for place, face in enumerate(found.faces, 1):
-            row |= {"face": place, "faces": count}
-            edit = self._edited(face, asked)
-            if isinstance(edit, Edited):
-                edited.append((place, face, edit))
-                ids = {"identity_before": rounded(edit.before), "identity_after": rounded(edit.after)}
-                rows.append(row | ids | {"seconds": found.seconds / count + edit.seconds, "notes": edit.notes})
-            else:
-                rows.append(row | {"error": str(edit)})
-        if edited:
-            self._write(job, name, edited, rows)
-        return rows
-
-    def _edited(self, face: Face, asked: Mapping[str, Any]) -> Edited | Exception:
-        try:
-            return self.editing.submit(self.editor, face, asked).result()
-        except (UserError, TypeError) as error:
-            return error
-        except Exception as error:  # too little memory on a GPU is one
-            return unexpected(error)
-
-    def _write(self, job: Job, name: str, edited: Sequence[tuple[int, Face, Edited]], rows: Sequence[Row]) -> None:
-        """Write the pictures of edited faces, or the photo with all of them, and say in their rows where."""
-        for group in [edited] if self.paste else [[one] for one in edited]:
-            part = f".face{group[0][0]}" if self.search.every and not self.paste else ""
-            path = self.out / f"{name}{part}.{self.format}"
-            try:
-                if self.paste:
-                    pictures = [(face, edit.image) for _, face, edit in group]
-                    seconds = self.workers(write_pasted, job.photo, pictures, path, self.size)
-                else:
-                    seconds = self.workers(write_picture, group[0][2].image, path, self.size)
-                told = {"output": path.name}
-            except UserError as error:
-                seconds, told = 0.0, {"error": str(error)}
-            for place, *_ in group:
-                row = rows[place - 1]
-                row |= told | {"seconds": round(row["seconds"] + seconds / len(group), 2)}
-
-
 def edit_photos(
     studio: StyleCLIP,
     photos: str | Path | Sequence[str | Path],
@@ -138,6 +65,7 @@ def edit_photos(
     format: str = "png",
     size: int | None = None,
     workers: int | None = None,
+    ray: str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Edit the faces of many photos, and write the pictures and a row for each face into the folder `out`.
@@ -151,96 +79,113 @@ def edit_photos(
     tuned to each face. `workers` processes find faces and write pictures: one a core unless told otherwise. `progress`
     is called when the work begins, and when a photo is finished.
 
+    With `ray`, the address of a cluster or "local", Ray does the work, and `workers` are its actors that hold a model:
+    one a GPU, or one for two CPUs where there is no GPU.
+
     Photos that can't be edited become rows with a sentence. A later call with the same folder leaves out what is done
     and unchanged, and tries the others again. Raises UserError for an edit that no photo can get, where there are no
     photos, and where nothing can be written.
     """
     one_of("faces", faces, FACES)
     one_of("format", format, tuple(FORMATS))
-    size, workers = number("size", size, None), number("workers", workers, available_cores())
-    stop, out = threading.Event(), Path(of_type("out", out, (str, Path), "the path of a folder")).expanduser()
+    size, workers = number("size", size, None), number("workers", workers, None)
+    out = places.local(of_type("out", out, (str, Path), "the path of a folder"))
+    stop = threading.Event()
     editor = Editor(studio, tune, stop.is_set)
+    recipe = None if recipe is None else os.path.abspath(recipe)  # noqa: PTH100
+    mapper = os.path.abspath(mapper) if is_mapper_file(mapper) else mapper  # noqa: PTH100
     given = {"words": words, "target": target, "neutral": neutral, "mapper": mapper, "recipe": recipe}
     given |= {"prompt": prompt, "steps": steps}
-    jobs, common = jobs_of([photos] if isinstance(photos, (str, Path)) else photos, out), {}
+    jobs, common = jobs_of([photos] if isinstance(photos, (str, Path)) else photos, out), None
+    pictures = Pictures(places.absolute(out), faces == "all", paste, format, size)
     settings = [studio.family.name, studio.family.digests, studio.family.dtype, faces, paste, tune, format, size]
-    at_once = BATCH if studio.family.device.type == "cuda" else ON_CPU
-    with _editing_threads(studio, at_once) as editing:
+    with ExitStack() as stack:
+        editing = stack.enter_context(editing_threads(studio, max(1, available_cores() // 2)))
         if any(value is not None for value in given.values()) or not all(job.texts for job in jobs):
             common = editor.checked(given)
             editing.submit(editor.check, common).result()
-        with Results(out) as results:
-            todo = _todo(
-                jobs, results.known(), lambda job: _fingerprint(job, settings, editor.stamp(job.texts or common))
-            )
-            failed = 0
-            with Workers(min(workers, len(todo))) as pool:
-                run = Run(editor, pool, editing, search_of(studio, faces == "all"), out, common, paste, format, size)
-                with closing(_finished(run, todo, 2 * (workers + at_once), stop)) as finished:
-                    if progress and todo:
-                        progress(Progress([], len(todo)))
-                    for rows in finished:
-                        results.add(rows)
-                        failed += any(row["error"] for row in rows)
-                        if progress:
-                            progress(Progress(rows, len(todo)))
-            results.put_in_order(jobs)
-    return Summary(len(todo) - failed, failed, len(jobs) - len(todo), results.path)
+        if ray is not None:  # before anything is written
+            stack.enter_context(connected(of_type("ray", ray, str, "the address of a cluster")))
+        results = stack.enter_context(results_of(out))
+        known = results.known()
+        names = results.give_names(jobs, known)
+        tasks = [_task(job, names[job.key], common, settings, editor) for job in jobs]
+        todo = [task for task in tasks if known.get(task.job.key) != (task.name, task.fingerprint, True)]
+        if ray is None:
+            finished = _finished(todo, editor, editing, pictures, workers or available_cores(), stop)
+        else:
+            finished = finished_on_ray(todo, studio, tune, pictures, search_of(studio, faces == "all"), workers)
+        failed = 0
+        with closing(finished):
+            if progress and todo:
+                progress(Progress([], len(todo)))
+            for rows in finished:
+                results.add(rows)
+                failed += any(row["error"] for row in rows)
+                if progress:
+                    progress(Progress(rows, len(todo)))
+        results.put_in_order(jobs)
+    place = places.joined(out, RESULTS)
+    return Summary(len(todo) - failed, failed, len(jobs) - len(todo), place if places.is_address(out) else Path(place))
 
 
-def _todo(jobs: Sequence[Job], known: Mapping[str, Known], fingerprint: Callable[[Job], str]) -> list[Todo]:
-    """The jobs that are not done, or whose files or settings have changed since."""
-    names = names_of(jobs, known)
-    marked = [(job, names[job.key], fingerprint(job)) for job in jobs]
-    return [(job, name, mark) for job, name, mark in marked if known.get(job.key) != (name, mark, True)]
+def _task(job: Job, name: str, common: dict[str, Any] | None, settings: Sequence[Any], editor: Editor) -> Task:
+    """What is to be done for a job."""
+    asked, error = None, job.error
+    try:
+        asked = asked if error else editor.checked(job.texts) if job.texts else common
+    except UserError as wrong:
+        error = str(wrong)
+    mark = [_file_stamp(job.photo), *settings, editor.stamp(job.texts or common or {})]
+    fingerprint = hashlib.sha256(json.dumps(mark, default=str).encode()).hexdigest()[:16]
+    return Task(job, name, fingerprint, asked, error)
 
 
-def _finished(run: Run, todo: Sequence[Todo], at_once: int, stop: threading.Event) -> Iterator[list[Row]]:
-    """The rows of photos, in the order in which they are finished, with `at_once` of them under way. Closing it stops
-    the work."""
+def _finished(
+    todo: Sequence[Task],
+    editor: Editor,
+    editing: ThreadPoolExecutor,
+    pictures: Pictures,
+    workers: int,
+    stop: threading.Event,
+) -> Iterator[list[Row]]:
+    """The rows of photos, in the order in which they are finished. Closing it stops the work."""
+    search = search_of(editor.studio, pictures.every)
     coming, done, lock = iter(todo), SimpleQueue(), threading.Lock()
+    with Workers(min(workers, len(todo))) as pool:
+        draw = Drawer(editor, editing, pool, pictures)
 
-    def work() -> None:
-        while not stop.is_set():
-            with lock:
-                job = next(coming, None)
-            if job is None:
-                return
-            try:
-                done.put(run.rows(*job))
-            except BaseException as error:  # raised where it is waited for
-                done.put(error)
-                return
+        def work() -> None:
+            while not stop.is_set():
+                with lock:
+                    task = next(coming, None)
+                if task is None:
+                    return
+                try:
+                    done.put(draw(task, faces_for(task, search, pool)))
+                except BaseException as error:  # raised where it is waited for
+                    done.put(error)
+                    return
 
-    threads = [threading.Thread(target=work) for _ in range(at_once)]
-    try:
-        for thread in threads:
-            thread.start()
-        for _ in todo:
-            rows = done.get()
-            if isinstance(rows, OSError):
-                raise not_written(run.out, rows)
-            if isinstance(rows, BaseException):
-                raise rows
-            yield rows
-    finally:
-        stop.set()
-        run.workers.end()
-        for thread in threads:
-            thread.join()
-
-
-@contextmanager
-def _editing_threads(studio: StyleCLIP, count: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that edit. On a CPU each takes half of it: operations on all cores would wait for those on which workers
-    find faces, and take many times as long."""
-    before = torch.get_num_threads()
-    cores = max(1, available_cores() // 2) if studio.family.device.type == "cpu" else before
-    try:
-        with ThreadPoolExecutor(count, "editing", torch.set_num_threads, (cores,)) as editing:
-            yield editing
-    finally:
-        torch.set_num_threads(before)
+        threads = [
+            threading.Thread(target=work)
+            for _ in range(2 * (workers + at_once(editor.studio.family.device.type == "cuda")))
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            for _ in todo:
+                rows = done.get()
+                if isinstance(rows, OSError):
+                    raise not_written(pictures.out, rows)
+                if isinstance(rows, BaseException):
+                    raise rows
+                yield rows
+        finally:
+            stop.set()
+            pool.end()
+            for thread in threads:
+                thread.join()
 
 
 def search_of(studio: StyleCLIP, every: bool) -> Search:
@@ -250,20 +195,13 @@ def search_of(studio: StyleCLIP, every: bool) -> Search:
     return Search(size, studio.family.rows(size), landmarks, every)
 
 
-def _fingerprint(job: Job, settings: Sequence[Any], edit: str) -> str:
-    """Of a file as it is and all that is done to it: another one once anything has changed."""
+def _file_stamp(photo: str) -> Any:
+    """Of a file as it is: another one once it has changed."""
     try:
-        about = os.stat(job.photo)  # noqa: PTH116
-        file = [about.st_size, about.st_mtime_ns]
-    except (OSError, ValueError):  # a broken link; no path at all
-        file = None
-    return hashlib.sha256(json.dumps([file, *settings, edit]).encode()).hexdigest()[:16]
-
-
-def available_cores() -> int:
-    """Of the machine, those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def rounded(likeness: float | None) -> float | None:
-    return None if likeness is None else round(likeness, 4)
+        if places.is_address(photo):
+            files, path = places.file_system(photo)
+            return files.ukey(path)
+        about = os.stat(photo)  # noqa: PTH116
+        return [about.st_size, about.st_mtime_ns]
+    except Exception:  # a broken link, no path at all, no such file in a store
+        return None
