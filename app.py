@@ -34,9 +34,9 @@ with process.told_in_a_sentence(), process.without_proxies():  # Gradio makes cl
     from pipeline.errors import UserError
     from pipeline.models.registry import BUILT_IN, DEFAULT, GENERATOR, family_row
     from webapp.access import hide_endpoints_before_login
+    from webapp.backends.zero_gpu import on_gpu
     from webapp.cleanup import few_arenas, tidying
     from webapp.files import make_private
-    from webapp.gpu import on_gpu
     from webapp.page import LAUNCH, TRAINING_MINUTES, build
 
 
