@@ -14,6 +14,7 @@ import logging
 import math
 import os
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,9 @@ with process.told_in_a_sentence(), process.without_proxies():  # Gradio makes cl
     from pipeline.errors import UserError
     from pipeline.models.registry import BUILT_IN, DEFAULT, GENERATOR, family_row
     from webapp.access import hide_endpoints_before_login
+    from webapp.backends.zero_gpu import on_gpu
     from webapp.cleanup import few_arenas, tidying
     from webapp.files import make_private
-    from webapp.gpu import on_gpu
     from webapp.page import LAUNCH, TRAINING_MINUTES, build
 
 
@@ -54,6 +55,15 @@ def minutes(text: str | float) -> float:
         if 0 <= (number := float(text)) < math.inf:
             return number
     raise argparse.ArgumentTypeError(f"please give a number of minutes, 0 or more, instead of {text}")
+
+
+def replicas(text: str) -> int | None:
+    """A number of replicas, 1 or more; None for "auto". Raises argparse's error for anything else."""
+    if text == "auto":
+        return None
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= 1000:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"please give a number of replicas, 1 to 1000, or auto, instead of {text}")
 
 
 def main() -> None:
@@ -84,7 +94,26 @@ def main() -> None:
         help="ask everybody for this name and password (better in STYLECLIP_AUTH: the command line is seen by others)",
     )
     parser.add_argument("--mcp", action="store_true", help="also serve the endpoints as MCP tools, see docs/api.md")
+    parser.add_argument(
+        "--ray",
+        metavar="HOST:PORT",
+        nargs="?",
+        const="",
+        help="compute on replicas of Ray Serve, on the cluster at this address, or else on this machine; see "
+        "docs/deploy.md",
+    )
+    parser.add_argument(
+        "--replicas",
+        metavar="N",
+        type=replicas,
+        default="auto",
+        help="with --ray: how many replicas; auto for as many as visitors need (the default)",
+    )
     options = parser.parse_args()
+    if options.ray is None and options.replicas is not None:
+        parser.error("--replicas needs --ray: without it this process computes")
+    if options.ray is not None and importlib.util.find_spec("ray") is None:
+        parser.error("--ray needs a package more: pip install -r requirements-ray.txt")
     if options.mcp and options.auth:
         parser.error("--mcp and --auth exclude each other: Gradio's MCP server knows no login; let a proxy ask for it")
     if options.mcp and importlib.util.find_spec("mcp") is None:
@@ -106,31 +135,48 @@ def serve(options: argparse.Namespace) -> None:
         process.serve_until_stopped(launched(options), partial(launch, options), folder, alone)
 
 
-def loaded(model: str | None) -> StyleCLIP:
+def loaded(model: str | None, load: Callable[[str], Any] | None = None) -> Any:
     """The family that was asked for; without a name the default, or the built-in one where files of the default can't
-    be had, which is said in a sentence."""
+    be had, which is said in a sentence. `load` makes it of its name: in this process unless it is given."""
+    load = load or StyleCLIP.from_pretrained
     if model:
-        return StyleCLIP.from_pretrained(model)
+        return load(model)
     try:
-        return StyleCLIP.from_pretrained(DEFAULT)
+        return load(DEFAULT)
     except UserError as error:
         if DEFAULT == BUILT_IN or not family_row(DEFAULT).missing():
             raise
         built_in = family_row(BUILT_IN)
         print(f"{error} The studio starts with the model “{built_in.title}” instead.", flush=True)
-        return StyleCLIP.from_pretrained(BUILT_IN)
+        return load(BUILT_IN)
+
+
+def loader(options: argparse.Namespace) -> Callable[[str], Any] | None:
+    """What loads a model on replicas of Ray Serve; None where this process does."""
+    if options.ray is None:
+        return None
+    from webapp.backends import ray_serve  # an extra, which takes seconds to import
+
+    ray_serve.connect(options.ray or None)
+    return lambda model: ray_serve.deployed(model, options.replicas)
 
 
 def launched(options: argparse.Namespace) -> Any:
     """The page, which visitors can open."""
     print(f"Loading the model “{family_row(options.model or DEFAULT).title}”, which takes a moment.", flush=True)
-    studio = loaded(options.model)
+    studio = loaded(options.model, loader(options))
     # The menu changes the model for everybody: not where strangers share the page. A link of --share would change too.
-    changes = not options.share and "SPACE_ID" not in os.environ
-    # A GPU that is lent for each call is not lent for minutes.
-    training = 0 if process.on_zero_gpu() else options.training
-    page = build(on_gpu(studio), StyleCLIP.from_pretrained if changes else None, training)
-    launch(options, page)
+    changes = not options.share and options.ray is None and "SPACE_ID" not in os.environ
+    # A GPU that is lent for each call is not lent for minutes, and a process without weights can't train.
+    training = 0 if process.on_zero_gpu() or options.ray is not None else options.training
+    backend = studio if options.ray is not None else on_gpu(studio)
+    try:
+        page = build(backend, StyleCLIP.from_pretrained if changes else None, training)
+        launch(options, page)
+    except BaseException:
+        if options.ray is not None:
+            backend.close()
+        raise
     return page
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parents[1]
@@ -36,8 +36,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(model: str = "demo", checkout: Path = HERE) -> Iterator[Server]:
-    """The app of a checkout, ready for its first visitor. What it logs as an error is printed in the end."""
+def serving(model: str = "demo", checkout: Path = HERE, options: Sequence[str] = ()) -> Iterator[Server]:
+    """The app of a checkout with these options, ready for its first visitor. What it logs as an error is printed in the
+    end."""
     with socket.socket() as free, tempfile.TemporaryDirectory() as folder:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -45,7 +46,7 @@ def serving(model: str = "demo", checkout: Path = HERE) -> Iterator[Server]:
         cache, log = Path(folder) / "cache", Path(folder) / "log"
         environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(cache)}
         with log.open("wb") as said:
-            command = [sys.executable, "app.py", "--model", model]
+            command = [sys.executable, "app.py", "--model", model, *options]
             process = subprocess.Popen(command, cwd=checkout, env=environment, stdout=said, stderr=said)
         try:
             while process.poll() is None:

@@ -7,6 +7,7 @@ import pytest
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from pipeline.networks.stylegan2 import Generator
+from webapp.backends.travelling import packed, unpacked_request
 from webapp.jobs import CHANGED, STOPPING
 from webapp.model_handle import ModelHandle
 
@@ -66,11 +67,8 @@ def test_who_comes_after_the_studio_was_let_go_of_is_told_why(studio, why):
         next(optimize(studio.sample(1), "an old face", 1).places())
 
 
-def test_on_a_lent_gpu_an_edit_is_drawn_before_the_turn_of_what_uses_it(studio, monkeypatch):
-    monkeypatch.setattr(ModelHandle, "_is_lent", True)
-    handle, turns = ModelHandle(studio), []
+def test_an_edit_goes_to_another_process_without_its_picture(studio):
     latent = studio.sample(1)
-    edit = studio.map(latent, "levels")
-    lazy = replace(edit, draw=lambda: turns.append([*handle.jobs._running]) or edit.draw())
-    handle.adjust(latent, edit=lazy, share=0.5)
-    assert turns[0] == []
+    edit = replace(studio.map(latent, "levels"), draw=lambda: pytest.fail("drawn for nobody"))
+    with unpacked_request(packed(("adjust", (latent, edit, 0.5), {}), pictures=False), studio) as (_, make):
+        assert make().image.tobytes() == studio.adjust(latent, edit, 0.5).image.tobytes()

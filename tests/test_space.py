@@ -24,7 +24,7 @@ from huggingface_hub import metadata_load
 from PIL import Image
 
 from pipeline import Latent, UserError
-from webapp.gpu import on_gpu
+from webapp.backends.zero_gpu import on_gpu
 from webapp.model_handle import ModelHandle
 
 ROOT = Path(__file__).parents[1]

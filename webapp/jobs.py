@@ -57,6 +57,9 @@ class Scheduler:
     - `photo()` and `training()` are places, of which there are few (`PLACES`). The next one is for the address that has
       the fewest, then for the visitor who has the fewest, then for who has waited longest.
 
+    Where `replicas` compute, each process of them has a scheduler of its own, which decides about the turns there. Then
+    all turns begin here at once, and as many long jobs run as there are replicas.
+
     What a long job may take: `LONGEST_RUN` seconds of its own computing while others stand in line behind it, and as
     long as it likes while nobody does.
 
@@ -64,13 +67,14 @@ class Scheduler:
     finishes the turn.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, replicas: int = 0) -> None:
         self._lock = threading.Lock()
+        self._replicas, self._width = replicas, max(1, replicas)
         self._waiting: list[_Ticket] = []
         self._running: list[_Ticket] = []
         self._batch_turns: list[_Ticket] = []  # they come before the next edits
         self._edits_next = True  # whether edits go before those of `batch` who wait
-        self._line: list[_Ticket] = []  # the one that runs first
+        self._line: list[_Ticket] = []  # those that run, and behind them those that wait
         self._seconds: dict[str, float] = {}  # how long a step of each kind of long job took, the last time
         self._why = ""
 
@@ -130,8 +134,9 @@ class Scheduler:
             for ticket in self._waiting + self._line:
                 ticket.called.set()
             return
-        if self._line:
-            self._line[0].called.set()
+        runs = len(self._line) - len(self._in_line())
+        for ticket in self._in_line()[: max(0, self._width - runs)]:
+            ticket.called.set()
         while ticket := self._next():
             self._waiting.remove(ticket)
             self._running.append(ticket)
@@ -143,6 +148,8 @@ class Scheduler:
             taken, waiting = self._of(kind, self._running), self._of(kind, self._waiting)
             if waiting and len(taken) < most:
                 return min(waiting, key=lambda ticket, taken=taken: _count(ticket, taken))
+        if self._replicas:
+            return next((ticket for ticket in self._waiting if ticket.kind not in PLACES), None)
         if self._of("batch", self._running) or self._of("background", self._running):
             return None
         edits, batch = self._of("interactive", self._waiting), self._of("batch", self._waiting)
@@ -187,7 +194,7 @@ class Scheduler:
             ticket.called.wait(LOOK_EVERY)
             self.check()
             with self._lock:
-                return self._line.index(ticket)
+                return 0 if ticket.called.is_set() else 1 + self._in_line().index(ticket)
 
         try:
             yield before
@@ -197,12 +204,16 @@ class Scheduler:
                 ticket.over.set()
                 self._start()
 
+    def _in_line(self) -> list[_Ticket]:
+        """The long jobs that don't run yet."""
+        return [ticket for ticket in self._line if not ticket.called.is_set()]
+
     def _jobs_of(self, visitor: Hashable) -> list[_Ticket]:
         return [other for other in self._line if visitor is not None and other.visitor == visitor]
 
     def others_wait(self) -> bool:
-        """Whether a long job waits behind the one that runs."""
-        return len(self._line) > 1
+        """Whether a long job waits behind those that run."""
+        return len(self._line) > self._width
 
     def took(self, kind: str, seconds: float) -> None:
         """Note how long a step of this kind of long job takes."""
@@ -214,7 +225,7 @@ class Scheduler:
         ending, is none of the others'."""
         seconds = self._seconds.get(kind)
         with self._lock:
-            alone = len(self._jobs_of(visitor)) == len(self._line)
+            alone = len(self._line) - len(self._jobs_of(visitor)) < self._width
         if not seconds or alone:  # where the clock is coarse, a step takes 0 s
             return steps
         return max(1, min(steps, int(LONGEST_RUN / seconds)))

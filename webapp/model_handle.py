@@ -16,48 +16,38 @@ from pipeline import Edit, Latent, StyleCLIP
 from pipeline.errors import UserError
 from pipeline.faces.photos import Photo, open_photo
 from pipeline.models.downloads import fetch
-from webapp.gpu import CALLS, RUNS, mapped
+from webapp.backends import PHOTOS, RUNS, Backend, backend_of, turn_of
 from webapp.jobs import CHANGED, TELL_EVERY, LongJob, Scheduler
 from webapp.queues import caller_now
 
-# Short edits, drawn as one batch.
-TOGETHER = frozenset("change direct combine exchange map csla_edit csla_generate image threshold within".split())
 LOST = "The face is lost: the edits together went too far. Please use less strength, or undo the last one."
 # Deviations of S, as a root mean square over all channels, that steps in S may add up to. On the built-in model five
 # edits at the usual α reach 1.6; from 2 on features dissolve, as with two or three nonsense words at the largest α.
 FARTHEST = 2.0
-PHOTOS = frozenset({"align", "paste", "view"})  # which take no turn to compute, but a place to read a photo
 
 
 class ModelHandle:
     """A studio whose calls wait for their turn, as `jobs` decides. Its long jobs are a `LongJob` each."""
 
-    def __init__(self, studio: StyleCLIP) -> None:
-        self._studio: StyleCLIP | None = studio
-        self.jobs = Scheduler()
-        self._deviations = studio.family.directions and studio.family.directions.style_std.cpu()
+    def __init__(self, studio: StyleCLIP | Backend) -> None:
+        self._backend: Backend | None = backend_of(studio)
+        self.jobs = Scheduler(self._backend.replicas)
+        self._deviations = self.family.directions and self.family.directions.style_std.cpu()
 
     def __getattr__(self, name: str) -> Any:
         return self._bound(name)
 
-    @property
-    def _is_lent(self) -> bool:
-        """Whether a GPU is lent for each call, in another process."""
-        return not isinstance(self._studio, StyleCLIP)
-
     def _bound(self, name: str) -> Any:
         """A method of the studio that waits for its turn, or what else the studio has by this name."""
-        if (studio := self._studio) is None:
+        if (studio := self._backend) is None:
             self.jobs.check()  # says why
             raise UserError(CHANGED)
         attribute = getattr(studio, name)
+        if name in studio.calls:
+            turn = turn_of(name, studio)
+            return partial(self._call, attribute, self._place if turn == "photo" else getattr(self.jobs, turn))
         if name in PHOTOS:
             return partial(self._call, attribute, self._place)
-        if name in CALLS:
-            # Directions that were not measured are estimated first, which takes long.
-            estimates = self._deviations is None and name in ("change", "combine", "direct", "threshold")
-            short = name in TOGETHER and not estimates
-            return partial(self._call, attribute, self.jobs.interactive if short else self.jobs.batch)
         return partial(self._run, name, attribute) if name in RUNS else attribute
 
     def map(self, latent: Latent, mapper: str | Path, *args: Any, **kwargs: Any) -> Edit:
@@ -84,8 +74,6 @@ class ModelHandle:
         return self.jobs.photo(*caller_now())
 
     def _call(self, method: Any, turn: Any, *args: Any, **kwargs: Any) -> Any:
-        for edit in (value for value in (*args, *kwargs.values()) if isinstance(value, Edit) and self._is_lent):
-            edit.draw()  # which takes a turn of its own: the other process gets the picture with the edit
         with turn():
             answer = method(*args, **kwargs)
             if isinstance(answer, Edit):
@@ -100,11 +88,11 @@ class ModelHandle:
         None where the generator is no quicker with small ones, where the latent can't be made, on a GPU that is lent
         for each call, and where small pictures don't show what was tuned.
         """
-        studio, generator = self._studio, self.family.generator
-        if generator.working_size == generator.size or self._is_lent:
+        studio, generator = self._backend, self.family.generator
+        if generator.working_size == generator.size or studio.few_calls:
             return None
         with suppress(UserError), self.jobs.interactive():
-            latent = make(studio)
+            latent = make(studio.sketching)
             if (size := latent.working_size(generator)) < generator.size:
                 return studio.image(latent, size)
         return None
@@ -113,13 +101,12 @@ class ModelHandle:
         """Small pictures of what mappers make of a face, by name: one after the other, each when nobody else computes
         or waits; nothing meanwhile, every few seconds. On a GPU that is lent for each call all of them at once. Of a
         mapper that can't be applied it gives what is wrong."""
-        studio = self._studio
-        make = studio.mapped if self._is_lent else partial(mapped, studio)
-        for piece in [mappers] if self._is_lent else [{name: mapper} for name, mapper in mappers.items()]:
+        studio = self._backend
+        for piece in [mappers] if studio.few_calls else [{name: mapper} for name, mapper in mappers.items()]:
             made: dict[str, Image.Image | UserError] = {}
             while not made:
                 with self.jobs.background(TELL_EVERY) as mine:
-                    made = make(latent, piece) if mine else {}
+                    made = studio.mapped(latent, piece) if mine else {}
                 yield made
 
     def lost(self, latent: Latent) -> str:
@@ -150,4 +137,6 @@ class ModelHandle:
 
     def release(self) -> None:
         """Let go of the studio: what serves a page, FastAPI's caches among it, stays in memory after the page ends."""
-        self._studio = None
+        if self._backend:
+            self._backend.close()
+        self._backend = None

@@ -195,8 +195,7 @@ def connect(panel: Training, gallery: Mappers, context: Context, minutes: float)
 
     def load(file: str, strength: float, session: Session) -> Updates:
         upload = uploads.find(file)
-        title, _ = studio.family.mappers.load_own(upload)
-        name = mappers.own_name(studio, session, title)
+        name = mappers.own_name(studio, session, studio.mapper_title(upload))
         kept = new_file(f"{file_name(name)}.safetensors")
         retitle(upload, kept, name)
         return offered(session, name, kept, strength)
