@@ -11,6 +11,7 @@ checkout of this repository, to compare with.
 import argparse
 import contextlib
 import json
+import random
 import secrets
 import signal
 import threading
@@ -24,6 +25,8 @@ import httpx
 from benchmarks.server import HERE, Server, serving
 
 VISITORS, JOINS, BODIES, BODY = 60, 500, 60, 20 * 2**20
+SESSIONS = 200  # of one address, that ask again as soon as they are answered
+ATTACKER, OTHER, VICTIM = "127.0.0.1", "127.0.0.3", "127.0.0.2"  # all of them this machine
 MOVES = [-4.0, -2.0, 1.0, 3.0, 5.0, 7.0]
 PATIENCE = 30.0  # seconds after which a move counts as never answered
 
@@ -49,9 +52,10 @@ class App:
 class Visitor:
     """A session of the page."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, address: str = ATTACKER) -> None:
         self.app, self.session = app, secrets.token_hex(6)
-        self.client = httpx.Client(timeout=PATIENCE, limits=httpx.Limits(max_connections=4))
+        transport = httpx.HTTPTransport(local_address=address, limits=httpx.Limits(max_connections=4))
+        self.client = httpx.Client(timeout=PATIENCE, transport=transport)
         for event in app.openings():  # which begin a visit
             body = {"fn_index": event, "data": [None], "session_hash": self.session}
             self.client.post(f"{app.url}/run/predict", json=body)
@@ -74,7 +78,7 @@ class Visitor:
         began = time.perf_counter()
         with contextlib.suppress(httpx.HTTPError):
             event = self.app.event("alpha", "input")
-            if self.join(event, "old face", "face", strength, 40, 0.1).is_success:
+            if self.join(event, "old face", "face", strength, [], 40, 0.1).is_success:
                 for message in self.answers():
                     if message["msg"] == "process_completed" and message["success"]:
                         return time.perf_counter() - began
@@ -91,7 +95,7 @@ class Visitor:
 
 def moved(app: App, seconds: float) -> list[float]:
     """How long one visitor's moves of a slider take, one after the other."""
-    visitor, times, end = Visitor(app), [], time.monotonic() + seconds
+    visitor, times, end = Visitor(app, VICTIM), [], time.monotonic() + seconds
     while len(times) < 3 or time.monotonic() < end:
         times.append(visitor.move(MOVES[len(times) % len(MOVES)]))
         if times[-1] == float("inf"):
@@ -128,13 +132,47 @@ def join_and_leave(app: App, sessions: int) -> str:
     return f"{sum(answers)} let in"
 
 
+def ask_again(app: App, addresses: tuple[str, ...], ask: Callable[[Visitor], object]) -> str:
+    """Many sessions of each address ask for something, and again as soon as they are answered, until the app ends."""
+
+    def go_on(address: str) -> None:
+        visitor = Visitor(app, address)
+        with contextlib.suppress(httpx.HTTPError, RuntimeError):
+            while True:
+                ask(visitor)
+
+    for number in range(SESSIONS * len(addresses)):
+        threading.Thread(target=go_on, args=(addresses[number % len(addresses)],), daemon=True).start()
+    time.sleep(20)
+    return f"{SESSIONS * len(addresses)} ask"
+
+
+def move_sliders(app: App) -> str:
+    """Two hundred sessions of one address move a slider without end."""
+    return ask_again(app, (ATTACKER,), lambda visitor: visitor.move(random.choice(MOVES)))
+
+
+def fill_the_queue(app: App) -> str:
+    """Two hundred sessions of each of two addresses press Optimize, and watch."""
+
+    def optimize(visitor: Visitor) -> None:
+        if not visitor.optimize():
+            time.sleep(0.5)
+            return
+        for message in visitor.answers():
+            if message["msg"] == "process_completed":
+                return
+
+    return ask_again(app, (ATTACKER, OTHER), optimize)
+
+
 def send_bodies(app: App) -> str:
     """Sixty sessions send twenty megabytes of text each."""
     text, refused = "x" * BODY, 0
     for _ in range(BODIES):
         visitor = Visitor(app)
         try:
-            refused += not visitor.join(app.event("alpha", "input"), text, "face", 1.0, 40, 0.1).is_success
+            refused += not visitor.join(app.event("alpha", "input"), text, "face", 1.0, [], 40, 0.1).is_success
         except httpx.HTTPError:  # the connection ended while the text was sent
             refused += 1
     return f"{BODIES - refused} let in"
@@ -152,7 +190,7 @@ def attacked(checkout: Path, name: str, attack: Callable[[App], str]) -> None:
         times = moved(app, 20)
         attacker.join(120)
         peak = server.megabytes()
-        time.sleep(70)
+        time.sleep(2)
         after = server.megabytes()
         waited = f"{sorted(times)[len(times) // 2]:.2f} | {max(times):.2f}"
         held = f"{before:.0f} | {peak:.0f} | {after:.0f} ({after / before - 1:+.0%})"
@@ -188,12 +226,14 @@ def main() -> None:
     """Attack, and print tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkout", type=Path, default=HERE)
-    parser.add_argument("--only", choices=["optimize", "joins", "sessions", "bodies", "stop"])
+    parser.add_argument("--only", choices=["optimize", "joins", "sessions", "sliders", "fill", "bodies", "stop"])
     options = parser.parse_args()
     attacks: dict[str, tuple[str, Callable[[App], str]]] = {
         "optimize": (f"{VISITORS} visitors press Optimize", press_optimize),
         "joins": (f"{JOINS} joins of one session that never listens", lambda app: join_and_leave(app, 1)),
         "sessions": (f"{JOINS} joins of {JOINS} sessions that never listen", lambda app: join_and_leave(app, JOINS)),
+        "sliders": (f"{SESSIONS} sessions of one address move sliders", move_sliders),
+        "fill": (f"{SESSIONS} sessions of each of two addresses press Optimize", fill_the_queue),
         "bodies": (f"{BODIES} bodies of {BODY // 2**20} MB", send_bodies),
     }
     print("| attack | | move alone, s | p50 | worst | moves | MB before | after the attack | a minute later |")

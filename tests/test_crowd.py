@@ -1,16 +1,19 @@
 """A crowd, or one client that asks for everything: nobody else is locked out."""
 
+import asyncio
 import contextlib
 import io
 import json
 import threading
 from collections import Counter
+from functools import partial
 from types import SimpleNamespace
 
 import httpx
 import pytest
 from fastapi import Request
 from gradio.queueing import Event, EventQueue
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from pipeline.faces import decode
 from tests.pictures import EXAMPLES
@@ -127,15 +130,18 @@ def test_what_nobody_listens_to_never_starts_and_is_bounded(shared):
     silent = [Visit(page, "silent").join(event_of(page, "optimize"), *ARGUMENTS) for _ in range(30)]
     refused = [answer for answer in silent if answer.status_code == 429]
     assert len(refused) == 10 and refused[0].json()["detail"] == queues.TOO_MANY
-    many = [Visit(page, f"silent{number}") for number in range(queues.WAITING_OF_ADDRESS + 20)]
+    many = [Visit(page, f"silent{number}") for number in range(queues.WAITING + 20)]
     assert all(visit.join(event_of(page, "optimize"), *ARGUMENTS).is_success for visit in many)
-    assert len(queue._unheard) == queues.WAITING_OF_ADDRESS and not queue.get_events()
+    assert len(queue._unheard) == queues.WAITING and not queue.get_events()
+    many[0].listen()  # which has made room for another one
+    assert many[0].hear("process_completed")["output"]["error"] == queues.BUSY
     late = Visit(page, "later")
     assert slider(page, late).is_success
     late.listen()
     assert late.hear("process_completed")["success"]
-    for event in list(queue._unheard):  # as the clock does a minute later
-        queue._drop(event)
+    for event in list(queue.event_ids_to_events.values()):  # as the clock does a minute later
+        queue._drop(event._id)
+        queue._forget(event)
     sessions = {visit.session for visit in many}
     assert sessions.isdisjoint(queue.pending_messages_per_session)
     assert sessions.isdisjoint(queue.pending_event_ids_session)
@@ -192,23 +198,143 @@ def event(session, address, group="edit"):
     return Event(session, fn, request, None)
 
 
-def test_who_has_least_goes_first_and_one_address_never_has_all_slots():
+def crowded(*waiting, group="edit"):
+    """A queue in which these events wait."""
     with queues.Page() as page:
         pass
     queue = page.queue()._queue
     queue.active_jobs = [None] * queues.THREADS
-    group = queue.event_queue_per_concurrency_id["edit"] = EventQueue("edit", 32)
-    group.queue = [event(f"greedy{number // 8}", "10.0.0.1") for number in range(200)]
-    group.queue += [event("other", "10.0.0.2"), event("another", "10.0.0.2")]
-    started = []
-    while chosen := queue.get_events():
-        started += chosen[0]
-        queue.active_jobs[queue.active_jobs.index(None)] = chosen[0]
-        group.current_concurrency += 1
-    assert len(started) == 26 and [e.session_hash for e in started[1:3]] != ["greedy0", "greedy0"]
-    assert {"other", "another"} <= {e.session_hash for e in started[:27]}
-    greedy = Counter(e.session_hash for e in started if e.session_hash.startswith("greedy"))
-    assert sum(greedy.values()) == 24 and max(greedy.values()) == 1
+    queue.event_queue_per_concurrency_id[group] = EventQueue(group, getattr(queues, group.upper())["concurrency_limit"])
+    queue.event_queue_per_concurrency_id[group].queue = list(waiting)
+    return queue
+
+
+def starts(queue):
+    """The event that starts next; None where all slots that it may have are taken."""
+    if not (chosen := queue.get_events()):
+        return None
+    queue.active_jobs[queue.active_jobs.index(None)] = chosen[0]
+    queue.event_queue_per_concurrency_id[chosen[2]].current_concurrency += 1
+    return chosen[0][0]
+
+
+@pytest.mark.parametrize("group", ["edit", "photo", "series", "long", "idle"])
+def test_who_has_least_goes_first_and_one_address_never_has_all_slots(group):
+    greedy = [event(f"greedy{number // 8}", "10.0.0.1", group) for number in range(2000)]
+    queue = crowded(*greedy, event("other", "10.0.0.2", group), event("another", "10.0.0.2", group), group=group)
+    started = list(iter(partial(starts, queue), None))
+    names = [event.session_hash for event in started]
+    most = max(1, getattr(queues, group.upper())["concurrency_limit"] // 4)
+    assert names[:2] == ["greedy0", "other"]
+    assert sum(name.startswith("greedy") for name in names) == most and max(Counter(names).values()) == 1
+    assert most == 1 or "another" in names
+
+
+def test_when_too_much_waits_the_address_that_has_most_gives_way(shared, monkeypatch):
+    """It fills the queue and listens. Others go on, who is pushed out is told, and alone it may have all the room."""
+    monkeypatch.setattr(queues, "WAITING", 6)
+    monkeypatch.setitem(queues.SLOTS_OF_SESSION, "long", 0)  # nothing of it starts
+    page, _ = shared
+    crowd = [Visit(page, f"fills{number}") for number in range(8)]
+    try:
+        answers = []
+        for visit in crowd:
+            answers.append(visit.join(event_of(page, "optimize"), *ARGUMENTS))
+            visit.listen()
+            while len(page._queue._unheard):  # until its stream is open
+                threading.Event().wait(0.01)
+        assert [answer.status_code for answer in answers] == [200] * 6 + [429] * 2
+        assert answers[-1].json()["detail"] == queues.BUSY
+        late = Visit(page, "elsewhere", "127.0.0.2")
+        assert slider(page, late).is_success
+        late.listen()
+        assert late.hear("process_completed")["success"]
+        pushed_out = crowd[5].hear("process_completed")
+        assert not pushed_out["success"] and pushed_out["output"]["error"] == queues.BUSY
+        assert not any(m["msg"] == "process_completed" for visit in crowd[:5] for m in visit.messages)
+        others = [Visit(page, f"others{number}", "127.0.0.2") for number in range(4)]
+        codes = [visit.join(event_of(page, "optimize"), *ARGUMENTS).status_code for visit in others]
+        assert codes == [200] * 4 and len(page._queue.waiting()) == 6
+        count = Counter(queues._caller(event).address for event in page._queue.waiting())
+        assert count == {"127.0.0.1": 3, "127.0.0.2": 3}  # an address that has as many as any other makes its own room
+    finally:
+        for visit in crowd:
+            visit.leave()
+
+
+def test_long_jobs_of_addresses_take_turns_though_one_has_many_sessions(shared):
+    page, lent = shared
+    crowd = [Visit(page, f"many{number}") for number in range(4)]
+    with lent.jobs.line():
+        for visit in [*crowd, Visit(page, "alone", "127.0.0.2")]:
+            assert visit.join(event_of(page, "optimize"), *ARGUMENTS).is_success
+            visit.listen()
+            visit.hear("process_generating", 2)  # the second says how many are before
+        order = [(job.address, job.visitor) for job in lent.jobs._line]
+    assert order[1:4] == [("127.0.0.1", "many0"), ("127.0.0.2", "alone"), ("127.0.0.1", "many1")]
+    assert all(visit.hear("process_completed")["success"] for visit in crowd)
+
+
+def test_what_one_address_runs_outside_the_queue_waits_for_its_own():
+    """Two hundred pages that open at once hold up nobody of another address."""
+    running, most, go_on = Counter(), Counter(), asyncio.Event()
+
+    async def app(scope, receive, send):
+        address = scope["client"][0]
+        running[address] += 1
+        most[address] = max(most[address], running[address])
+        if address == "10.0.0.1":
+            await go_on.wait()
+        running[address] -= 1
+
+    async def ask(limits, address, path="/gradio_api/run/predict"):
+        await limits({"type": "http", "path": path, "client": (address, 1), "headers": []}, None, None)
+
+    async def crowd():
+        limits = request_limits.RequestLimits(app)
+        many = [asyncio.create_task(ask(limits, "10.0.0.1")) for _ in range(200)]
+        await asyncio.sleep(0)
+        await asyncio.wait_for(ask(limits, "10.0.0.2"), 60)
+        assert running["10.0.0.1"] == request_limits.RUN
+        go_on.set()
+        await asyncio.gather(*many)
+        assert not limits._running and not limits._open
+
+    asyncio.run(crowd())
+    assert most["10.0.0.1"] == request_limits.RUN
+
+
+def test_a_class_behind_one_address_is_neither_refused_nor_left_waiting(shared):
+    """Thirty visitors move a slider at once, and each presses Optimize."""
+    page, lent = shared
+    pupils = [Visit(page, f"pupil{number}") for number in range(30)]
+    with lent.jobs.line():
+        for visit in pupils:
+            assert slider(page, visit).is_success
+            visit.listen()
+        for visit in pupils:
+            assert visit.hear("process_completed")["success"]
+            assert visit.join(event_of(page, "optimize"), *ARGUMENTS).is_success
+            visit.listen()
+        for visit in pupils:
+            visit.hear("process_generating", 2)  # each is told how many are before
+        for visit in pupils[1:]:
+            visit.leave()
+    assert pupils[0].hear("process_completed", 2)["success"]
+
+
+@pytest.mark.parametrize(("trusted", "counted"), [("10.1.0.0/16", "192.0.2.7"), ("127.0.0.1", "10.1.2.3")])
+def test_visitors_behind_a_proxy_that_is_trusted_count_by_their_own_addresses(trusted, counted):
+    """uvicorn reads FORWARDED_ALLOW_IPS; what visitors write into the header themselves doesn't count."""
+    seen = []
+
+    async def app(scope, receive, send):
+        seen.append(request_limits.address_of(Request(scope)))
+
+    headers = [(b"x-forwarded-for", b"203.0.113.1, 192.0.2.7")]
+    scope = {"type": "http", "client": ("10.1.2.3", 1), "headers": headers, "scheme": "http"}
+    asyncio.run(ProxyHeadersMiddleware(app, trusted)(scope, None, None))
+    assert seen == [counted]
 
 
 def test_every_picture_that_a_program_sends_is_read_in_a_place_for_photos(studio, monkeypatch):

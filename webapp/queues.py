@@ -7,9 +7,10 @@ import contextlib
 import io
 import itertools
 import logging
+import os
 import time
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 from fastapi import HTTPException, Request
@@ -26,16 +27,18 @@ def _group(name: str, slots: int) -> dict[str, Any]:
     return {"concurrency_limit": slots, "concurrency_id": name, "show_progress": "hidden"}
 
 
-EDIT = _group("edit", 32)
+EDIT = _group("edit", min(32, max(8, 4 * (os.cpu_count() or 1))))
 PHOTO = _group("photo", 8)
 SERIES = _group("series", 4)
-LONG = _group("long", 100)
+LONG = _group("long", 120)
 IDLE = _group("idle", 40)
 """The queue settings of an event say in which group it runs. A group has so many slots, each with a thread; an event of
 one group never takes a slot of another. `webapp.jobs` then says whose turn it is to compute. Why there are five:
 
-- `EDIT`: one picture in one pass. Nothing in it waits for anything but its turn, so it is never locked. A visitor's
-  edits are made one after the other, in the order in which they were asked for: each builds on the picture before.
+- `EDIT`: one picture in one pass. Nothing in it waits for anything but its turn, so it is never locked. What runs at
+  once shares the cores, so the slots are few: whoever comes shares them with what has a slot, not with all that waits.
+  A visitor's edits are made one after the other, in the order in which they were asked for: each builds on the picture
+  before.
 - `PHOTO`: an upload, an example, a random face, putting a face back. Pictures that take long to read lock no edits, and
   jobs that wait lock no uploads.
 - `SERIES`: the grid, GIF and MP4. Each draws many pictures, so that more at a time would slow everybody's edits.
@@ -48,10 +51,10 @@ THREADS = 256  # for all slots together, and for the short events that do not qu
 
 SLOTS_OF_SESSION = {"edit": 1, "idle": 1}  # in a group; in the others:
 OTHER_SLOTS_OF_SESSION = 4
-SHARE_OF_ADDRESS = 0.75  # of a group's slots, so that one address never has them all
+SHARE_OF_ADDRESS = 0.25  # of a group's slots: as many edits as there are cores, the long jobs of a school class
 WAITING_OF_SESSION = 20  # events
-WAITING_OF_ADDRESS = 100  # a school class, or everybody where the server sees only the address of a proxy
-WAITING = 200
+WAITING = 200  # events; beyond them the address that has the most gives way
+LOOK_EVERY = 0.01  # seconds, where Gradio looks a thousand times a second for what may start
 PATIENCE = 3.0  # seconds that running jobs have to end with a sentence before the page ends
 UNHEARD_SECONDS = 60.0  # a program may join by one request and listen by the next
 
@@ -100,8 +103,17 @@ class _Messages(asyncio.Queue):
         return await super().get()
 
 
-def _visitor_of(event: Event) -> str:
-    return _visitor(event.request, event.session_hash) or event._id
+class _Caller(NamedTuple):
+    visitor: str
+    address: str
+
+
+def _caller(event: Event) -> _Caller:
+    """Who asked for an event; noted with it, because it is looked at each time that an event may start."""
+    if not hasattr(event, "caller"):
+        visitor = _visitor(event.request, event.session_hash) or event._id
+        event.caller = _Caller(visitor, address_of(event.request))
+    return event.caller
 
 
 class FairQueue(Queue):
@@ -109,11 +121,12 @@ class FairQueue(Queue):
 
     An event starts only once its session's stream is open; what nobody has listened to for a minute is dropped. Of
     those that wait, the event of the session with the fewest that run goes first, then of the address with the fewest,
-    then the oldest.
+    then the oldest. Where too many wait, the address that has the most of them gives way to others.
     """
 
     def __init__(self, blocks: gr.Blocks) -> None:
         super().__init__(live_updates=True, concurrency_count=THREADS, update_intervals=1, max_size=None, blocks=blocks)
+        self.sleep_when_free = LOOK_EVERY
         self._unheard: dict[str, Event] = {}
         self._closed = ""
         """Why no event may join any more."""
@@ -127,19 +140,12 @@ class FairQueue(Queue):
         request.state.asked = next(_asked)
         self._loop = asyncio.get_running_loop()
         session, address = body.session_hash, address_of(request)
-        queued = [event for group in self.event_queue_per_concurrency_id.values() for event in group.queue]
-        waiting = [*self._unheard.values(), *queued]
-        own = [event for event in waiting if session and _visitor_of(event) == _visitor(request, session)]
+        waiting = self.waiting()
+        own = [event for event in waiting if session and _caller(event).visitor == _visitor(request, session)]
         if len(own) >= WAITING_OF_SESSION:
             raise HTTPException(429, TOO_MANY)
-        near = [event for event in waiting if address_of(event.request) == address]
-        if len(near) >= WAITING_OF_ADDRESS or len(waiting) >= WAITING:
-            # One that nobody listens to makes room: it may have been sent to fill the queue.
-            crowd = near if len(near) >= WAITING_OF_ADDRESS else waiting
-            silent = [event for event in crowd if event._id in self._unheard]
-            if not silent:
-                raise HTTPException(429, BUSY)
-            self._drop(silent[0]._id)
+        if len(waiting) >= WAITING:
+            await self._make_room(waiting, address)
         if session and session not in self.pending_messages_per_session:
             self.pending_messages_per_session[session] = _Messages(lambda: self._heard(session))
         if session:
@@ -150,6 +156,29 @@ class FairQueue(Queue):
         if answer[0] is True:
             self._await_listener(self.event_ids_to_events[answer[1]])
         return answer
+
+    def waiting(self) -> list[Event]:
+        """What has not started: what nobody listens to yet, and then the rest, each the oldest first."""
+        groups = self.event_queue_per_concurrency_id.values()
+        return [*self._unheard.values(), *(event for group in groups for event in group.queue)]
+
+    async def _make_room(self, waiting: list[Event], address: str) -> None:
+        """Drop an event of the address that has the most, among which one more of `address` counts: one that nobody
+        listens to, which may have been sent to fill the queue, or else its newest. Raises HTTPException where that is
+        the one more."""
+        count = Counter(_caller(event).address for event in waiting)
+        count[address] += 1
+        fullest = address if count[address] == max(count.values()) else count.most_common(1)[0][0]
+        crowd = [event for event in waiting if _caller(event).address == fullest]
+        silent = [event for event in crowd if event._id in self._unheard]
+        if not silent and fullest == address:
+            raise HTTPException(429, BUSY)
+        event = silent[0] if silent else max(crowd, key=lambda event: event.enqueue_time)
+        self._tell([event], BUSY)  # also who opens the stream only now is told
+        if self._unheard.pop(event._id, None):
+            asyncio.get_running_loop().call_later(UNHEARD_SECONDS, self._forget, event)
+        else:
+            await super().remove_from_queue(event._id)
 
     def _await_listener(self, event: Event) -> None:
         """Put an event aside until its session's stream is open."""
@@ -170,11 +199,14 @@ class FairQueue(Queue):
             self.event_queue_per_concurrency_id[event.concurrency_id].queue.append(event)
 
     def _drop(self, event_id: str) -> None:
-        if not (event := self._unheard.pop(event_id, None)):
-            return
-        self.event_ids_to_events.pop(event_id, None)
+        if event := self._unheard.pop(event_id, None):
+            self._forget(event)
+
+    def _forget(self, event: Event) -> None:
+        """Keep nothing of an event that did not start."""
+        self.event_ids_to_events.pop(event._id, None)
         ids = self.pending_event_ids_session.get(event.session_hash, set())
-        ids.discard(event_id)
+        ids.discard(event._id)
         if not ids:
             self.pending_event_ids_session.pop(event.session_hash, None)
             self.pending_messages_per_session.pop(event.session_hash, None)
@@ -198,12 +230,12 @@ class FairQueue(Queue):
             if not group.queue or group.current_concurrency >= (limit := group.concurrency_limit or THREADS):
                 continue
             here = [event for event in running if event.concurrency_id == name]
-            visitors = Counter(map(_visitor_of, here))
-            addresses = Counter(address_of(event.request) for event in here)
+            visitors = Counter(_caller(event).visitor for event in here)
+            addresses = Counter(_caller(event).address for event in here)
             most = max(1, int(SHARE_OF_ADDRESS * limit))
             own = SLOTS_OF_SESSION.get(name, OTHER_SLOTS_OF_SESSION)
             able = [
-                (visitors[_visitor_of(event)], addresses[address_of(event.request)], number)
+                (visitors[_caller(event).visitor], addresses[_caller(event).address], number)
                 for number, event in enumerate(group.queue)
             ]
             able = [order for order in able if order[0] < own and order[1] < most]
@@ -216,21 +248,27 @@ class FairQueue(Queue):
         """Let no event join or start any more, and tell those that wait why."""
         self._closed = why
         groups = self.event_queue_per_concurrency_id.values()
-        waiting = [*self._unheard.values(), *(event for group in groups for event in group.queue)]
+        waiting = self.waiting()
         for group in groups:
             group.queue.clear()
         self._unheard.clear()
-        self._tell(waiting)
+        self._tell(waiting, why)
 
     def tell_everybody(self) -> None:
         """Tell all events that still run the same, after `close_with`."""
-        self._tell([event for job in self.active_jobs if job for event in job])
+        self._tell([event for job in self.active_jobs if job for event in job], self._closed)
 
-    def _tell(self, events: list[Event]) -> None:
+    def _tell(self, events: list[Event], why: str) -> None:
         for event in events:
-            said = {"error": self._closed, "title": "Error", "visible": True, "duration": 10}
+            said = {"error": why, "title": "Error", "visible": True, "duration": 10}
             message = ProcessCompletedMessage(output=said, success=False)
             self._loop.call_soon_threadsafe(self.send_message, event, message)
+
+    def broadcast_estimations(self, concurrency_id: str, after: int | None = None) -> None:
+        """Tell an event that has just joined, and not all that wait each time that one starts: the page shows none of
+        it."""
+        if after is not None:
+            super().broadcast_estimations(concurrency_id, after)
 
     def compute_analytics_summary(self, records: Any) -> dict[str, Any]:
         """Nothing: Gradio would go through its last 10,000 events after each one, for a page that is switched off."""

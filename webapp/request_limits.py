@@ -3,10 +3,13 @@ routes of Gradio the studio leaves out."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import re
 from collections import Counter
 from ipaddress import IPv6Address, IPv6Network
+from weakref import WeakValueDictionary
 
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
@@ -22,6 +25,9 @@ UPLOAD = MAPPER_BYTES + 2**16  # a file, which Gradio writes to the disk as it c
 MCP = MAPPER_BYTES * 4 // 3 + 2**16  # a language model's client sends a file as base64 in JSON
 
 OPEN = 1000  # requests of one address at a time; a visitor has two streams open, a school class sixty
+
+RUN = 4  # requests of one address that run outside the queue at a time, of which each takes the page's process a moment
+OUTSIDE = re.compile(r"/gradio_api/(?:run|api)/")
 
 SENT = 4 * 2**30  # bytes in files that one address may send in an hour, for which they are kept: 600 large photos
 EACH = 2**20  # bytes that each file counts more than its size, because small files fill a disk as well
@@ -58,6 +64,8 @@ class RequestLimits:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._open: Counter[str] = Counter()
+        self._running: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        """By address: it has `RUN` turns outside the queue, for which its requests wait in their order."""
         self._sent: Counter[str] = Counter()
         """What each address has sent in files since `_since`."""
         self._since = seconds()
@@ -74,8 +82,12 @@ class RequestLimits:
             await _refused(429, TOO_MANY)(scope, receive, send)
             return
         self._open[address] += 1
+        turn = contextlib.nullcontext()
+        if OUTSIDE.search(scope["path"]):
+            turn = self._running.setdefault(address, asyncio.Semaphore(RUN))
         try:
-            await self._bounded(address, scope, receive, send)
+            async with turn:
+                await self._bounded(address, scope, receive, send)
         finally:
             self._open[address] -= 1
             if not self._open[address]:
