@@ -157,7 +157,7 @@ def test_a_mapper_that_cannot_be_applied_leaves_the_others_their_pictures(studio
     assert list(pictures)[-2:] == ["Broken · yours · unusable", "Good · yours"]
     assert pictures["Good · yours"] == pictures["Levels"] != pictures["Broken · yours · unusable"]
     apply = handler(studio, "apply", "mappers")
-    with pytest.raises(gr.Error, match="broken"):
+    with pytest.raises(gr.Error, match="holds no mapper"):
         list(apply("Broken", 0.1, session))
 
 
