@@ -26,6 +26,7 @@ FAMILIES = {
     "any_face": "ffhq",
     "any_car": "cars",
     "later": "photo",
+    "typed": "photo",
 }
 CASES = [(FAMILIES[part], phrase, asked) for part, phrases in PHRASES.items() for phrase, asked in phrases.items()]
 NEUTRAL = "face with a neutral expression"
@@ -43,6 +44,7 @@ PAIRS = {
     "-smiling": (NEUTRAL, "face"),
     "-makeup": ("face without makeup", "face"),
     "-angry": (NEUTRAL, "angry face"),
+    "-man": ("female face", "male face"),
     "-sad": (NEUTRAL, "sad face"),
     "+woman": ("female face", "male face"),
     "+man": ("male face", "female face"),
