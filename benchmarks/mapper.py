@@ -30,7 +30,8 @@ from pipeline.networks.clip import CLIP, narrow_clip
 from pipeline.networks.stylegan2 import Generator
 from pipeline.text import Texts
 from pipeline.training.frozen import FrozenModels
-from pipeline.training.mapper_training import GAIN, STRENGTH, MapperRecipe, MapperTraining
+from pipeline.training.mapper_recipe import MapperRecipe
+from pipeline.training.mapper_training import GAIN, STRENGTH, MapperTraining
 
 WIDTH, HEIGHT, MARGIN = 460, 320, 48
 COLOURS = {"Adam 1.5": "#c0392b", "Ranger 0.5, as published": "#2c3e50", "Ranger 0.5, gradients lifted": "#2980b9"}

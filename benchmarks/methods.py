@@ -23,7 +23,8 @@ from pipeline.models.family import Family
 from pipeline.models.registry import Defaults
 from pipeline.networks.mapper import mapper_from_state_dict
 from pipeline.training.frozen import FrozenModels
-from pipeline.training.mapper_training import STRENGTH, MapperRecipe, train
+from pipeline.training.mapper_recipe import MapperRecipe
+from pipeline.training.mapper_training import STRENGTH, train
 from pipeline.training.pairs import Pairs
 
 PAPER = Defaults()

@@ -64,39 +64,39 @@ ON_SHEET = 2  # faces a target
 Way = Callable[[StyleCLIP, Latent, Words, float], Edit | None]
 
 
-def whole(studio: StyleCLIP, latent: Latent, words: Words, alpha: float) -> Edit:
+def whole_picture(studio: StyleCLIP, latent: Latent, words: Words, alpha: float) -> Edit:
     """A direction with one α, anywhere in the picture and in S."""
     return studio.direct(latent, words.target, "face", alpha, limit=0.0)
 
 
-def direction(studio: StyleCLIP, latent: Latent, words: Words, _: float) -> Edit:
+def held_direction(studio: StyleCLIP, latent: Latent, words: Words, _: float) -> Edit:
     """A direction with the α that is found, held to its part."""
     return studio.within(latent, studio.direct(latent, words.target, "face"), region_of(words.target))
 
 
-def said(studio: StyleCLIP, latent: Latent, words: Words, _: float) -> Edit:
-    """What the words give."""
+def by_words(studio: StyleCLIP, latent: Latent, words: Words, _: float) -> Edit:
+    """What the page's field makes of the target's words."""
     return studio.change(latent, Wish(words.target, words.target, "face"))
 
 
-def mapper(studio: StyleCLIP, latent: Latent, words: Words, _: float) -> Edit | None:
+def held_mapper(studio: StyleCLIP, latent: Latent, words: Words, _: float) -> Edit | None:
     """The shipped mapper, if there is one, held to its part."""
     name = studio.family.mappers.adding(words.target, "face")
     return studio.within(latent, studio.map(latent, name), region_of(words.target)) if name else None
 
 
-def optimization(studio: StyleCLIP, latent: Latent, words: Words, _: float) -> Edit:
+def held_optimization(studio: StyleCLIP, latent: Latent, words: Words, _: float) -> Edit:
     """Latent optimization, held to its part."""
     *_, last = studio.optimize(latent, f"a {words.target}")
     return studio.within(latent, last.edit, region_of(words.target))
 
 
 WAYS: dict[str, tuple[str, Way]] = {
-    "whole": ("one α, whole picture", whole),
-    "direction": ("direction, held", direction),
-    "mapper": ("mapper, held", mapper),
-    "optimization": ("optimization, held", optimization),
-    "said": ("the page's words", said),
+    "whole": ("one α, whole picture", whole_picture),
+    "direction": ("direction, held", held_direction),
+    "mapper": ("mapper, held", held_mapper),
+    "optimization": ("optimization, held", held_optimization),
+    "words": ("the page's words", by_words),
 }
 
 
@@ -210,12 +210,12 @@ def report(name: str, count: int, ways: Sequence[str], samples: Path | None, fol
         rows.append([picture for pictures in row for picture in pictures])
     head = ["", "edits", f"ΔE ≤ {BELIEVABLE:g} (median)", "success", "person", "others changed", "outside"]
     head += ["backdrop, clothes", *(["Fréchet"] if samples else [])]
-    whole = []
+    sums = []
     for way in ways:
         verdicts = [v for words in TARGETS[name] for v in found[words.target, way]]
         distance = [f"{frechet(torch.stack([v.features for v in verdicts]), torch.stack(real)):.3f}"] if samples else []
-        whole.append([WAYS[way][0], *cells(verdicts), *distance])
-    print("\n" + table(head, whole))
+        sums.append([WAYS[way][0], *cells(verdicts), *distance])
+    print("\n" + table(head, sums))
     folder.mkdir(parents=True, exist_ok=True)
     contact_sheet(rows, folder / f"realism-{name}.jpg")
     if measure.drawn:
@@ -238,8 +238,8 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", choices=[*WAYS], default=[*WAYS])
     parser.add_argument("--samples", type=Path, help="photo: the folder of families.photo.samples, with labels")
     parser.add_argument("--folder", type=Path, default=Path("docs/results"), help="where pictures go (%(default)s)")
-    o = parser.parse_args()
-    run(lambda: report(o.model, o.faces, o.ways, o.samples, o.folder))
+    options = parser.parse_args()
+    run(lambda: report(options.model, options.faces, options.ways, options.samples, options.folder))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ from families.drawn.reader import Reader
 from pipeline import StyleCLIP
 from pipeline.methods.mapper import apply_mapper
 from pipeline.training.frozen import FrozenModels
-from pipeline.training.mapper_training import MapperRecipe, train
+from pipeline.training.mapper_recipe import MapperRecipe
+from pipeline.training.mapper_training import train
 
 STEPS = 120  # of the mappers that are compared, about half of what a finished one gets
 TILE, LABEL, FONT = 160, 22, ImageFont.load_default(13)

@@ -12,7 +12,8 @@ from pipeline import Latent, StyleCLIP
 from pipeline.errors import UserError
 from pipeline.recipes import edits_of
 from pipeline.training.frozen import FrozenModels
-from pipeline.training.mapper_training import MapperRecipe, train
+from pipeline.training.mapper_recipe import MapperRecipe
+from pipeline.training.mapper_training import train
 from tests.programs import posted, uploaded
 
 PAIR = ("face with blonde hair", "face with hair")

@@ -24,7 +24,8 @@ from pipeline.networks.stylegan2 import Generator
 from pipeline.text import Texts
 from pipeline.training.frozen import FrozenModels
 from pipeline.training.mapper import save_mapper, train_command
-from pipeline.training.mapper_training import MapperRecipe, MapperTraining, family_recipe, sample_codes, train
+from pipeline.training.mapper_recipe import MapperRecipe, family_recipe
+from pipeline.training.mapper_training import MapperTraining, sample_codes, train
 
 PROMPT = "a person with purple hair"
 KINDS = {

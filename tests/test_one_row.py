@@ -24,7 +24,8 @@ from pipeline.networks.w_encoder import WEncoder
 from pipeline.training.csla import csla_command
 from pipeline.training.frozen import FrozenModels
 from pipeline.training.mapper import save_mapper
-from pipeline.training.mapper_training import MapperRecipe, train
+from pipeline.training.mapper_recipe import MapperRecipe
+from pipeline.training.mapper_training import train
 from pipeline.training.relevance import measure_relevance, relevance_command, unit_change
 from tests.conftest import NARROW
 from tests.wheels import STYLE_DIM

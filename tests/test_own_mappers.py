@@ -14,7 +14,8 @@ from pipeline.networks.mapper import LevelsMapper, NarrowMapper, SingleMapper, S
 from pipeline.networks.stylegan2 import Generator
 from pipeline.training.frozen import FrozenModels
 from pipeline.training.mapper import retitle, save_mapper
-from pipeline.training.mapper_training import MapperRecipe, train
+from pipeline.training.mapper_recipe import MapperRecipe
+from pipeline.training.mapper_training import train
 from webapp.page import LAUNCH
 from webapp.panels.mappers import own_name
 from webapp.session import Session

@@ -12,7 +12,7 @@ import torch
 from families.drawn.attributes import CATEGORIES
 from families.drawn.reader import Reader, read
 from pipeline import UserError
-from pipeline.attributes import ATTRIBUTES
+from pipeline.attributes import ATTRIBUTES, BY_NAME, known_names, pairs_of
 from pipeline.latents import draw_together
 from pipeline.models.registry import read_registry
 from pipeline.models.sources import Source
@@ -26,6 +26,7 @@ FAMILIES = {
     "any_face": "ffhq",
     "any_car": "cars",
     "later": "photo",
+    "typed": "photo",
 }
 CASES = [(FAMILIES[part], phrase, asked) for part, phrases in PHRASES.items() for phrase, asked in phrases.items()]
 NEUTRAL = "face with a neutral expression"
@@ -43,6 +44,7 @@ PAIRS = {
     "-smiling": (NEUTRAL, "face"),
     "-makeup": ("face without makeup", "face"),
     "-angry": (NEUTRAL, "angry face"),
+    "-man": ("female face", "male face"),
     "-sad": (NEUTRAL, "sad face"),
     "+woman": ("female face", "male face"),
     "+man": ("male face", "female face"),
@@ -138,12 +140,27 @@ def test_every_attribute_is_read_from_the_name_by_which_it_is_offered():
     }
 
 
+def test_an_attribute_reads_well_with_any_noun_and_only_faces_have_one(demo):
+    texts = {short: BY_NAME[short].texts("a face") for short in ("bald", "old", "glasses")}
+    assert texts == {
+        "bald": ("a bald face", "a face"),
+        "old": ("an old face", "a face"),
+        "glasses": ("a face with glasses", "a face"),
+    }
+    assert "glasses" in demo.attributes()
+    assert known_names((), "a car") == () and "glasses" in known_names((), "a face")
+    with pytest.raises(UserError, match="attributes of faces"):
+        pairs_of(["glasses"], (), "a car")
+
+
 def test_what_a_model_was_never_taught_is_named_with_the_nearest_that_it_knows():
     (note,) = reading("photo", "purple hair").notes
     assert "never taught “purple hair”" in note and "“red hair”" not in note.split(";")[0] and "“black hair”" in note
     assert reading("demo", "purple hair").notes == ()
-    (note,) = reading("photo", "blue eyes").notes  # it knows both words, but not of eyes
-    assert "never taught “blue eyes”" in note
+    made = reading("photo", "blue eyes")
+    assert "never taught “blue eyes”; the nearest it knows: “eyeshadow”" in made.notes[0]
+    assert made.offers == ("eyeshadow",)
+    assert reading("photo", "quita las gafas").notes[-1] == "Wishes are read in English."
     made = reading("photo", "add glasses for Halloween")
     assert [wish.target for wish in made.wishes] == ["face with glasses"] and "“Halloween”" in made.notes[0]
     assert "it knows, for example, “" in reading("photo", "zeppelin").notes[0]

@@ -35,14 +35,8 @@ from pipeline.styleclip import StyleCLIP
 from pipeline.text import Texts, check_goal
 from pipeline.training.command import GO_ON, process_device, run
 from pipeline.training.frozen import load_frozen_models
-from pipeline.training.mapper_training import (
-    VARIANTS,
-    MapperRecipe,
-    MapperTraining,
-    TrainingState,
-    family_recipe,
-    recipe_rate,
-)
+from pipeline.training.mapper_recipe import VARIANTS, MapperRecipe, family_recipe, recipe_rate
+from pipeline.training.mapper_training import MapperTraining, TrainingState
 
 TERMS = ("clip", "l2", "identity", "total")
 COLUMNS = ("step", "rate", *TERMS, *(f"validation {term}" for term in TERMS))

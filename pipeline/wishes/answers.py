@@ -1,4 +1,4 @@
-"""What a text is answered with where it is not certain what it asks for: sentences, and whole texts to ask for instead.
+"""What a text is answered with: wishes, and, where they are not certain, sentences and whole texts to ask for instead.
 
 What a family was never taught, and what is misspelt, becomes no wish but a sentence or an offer.
 """
@@ -26,12 +26,38 @@ WHO = "“{}” is taken as who is in the picture; write “turn into a {}” to
 THERE = "“{}” is taken as who is in the picture, so nothing is done about it."
 TOO_STRONG = "“{}” is done at 200 %, which is the most."
 DONE = "“{}” says what to do; please say what the picture should show then."
+A_REASON = "“{}” is taken as a reason, so nothing is done about it."
 SAY_MORE = "“{}” leaves open what it should be; please say more."
 LAST = "“{}” and “{}” exclude each other, so the last counts."
 CARRIED = "“{}” is read as something to take away too."
 NOT_CARRIED = "“{}” is read as something that should be there."
 UNSURE = "“{}” may ask for more or for less; please choose."
+WHY = "“{}” asks for a reason; please say what should change."
+ENGLISH = "Wishes are read in English."
 WHICH = "“{}” leaves open what it should be; please choose, or say more."
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One change: the pair of texts for a direction, and `share`, how strong, as a share of the default strength.
+
+    `said` is the part of the text that it was read from.
+    """
+
+    said: str
+    target: str
+    neutral: str
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a text asks for. `notes` are sentences for the visitor; `offers` are whole texts to ask for instead, where
+    it is not certain what was meant. A part of the text that is only offered is no wish."""
+
+    wishes: tuple[Wish, ...]
+    notes: tuple[str, ...] = ()
+    offers: tuple[str, ...] = ()
 
 
 @dataclass
@@ -80,14 +106,15 @@ class Answers:
         """Offer the text with unknown words spelt as known ones; whether there are such words."""
         unknown = [token for token in clause if token.kind is Kind.UNKNOWN]
         close = {token: known for token in unknown[:MOST] if (known := self._respelt(token))}
-        if close:
+        if close and 2 * len(close) >= len(unknown):  # else it may be another language
             mended, place = "", 0
             for token, known in close.items():
                 mended, place = mended + self.text[place : token.start] + known, token.end
             mended = (mended + self.text[place:]).strip()
             self.offers.append(mended)
             self.notes.append(f"Did you mean “{mended}”?")
-        return bool(close)
+            return True
+        return False
 
     def _respelt(self, token: Token) -> str | None:
         """What an unknown word may be, misspelt. Of words that CLIP reads whole only the likeliest are."""
@@ -109,6 +136,7 @@ class Answers:
             self.which(clause, [] if mentions else near[:5])
         elif not mentions:
             self.notes.append(never_taught(words, nearest(near[:NAMED]) or self._examples()))
+            self.notes += [ENGLISH] if len(clause) > 1 and unknown == clause else []
             if not SIGNS & {token.kind for token in clause}:
                 self.offers += [self.instead(clause[0].start, clause[-1].end, one) for one in near[:3]]
         elif _is_aside(clause, mentions, unknown):
@@ -125,7 +153,9 @@ class Answers:
 
     def untaught_attribute(self, one: Mention) -> None:
         """An attribute that a family was never taught."""
-        near = [other.short for other in ATTRIBUTES if other.group == one.attribute.group and self.knows(other)]
+        known = [other for other in ATTRIBUTES if self.knows(other)]
+        near = [other.short for other in known if other.group == one.attribute.group]
+        near = near or [other.short for other in known if one.attribute.of.rstrip("s") in other.text]  # "eyeshadow"
         self.notes.append(never_taught([self.said(one)], nearest(near[:NAMED]) or self._examples()))
         if not (one.away or one.attribute.thing):
             self.offers += [self.instead(one.start, one.end, choice) for choice in near[:3]]

@@ -203,9 +203,11 @@ def _alone(clause: list[Token], part: Token, found: Named) -> None:
     """A part of the face of which nothing else is said."""
     kinds, size = {token.kind for token in clause}, next((t for t in clause if t.words in SIZES), None)
     gives = any(token.words in GIVING for token in clause)
+    before = [token for token in clause if token.start < part.start and token.words not in ("just", "only")]
+    wants = any(token.kind is Kind.WANT for token in before)
     if size:
         found.unclear.append(_joined(size, part))
-    elif found.part == "hair" and (kinds & {Kind.AWAY, Kind.NOT} or (gives and Kind.UNKNOWN not in kinds)):
+    elif found.part == "hair" and (kinds & {Kind.AWAY, Kind.NOT} or ((gives or wants) and Kind.UNKNOWN not in kinds)):
         found.add(FULL_HAIR, part)
     else:
         found.unclear.append(part)

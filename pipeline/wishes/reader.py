@@ -13,45 +13,26 @@ from pipeline.checks import of_type
 from pipeline.errors import UserError
 from pipeline.text import check_prompt
 from pipeline.wishes import answers
-from pipeline.wishes.answers import Answers, is_incomplete
+from pipeline.wishes.answers import Answers, Reading, Wish, is_incomplete
 from pipeline.wishes.clauses import GIVING, OWN_SIGN, SIGNS, Mention, Named, named, thing_ends
 from pipeline.wishes.lexicon import BIT, Kind, Token, lexed
 from pipeline.wishes.own_words import OWN, TELLING, in_own_words
 from pipeline.wishes.rewriting import (
+    REASONS,
     REPLACING,
     asks_for_something,
+    begins_to_ask,
     goes_on_describing,
     is_statement,
     prepared,
     swapped,
+    told_thing,
     without_calls,
+    without_list_numbers,
 )
 
 MOST_SHARE = 2.0  # what the page's slider goes to
 SO_MUCH = {"much", "so much", "a lot", "lots"}  # behind a word that says the opposite they ask for less
-
-
-@dataclass(frozen=True)
-class Wish:
-    """One change: the pair of texts for a direction, and `share`, how strong, as a share of the default strength.
-
-    `said` is the part of the text that it was read from.
-    """
-
-    said: str
-    target: str
-    neutral: str
-    share: float = 1.0
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a text asks for. `notes` are sentences for the visitor; `offers` are whole texts to ask for instead, where
-    it is not certain what was meant. A part of the text that is only offered is no wish."""
-
-    wishes: tuple[Wish, ...]
-    notes: tuple[str, ...] = ()
-    offers: tuple[str, ...] = ()
 
 
 def read_wishes(text: str, vocabulary: frozenset[str] = frozenset(), noun: str = "face") -> Reading:
@@ -66,11 +47,22 @@ def read_wishes(text: str, vocabulary: frozenset[str] = frozenset(), noun: str =
         raise UserError(answers.NO_WORDS)
     reader = _Reader(Answers(text, vocabulary, noun))
     clause: list[Token] = []
+    tokens = without_list_numbers(tokens)
     for place, token in enumerate(tokens):
         if token.words == "," and goes_on_describing(clause, tokens[place + 1 :]):
             continue
         if token.kind is Kind.AND and not (reader.mentions or any(t.kind in TELLING | {Kind.KEEP} for t in clause)):
             continue  # "remove, please, the hat"
+        if clause and clause[0].words in REASONS:
+            ends = token.kind in (Kind.AND, Kind.STOP) and token.words not in ("and", "or")
+            if not (ends or begins_to_ask(token, clause[-1])):
+                clause.append(token)
+                continue
+            reader.leave_out(clause)
+            clause = []
+        if token.words in REASONS:
+            reader.read(clause, "")
+            clause = []
         if token.words in REPLACING and any(t.kind in TELLING for t in clause):  # "a tiara instead of glasses"
             reader.read(clause, token.words)
             clause = []
@@ -79,7 +71,10 @@ def read_wishes(text: str, vocabulary: frozenset[str] = frozenset(), noun: str =
             clause = []
         else:
             clause.append(token)
-    reader.read(clause, "")
+    if clause and clause[0].words in REASONS:
+        reader.leave_out(clause)
+    else:
+        reader.read(clause, "")
     return reader.reading()
 
 
@@ -114,8 +109,26 @@ class _Reader:
             self._clause(clause)
         self.joint = joint if clause or not joint else self.joint and joint
 
+    def leave_out(self, clause: list[Token]) -> None:
+        """Say of a clause that it is a reason: "because he is bald"."""
+        self.answers.notes.append(answers.A_REASON.format(self.answers.said(*clause)))
+        if things := [one for one in named(clause[1:], "").mentions if one.attribute.thing]:  # "because of the beard"
+            self.mentions += things
+            self.subjects.append((clause[0].start, clause[-1].end))
+        if self.stated:  # "he looks old because of the beard"
+            self.subjects += self.stated
+            self.asks = True
+
     def _clause(self, clause: list[Token]) -> None:
         say, last = self.answers, self.mentions[-1].attribute if self.mentions else None
+        if clause[0].words == "why" and not asks_for_something(clause):
+            say.notes.append(answers.WHY.format(say.said(*clause)))
+            return
+        if thing := told_thing(clause):  # "the beard makes him look old"
+            clause = thing
+            self.stated.append((clause[0].start, clause[-1].end))
+            self.subjects.append(self.stated[-1])
+            self.asks = True
         clause = prepared(clause, say.text, say.noun, last)
         clause, added = (clause, []) if say.vocabulary else swapped(clause)
         if added:  # a text of its own
@@ -127,7 +140,7 @@ class _Reader:
             say.notes.append(answers.KEPT.format(say.said(*kept)))
         if not clause or say.misspelt(clause):
             return
-        clause = clause if say.vocabulary else without_calls(clause)
+        clause = without_calls(clause)
         found = named(clause, self.part)
         asks = self._take_subjects(clause, found)
         self.part = found.part
@@ -153,8 +166,9 @@ class _Reader:
         wants = not self.joint or asks_for_something(clause)
         if is_statement(clause, found.subjects) or (self.joint and self.stated and not wants):
             self.stated.append((clause[0].start, clause[-1].end))
-        elif wants and found.mentions:  # "I'm bald, add a beard"
+        elif wants and self.stated and (found.mentions or found.unclear):  # "I'm bald, add a beard"
             self.subjects += self.stated
+            self.asks = self.asks or not found.mentions
         outside = {token.kind for token in clause if not self._is_there(token)}
         asks = bool(outside & (TELLING | SIGNS | {Kind.SWAP, Kind.UNSURE}))
         if found.subjects:
@@ -332,7 +346,9 @@ class _Reader:
         asks = self.asks or (self.described and bool(notes))
         counted = others if others or asks else self.mentions
         if others or asks:
-            left_out = [(a, b) for a, b in self.subjects if any(a <= one.start < one.end == b for one in self.mentions)]
+            asked = [one.attribute for one in others]
+            there = [one for one in self.mentions if one.attribute not in asked]
+            left_out = [(a, b) for a, b in self.subjects if any(a <= one.start < one.end == b for one in there)]
             notes += [answers.THERE.format(text[a:b]) for a, b in left_out]
         starts = {one.start for one in self.persons}
         if all(one.start in starts for one in counted) and not notes:  # "a woman", "grandma"

@@ -11,7 +11,12 @@ from pipeline.wishes.lexicon import BIT, VERY, Kind, Token, described
 REMOVING = {"remove", "take off", "take away", "get rid of", "delete", "erase", "lose"}
 SWAPPING = {"swap", "replace", "exchange", "trade", "substitute", "swapping", "replacing"}
 REPLACING = {"instead of", "rather than"}
+REASONS = {"because", "cause", "coz", "cuz", "since"}
 STATING = {"look", "looks", "is", "am", "are", "has", "have", "seem", "seems", "got"}  # behind a person: "she has"
+ASKING = {"is", "are", "am", "was", "does", "do", "did", "has", "have"}  # before a person: "is he bald?"
+COVERING = {"cover", "covers", "covering", "hide", "hides", "hiding"}
+CAUSING = {"make", "makes", "made", "making", "ruins", "spoils"} | COVERING  # behind a thing: "the hat makes him sad"
+VERBS = {"cheer", "straighten", "lighten", "darken", "whiten", "bleach", "shorten", "rejuvenate", "open", "calm"}
 I_AM = {"i'm", "im", "he's", "hes", "she's", "shes"}
 
 
@@ -36,6 +41,9 @@ def is_statement(clause: list[Token], subjects: list[tuple[int, int]]) -> bool:
 
     `subjects` are the places of words that say who is in the picture.
     """
+    if clause[0].words in ASKING and len(clause) > 1:  # "is he bald?"
+        asked = clause[1]
+        return asked.kind in (Kind.RELATION, Kind.PERSON, Kind.THE) or asked.words in ("i", "we", "they", "you")
     verb = next((place for place, token in enumerate(clause) if token.words in STATING), 0)
     before = clause[verb - 1]
     somebody = before.kind in (Kind.RELATION, Kind.PERSON) or before.words in ("i", "we")
@@ -44,8 +52,40 @@ def is_statement(clause: list[Token], subjects: list[tuple[int, int]]) -> bool:
 
 
 def asks_for_something(clause: list[Token]) -> bool:
-    """Whether a clause has a word that asks: "make", "remove", "she should"."""
-    return any(t.kind in (Kind.CHANGE, Kind.AWAY, Kind.WANT) or t.words in ("should", "could", "would") for t in clause)
+    """Whether a clause has a word that asks: "make", "remove", "she should", or begins with one: "cheer her up"."""
+    asks = any(t.kind in (Kind.CHANGE, Kind.AWAY, Kind.WANT) or t.words in ("should", "could", "would") for t in clause)
+    return asks or clause[0].words.split()[0] in VERBS
+
+
+def begins_to_ask(token: Token, before: Token) -> bool:
+    """Whether a word in a clause begins another wish: "give" of "because he is bald give him hair"."""
+    is_verb = token.kind is Kind.CHANGE or token.words in REMOVING
+    return is_verb and not token.words.endswith(("s", "ing", "ed", "made")) and before.words not in ("i", "to", "they")
+
+
+def told_thing(clause: list[Token]) -> list[Token]:
+    """The thing that a clause only tells something of: "the beard" of "the beard makes him look old" and of "his beard
+    is ugly"; nothing of any other clause."""
+    place = next((i for i, t in enumerate(clause) if t.words in CAUSING | STATING), 0)
+    before, after = clause[:place], clause[place + 1 :]
+    if not before or not (before[-1].kind is Kind.PART or is_a_thing(before[-1])):
+        return []
+    points = before[0].kind in (Kind.THE, Kind.RELATION) and all(describes_a_thing(t) for t in before[1:-1])
+    judged = after and all(t.kind in (Kind.JUDGED, Kind.VAGUE, Kind.FILLER, Kind.DEGREE) for t in after)
+    return before if points and (clause[place].words in CAUSING or judged) else []
+
+
+def is_a_thing(token: Token) -> bool:
+    """Whether a word names what can be spoken of as "it": glasses, a beard, a smile."""
+    attribute = token.value[0] if token.kind is Kind.ATTRIBUTE else None
+    return attribute is not None and (attribute.thing or attribute.group == "expressions")
+
+
+def without_list_numbers(tokens: list[Token]) -> list[Token]:
+    """Without the numbers of a list: "1. remove the hat 2. add glasses"."""
+    signs = [token.words in (".", ")") for token in tokens[1:]] + [False]
+    is_list = tokens[0].kind is Kind.NUMBER and signs[0]
+    return [t for t, sign in zip(tokens, signs, strict=True) if not (is_list and sign and t.kind is Kind.NUMBER)]
 
 
 def without_calls(clause: list[Token]) -> list[Token]:
@@ -61,7 +101,7 @@ def prepared(clause: list[Token], text: str, noun: str, last: Attribute | None) 
     """A clause without the words that only say who or what is there, with ages and swaps as simpler words. `last` is
     the attribute that was spoken of before."""
     clause = _without_names(_without_what_it_replaces(clause), text, noun)
-    clause = _without_descriptions(clause)
+    clause = _without_descriptions(_without_what_is_covered(clause))
     return _with_ages(_with_swaps(_without_origin(clause)), last)
 
 
@@ -82,6 +122,16 @@ def _without_what_it_replaces(clause: list[Token]) -> list[Token]:
     first = next((place for place, token in enumerate(clause) if token.kind in known), len(clause))
     verbs = [place for place, token in enumerate(clause) if place > first and token.kind is Kind.CHANGE]
     return clause[verbs[0] :] if verbs else clause
+
+
+def _without_what_is_covered(clause: list[Token]) -> list[Token]:
+    """ "cover his bald head with a hat", and "hide it under a hat", as "add a hat"."""
+    first = next((i for i, token in enumerate(clause) if token.words in COVERING), len(clause))
+    joints = ("with", "under", "underneath", "behind", "by", "beneath")
+    last = next((i for i, token in enumerate(clause) if i > first and token.words in joints), None)
+    if last is None:
+        return clause
+    return [*clause[:first], replace(clause[last], kind=Kind.CHANGE, words="add"), *clause[last + 1 :]]
 
 
 def _without_descriptions(clause: list[Token]) -> list[Token]:
@@ -137,7 +187,10 @@ def _with_swaps(clause: list[Token]) -> list[Token]:
         return clause
     away, joint = replace(clause[first], kind=Kind.AWAY), replace(clause[last], kind=Kind.WITH)
     there = [token for token in clause[first + 1 : last] if token.kind not in (Kind.PART, Kind.MODIFIER)]
-    return [*clause[:first], away, *there, joint, *clause[last + 1 :]]
+    added, parts = clause[last + 1 :], [token for token in clause[first + 1 : last] if token.kind is Kind.PART]
+    if added and added[-1].kind is Kind.MODIFIER:  # "swap her brown hair for red"
+        added = added + [replace(added[-1], kind=Kind.PART, words=part.words, value=part.value) for part in parts[-1:]]
+    return [*clause[:first], away, *there, joint, *added]
 
 
 def _with_ages(clause: list[Token], last: Attribute | None) -> list[Token]:
@@ -158,7 +211,7 @@ def _with_ages(clause: list[Token], last: Attribute | None) -> list[Token]:
 
     if following in ("younger", "older") or previous in ("younger", "older"):
         return [*before, degree, *after]
-    ages = ("age", "aged", "at", "was", "to", "look", "looks")
+    ages = {"age", "aged", "at", "was", "were", "to", "look", "looks", "is"} | I_AM
     is_him = before and before[-1].kind in (Kind.RELATION, Kind.THE) and not after  # "make him 25"
     years_old = following in ("old", "s") or any(t.words in ("yo", "y o") for t in unit)
     if years_old or ((previous in ages or is_him) and not unit):

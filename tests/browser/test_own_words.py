@@ -9,7 +9,7 @@ import torch
 from gradio_client import Client
 from playwright.sync_api import expect
 
-from pipeline.training.mapper_training import MapperRecipe, family_recipe
+from pipeline.training.mapper_recipe import MapperRecipe, family_recipe
 from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
 from tests.visits import open_page
 from webapp.page import build

@@ -19,7 +19,8 @@ from pipeline.methods.mapper import apply_mapper
 from pipeline.text import check_prompt
 from pipeline.training.frozen import FrozenModels
 from pipeline.training.mapper import retitle, save_mapper
-from pipeline.training.mapper_training import TrainingState, family_recipe, train
+from pipeline.training.mapper_recipe import family_recipe
+from pipeline.training.mapper_training import TrainingState, train
 from webapp import uploads
 from webapp.download_progress import bar
 from webapp.error_messages import guard
