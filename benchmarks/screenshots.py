@@ -1,4 +1,4 @@
-"""Pictures of the page in each of its states, for people to judge: docs/screenshots/, and the README's beside it.
+"""Pictures of the page in each of its states, for people to judge: docs/screenshots/, and the README's two beside it.
 
     python -m benchmarks.screenshots [--folder docs/screenshots]
 
@@ -21,6 +21,9 @@ from webapp.page import LAUNCH, build
 
 SLOW = 300_000  # milliseconds; tuning takes a minute or more
 expect.set_options(timeout=SLOW)
+WORDS = ("smile", "blonde hair", "glasses", "older", "curly hair")
+ON_SHEET = (3, 1, 2)  # examples, a row each
+TILE = 220  # pixels
 LAPTOP, PHONE = {"width": 1366, "height": 900}, {"width": 360, "height": 740}
 
 
@@ -72,6 +75,17 @@ def pair_of_faces(folder: Path) -> Path:
         photo.paste(Image.open(path).convert("RGB").resize((310, 310)), (x, 60))
     photo.save(folder / "pair.png")
     return folder / "pair.png"
+
+
+def sheet(studio: StyleCLIP, path: Path) -> None:
+    """Some examples, and what the page makes of each by words."""
+    out = Image.new("RGB", (TILE * (1 + len(WORDS)), TILE * len(ON_SHEET)))
+    for y, number in enumerate(ON_SHEET):
+        face = studio.invert(studio.align(PHOTOGRAPHS[number].path)[0])
+        edits = [studio.change(face, wish).image for words in WORDS for wish in studio.wishes(words).wishes]
+        for x, picture in enumerate([studio.image(face), *edits]):
+            out.paste(picture.resize((TILE, TILE), Image.Resampling.LANCZOS), (TILE * x, TILE * y))
+    out.save(path, quality=90)
 
 
 def visit(browser: Browser, url: str, kept: Callable[[Page, str], None], folder: Path) -> None:
@@ -158,7 +172,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("docs/screenshots"))
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
-    page = build(StyleCLIP.from_pretrained(), StyleCLIP.from_pretrained).queue()
+    studio = StyleCLIP.from_pretrained()
+    sheet(studio, folder.parent / "words.jpg")
+    page = build(studio, StyleCLIP.from_pretrained).queue()
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
 
     def kept(visited: Page, name: str) -> None:

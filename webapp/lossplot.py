@@ -10,9 +10,13 @@ MINUTES = f"{LONGEST_RUN / 60:g} minutes"
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 360, 132, 34, 20, 10, 8
 
 
-def progress(step: int, steps: int, seconds_left: float = 0.0) -> str:
-    """A bar for `step` of `steps`, with a guess of what is left."""
-    words = f"Step {step} of {steps}" + (f" · about {seconds_left:.0f} s left" if seconds_left >= 1 else "")
+def progress(step: int, steps: int, seconds_left: float = 0.0, doing: str = "") -> str:
+    """A bar for `step` of `steps` of what is done, with a guess of what is left."""
+    words = (
+        (f"{doing}: step" if doing else "Step")
+        + f" {step} of {steps}"
+        + (f" · about {seconds_left:.0f} s left" if seconds_left >= 1 else "")
+    )
     return (
         f'<div class="progress"><progress max="{steps}" value="{step}" aria-label="Progress"></progress>'
         f'<p class="note" role="status">{words}</p></div>'

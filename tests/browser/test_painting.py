@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import expect
 
-from tests.browser.test_page import SLOW, after, changes, press, visit  # noqa: F401
+from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
 from tests.browser.test_words import field, how, say
 
 CANVAS = "#paint canvas"
@@ -69,6 +69,19 @@ def test_an_edit_stays_where_a_visitor_painted(visit, chromium):  # noqa: F811
     assert painted(visit) == 0
     press(visit, "Change it")
     expect(visit.locator("#wish-note")).to_contain_text("Nothing is painted yet", timeout=SLOW)
+
+
+def test_a_method_is_held_to_what_was_painted_and_the_next_face_has_nothing_painted(visit):  # noqa: F811
+    choose(visit, "Paint it yourself")
+    visit.locator(CANVAS).scroll_into_view_if_needed()
+    paint(visit)
+    open_tab(visit, "Global directions")
+    changes(visit, lambda: visit.locator("#pairs button").nth(4).click())
+    expect(how(visit)).to_contain_text("only in the painted area")
+    changes(visit, lambda: visit.locator("#examples button").nth(1).click())
+    visit.wait_for_function(f"({PAINTED})(document.querySelector('{CANVAS}')) == 0", timeout=SLOW)
+    press(visit, "Apply")
+    expect(visit.locator(".toast-body")).to_contain_text("Nothing is painted yet", timeout=SLOW)
 
 
 def test_a_finger_paints_on_a_phone(chromium, url):

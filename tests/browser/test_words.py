@@ -164,11 +164,23 @@ def test_on_a_phone_words_suggestions_and_face_are_on_the_first_screen(chromium,
     page.set_default_timeout(SLOW)
     page.goto(url, timeout=SLOW)
     expect(after(page)).to_be_visible(timeout=SLOW)
-    for part in ("#wish", "#wishes", "#change", "#how", "#share", "#before-after"):
+    for part in (
+        "#own-photo",
+        "#examples",
+        "#random",
+        "#wish",
+        "#wishes",
+        "#change",
+        "#how",
+        "#share",
+        "#before-after",
+    ):
         expect(page.locator(part)).to_be_in_viewport(ratio=0.95)
     changes(page, lambda: say(page, "add glasses"))
     expect(page.locator("#before-after")).to_be_in_viewport(ratio=0.95)
     assert page.evaluate("document.documentElement.scrollWidth") == 360
+    with page.expect_file_chooser():
+        page.get_by_role("button", name="Your photo").click()
     page.get_by_role("link", name="Pick a face").click()
     expect(page.locator("#photo")).to_be_in_viewport(ratio=0.9)
     page.close()

@@ -26,6 +26,7 @@ from webapp.session import Session
 REDRAW_EVERY = 0.25  # seconds between two pictures sent to the browser
 PREVIEW = 256  # pixels of these pictures
 QUICK = ("direct", "combine", "exchange", "map", "csla_edit")  # methods of one pass
+DOING = {"refine": "Refining the likeness", "tune": "Tuning to this face"}
 LIKENESSES = ((0.8, "very much like the photo"), (0.6, "like the photo"), (0.4, "somewhat like the photo"))
 
 
@@ -109,7 +110,7 @@ def connect(panel: Likeness, inversion: gr.Image, uploaded: gr.events.Dependency
         if origin.detected is None:
             raise UserError("There is no photo that this face could be more like; please choose one.")
         face = origin.detected.face()
-        yield running | {panel.progress: bar("Starting")}
+        yield running | {panel.progress: bar(DOING[method])}
         usual = {"refine": REFINE_STEPS, "tune": TUNE_STEPS}[method]
         begun = getattr(studio, method)(origin.latent, face, studio.fitting(method, usual), preview=PREVIEW)
         with closing(begun) as steps:
@@ -126,7 +127,7 @@ def connect(panel: Likeness, inversion: gr.Image, uploaded: gr.events.Dependency
                     drawn = now
                     left = (now - began) / step.index * (step.total - step.index)
                     picture = {inversion: on_screen(step.image)} if session.origin == origin else {}
-                    yield running | {panel.progress: progress(step.index, step.total, left)} | picture
+                    yield running | {panel.progress: progress(step.index, step.total, left, DOING[method])} | picture
             step.edit.draw()  # before it is looked what the visitor has chosen meanwhile
         note = line(studio, origin.detected, step.latent) or f"{title}; please compare it with the photo."
         if step.index < step.total and not stopped():

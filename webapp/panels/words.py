@@ -239,6 +239,8 @@ def connect(
         if where == brush.PAINTED:
             return {panel.note: ""}
         regions = brush.regions(where, painted, session, rows)
+        if not item.recipes:
+            return {panel.note: ""}
         if not item.wish:
             return {panel.note: as_html("This picture was not made by words; the choice counts for the next edit.")}
         recipe, source = item.recipes[-1], item.source
