@@ -58,9 +58,13 @@ def is_mapper_file(mapper: Any) -> bool:
 
 
 def _resolved(place: str | Path) -> str:
+    """A place by the one name that it has."""
     try:
-        return place.rstrip("/") if places.is_address(place) else os.path.realpath(place)
-    except ValueError:  # with a character that no path has
+        if places.is_address(place):
+            files, path = places.file_system(place)
+            return files.unstrip_protocol(path).rstrip("/")
+        return os.path.realpath(place)
+    except (UserError, ValueError):  # of an address that nobody knows; with a character that no path has
         return str(place)
 
 
