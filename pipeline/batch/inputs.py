@@ -86,7 +86,7 @@ def _at_address(address: str, out: str) -> Iterable[Job]:
     files, path = places.file_system(address)
     try:
         if glob.has_magic(path):
-            found = sorted(files.glob(path))
+            found = sorted(name for name, about in files.glob(path, detail=True).items() if about["type"] == "file")
         elif files.isdir(path):
             found = sorted(name for name in files.find(path) if _is_photo(name.rpartition("/")[2]))
         elif files.exists(path):
