@@ -1,9 +1,10 @@
-"""How the command for many photos does: what it makes of broken files, of being killed, and of the machine's time.
+"""How the command for many photos does: broken files, being killed, the machine's time, and on Ray.
 
     python -m benchmarks.batch [--model NAME] [--photos 500]
 
 The photographs are sampled faces on larger canvases; one in twenty is broken, in ten ways. Rates are of this machine as
-it is: measure on a quiet one. Memory is read from /proc, which Linux has.
+it is: measure on a quiet one. The stages are measured before the command runs and after it, for other work comes and
+goes. Memory is read from /proc, which Linux has.
 """
 
 import argparse
@@ -98,9 +99,9 @@ def make_photos(studio: StyleCLIP, folder: Path, count: int) -> int:
 class Command:
     """The command, while it runs and once it has ended."""
 
-    def __init__(self, model: str, photos: Path, out: Path) -> None:
+    def __init__(self, model: str, photos: Path, out: Path, *more: str) -> None:
         self.rows, self.times, self.memory = out / "results.jsonl", [], {}
-        command = [sys.executable, "-m", "pipeline.batch", str(photos), "--out", str(out), "--model", model]
+        command = [sys.executable, "-m", "pipeline.batch", str(photos), "--out", str(out), "--model", model, *more]
         self.process = subprocess.Popen([*command, "--target", ASKED["target"], "--neutral", ASKED["neutral"]])
 
     def follow(self, until: float = float("inf")) -> int | None:
@@ -110,7 +111,7 @@ class Command:
         while (status := self.process.poll()) is None:
             if (count := self._count()) > before:
                 self.times.append((time.perf_counter(), count))
-                self.memory[count] = self._megabytes() or self.memory.get(before, 0)
+                self.memory[count] = self._megabytes()
                 before = count
             if count - start >= until:
                 return None
@@ -125,13 +126,22 @@ class Command:
     def _count(self) -> int:
         return self.rows.read_bytes().count(b"\n") if self.rows.exists() else 0
 
-    def _megabytes(self) -> float:
-        """Memory of the process that is its own, without that of its workers and what is mapped from files."""
+    def _megabytes(self) -> tuple[float, float]:
+        """Memory of the process, and of its workers together, without what is mapped from files."""
+        process = Path(f"/proc/{self.process.pid}")
         try:
-            lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+            workers = (process / "task" / process.name / "children").read_text().split()
         except OSError:
-            return 0
-        return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon")), 0)
+            workers = []
+        return _own_megabytes(process), sum(_own_megabytes(process.parent / worker) for worker in workers)
+
+
+def _own_megabytes(process: Path) -> float:
+    try:
+        lines = (process / "status").read_text().splitlines()
+    except OSError:  # it has ended
+        return 0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon")), 0)
 
 
 def result(out: Path) -> tuple[set[str], dict[str, str]]:
@@ -178,11 +188,11 @@ def stages(studio: StyleCLIP, photos: Sequence[Path], folder: Path) -> list[tupl
         return editor(found[i].faces[0], ASKED)
 
     def write(i: int) -> object:
-        return write_picture(pictures[i], folder / f"{i}.png", None)
+        return write_picture(pictures[i], str(folder / f"{i}.png"), None)
 
     with Workers(cores) as workers:
         finding = alone(lambda i: workers(find_faces, str(photos[i]), search), count, cores)
-        writing = alone(lambda i: workers(write_picture, pictures[i], folder / f"{i}.png", None), count, cores)
+        writing = alone(lambda i: workers(write_picture, pictures[i], str(folder / f"{i}.png"), None), count, cores)
     return [
         ("decode and align", finding, core_seconds(find, count)),
         ("generator: the edited picture", alone(draw, count, *threads), core_seconds(draw, count)),
@@ -195,14 +205,16 @@ def stages(studio: StyleCLIP, photos: Sequence[Path], folder: Path) -> list[tupl
     ]
 
 
-def of_runs(model: str, photos: Path, folder: Path, count: int) -> tuple[list[tuple[str, str]], float, list[Path]]:
-    """Rows of the table for the command undisturbed and killed; its rate undisturbed; and photos that it could edit."""
-    whole, cut = folder / "undisturbed", folder / "killed"
+def of_runs(model: str, photos: Path, folder: Path, count: int) -> tuple[list[tuple[str, str]], float]:
+    """Rows of the table for the command undisturbed, killed, and on Ray; and its rate undisturbed."""
+    whole, cut, ray = folder / "undisturbed", folder / "killed", folder / "ray"
     command = Command(model, photos, whole)
     status = command.follow()
     told, pictures = result(whole)
     failed = sum(json.loads(row)["error"] is not None for row in told)
     rows = [("pictures, rows with a sentence, status", f"{len(pictures)}, {failed}, {status}")]
+    by_ray = Command(model, photos, ray, "--ray", "--workers", "2")
+    by_ray.follow()
     left = []
     for _ in range(KILLS):
         killed = Command(model, photos, cut)
@@ -211,14 +223,23 @@ def of_runs(model: str, photos: Path, folder: Path, count: int) -> tuple[list[tu
         killed.process.wait()
         left.append(str(len(list(cut.glob("*.png")))))
     Command(model, photos, cut).follow()
-    same = "the same" if result(cut) == (told, pictures) else "NOT the same"
     rows.append((f"killed {KILLS} times, with so many pictures there", ", ".join(left)))
-    rows.append(("rows and pictures after the last start", same))
-    memory = {count: command.memory[max(k for k in command.memory if k <= count)] for count in (100, count)}
-    told_memory = ", ".join(f"{megabytes:.0f} MB after {count}" for count, megabytes in memory.items())
-    rows.append(("memory of the main process", told_memory))
-    names = {json.loads(row)["input"] for row in told if json.loads(row)["output"]}
-    return rows, command.rate(), [Path(name) for name in sorted(names)]
+    rows.append(("rows and pictures after the last start", same(result(cut), (told, pictures))))
+    rows.append(("rows and pictures of --ray --workers 2", same(result(ray), (told, pictures))))
+    points = [next(k for k in command.memory if k >= count * share // 5) for share in range(1, 5)]
+    main, workers = zip(*(command.memory[point] for point in points), strict=True)
+    rows.append(("photos done", ", ".join(map(str, points))))
+    rows.append(("… MB of the main process", ", ".join(f"{megabytes:.0f}" for megabytes in main)))
+    rows.append(("… MB of its workers", ", ".join(f"{megabytes:.0f}" for megabytes in workers)))
+    rate = command.rate()
+    rows.append(("photos a second: the command", f"{rate:.2f}"))
+    rows.append(("… --ray --workers 2", f"{by_ray.rate():.2f} ({by_ray.rate() / rate:.0%})"))
+    return rows, rate
+
+
+def same(one: object, other: object) -> str:
+    """In a word."""
+    return "the same" if one == other else "NOT the same"
 
 
 def main() -> None:
@@ -233,12 +254,15 @@ def main() -> None:
         photos = folder / "photos"
         photos.mkdir()
         bad = make_photos(studio, photos, options.photos)
-        rows, rate, good = of_runs(options.model, photos, folder, options.photos)
-        alones = stages(studio, good[:ALONE], folder)
+        good = [photos / f"{n:04}.jpg" for n in range(options.photos) if n % EVERY < EVERY - 1][:ALONE]
+        before = stages(studio, good, folder)
+        rows, rate = of_runs(options.model, photos, folder, options.photos)
+        after = stages(studio, good, folder)
+    alones = [(name, (a + b) / 2, (c + d) / 2) for (name, a, c), (_, b, d) in zip(before, after, strict=True)]
     cores = available_cores()
     rows.insert(0, ("photographs, of them broken", f"{options.photos}, {bad}"))
-    rows.append(("photos a second: the command", f"{rate:.2f}"))
-    rows += [(f"{name} alone", f"{alone:.2f} ({cpu:.2f} s of a core)") for name, alone, cpu in alones]
+    for (name, alone, cpu), (_, first, _), (_, last, _) in zip(alones, before, after, strict=True):
+        rows.append((f"{name} alone", f"{alone:.2f} ({first:.2f}, {last:.2f}); {cpu:.2f} s of a core"))
     slowest, used = min(alone for _, alone, _ in alones), sum(alones[i][2] for i in (0, 2, 3))
     rows.append(("the command beside the slowest of them", f"{rate / slowest:.0%}"))
     rows.append((f"… beside all of them together on {cores} cores", f"{rate * used / cores:.0%}"))

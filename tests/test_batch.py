@@ -291,6 +291,8 @@ def test_an_edit_that_no_photo_can_get_is_refused_before_anything_is_written(stu
         ({"mapper": "levels", "steps": 5}, "“steps” goes with “prompt”"),
         ({"mapper": "beard"}, "no mapper"),
         ({"mapper": tmp_path / "none.safetensors"}, "no mapper"),
+        ({"mapper": "nul\0.safetensors"}, "no mapper"),
+        ({"recipe": "nul\0.json"}, "can't be read"),
         ({"target": "", "neutral": "a face"}, "words"),
         ({"prompt": "a hat", "steps": 0}, "steps"),
         ({"recipe": tmp_path / "none.json"}, "can't be read"),

@@ -49,3 +49,62 @@ def test_no_name_leads_elsewhere():
         assert not set(clean) & set("/\\:.") and not clean.startswith(("-", "~"))
     jobs = [Job(f"/{folder}/same.jpg") for folder in range(12)]
     assert len(set(names_of(jobs, {}).values())) == 12
+
+
+def test_a_list_has_paths_that_count_from_its_folder_also_of_mappers_and_values_of_any_kind(tmp_path):
+    import datetime
+
+    import pandas
+
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "rows.jsonl").write_text(
+        '{"photo": "../a.jpg", "mapper": "mine.safetensors"}\n{"photo": "/b.jpg", "mapper": "beard"}\n'
+        '{"photo": "s3://bucket/c.jpg"}\n{"photo": "nul\\u0000.jpg"}\n'
+    )
+    one, two, three, four = jobs_of([tmp_path / "lists" / "rows.jsonl"], tmp_path / "out")
+    assert (one.photo, one.texts) == (str(tmp_path / "a.jpg"), {"mapper": str(tmp_path / "lists" / "mine.safetensors")})
+    assert (two.photo, two.texts) == ("/b.jpg", {"mapper": "beard"})
+    assert three.photo == "s3://bucket/c.jpg" and not four.error
+    rows = pandas.DataFrame({"photo": ["a.jpg", "b.jpg"], "words": [datetime.date(2026, 1, 1), datetime.date.max]})
+    try:
+        rows.to_parquet(tmp_path / "rows.parquet")
+    except ImportError:
+        pytest.skip("pandas has no package that writes Parquet")
+    jobs = jobs_of([tmp_path / "rows.parquet"], tmp_path / "out")
+    assert len({job.key for job in jobs}) == 2
+
+
+def test_photos_in_the_folder_of_the_results_are_refused_by_any_path(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.jpg").touch()
+    (tmp_path / "link").symlink_to("real")
+    for photo, out in (("link/a.jpg", "real"), ("real/a.jpg", "link"), ("link", "real")):
+        with pytest.raises(UserError, match="another folder"):
+            jobs_of([tmp_path / photo], tmp_path / out)
+
+
+def test_photos_at_an_address(tmp_path):
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    for name in ("/photos/a.jpg", "/photos/deep/b.png", "/photos/readme.md", "/photos/.c.jpg", "/photos/out/d.png"):
+        memory.pipe_file(name, b"")
+    memory.pipe_file("/photos/list.txt", b"a.jpg\nmemory://else/x.jpg\n")
+
+    def named(photos, out="memory://photos/out"):
+        return [job.photo.removeprefix("memory://").lstrip("/") for job in jobs_of([photos], out)]
+
+    assert named("memory://photos") == ["photos/a.jpg", "photos/deep/b.png"]
+    assert named("memory://photos/*.jpg") == ["photos/.c.jpg", "photos/a.jpg"]
+    assert named("memory://photos/a.jpg") == ["photos/a.jpg"]
+    assert named("memory://photos/list.txt") == ["photos/a.jpg", "else/x.jpg"]
+    (tmp_path / "a.jpg").touch()
+    assert jobs_of([f"file://{tmp_path}"], tmp_path / "out") == [Job(str(tmp_path / "a.jpg"))]
+    for address, sentence in (
+        ("memory://photos/none.jpg", "no file or folder"),
+        ("memory://none/*.jpg", "no photos"),
+        ("nothing://photos", "can't be used"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            named(address)
+    memory.rm("/photos", recursive=True)

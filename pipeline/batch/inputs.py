@@ -58,9 +58,13 @@ def is_mapper_file(mapper: Any) -> bool:
 
 
 def _resolved(place: str | Path) -> str:
+    """A place by the one name that it has."""
     try:
-        return place.rstrip("/") if places.is_address(place) else os.path.realpath(place)
-    except ValueError:  # with a character that no path has
+        if places.is_address(place):
+            files, path = places.file_system(place)
+            return files.unstrip_protocol(path).rstrip("/")
+        return os.path.realpath(place)
+    except (UserError, ValueError):  # of an address that nobody knows; with a character that no path has
         return str(place)
 
 
@@ -82,7 +86,7 @@ def _at_address(address: str, out: str) -> Iterable[Job]:
     files, path = places.file_system(address)
     try:
         if glob.has_magic(path):
-            found = sorted(files.glob(path))
+            found = sorted(name for name, about in files.glob(path, detail=True).items() if about["type"] == "file")
         elif files.isdir(path):
             found = sorted(name for name in files.find(path) if _is_photo(name.rpartition("/")[2]))
         elif files.exists(path):

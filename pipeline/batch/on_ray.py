@@ -46,6 +46,7 @@ def connected(address: str) -> Iterator[None]:
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of a run is told to others
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what else goes wrong is told in a sentence
     options = {"include_dashboard": False} if address == HERE else {}
     if address not in (HERE, "auto"):
         _check_answers(address)

@@ -52,7 +52,7 @@ class Results:
     at the end the file has those that count, in the order of the jobs."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.path, self.names = folder, folder / RESULTS, folder / NAMES
+        self.out, self.folder, self.path, self.names = folder, folder, folder / RESULTS, folder / NAMES
         self.files: set[str] = set()  # the names of those that were in the folder
 
     def __enter__(self) -> "Results":
@@ -60,7 +60,7 @@ class Results:
         try:
             self._look()
             if self.path.is_symlink() or not (self._has_rows() if self.path.exists() else self.files <= {LOCK, NAMES}):
-                raise UserError(f"The folder {self.folder} has other files; please name a new one for the results.")
+                raise UserError(f"The folder {self.out} has other files; please name a new one for the results.")
             self.lock = FileLock(self.folder / LOCK, timeout=0)
             self.lock.acquire()
             self._drop_half_a_row()
@@ -68,7 +68,7 @@ class Results:
         except Timeout:
             raise UserError(f"Another run writes into {self.folder}; please wait until it has ended.") from None
         except OSError as error:
-            raise not_written(self.folder, error) from None
+            raise not_written(self.out, error) from None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -160,7 +160,7 @@ class Results:
         last, named = {}, {}
         for photo in self.photos():
             last[photo.key] = photo.start, photo.end
-            named[photo.key] = named.get(photo.key, []) + [[row.get("output") for row in photo.rows]]
+            named[photo.key] = named.get(photo.key, []) + [[str(row.get("output")) for row in photo.rows]]
         kept = {output for outputs in named.values() for output in outputs[-1]}
         try:
             with written_whole(self.path) as fresh, fresh.open("wb") as file, self.path.open("rb") as rows:
@@ -184,9 +184,9 @@ class ResultsAtAddress(Results):
     `SEND_EVERY` seconds and at the end; nothing keeps a second run away."""
 
     def __init__(self, address: str) -> None:
-        self.address, self.place = address, tempfile.TemporaryDirectory(prefix="studio-batch-")
+        self.place = tempfile.TemporaryDirectory(prefix="studio-batch-")
         super().__init__(Path(self.place.name))
-        self.sent = time.monotonic()
+        self.out, self.sent = address, time.monotonic()
 
     def __exit__(self, *about: object) -> None:
         super().__exit__(*about)
@@ -207,22 +207,22 @@ class ResultsAtAddress(Results):
         return names
 
     def _look(self) -> None:
-        self.files = places.names(self.address)
+        self.files = places.names(self.out)
         for name in self.files & {RESULTS, NAMES}:
-            (self.folder / name).write_bytes(places.read(places.joined(self.address, name)))
+            (self.folder / name).write_bytes(places.read(places.joined(self.out, name)))
 
     def _send(self, *names: str) -> None:
         try:
             for name in names:
                 if (self.folder / name).exists():
-                    places.write(places.joined(self.address, name), (self.folder / name).read_bytes())
-                elif name in places.names(self.address):
+                    places.write(places.joined(self.out, name), (self.folder / name).read_bytes())
+                elif name in places.names(self.out):
                     self._remove(name)
         except OSError as error:
-            raise not_written(self.address, error) from None
+            raise not_written(self.out, error) from None
 
     def _remove(self, name: str) -> None:
-        places.remove(places.joined(self.address, name))
+        places.remove(places.joined(self.out, name))
 
 
 def results_of(out: str) -> Results:
@@ -230,11 +230,10 @@ def results_of(out: str) -> Results:
     return ResultsAtAddress(out) if places.is_address(out) else Results(Path(out))
 
 
-def _is_picture(output: Any) -> bool:
+def _is_picture(output: str) -> bool:
     """Whether what a row names as its picture is the name of one, and nothing that leads elsewhere."""
-    name, _, ending = output.rpartition(".") if isinstance(output, str) else ("", "", "")
-    parts = name.split(".")
-    return ending in FORMATS and all(parts) and not IN_NO_NAME.intersection("".join(parts))
+    *parts, ending = output.split(".")
+    return ending in FORMATS and all(parts) and bool(parts) and not IN_NO_NAME.intersection("".join(parts))
 
 
 def _names_in(path: Path) -> dict[str, str]:

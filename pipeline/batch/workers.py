@@ -32,8 +32,12 @@ class Workers:
         self._idle: SimpleQueue[subprocess.Popen | None] = SimpleQueue()
         self._all: set[subprocess.Popen] = set()
         self._ended = False
-        for process in [self._begun() for _ in range(count)]:
-            self._idle.put(self._ready(process))
+        try:
+            for process in [self._begun() for _ in range(count)]:
+                self._idle.put(self._ready(process))
+        except BaseException:
+            self.end()
+            raise
 
     def __enter__(self) -> "Workers":
         return self
