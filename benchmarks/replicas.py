@@ -69,7 +69,6 @@ def crowd(options: list[str], visitors: int, minutes: float, kills: bool) -> boo
     with serving("demo", options=options) as server, tempfile.TemporaryDirectory() as folder:
         lone = Visitor(server.url, Path(folder) / "lone")
         wanted = everything(lone)
-        everything(lone)  # where there are replicas, each has to read the texts once
         lone.seconds.clear()
         everything(lone)
         page, guest = Page(server.url), secrets.token_hex(5)
@@ -96,9 +95,8 @@ def crowd(options: list[str], visitors: int, minutes: float, kills: bool) -> boo
     print(f"| runs whose visitor was told that their replica ended | {len(told)} |")
     print(f"| other errors | {len(errors) - len(told)} |")
     print(f"| answers that differ from the lone visitor's | {len(other)} |")
-    print(
-        f"| the strip is as it was | {'yes' if same_strip else 'no'} |\n| memory of the page's process | {memory:.0f} MB |"
-    )
+    print(f"| the strip is as it was | {'yes' if same_strip else 'no'} |")
+    print(f"| memory of the page's process | {memory:.0f} MB |")
     print("\n| action | answers | lone p50 | p50 | p95 |\n|---|---|---|---|---|")
     for name in sorted(lone.seconds):
         times, alone = [s for v in all_ for s in v.seconds[name]], quantile(lone.seconds[name], 0.5)
@@ -122,7 +120,8 @@ def main() -> None:
     options = parser.parse_args()
     on_ray = ["--ray", "--replicas", str(options.replicas)]
     ways = [([], False), (on_ray, False), (on_ray, True)]
-    sys.exit(not all([crowd(way, options.visitors, options.minutes, kills) for way, kills in ways]))
+    well = [crowd(way, options.visitors, options.minutes, kills) for way, kills in ways]
+    sys.exit(not all(well))
 
 
 if __name__ == "__main__":
