@@ -38,6 +38,7 @@ with process.told_in_a_sentence(), process.without_proxies():  # Gradio makes cl
     from webapp.backends.zero_gpu import on_gpu
     from webapp.cleanup import few_arenas, tidying
     from webapp.files import make_private
+    from webapp.monitoring import write_events
     from webapp.page import LAUNCH, TRAINING_MINUTES, build
 
 
@@ -119,6 +120,7 @@ def main() -> None:
     if options.mcp and importlib.util.find_spec("mcp") is None:
         parser.error("--mcp needs a package more: pip install -r requirements-mcp.txt")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    write_events()
     with process.told_in_a_sentence():
         serve(options)
 

@@ -19,6 +19,7 @@ import gradio as gr
 import torch
 
 from pipeline.errors import UserError
+from webapp.monitoring import FAULTS
 from webapp.session import Session
 
 STARTED_OVER = "You started over, so this has ended."
@@ -40,6 +41,7 @@ def told_plainly() -> Iterator[None]:
     except Exception as error:
         number = secrets.token_hex(4)
         log.exception("error %s", number)
+        FAULTS.inc()
         if out_of_memory(error):
             _free(error)
         sentence = f"{_what_happened(error)} Your face and your edit are still here. (Number {number} in the log)"

@@ -14,12 +14,14 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 from fastapi import HTTPException, Request
+from gradio.block_function import BlockFunction
 from gradio.context import LocalContext
 from gradio.data_classes import PredictBodyInternal
 from gradio.queueing import Event, Queue
-from gradio.server_messages import ProcessCompletedMessage
+from gradio.server_messages import EventMessage, ProcessCompletedMessage
 from starlette.middleware import Middleware
 
+from webapp import monitoring
 from webapp.request_limits import RequestLimits, address_of
 
 
@@ -103,6 +105,13 @@ class _Messages(asyncio.Queue):
         return await super().get()
 
 
+def _name(fn: BlockFunction | None) -> str:
+    """What an event is called in the code; an endpoint by its address."""
+    if fn is None:
+        return "unknown"
+    return fn.api_name if fn.api_visibility == "public" else getattr(fn.fn, "__name__", "unknown")
+
+
 class _Caller(NamedTuple):
     visitor: str
     address: str
@@ -135,6 +144,13 @@ class FairQueue(Queue):
     async def push(self, body: PredictBodyInternal, request: Request, username: str | None) -> tuple[Any, Any, Any]:
         """Let an event wait. Raises HTTPException with a sentence: 429 where too many wait already, 410 after
         `close_with`."""
+        try:
+            return await self._push(body, request, username)
+        except HTTPException:
+            monitoring.ended(_name(self.blocks.fns.get(body.fn_index)), 0.0, "refused")
+            raise
+
+    async def _push(self, body: PredictBodyInternal, request: Request, username: str | None) -> tuple[Any, Any, Any]:
         if self._closed:
             raise HTTPException(410, self._closed)
         request.state.asked = next(_asked)
@@ -175,6 +191,7 @@ class FairQueue(Queue):
             raise HTTPException(429, BUSY)
         event = silent[0] if silent else max(crowd, key=lambda event: event.enqueue_time)
         self._tell([event], BUSY)  # also who opens the stream only now is told
+        monitoring.ended(_name(event.fn), time.monotonic() - event.enqueue_time, "refused")
         if self._unheard.pop(event._id, None):
             asyncio.get_running_loop().call_later(UNHEARD_SECONDS, self._forget, event)
         else:
@@ -244,6 +261,25 @@ class FairQueue(Queue):
                 return [event], False, name
         return None
 
+    async def process_events(self, events: list[Event], *args: Any) -> None:
+        """Run an event, and count it."""
+        await super().process_events(events, *args)
+        for event in events:
+            outcome = getattr(event, "outcome", "left")
+            monitoring.ended(_name(event.fn), time.monotonic() - event.enqueue_time, outcome)
+
+    def send_message(self, event: Event, event_message: EventMessage) -> None:
+        """Tell a session something of an event, and note how the event ended."""
+        if isinstance(event_message, ProcessCompletedMessage) and event.alive:
+            event.outcome = "done" if event_message.success else "failed"
+        super().send_message(event, event_message)
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Of each group, how many events wait and how many run."""
+        waiting = Counter(event.concurrency_id for event in self.waiting())
+        groups = self.event_queue_per_concurrency_id.items()
+        return {name: (waiting[name], group.current_concurrency) for name, group in groups}
+
     def close_with(self, why: str) -> None:
         """Let no event join or start any more, and tell those that wait why."""
         self._closed = why
@@ -292,7 +328,7 @@ class Page(gr.Blocks):
 
     def launch(self, *args: Any, app_kwargs: dict[str, Any] | None = None, **options: Any) -> Any:
         """Serve it, as `gr.Blocks.launch` does."""
-        limits = {"middleware": [Middleware(RequestLimits)]}
+        limits = {"middleware": [Middleware(RequestLimits)], "routes": [*monitoring.ROUTES]}
         # Not `_frontend`: Gradio would ask its own page and give up where a loaded machine takes seconds to answer.
         options |= {"app_kwargs": limits | (app_kwargs or {}), "max_threads": THREADS, "_frontend": False}
         return super().launch(*args, **options)

@@ -16,6 +16,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from webapp import monitoring
 from webapp.cleanup import AN_HOUR
 from webapp.limits import MAPPER_BYTES
 from webapp.visits import seconds
@@ -147,4 +148,6 @@ def most_bytes(path: str) -> int:
 
 def _refused(status: int, sentence: str) -> JSONResponse:
     """An answer with a sentence; the connection ends with it, because its body is not read."""
+    if status == 429:
+        monitoring.ended("request", 0.0, "refused")
     return JSONResponse({"detail": sentence}, status, {"connection": "close"})
