@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 
+import httpx
 import pytest
 
 pytest.importorskip("ray")
@@ -66,6 +67,10 @@ def waited(pid):
 @pytest.fixture(scope="module")
 def url(served):
     return served[1]
+
+
+def test_the_replicas_that_answer_are_counted(url):
+    assert httpx.get(f"{url}ready", timeout=SLOW).json() == {"replicas": 1}
 
 
 def test_a_visit_in_the_browser(chromium, url, tmp_path):  # noqa: F811

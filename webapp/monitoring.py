@@ -39,10 +39,9 @@ log = logging.getLogger("webapp.events")
 
 
 def replicas(studio: Any) -> int:
-    """How many processes compute for the page now. A studio that computes elsewhere says it by `alive_replicas()`;
-    one that computes in this process has no such method and counts as one, until it is released."""
+    """How many processes compute for the page now."""
     try:
-        return getattr(studio, "alive_replicas", lambda: 1)()
+        return studio.alive_replicas()
     except UserError:  # the page ends
         return 0
 

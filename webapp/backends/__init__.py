@@ -89,6 +89,10 @@ class Backend:
         """The steps of a run. Checks the arguments at once, and computes when iterated."""
         return method_of(self._studio, name)(*args, **kwargs)
 
+    def alive_replicas(self) -> int:
+        """How many processes compute now."""
+        return 1
+
     @property
     def sketching(self) -> Any:
         """The studio, for who makes latents of which no picture is drawn."""

@@ -186,6 +186,14 @@ class OnReplicas(Backend):
     def _opened(self, content: bytes) -> Any:
         return unpacked(content, partial(self.call, "image"))
 
+    def alive_replicas(self) -> int:
+        """How many replicas answer now, as Serve says; 0 where nothing of it answers."""
+        try:
+            states = serve.status().applications[self._handle.app_name].deployments.values()
+        except (RayError, KeyError):
+            return 0
+        return sum(deployment.replica_states.get("RUNNING", 0) for deployment in states)
+
     @property
     def sketching(self) -> _Sketching:
         return _Sketching(self)
