@@ -5,8 +5,8 @@
     s' = s + strength · Δs                               editing; text to face, where s is that of the mean face
 
 f is a unit embedding of CLIP, of a picture or of a text, and w̄ the mean latent. The mappers M_W and M_S
-(networks/csla.py) give residuals from the mean face; M_S ends with adaptive style mixing. c moves with the training
-batches (training/csla.py).
+(`CSLA.to_w` and `to_s` of networks/csla.py, which subtract c) give residuals from the mean face; M_S ends with adaptive
+style mixing. c moves with the training batches (training/csla.py), and stands in the file as `centre`.
 """
 
 from collections.abc import Sequence

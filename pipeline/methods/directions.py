@@ -91,8 +91,8 @@ def limited(styles: Tensor, step: Tensor, mean: Tensor, std: Tensor, limit: floa
     there, moved = (styles - mean) / std, step / std
     room = (limit - moved.sign() * there).clamp(min=0)
     share = moved.abs() / room.clamp(min=1e-12)
-    bent = moved.sign() * room * (0.5 + 0.5 * torch.tanh(2 * share - 1))
-    return torch.where(share <= 0.5, step, bent * std)
+    taken = moved.sign() * room * (0.5 + 0.5 * torch.tanh(2 * share - 1))
+    return torch.where(share <= 0.5, step, taken * std)
 
 
 def text_direction(texts: Texts, target: str, neutral: str, kept: Sequence[Pair] = ()) -> Tensor:

@@ -101,7 +101,7 @@ class GradientDirections(StyleDirections):
         return (slopes / self._lengths.clamp(min=1e-12)).clamp(-1, 1).mean(1)
 
     def _derivatives(self, directions: Tensor) -> Tensor:
-        """σ ∂(e·d)/∂s (K, N, C) for directions (K, E) and every sample."""
+        """σ ∂(i·d)/∂s (K, N, C) for directions (K, E) and every sample; σ falls out of the cosine."""
         slopes = [derivatives(self.generator, self.embed, part, directions) for part in self.w.split(BATCH)]
         return (torch.cat(slopes, 1).cpu() * self.style_std)[..., self.rows]
 

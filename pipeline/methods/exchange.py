@@ -79,7 +79,7 @@ def exchange(
     def embedded(latent: Latent) -> Tensor:
         return embed(latent.draw(generator, latent.working_size(generator)).clamp(-1, 1))[0].cpu()
 
-    # Within U, from x of this face to x* of faces that have the target.
+    # U(x* − x), from this face to faces that have the target; ī falls out of the difference.
     face, delta_t = embedded(latent), texts.direction(target, neutral).cpu()
     having = looks.having(delta_t)
     difference = (having - face) @ basis @ basis.T

@@ -44,7 +44,7 @@ class Mapper(nn.Module):
 
 
 class LevelsMapper(LatentMapper):
-    """One mapper for the coarse, the medium and the fine rows each; a level left out gives zeros."""
+    """One mapper for the coarse, the medium and the fine rows each (equation 3); a level left out gives zeros."""
 
     def __init__(self, style_dim: int = 512, levels: Sequence[str] = tuple(MAPPER_ROWS)) -> None:
         super().__init__()

@@ -160,12 +160,17 @@ def measure_relevance(
                 partial.add(part, changes[rows[part]])
                 progress(partial.share(codes))
         partial.save()
-        sums = partial.sums
-        if distributed:  # each process has computed its own parts to the end
-            indices = torch.cat([rows[part] for part in partial.own_parts] or [torch.arange(0)])
-            sums = torch.zeros_like(sums).index_copy(0, indices, sums[indices]).to(device)
-            torch.distributed.all_reduce(sums)
+        sums = _of_all_processes(partial.sums, [rows[part] for part in partial.own_parts], device)
     return F.normalize(sums.cpu(), dim=-1)
+
+
+def _of_all_processes(sums: Tensor, own_rows: Sequence[Tensor], device: torch.device) -> Tensor:
+    """The sums (C, E) of all processes, each of which has computed its own rows to the end."""
+    if torch.distributed.is_initialized():
+        indices = torch.cat([*own_rows, torch.arange(0)])
+        sums = torch.zeros_like(sums).index_copy(0, indices, sums[indices]).to(device)
+        torch.distributed.all_reduce(sums)
+    return sums
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
