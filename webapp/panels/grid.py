@@ -161,14 +161,14 @@ def connect(
 
     def draw(wanted: Grid, session: Session) -> Iterator[Updates]:
         """Into the box as it is: it may have been closed since it was asked for, and stays so."""
-        told = {"target": wanted.target, "neutral": wanted.neutral}
-        with session.lock:
-            source, regions = session.base("direct", **told), tuple(session.held_to("direct", **told))
-        wanted = replace(wanted, source=source.digest(), regions=regions)
-        middle = (wanted.strength, wanted.channels)
-        chosen = {"selected_index": wanted.cells.index(middle) if middle in wanted.cells else None}
-        updates = {fields.state: wanted, fields.finer: gr.update(interactive=wanted.level < FINEST)}
+        texts = {"target": wanted.target, "neutral": wanted.neutral}
         try:
+            with session.lock:
+                source, regions = session.base("direct", **texts), tuple(session.held_to("direct", **texts))
+            wanted = replace(wanted, source=source.digest(), regions=regions)
+            middle = (wanted.strength, wanted.channels)
+            chosen = {"selected_index": wanted.cells.index(middle) if middle in wanted.cells else None}
+            updates = {fields.state: wanted, fields.finer: gr.update(interactive=wanted.level < FINEST)}
             for cells in pictures(studio, source, wanted):
                 due = sum(words.endswith(DUE) for _, words in cells)
                 told = bar(f"{len(cells) - due} of {len(cells)} pictures", 1 - due / len(cells))
@@ -178,7 +178,7 @@ def connect(
             hidden = {fields.state: None, fields.box: gr.update(visible=False)}
             yield hidden | {fields.note: "", notes: problem(str(error))}
             return
-        now = session.base("direct", **told)  # it may have changed meanwhile
+        now = session.base("direct", **texts)  # it may have changed meanwhile
         yield {fields.note: hint(wanted, now)}
 
     def open_(target: str, neutral: str) -> Updates:
