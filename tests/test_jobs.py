@@ -321,3 +321,16 @@ def test_everything_that_waits_ends_with_a_sentence_when_the_studio_stops():
     assert told == ["Stopped."] * 5
     with pytest.raises(UserError), scheduler.interactive():
         pass
+
+
+def test_as_many_long_jobs_run_as_there_are_replicas_and_turns_are_left_to_these():
+    scheduler, jobs = Scheduler(replicas=2), contextlib.ExitStack()
+    # The second job of one address is in a later round than the first of another, and yet goes on once it has begun.
+    for _ in range(2):
+        assert jobs.enter_context(scheduler.line(address="one"))() == 0
+    with scheduler.line(address="other") as third, scheduler.line(address="other") as fourth:
+        assert third() == 1 and fourth() == 2 and scheduler.others_wait()
+        jobs.close()
+        assert third() == 0 and fourth() == 0 and not scheduler.others_wait()
+        with scheduler.batch(), scheduler.batch(), scheduler.interactive(), scheduler.background(0) as mine:
+            assert mine

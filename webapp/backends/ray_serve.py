@@ -45,7 +45,8 @@ WAITING = 2  # calls and runs for each replica, above which one is added where t
 CPUS = 2  # of a replica, where their number may grow and there is no GPU
 START_SECONDS = 600.0  # for the replicas to load the model, which may have to be downloaded
 CALL_SECONDS = 600.0  # for an answer; to repeat a long run takes minutes
-PROBE_SECONDS = 20.0  # for the cluster to say that it is there
+REACH_SECONDS = 10.0  # for a connection to the cluster
+PROBE_SECONDS = 60.0  # for the cluster to say that it is there; the program that asks takes seconds to start
 OBJECT_STORE = 2**28  # bytes of shared memory of a Ray of one's own, through which pictures go
 
 GONE = (
@@ -249,7 +250,7 @@ def _probe(address: str) -> None:
     if not host or not port.isdigit():
         raise StartError(f"“{address}” is no address of a Ray cluster; please give HOST:PORT, as in 10.0.0.5:6379.")
     try:
-        socket.create_connection((host, int(port)), PROBE_SECONDS).close()
+        socket.create_connection((host, int(port)), REACH_SECONDS).close()
         command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
         asked = subprocess.run(command, capture_output=True, timeout=PROBE_SECONDS)
     except (OSError, OverflowError, subprocess.TimeoutExpired):
