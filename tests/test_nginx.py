@@ -110,7 +110,7 @@ def test_files_pass_up_to_the_size_that_the_studio_takes(browsers):
 def test_events_are_told_while_they_run(site, browsers):
     app_id, browser = next(iter(browsers.items()))
     event = browser.event("optimize", "click")
-    data = ["a person with glasses", "This face", 300, 0.01, 0.01, None]
+    data = ["a person with glasses", "This face", 300, 0.00015, 0.001, None]
     assert len(data) == len(event["inputs"])
     body = {"fn_index": event["id"], "session_hash": browser.visit, "data": data}
     browser.client.post("/gradio_api/queue/join", json=body).raise_for_status()
