@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: run test test-full lint demo-models photo-models models browser
+.PHONY: run test test-full lint demo-models photo-models models browser proxy
 
 run: $(VENV)/app.stamp $(if $(findstring --model,$(ARGS)),,models)  ## the studio; make run ARGS="--model demo --share"
 	$(BIN)/python app.py $(ARGS)
@@ -37,6 +37,11 @@ models: $(VENV)/app.stamp
 # The page is tested in Debian's Chromium.
 browser:
 	@command -v chromium >/dev/null || { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends chromium; }
+
+# For tests/test_nginx.py, which is skipped without it. Not a part of `make test`: where services start by themselves,
+# Debian's package serves port 80.
+proxy:
+	@command -v nginx >/dev/null || { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends nginx-light; }
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

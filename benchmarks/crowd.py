@@ -11,18 +11,20 @@ checkout of this repository, to compare with.
 import argparse
 import contextlib
 import json
+import multiprocessing
 import random
 import secrets
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from benchmarks.server import HERE, Server, serving
+from benchmarks.server import HERE, serving
 
 VISITORS, JOINS, BODIES, BODY = 60, 500, 60, 20 * 2**20
 SESSIONS = 200  # of one address, that ask again as soon as they are answered
@@ -32,11 +34,11 @@ PATIENCE = 30.0  # seconds after which a move counts as never answered
 
 
 class App:
-    """The page of a server."""
+    """The page at an address."""
 
-    def __init__(self, server: Server) -> None:
-        self.server, self.url = server, f"{server.url}/gradio_api"
-        self.config = httpx.get(f"{server.url}/config").json()
+    def __init__(self, address: str) -> None:
+        self.address, self.url = address, f"{address}/gradio_api"
+        self.config = httpx.get(f"{address}/config", timeout=PATIENCE).json()
 
     def event(self, element: str, kind: str) -> int:
         """The number of the event of an element of the page."""
@@ -133,37 +135,40 @@ def join_and_leave(app: App, sessions: int) -> str:
 
 
 def ask_again(app: App, addresses: tuple[str, ...], ask: Callable[[Visitor], object]) -> str:
-    """Many sessions of each address ask for something, and again as soon as they are answered, until the app ends."""
-
-    def go_on(address: str) -> None:
-        visitor = Visitor(app, address)
-        with contextlib.suppress(httpx.HTTPError, RuntimeError):
-            while True:
-                ask(visitor)
-
-    for number in range(SESSIONS * len(addresses)):
-        threading.Thread(target=go_on, args=(addresses[number % len(addresses)],), daemon=True).start()
-    time.sleep(20)
+    """Many sessions of each address ask for something, and again as soon as they are answered. In a process of their
+    own, which leaves this one to the visitor who waits."""
+    crowd = multiprocessing.get_context("spawn").Process(target=_ask, args=(app.address, addresses, ask), daemon=True)
+    crowd.start()
+    crowd.join(25)
+    crowd.kill()
     return f"{SESSIONS * len(addresses)} ask"
 
 
-def move_sliders(app: App) -> str:
-    """Two hundred sessions of one address move a slider without end."""
-    return ask_again(app, (ATTACKER,), lambda visitor: visitor.move(random.choice(MOVES)))
+def _ask(address: str, addresses: tuple[str, ...], ask: Callable[[Visitor], object]) -> None:
+    app = App(address)
+
+    def go_on(number: int) -> None:
+        visitor = Visitor(app, addresses[number % len(addresses)])
+        while True:
+            with contextlib.suppress(httpx.HTTPError, RuntimeError):
+                ask(visitor)
+
+    with ThreadPoolExecutor(SESSIONS * len(addresses)) as threads:
+        list(threads.map(go_on, range(SESSIONS * len(addresses))))
 
 
-def fill_the_queue(app: App) -> str:
-    """Two hundred sessions of each of two addresses press Optimize, and watch."""
+def any_move(visitor: Visitor) -> None:
+    visitor.move(random.choice(MOVES))
 
-    def optimize(visitor: Visitor) -> None:
-        if not visitor.optimize():
-            time.sleep(0.5)
+
+def whole_run(visitor: Visitor) -> None:
+    """Press Optimize and watch to the end; wait a moment where it is refused."""
+    if not visitor.optimize():
+        time.sleep(0.5)
+        return
+    for message in visitor.answers():
+        if message["msg"] == "process_completed":
             return
-        for message in visitor.answers():
-            if message["msg"] == "process_completed":
-                return
-
-    return ask_again(app, (ATTACKER, OTHER), optimize)
 
 
 def send_bodies(app: App) -> str:
@@ -181,7 +186,7 @@ def send_bodies(app: App) -> str:
 def attacked(checkout: Path, name: str, attack: Callable[[App], str]) -> None:
     """Print the row of one attack, against an app that has just started."""
     with serving(checkout=checkout) as server:
-        app = App(server)
+        app = App(server.url)
         alone = moved(app, 3)
         before = server.megabytes()
         told: list[str] = []
@@ -190,7 +195,7 @@ def attacked(checkout: Path, name: str, attack: Callable[[App], str]) -> None:
         times = moved(app, 20)
         attacker.join(120)
         peak = server.megabytes()
-        time.sleep(2)
+        time.sleep(70)
         after = server.megabytes()
         waited = f"{sorted(times)[len(times) // 2]:.2f} | {max(times):.2f}"
         held = f"{before:.0f} | {peak:.0f} | {after:.0f} ({after / before - 1:+.0%})"
@@ -200,7 +205,7 @@ def attacked(checkout: Path, name: str, attack: Callable[[App], str]) -> None:
 def stopped(checkout: Path, number: signal.Signals) -> None:
     """Print how an app ends in the middle of a run that a visitor watches."""
     with serving(checkout=checkout) as server:
-        app = App(server)
+        app = App(server.url)
         visitor = Visitor(app)
         visitor.optimize()
         heard: list[dict[str, Any]] = []
@@ -232,8 +237,14 @@ def main() -> None:
         "optimize": (f"{VISITORS} visitors press Optimize", press_optimize),
         "joins": (f"{JOINS} joins of one session that never listens", lambda app: join_and_leave(app, 1)),
         "sessions": (f"{JOINS} joins of {JOINS} sessions that never listen", lambda app: join_and_leave(app, JOINS)),
-        "sliders": (f"{SESSIONS} sessions of one address move sliders", move_sliders),
-        "fill": (f"{SESSIONS} sessions of each of two addresses press Optimize", fill_the_queue),
+        "sliders": (
+            f"{SESSIONS} sessions of one address move sliders",
+            lambda app: ask_again(app, (ATTACKER,), any_move),
+        ),
+        "fill": (
+            f"{SESSIONS} sessions of each of two addresses press Optimize",
+            lambda app: ask_again(app, (ATTACKER, OTHER), whole_run),
+        ),
         "bodies": (f"{BODIES} bodies of {BODY // 2**20} MB", send_bodies),
     }
     print("| attack | | move alone, s | p50 | worst | moves | MB before | after the attack | a minute later |")

@@ -73,7 +73,7 @@ def on_gpu(times: Times, speedup: float) -> Times:
 
 
 class Replica:
-    """One replica, its visitors, and its share of the page's process, which takes `page` seconds a request."""
+    """One replica and its visitors, with one page process that takes `page` seconds a request, or 0 for enough."""
 
     def __init__(self, times: Times, visitors: int, page: float, warm: float = WARM, end: float = SECONDS) -> None:
         self._times, self._page, self._chance = times, page, random.Random(0)
@@ -119,6 +119,8 @@ class Replica:
                     self.waited[kind].append(self._now - asked)
                 goes_on()
 
+            if not self._page:  # there are enough
+                return self._at(self._now + self._times.page, lambda: self._arrives(kind, answered))
             self._page_free = max(self._now, self._page_free) + self._page
             self._at(self._page_free, lambda: self._arrives(kind, answered))
 

@@ -110,17 +110,19 @@ def test_files_pass_up_to_the_size_that_the_studio_takes(browsers):
 def test_events_are_told_while_they_run(site, browsers):
     app_id, browser = next(iter(browsers.items()))
     event = browser.event("optimize", "click")
-    data = ["a person with glasses", "This face", 500, 0.01, 0.01, None]
+    data = ["a person with glasses", "This face", 300, 0.00015, 0.001, None]
+    assert len(data) == len(event["inputs"])
     body = {"fn_index": event["id"], "session_hash": browser.visit, "data": data}
     browser.client.post("/gradio_api/queue/join", json=body).raise_for_status()
     heard = []
     with browser.client.stream("GET", "/gradio_api/queue/data", params={"session_hash": browser.visit}) as lines:
         for line in lines.iter_lines():
-            heard.append(json.loads(line.removeprefix("data:"))["msg"] if line else "")
-            if heard.count("process_generating") == 2:
+            heard.append(json.loads(line.removeprefix("data:")) if line else {"msg": ""})
+            assert heard[-1]["msg"] != "process_completed", heard[-1]
+            if sum(message["msg"] == "process_generating" for message in heard) == 2:
                 running_now = httpx.get(f"{site[0][app_id][1]}metrics", timeout=60).text
                 break
-    assert "process_completed" not in heard and 'styleclip_running{group="long"} 1.0' in running_now
+    assert 'styleclip_running{group="long"} 1.0' in running_now
 
 
 def test_metrics_are_not_seen_from_outside(site):
