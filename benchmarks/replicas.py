@@ -58,9 +58,12 @@ def kill(root: int, until: float, killed: list[int]) -> None:
             killed.append(there[0])
 
 
-def strip_of(page: Page, visit: str) -> object:
-    """What the page draws of a visitor's strip."""
-    return page.call(page.redrawn(), visit)
+def strip_of(page: Page, visit: str) -> list[str]:
+    """The pictures on a visitor's strip, by their files."""
+    event = page.redrawn()
+    answer = page.call(event, visit)
+    shown = answer[event["outputs"].index(page.ids["strip"])]["value"] if answer else []
+    return [picture["image"]["path"] for picture in shown]
 
 
 def crowd(options: list[str], visitors: int, minutes: float, kills: bool) -> bool:
@@ -85,7 +88,7 @@ def crowd(options: list[str], visitors: int, minutes: float, kills: bool) -> boo
             thread.start()
         for thread in threads:
             thread.join()
-        same_strip, memory = strip_of(page, guest) == strip, server.megabytes()
+        same_strip, memory = strip_of(page, guest) == strip != [], server.megabytes()
     answers = [answer for visitor in all_ for answer in visitor.answers]
     errors = [error for visitor in all_ for error in visitor.errors]
     told = [error for error in errors if GONE in error]

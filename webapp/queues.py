@@ -30,7 +30,7 @@ def _group(name: str, slots: int) -> dict[str, Any]:
 
 
 EDIT = _group("edit", min(32, max(8, 4 * (os.cpu_count() or 1))))
-PHOTO = _group("photo", 8)
+PHOTO = _group("photo", 16)
 SERIES = _group("series", 4)
 LONG = _group("long", 120)
 IDLE = _group("idle", 40)
