@@ -157,6 +157,8 @@ def loader(options: argparse.Namespace) -> Callable[[str], Any] | None:
     """What loads a model on replicas of Ray Serve; None where this process does."""
     if options.ray is None:
         return None
+    if (Path.home() / ".ray" / "auth_token").exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when it is imported
     from webapp.backends import ray_serve  # an extra, which takes seconds to import
 
     ray_serve.connect(options.ray or None)

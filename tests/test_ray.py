@@ -228,7 +228,7 @@ def test_a_cluster_of_another_version(monkeypatch):
     def init(*args, **options):
         raise RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.1.0\n    Python: 3.9.1\n")
 
-    monkeypatch.setattr(ray_serve, "_asks_for_token", lambda address: False)
+    monkeypatch.setattr(ray_serve, "_probe", lambda address: None)
     monkeypatch.setattr(ray_serve.ray, "init", init)
     with pytest.raises(StartError, match="of another version"):
         ray_serve.connect("127.0.0.1:6379")

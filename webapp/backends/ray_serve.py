@@ -26,7 +26,7 @@ from typing import Any
 import ray
 from PIL import Image
 from ray import serve
-from ray.exceptions import ActorDiedError, AuthenticationError, RayError, RayTaskError
+from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
@@ -223,8 +223,7 @@ def connect(address: str | None) -> None:
     if address is None:
         ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE, **quiet)
         return
-    if _asks_for_token(address):
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    _probe(address)
     try:
         ray.init(address, **quiet)
     except RuntimeError as error:
@@ -235,10 +234,6 @@ def connect(address: str | None) -> None:
                 "install the same there and here."
             ) from None
         raise StartError(f"The Ray cluster at {address} can't be joined: {_first_line(error)}") from None
-    except AuthenticationError:
-        raise StartError(
-            f"The Ray cluster at {address} asks for its token; please copy ~/.ray/auth_token from there."
-        ) from None
     except (ConnectionError, ValueError) as error:
         raise StartError(f"The Ray cluster at {address} can't be joined: {_first_line(error)}") from None
 
@@ -247,9 +242,9 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
 
 
-def _asks_for_token(address: str) -> bool:
-    """Whether the cluster at an address wants a token. Raises StartError where none answers. Another process asks, because a connection that fails
-    would end this one."""
+def _probe(address: str) -> None:
+    """Raises StartError where no cluster answers at an address, or where it asks for a token. Another process asks,
+    because a connection that fails would end this one."""
     told = f"No Ray cluster answers at {address}; `ray start --head` starts one, and says its address."
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
@@ -260,10 +255,10 @@ def _asks_for_token(address: str) -> bool:
         asked = subprocess.run(command, capture_output=True, timeout=PROBE_SECONDS)
     except (OSError, OverflowError, subprocess.TimeoutExpired):
         raise StartError(told) from None
-    wanted = b"AuthenticationError" in asked.stderr
-    if asked.returncode and not wanted:
+    if b"AuthenticationError" in asked.stderr:
+        raise StartError(f"The Ray cluster at {address} asks for its token; please copy ~/.ray/auth_token from there.")
+    if asked.returncode:
         raise StartError(told)
-    return wanted
 
 
 def shares(replicas: int | None, cpus: float, gpus: float) -> tuple[int, dict[str, float]]:
