@@ -24,7 +24,6 @@ from benchmarks.visitors import Visitor, everything, quantile, visit
 from webapp.backends.ray_serve import GONE
 
 EVERY = 30.0  # seconds between two kills
-FACES = 3  # pictures on the strip that must be there in the end
 
 
 def processes(root: int) -> dict[int, str]:
@@ -76,8 +75,7 @@ def crowd(options: list[str], visitors: int, minutes: float, kills: bool) -> boo
         everything(lone)
         page, guest = Page(server.url), secrets.token_hex(5)
         page.call(page.loaded(), guest)
-        for _ in range(FACES):
-            page.call(page.event("random", "click"), guest)
+        page.call(page.event("random", "click"), guest)
         strip = strip_of(page, guest)
         all_ = [Visitor(server.url, Path(folder) / str(number)) for number in range(visitors)]
         until, killed = time.monotonic() + 60 * minutes, []

@@ -1,6 +1,5 @@
 """`python app.py --ray`: the page's own tests where replicas compute, what happens where one dies, what is wrong."""
 
-import asyncio
 import os
 import re
 import select
@@ -25,6 +24,7 @@ from tests.browser.test_page import SLOW, after, changes, open_tab, press
 from tests.browser.test_words import say, strip
 from tests.pictures import EXAMPLES
 from tests.test_api import (  # noqa: F401
+    run,
     test_a_program_and_the_library_get_the_same,
     test_programs_do_not_meet,
     test_several_faces,
@@ -128,7 +128,7 @@ def test_a_run_that_nobody_listens_to_ends_after_its_step(replica, studio):
         await steps.aclose()
         return taken
 
-    one, two = asyncio.run(two_steps())
+    one, two = run(two_steps())
     expected = studio.optimize(studio.sample(1), "a red face", steps=500, preview=16)
     for step, wanted in zip((one, two), expected, strict=False):
         assert step.index == wanted.index and step.image.tobytes() == wanted.image.tobytes()
@@ -139,8 +139,9 @@ def test_a_run_that_nobody_listens_to_ends_after_its_step(replica, studio):
 
 
 def test_the_page_knows_a_model_without_its_weights(demo):
-    known = travelling.unpacked(travelling.packed(known_of(demo.family)))
-    assert len(travelling.packed(known)) < 2**20
+    sent = travelling.packed(known_of(app.StyleCLIP.from_pretrained("demo", device="cpu").family))
+    assert len(sent) < 2**20
+    known = travelling.unpacked(sent)
     bare = app.StyleCLIP(type(demo.family)(**known))
     latent = demo.sample(1)
     assert latent.fits(bare.family.generator) and latent.working_size(bare.family.generator) == 256
@@ -153,7 +154,7 @@ def test_the_page_knows_a_model_without_its_weights(demo):
 def test_a_file_of_a_visitor_goes_along(replica, studio, seeded_registry):
     file = seeded_registry.parent / "levels.safetensors"
     request = travelling.packed(("map", (studio.sample(1), file), {"strength": 0.2}), files=True)
-    edit = travelling.unpacked(asyncio.run(replica.call(request, True)))
+    edit = travelling.unpacked(run(replica.call(request, True)))
     wanted = studio.map(studio.sample(1), file, 0.2)
     assert edit.recipe == wanted.recipe and edit.image.tobytes() == wanted.image.tobytes()
 
@@ -161,7 +162,7 @@ def test_a_file_of_a_visitor_goes_along(replica, studio, seeded_registry):
 def test_a_model_that_cannot_be_had_is_told_by_its_sentence():
     replica = ray_serve.Replica(None, "ghosts", REGISTRY)
     with pytest.raises(UserError, match="There is no model “ghosts”"):
-        travelling.unpacked(asyncio.run(replica.known()))
+        travelling.unpacked(run(replica.known()))
 
 
 @pytest.mark.parametrize(
