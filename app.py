@@ -34,12 +34,15 @@ with process.told_in_a_sentence(), process.without_proxies():  # Gradio makes cl
     from pipeline import StyleCLIP
     from pipeline.errors import UserError
     from pipeline.models.registry import BUILT_IN, DEFAULT, GENERATOR, family_row
+    from pipeline.ray_cluster import HERE, join
     from webapp.access import hide_endpoints_before_login
     from webapp.backends.zero_gpu import on_gpu
     from webapp.cleanup import few_arenas, tidying
     from webapp.files import make_private
     from webapp.monitoring import write_events
     from webapp.page import LAUNCH, TRAINING_MINUTES, build
+
+OBJECT_STORE = 2**28  # bytes of shared memory of a Ray of one's own, through which pictures go
 
 
 def credentials(text: str) -> tuple[str, str]:
@@ -157,11 +160,9 @@ def loader(options: argparse.Namespace) -> Callable[[str], Any] | None:
     """What loads a model on replicas of Ray Serve; None where this process does."""
     if options.ray is None:
         return None
-    if (Path.home() / ".ray" / "auth_token").exists():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when it is imported
-    from webapp.backends import ray_serve  # an extra, which takes seconds to import
+    join(options.ray or HERE, OBJECT_STORE)
+    from webapp.backends import ray_serve  # which imports Ray
 
-    ray_serve.connect(options.ray or None)
     return lambda model: ray_serve.deployed(model, options.replicas)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.server import serving
 from benchmarks.sessions import Page
-from benchmarks.visitors import Visitor, everything, quantile, visit
+from benchmarks.visitors import Visitor, everything, print_times, visit
 from webapp.backends.ray_serve import GONE
 
 EVERY = 30.0  # seconds between two kills
@@ -98,14 +98,7 @@ def crowd(options: list[str], visitors: int, minutes: float, kills: bool) -> boo
     print(f"| answers that differ from the lone visitor's | {len(other)} |")
     print(f"| the strip is as it was | {'yes' if same_strip else 'no'} |")
     print(f"| memory of the page's process | {memory:.0f} MB |")
-    print("\n| action | answers | lone p50 | p50 | p95 |\n|---|---|---|---|---|")
-    for name in sorted(lone.seconds):
-        times, alone = [s for v in all_ for s in v.seconds[name]], quantile(lone.seconds[name], 0.5)
-        if times:
-            print(
-                f"| `/{name}` | {len(times)} | {alone:.2f} s | {quantile(times, 0.5):.2f} s | "
-                f"{quantile(times, 0.95):.2f} s |"
-            )
+    print_times(lone, all_)
     print(flush=True)
     for line in [*[error for error in errors if error not in told][:10], *other[:10]]:
         print(line, file=sys.stderr)

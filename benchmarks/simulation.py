@@ -9,8 +9,8 @@ together, then a step of what is long; one long job at a time. Each replica has 
 
 `--check` simulates two minutes that were measured, 20 visitors on two cores in docs/results.md, and prints both.
 The other command prints the seconds that 95 % wait at most (edits · optimizations), and how many GPUs keep these within
-AIMS. Nothing of it was measured on a GPU:
-its service times are those of two cores, divided by `--speedup`, and the price is yours to say.
+AIMS. Nothing of it was measured on a GPU: its service times are those of two cores, divided by `--speedup`, and the
+price is yours to say.
 """
 
 import argparse

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,17 @@ def quantile(times: list[float], share: float) -> float:
     )
 
 
+def print_times(lone: Visitor, visitors: Sequence[Visitor]) -> None:
+    """The table of how long each action of visitors took, beside that of a lone one."""
+    print("\n| action | answers | lone p50 | p50 | p95 |\n|---|---|---|---|---|")
+    for name in sorted(lone.seconds):
+        times, alone = [s for visitor in visitors for s in visitor.seconds[name]], quantile(lone.seconds[name], 0.5)
+        if times:
+            p50, p95 = quantile(times, 0.5), quantile(times, 0.95)
+            ratios = f"{p50:.2f} s ({p50 / alone:.1f} ×) | {p95:.2f} s ({p95 / alone:.1f} ×)"
+            print(f"| `/{name}` | {len(times)} | {alone:.2f} s | {ratios} |")
+
+
 def crowd(model: str, visitors: int, minutes: float) -> bool:
     """Many at once; prints what came of it, and gives whether all is well."""
     with serving(model) as server, tempfile.TemporaryDirectory() as folder:
@@ -158,13 +170,7 @@ def crowd(model: str, visitors: int, minutes: float) -> bool:
     print(f"| answers that differ from the lone visitor's | {len(other)} |")
     print(f"| memory after warm-up, at the end | {warm:.0f} MB, {end:.0f} MB ({end / warm - 1:+.1%}) |")
     print(f"| open files, threads, files in the cache | {opened}, {running}, {files} |")
-    print("\n| action | answers | lone p50 | p50 | p95 |\n|---|---|---|---|---|")
-    for name in sorted(lone.seconds):
-        times, alone = [s for visitor in all_ for s in visitor.seconds[name]], quantile(lone.seconds[name], 0.5)
-        if times:
-            p50, p95 = quantile(times, 0.5), quantile(times, 0.95)
-            ratios = f"{p50:.2f} s ({p50 / alone:.1f} ×) | {p95:.2f} s ({p95 / alone:.1f} ×)"
-            print(f"| `/{name}` | {len(times)} | {alone:.2f} s | {ratios} |")
+    print_times(lone, all_)
     for line in [*errors[:10], *other[:10]]:
         print(line, file=sys.stderr)
     return not errors and not other and asked == len(answers) and end < 1.05 * warm

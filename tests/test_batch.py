@@ -28,14 +28,14 @@ from pipeline import StyleCLIP
 from pipeline import edit_photos
 studio = StyleCLIP.from_pretrained("seeded", device="cpu", registry=sys.argv[1])
 left = int(sys.argv[4])
-def told(done):
+def seen(done):
     global left
     for row in done.rows:
         print(row["input"], flush=True)
         left -= 1
     if done.rows and not left:
         sys.stdin.read()  # until it is killed
-edit_photos(studio, sys.argv[2], sys.argv[3], mapper="levels", workers=1, progress=told)
+edit_photos(studio, sys.argv[2], sys.argv[3], mapper="levels", workers=1, progress=seen)
 """
 
 

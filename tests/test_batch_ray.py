@@ -22,12 +22,12 @@ import pipeline.batch.__main__
 assert "ray" not in sys.modules
 from pipeline import StyleCLIP, edit_photos
 registry, photos, out, address = sys.argv[1:]
-def told(done):
+def seen(done):
     if done.rows:
         print(done.rows[0]["input"], flush=True)
         sys.stdin.read()  # until it is killed
 studio = StyleCLIP.from_pretrained("seeded", device="cpu", registry=registry)
-edit_photos(studio, photos, out, target="a smiling face", neutral="a face", faces="all", ray=address, progress=told)
+edit_photos(studio, photos, out, target="a smiling face", neutral="a face", faces="all", ray=address, progress=seen)
 """
 OF_ANOTHER_VERSION = """
 import sys
@@ -125,4 +125,4 @@ def test_an_address_at_which_nobody_answers_is_told_before_anything_is_written(s
 
 def test_a_cluster_of_another_version_is_refused_with_a_sentence(cluster):
     told = subprocess.run([sys.executable, "-c", OF_ANOTHER_VERSION, cluster], capture_output=True, text=True)
-    assert "UserError: The cluster at" in told.stderr and "Ray: 1.0.0" in told.stderr and "Ray: 2.60" in told.stderr
+    assert "UserError: The Ray cluster at" in told.stderr and "Ray: 1.0.0" in told.stderr and "Ray: 2.60" in told.stderr

@@ -17,7 +17,7 @@ from playwright.sync_api import expect
 
 import app
 from benchmarks.replicas import processes, replicas_of
-from pipeline import Latent, UserError
+from pipeline import Latent, UserError, ray_cluster
 from pipeline.models.registry import REGISTRY
 from tests.browser.conftest import chromium  # noqa: F401
 from tests.browser.test_page import SLOW, after, changes, open_tab, press
@@ -35,7 +35,6 @@ from tests.test_api import (  # noqa: F401
 from tests.test_start import ROOT, running
 from webapp.backends import ray_serve, travelling
 from webapp.backends.weightless import known_of
-from webapp.process import StartError
 
 
 @pytest.fixture(scope="module")
@@ -215,21 +214,21 @@ def test_without_the_option_ray_is_not_imported():
 
 @pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:99999", "127.0.0.1:1"])
 def test_an_address_where_nothing_is(address):
-    with pytest.raises(StartError, match=address):
-        ray_serve.connect(address)
+    with pytest.raises(UserError, match=address):
+        ray_cluster.join(address)
 
 
 def test_an_address_that_does_not_answer(monkeypatch):
-    monkeypatch.setattr(ray_serve, "PROBE_SECONDS", 3.0)
-    with socket.create_server(("127.0.0.1", 0)) as mute, pytest.raises(StartError, match="No Ray cluster answers"):
-        ray_serve.connect(f"127.0.0.1:{mute.getsockname()[1]}")
+    monkeypatch.setattr(ray_cluster, "PROBE_SECONDS", 3.0)
+    with socket.create_server(("127.0.0.1", 0)) as mute, pytest.raises(UserError, match="No Ray cluster answers"):
+        ray_cluster.join(f"127.0.0.1:{mute.getsockname()[1]}")
 
 
 def test_a_cluster_of_another_version(monkeypatch):
     def init(*args, **options):
         raise RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.1.0\n    Python: 3.9.1\n")
 
-    monkeypatch.setattr(ray_serve, "_probe", lambda address: None)
+    monkeypatch.setattr(ray_cluster, "_probe", lambda address: None)
     monkeypatch.setattr(ray_serve.ray, "init", init)
-    with pytest.raises(StartError, match="of another version"):
-        ray_serve.connect("127.0.0.1:6379")
+    with pytest.raises(UserError, match="can't be used: Version mismatch.*Ray: 2.1.0"):
+        ray_cluster.join("127.0.0.1:6379")

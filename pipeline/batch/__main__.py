@@ -14,11 +14,11 @@ import sys
 
 from tqdm import tqdm
 
-from pipeline.batch.on_ray import HERE
 from pipeline.batch.places import is_address
 from pipeline.batch.run import FACES, Progress, edit_photos
 from pipeline.batch.stages import FORMATS
 from pipeline.models.registry import DEFAULT, family_row
+from pipeline.ray_cluster import HERE
 from pipeline.styleclip import StyleCLIP
 from pipeline.training.command import GO_ON, run
 

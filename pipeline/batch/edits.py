@@ -17,10 +17,10 @@ from pipeline.edits import Edit, Step
 from pipeline.errors import UserError
 from pipeline.faces.detection import Face
 from pipeline.latents import Latent
+from pipeline.methods.inversion import LIKE_THE_PHOTO
 from pipeline.recipes import MOST_BYTES, Recipe, edits_of
 from pipeline.styleclip import StyleCLIP
 
-ALIKE = 0.6  # of identity, from which on the page calls an inversion like the photo
 UNLIKE = "The model's face is not much like the photo; with --tune the generator learns it before the edit."
 SMALL = 8  # px, of the previews of steps, at which nobody looks
 WHAT = "Please say what should change by one of words, target, mapper, recipe and prompt"
@@ -116,7 +116,7 @@ class Editor:
             latent = self._last(studio.tune(latent, face, preview=SMALL)).latent
         before = studio.likeness(latent, face)
         tells_persons = studio.family.row.likeness == "photographs"
-        if tells_persons and before is not None and before < ALIKE and not self.tune:
+        if tells_persons and before is not None and before < LIKE_THE_PHOTO and not self.tune:
             notes.append(UNLIKE)
         for edit in self._edits(latent, asked):
             notes += [note for note in edit.notes if note not in notes]

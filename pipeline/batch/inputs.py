@@ -96,7 +96,7 @@ def _at_address(address: str, out: str) -> Iterable[Job]:
     except UserError:
         raise
     except Exception as error:  # each kind of store has its own
-        raise UserError(f"{address} can't be reached ({places.told(error)}); please check the address.") from None
+        raise UserError(f"{address} can't be reached ({places.reason(error)}); please check the address.") from None
     if found == [path] and Path(path).suffix.lower() in LISTS:
         return _in_list(address)
     names = [files.unstrip_protocol(name) for name in found]

@@ -2,7 +2,6 @@
 and rows stream back. Ray is imported once it is asked for."""
 
 import logging
-import os
 import pickle
 import socket
 import warnings
@@ -20,15 +19,9 @@ from pipeline.checks import device_of
 from pipeline.errors import UserError
 from pipeline.models.family import load_family
 from pipeline.models.registry import Row as FamilyRow
+from pipeline.ray_cluster import imported, join
 from pipeline.styleclip import StyleCLIP
 
-HERE = "local"  # Ray is started on this machine, and ends with the run
-SECONDS = 5  # for a cluster to answer; Ray itself tries for minutes
-MISSING = 'Ray is not installed; please install it with: pip install -r requirements-ray.txt (or ".[ray]").'
-NO_ANSWER = (
-    "No Ray cluster answers at {}; please check the address, as its head node told it (host:6379), or leave it out."
-)
-OTHER = "The cluster at {} can't be used: {}."
 DIED = (
     "The process that worked on this photo was ended twice, perhaps for want of memory; please save the photo smaller, "
     "or use machines with more memory."
@@ -39,28 +32,14 @@ SHARE = 0.5  # of a CPU, that a task takes, and an actor without a GPU: on one c
 
 @contextmanager
 def connected(address: str) -> Iterator[None]:
-    """Ray at an address; `HERE` starts it, "auto" is the cluster that this machine is part of. Where this process is
-    connected already, nothing changes. Raises UserError where nothing answers, or a cluster of another version."""
-    ray = _imported()
-    if ray.is_initialized():
-        yield
-        return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of a run is told to others
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what else goes wrong is told in a sentence
-    options = {"include_dashboard": False} if address == HERE else {}
-    if address not in (HERE, "auto"):
-        _check_answers(address)
-    try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (Exception, SystemExit) as error:  # Ray raises ConnectionError, RuntimeError, ValueError; and exits
-        ray.shutdown()
-        if isinstance(error, (ConnectionError, SystemExit)):
-            raise UserError(NO_ANSWER.format(address)) from None
-        raise UserError(OTHER.format(address, " ".join(str(error).split()).rstrip("."))) from None
+    """Ray at an address, as `ray_cluster.join` takes it, until the end of the block; where this process is connected
+    already, nothing changes. Raises UserError as that does."""
+    joined = join(address)
     try:
         yield
     finally:
-        ray.shutdown()
+        if joined:
+            imported().shutdown()
 
 
 def finished_on_ray(
@@ -95,7 +74,8 @@ def _stream(
 ) -> Iterator[tuple[int, list[Row] | UserError]]:
     """Numbers and rows of those tasks that come through. A photo is a block of its own, so that only it is lost with
     its task; `alone`, an actor has one at a time."""
-    ray = _imported()
+    import ray.data
+
     context = ray.data.DataContext.get_current()
     before = context.max_errored_blocks, context.enable_progress_bars, context.print_on_execution_start
     context.max_errored_blocks, context.enable_progress_bars, context.print_on_execution_start = -1, False, False
@@ -164,23 +144,5 @@ class ModelActor:
         return {"number": row["number"], "rows": pickle.dumps(rows)}
 
 
-def _check_answers(address: str) -> None:
-    """Raises UserError where nobody listens at an address: Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), SECONDS).close()
-    except (OSError, ValueError, OverflowError):
-        raise UserError(NO_ANSWER.format(address)) from None
-
-
 def _first_line(error: Exception) -> str:
     return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-def _imported() -> Any:
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise UserError(MISSING) from None
-    return ray

@@ -68,7 +68,7 @@ def read(address: str) -> bytes:
     except FileNotFoundError:
         raise UserError(f"“{name}” is no file; please give the address of a picture.") from None
     except Exception as error:  # each kind of store has its own
-        raise UserError(f"“{name}” can't be fetched ({told(error)}); please check the address.") from None
+        raise UserError(f"“{name}” can't be fetched ({reason(error)}); please check the address.") from None
     if len(content) > MOST_BYTES:
         raise UserError(f"“{name}” is too large; please give a file of at most {MOST_BYTES // 10**6} MB.")
     return content
@@ -86,7 +86,7 @@ def write(place: str, content: bytes) -> None:
     except OSError:
         raise
     except Exception as error:  # each kind of store has its own
-        raise OSError(told(error)) from None
+        raise OSError(reason(error)) from None
 
 
 def remove(address: str) -> None:
@@ -99,7 +99,7 @@ def remove(address: str) -> None:
     except OSError:
         raise
     except Exception as error:
-        raise OSError(told(error)) from None
+        raise OSError(reason(error)) from None
 
 
 def names(folder: str) -> set[str]:
@@ -114,10 +114,10 @@ def names(folder: str) -> set[str]:
     except OSError:
         raise
     except Exception as error:
-        raise OSError(told(error)) from None
+        raise OSError(reason(error)) from None
     return {entry["name"].rpartition("/")[2] for entry in found if entry["type"] == "file"}
 
 
-def told(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """What an error says, on one line."""
     return getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__

@@ -2,12 +2,12 @@
 
     x   = Uᵀ(i − ī)                 what CLIP sees of it in the face; U spans the Δt of all colours
     x*  = E[Uᵀ(i_k − ī)]            the same of the sampled faces k that are furthest along the target's Δt
-    Δs  = λ γ (U(x* − x))ᵀ B        B (E, C_all): the regression of S on i − ī, over sampled faces
+    Δs  = ρ γ (U(x* − x))ᵀ B        B (E, C_all): the regression of S on i − ī, over sampled faces
 
 A global direction (StyleCLIP, section 6) adds the same to every face, so what suits black hair makes fair hair glow.
 Here each face goes from what it has to what sampled faces with the target have. In CLIP's space it moves within U
 alone, so that what else CLIP sees stays, as in CLIP-PAE (arXiv 2210.03919). The regression tells only a part of S:
-where CLIP sees less than half of the way done with γ = 1, γ is as much larger, up to `MOST_GAMMA`. λ is how far the
+where CLIP sees less than half of the way done with γ = 1, γ is as much larger, up to `MOST_GAMMA`. ρ is how far the
 face is from x* along Δt, 1 for the mean face and for all that are farther: a face that has the target moves little.
 Only layers from 32 px on move: the coarser ones make shapes, not colours.
 """
@@ -83,7 +83,7 @@ def exchange(
     face, delta_t = embedded(latent), texts.direction(target, neutral).cpu()
     having = looks.having(delta_t)
     difference = (having - face) @ basis @ basis.T
-    # Δs with λ = γ = 1, in the layers that make colours.
+    # Δs with ρ = γ = 1, in the layers that make colours.
     layers = generator.style_layers
     coloured = torch.cat([torch.full((layer.channels,), layer.resolution >= COLOURS_FROM) for layer in layers])
     step, sizes = (difference @ looks.regression * coloured)[None], [layer.channels for layer in layers]
@@ -91,6 +91,6 @@ def exchange(
     edited = embedded(latent.moved(list(step.split(sizes, 1))))
     reached = (edited - face) @ difference / difference.square().sum().clamp(min=1e-12)
     gamma = (LEAST_REACHED / reached.clamp(min=1e-12)).clamp(1, MOST_GAMMA)
-    # λ, by the way along Δt from the mean face to those that have the target.
-    lacking = (((having - face) @ delta_t) / ((having - looks.mean) @ delta_t).clamp(min=1e-12)).clamp(0, 1)
-    return latent.moved(list((lacking * gamma * step).split(sizes, 1)))
+    # ρ, by the way along Δt from the mean face to those that have the target.
+    remaining = (((having - face) @ delta_t) / ((having - looks.mean) @ delta_t).clamp(min=1e-12)).clamp(0, 1)
+    return latent.moved(list((remaining * gamma * step).split(sizes, 1)))

@@ -35,6 +35,7 @@ from pipeline.methods.optimization import (
 from pipeline.models.family import Family
 from pipeline.networks.generator import Factors, StyleGenerator
 
+LIKE_THE_PHOTO = 0.6  # of `likeness`, from which on a picture counts as like the photo
 PHOTO_SIZE = 256  # pixels a side, at most, at which a picture is compared with the photo
 # The comparison is made on the picture itself, and averaged over blocks of 4 and 16 pixels a side.
 SCALES = (1, 4, 16)

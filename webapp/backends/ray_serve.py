@@ -12,9 +12,6 @@ import logging
 import math
 import os
 import secrets
-import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -45,9 +42,6 @@ WAITING = 2  # calls and runs for each replica, above which one is added where t
 CPUS = 2  # of a replica, where their number may grow and there is no GPU
 START_SECONDS = 600.0  # for the replicas to load the model, which may have to be downloaded
 CALL_SECONDS = 600.0  # for an answer; to repeat a long run takes minutes
-REACH_SECONDS = 10.0  # for a connection to the cluster
-PROBE_SECONDS = 60.0  # for the cluster to say that it is there; the program that asks takes seconds to start
-OBJECT_STORE = 2**28  # bytes of shared memory of a Ray of one's own, through which pictures go
 
 GONE = (
     "The replica that worked on this has ended, perhaps for want of memory. Your pictures are still here; please try "
@@ -211,54 +205,6 @@ class _Sketching:
 
 
 # The cluster
-
-
-def connect(address: str | None) -> None:
-    """Join the cluster at HOST:PORT; without an address, start Ray on this machine, for this process. Raises StartError
-    where there is none, and where it is of another version."""
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if ray.is_initialized():
-        return
-    if address is None:
-        ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE, **quiet)
-        return
-    _probe(address)
-    try:
-        ray.init(address, **quiet)
-    except RuntimeError as error:
-        if "ersion mismatch" in str(error):
-            versions = f"Ray {ray.__version__} with Python {sys.version.split()[0]}"
-            raise StartError(
-                f"The Ray cluster at {address} is of another version than this program, which has {versions}; please "
-                "install the same there and here."
-            ) from None
-        raise StartError(f"The Ray cluster at {address} can't be joined: {_first_line(error)}") from None
-    except (ConnectionError, ValueError) as error:
-        raise StartError(f"The Ray cluster at {address} can't be joined: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
-
-
-def _probe(address: str) -> None:
-    """Raises StartError where no cluster answers at an address, or where it asks for a token. Another process asks,
-    because a connection that fails would end this one."""
-    told = f"No Ray cluster answers at {address}; `ray start --head` starts one, and says its address."
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        raise StartError(f"“{address}” is no address of a Ray cluster; please give HOST:PORT, as in 10.0.0.5:6379.")
-    try:
-        socket.create_connection((host, int(port)), REACH_SECONDS).close()
-        command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
-        asked = subprocess.run(command, capture_output=True, timeout=PROBE_SECONDS)
-    except (OSError, OverflowError, subprocess.TimeoutExpired):
-        raise StartError(told) from None
-    if b"AuthenticationError" in asked.stderr:
-        raise StartError(f"The Ray cluster at {address} asks for its token; please copy ~/.ray/auth_token from there.")
-    if asked.returncode:
-        raise StartError(told)
 
 
 def shares(replicas: int | None, cpus: float, gpus: float) -> tuple[int, dict[str, float]]:

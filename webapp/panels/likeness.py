@@ -11,7 +11,7 @@ import gradio as gr
 
 from pipeline import Edit, Latent
 from pipeline.errors import UserError
-from pipeline.methods.inversion import REFINE_STEPS, TUNE_STEPS
+from pipeline.methods.inversion import LIKE_THE_PHOTO, REFINE_STEPS, TUNE_STEPS
 from webapp.download_progress import bar, in_line
 from webapp.example_faces import kind_of
 from webapp.files import on_screen
@@ -27,7 +27,7 @@ REDRAW_EVERY = 0.25  # seconds between two pictures sent to the browser
 PREVIEW = 256  # pixels of these pictures
 QUICK = ("direct", "combine", "exchange", "map", "csla_edit")  # methods of one pass
 DOING = {"refine": "Refining the likeness", "tune": "Tuning to this face"}
-LIKENESSES = ((0.8, "very much like the photo"), (0.6, "like the photo"), (0.4, "somewhat like the photo"))
+LIKENESSES = ((0.8, "very much like the photo"), (LIKE_THE_PHOTO, "like the photo"), (0.4, "somewhat like the photo"))
 
 
 @dataclass(frozen=True)
