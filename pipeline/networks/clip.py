@@ -1,30 +1,38 @@
 """CLIP from the `clip` package (Radford et al. 2021). The only place that imports it."""
 
+import importlib
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
 
 
-def _import_clip():
-    """Imports `clip`, which imports torchvision, whose CUDA wheel fails beside a CPU build of torch.
-
-    Only the schemas of its two compiled operators are missed there, and CLIP uses neither: declaring them is enough.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
-        try:
+def _import_clip() -> ModuleType:
+    """Imports `clip` without torchvision, of which it needs a few transforms in `clip.load` only: importing them takes
+    two seconds and 100 MB, and fails where torchvision's CUDA wheel stands beside a CPU build of torch."""
+    transforms = ModuleType("torchvision.transforms")
+    for name in ("Compose", "Resize", "CenterCrop", "ToTensor", "Normalize"):
+        setattr(transforms, name, _imported_when_called(name))
+    stand_ins = {"torchvision": ModuleType("torchvision"), "torchvision.transforms": transforms}
+    if "torchvision" in sys.modules:
+        stand_ins.clear()
+    sys.modules |= stand_ins
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
             import clip
-        except RuntimeError as error:
-            if "torchvision::nms" not in str(error):
-                raise
-            library = torch.library.Library("torchvision", "DEF")
-            library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-            library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-            _import_clip.library = library  # the schemas live as long as this object
-            import clip
+    finally:
+        for name in stand_ins:
+            del sys.modules[name]
     return clip
+
+
+def _imported_when_called(name: str) -> Callable[..., Any]:
+    return lambda *args, **options: getattr(importlib.import_module("torchvision.transforms"), name)(*args, **options)
 
 
 clip = _import_clip()
