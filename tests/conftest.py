@@ -42,15 +42,18 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Of the two processes of `make test` one has the browser's tests: some of the others clear away what all pages of
-    their process have shown."""
+    """Of the two processes of `make test` one begins with all of the browser's tests, the other with the files beside
+    them; whichever is done takes the next file. Some files clear away what all pages of their process have shown, so
+    none of them runs in one process with the browser's tests until those are done."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class Halves(LoadScopeScheduling):
+    class BrowserFirst(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "browser" if "browser/" in nodeid else "rest"
+            file = nodeid.partition("::")[0]
+            return "browser" if "browser/" in file else file
 
-    return Halves(config, log)
+    config.option.loadscopereorder = False  # as they are collected: the folder of the browser's tests comes first
+    return BrowserFirst(config, log)
 
 
 NARROW = {"widths": (8, 12, 16, 24), "depths": (1, 1, 2, 1), "reduction": 4}

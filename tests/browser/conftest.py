@@ -43,13 +43,13 @@ def shown_studio(request):
     return request.getfixturevalue("studio")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def served_page(shown_studio):
     with open_page(build(shown_studio)) as page:
         yield page
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def url(served_page):
     return served_page.local_url
 
