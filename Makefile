@@ -9,8 +9,8 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 run: $(VENV)/app.stamp $(if $(findstring --model,$(ARGS)),,models)  ## the studio; make run ARGS="--model demo --share"
 	$(BIN)/python app.py $(ARGS)
 
-# Two processes, one of which has the browser's tests. One thread each: beside other busy processes, two make small
-# operators ten times slower.
+# Two processes, see tests/conftest.py. One thread each: beside other busy processes, two make small operators ten times
+# slower.
 PYTEST := $(BIN)/python -m pytest -n 2
 test: export OMP_NUM_THREADS ?= 1
 test: $(VENV)/dev.stamp models browser  ## every fast test

@@ -239,6 +239,8 @@ class Latent:
                 for name in layers
             }
             masks = sum(name.startswith("region.") and name.endswith(".mask") for name in tensors)
+            if masks > MOST_REGIONS:  # each looks at all names
+                raise UserError(TOO_MANY)
             regions = [
                 Region(tensors.pop(f"region.{k}.mask"), _popped(tensors, f"region.{k}.step.")) for k in range(masks)
             ]

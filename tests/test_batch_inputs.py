@@ -1,5 +1,8 @@
 """Which photos a batch takes, and what their pictures are called."""
 
+import json
+import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -81,6 +84,43 @@ def test_photos_in_the_folder_of_the_results_are_refused_by_any_path(tmp_path):
     for photo, out in (("link/a.jpg", "real"), ("real/a.jpg", "link"), ("link", "real")):
         with pytest.raises(UserError, match="another folder"):
             jobs_of([tmp_path / photo], tmp_path / out)
+
+
+def test_a_host_and_an_archive_stay_parts_of_an_address(tmp_path):
+    import fsspec
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class OnHosts(MemoryFileSystem):
+        protocol, store, pseudo_dirs = "hosts", {}, [""]
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            path = path.rstrip("/")
+            return "/" + path.removeprefix("hosts://").partition("/")[2] if path.startswith("hosts://") else path
+
+        @staticmethod
+        def _get_kwargs_from_urls(address):
+            return {"host": address.removeprefix("hosts://").partition("/")[0]}
+
+    fsspec.register_implementation("hosts", OnHosts)
+    fsspec.filesystem("hosts", host="one").pipe_file("/one/a.jpg", b"")
+    for named in ("hosts://one/one", "hosts://one/one/", "hosts://one/one/*.jpg", "hosts://one/one/a.jpg"):
+        assert jobs_of([named], "hosts://two/one") == [Job("hosts://one/one/a.jpg")]
+    with pytest.raises(UserError, match="no photos"):
+        jobs_of(["hosts://one/one"], "hosts://one/one")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("a.jpg", b"")
+    for named in (f"zip://*.jpg::{tmp_path}/all.zip", f"zip://::{tmp_path}/all.zip"):
+        assert jobs_of([named], tmp_path / "out") == [Job(f"zip://a.jpg::{tmp_path}/all.zip")]
+
+
+def test_an_address_of_this_machine_is_a_path(tmp_path):
+    (tmp_path / "My Photos").mkdir()
+    os.mkfifo(tmp_path / "My Photos" / "pipe.jpg")
+    (tmp_path / "list.jsonl").write_text(json.dumps({"photo": f"file://{tmp_path}/My%20Photos/pipe.jpg"}))
+    wanted = [Job(str(tmp_path / "My Photos" / "pipe.jpg"))]
+    for named in (tmp_path / "list.jsonl", f"file://{tmp_path}/My%20Photos", f"file://localhost{tmp_path}/My%20Photos"):
+        assert jobs_of([named], tmp_path / "out") == wanted
 
 
 def test_photos_at_an_address(tmp_path):

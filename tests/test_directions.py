@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from goldens import Goldens
 from scipy.stats import spearmanr
 
 from pipeline import StyleCLIP
@@ -17,6 +16,7 @@ from pipeline.networks.clip import CLIP, build_clip
 from pipeline.networks.stylegan2 import Generator
 from pipeline.text import SIGNS_NOTE, TEMPLATES, Texts, check_pair, check_prompt
 from pipeline.training.relevance import unit_change
+from tests.goldens import Goldens
 
 GOLDENS = Goldens.from_environment()
 

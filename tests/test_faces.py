@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import dlib
 import numpy as np
 import pytest
-from goldens import Goldens
 from PIL import Image
 
 from pipeline.faces.detection import crop_quad, face_quad
+from tests.goldens import Goldens
 
 GOLDENS = Goldens.from_environment()
 CASES = ["mid", "corner_pad", "small", "big", "ffhq1024", "pad1024"]

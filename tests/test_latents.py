@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from pipeline import Latent
 from pipeline.errors import UserError
@@ -27,6 +28,13 @@ def test_another_file_is_refused(tmp_path):
     (tmp_path / "text.safetensors").write_text("not a latent")
     with pytest.raises(UserError, match="no latent"):
         Latent.load(tmp_path / "text.safetensors")
+
+
+def test_a_file_with_thousands_of_regions_is_refused_at_once(tmp_path):
+    names = [f"region.{number}.mask" for number in range(100_000)]
+    save_file({"w_plus": torch.zeros(1, 10, 32)} | {name: torch.zeros(0) for name in names}, tmp_path / "many")
+    with pytest.raises(UserError, match="at most 32 regions"):
+        Latent.load(tmp_path / "many")
 
 
 def test_steps_in_stylespace_add_up(studio):

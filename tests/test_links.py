@@ -27,6 +27,13 @@ def recipe(method, parameters, **more):
     return {"method": method, "model": "demo", "source": "", "parameters": parameters, "weights": {}} | more
 
 
+# A mask whose file has an empty part behind the picture, which Pillow's readers stumble over.
+STUMBLING = (
+    "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAAAAACPAi4CAAAAKUlEQVR42u3MQREAAAwCIPuX1hD77SAA6VEEAoFAIBAIBAKBQCAQfA8Gpwvw4qrw"
+    "DDIAAAAAZ0FNQbLhtx8AAAAASUVORK5CYII"
+)
+
+
 def asked(query: str):
     return edits_of(dict(parse_qsl(query, keep_blank_values=True)))
 
@@ -119,6 +126,8 @@ def test_links_with_the_old_names_of_methods_are_understood():
         "method=map&mapper=afro&2.method=csla_generate&2.prompt=a",
         "method=map&mapper=afro&2.method=map",
         "method=map&mapper=afro&2.method=refine",
+        f"method=map&mapper=afro&within=painted.{STUMBLING}",
+        "&".join(f"{n}.method=map&{n}.mapper=afro" for n in range(1, 22)).removeprefix("1.").replace("&1.", "&"),
     ],
 )
 def test_a_link_that_is_not_whole_is_told(query):
@@ -127,7 +136,7 @@ def test_a_link_that_is_not_whole_is_told(query):
 
 
 def test_numbers_that_no_edit_has_are_told():
-    for odd in ("strength=nan", "strength=1e9", "channels=0", "channels=nan", "share=inf"):
+    for odd in ("strength=nan", "strength=1e9", "channels=0", "channels=nan", "share=inf", f"channels={'9' * 310}"):
         with pytest.raises(UserError, match="out of range|not whole"):
             asked(f"method=direct&target=a&neutral=b&{odd}")
     assert asked("utm_source=mail") == []

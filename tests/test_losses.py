@@ -3,7 +3,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from goldens import Goldens
 from PIL import Image
 
 from pipeline.losses import (
@@ -21,6 +20,7 @@ from pipeline.losses import (
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.clip import CLIP, build_clip, tokenize
 from pipeline.networks.clip import clip as package
+from tests.goldens import Goldens
 
 GOLDENS = Goldens.from_environment()
 

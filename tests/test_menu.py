@@ -11,7 +11,7 @@ from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from pipeline.models.registry import Row
 from pipeline.models.sources import Source
-from tests.visits import Visit, event_of, free_port, launch
+from tests.visits import Visit, event_of, free_port, launch, open_page
 from webapp import download_progress, process
 from webapp.download_progress import arriving, megabytes
 from webapp.jobs import CHANGED
@@ -26,6 +26,22 @@ SOURCES = [
 
 def row(name="x", **options):
     return Row(name=name, title=name.title(), licence="MIT", clip_normalize=False, **{"files": {}} | options)
+
+
+@pytest.mark.parametrize("event", ["download", "change"])
+def test_from_elsewhere_nothing_is_loaded_or_changed(event, studio):
+    changed = []
+    with open_page(build(studio, changed.append)) as built:
+        visit = Visit(built, "elsewhere")
+        visit.client.headers["X-Real-IP"] = "10.0.0.1"
+        menu = [n for n, fn in built.fns.items() if fn.fn and fn.fn.__module__ == "webapp.panels.models"]
+        (number,) = (n for n in menu if built.fns[n].fn.__name__ == event)
+        body = {"fn_index": number, "data": [studio.family.name, True, None][: len(built.fns[number].inputs)]}
+        visit.client.post(f"{visit.url}/queue/join", json=body | {"session_hash": "elsewhere"}).raise_for_status()
+        visit.listen()
+        assert "Only a browser on the computer" in str(visit.hear("process_completed")["output"])
+        visit.leave()
+    assert not changed
 
 
 def test_files_arrive_one_after_the_other(monkeypatch):

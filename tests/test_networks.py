@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from goldens import GoldenFile, Goldens
 
 from pipeline.checks import has_bfloat16
 from pipeline.networks.arcface import IRSE
@@ -10,6 +9,7 @@ from pipeline.networks.clip import CLIP, build_clip, encode_text, tokenize
 from pipeline.networks.e4e import Encoder
 from pipeline.networks.mapper import LevelsMapper, SingleMapper, StyleSpaceMapper, mapper_from_state_dict
 from pipeline.networks.stylegan2 import Generator
+from tests.goldens import GoldenFile, Goldens
 
 GOLDENS = Goldens.from_environment()
 in_bfloat16 = pytest.mark.skipif(

@@ -19,7 +19,7 @@ import app
 from benchmarks.replicas import processes, replicas_of
 from pipeline import Latent, UserError, ray_cluster
 from pipeline.models.registry import REGISTRY
-from tests.browser.conftest import chromium  # noqa: F401
+from tests.browser.conftest import opened_browser
 from tests.browser.test_page import SLOW, after, changes, open_tab, press
 from tests.browser.test_words import say, strip
 from tests.pictures import EXAMPLES
@@ -72,7 +72,13 @@ def test_the_replicas_that_answer_are_counted(url):
     assert httpx.get(f"{url}ready", timeout=SLOW).json() == {"replicas": 1}
 
 
-def test_a_visit_in_the_browser(chromium, url, tmp_path):  # noqa: F811
+@pytest.fixture
+def chromium():
+    with opened_browser() as browser:
+        yield browser
+
+
+def test_a_visit_in_the_browser(chromium, url, tmp_path):
     page = chromium.new_page(viewport={"width": 1366, "height": 900})
     page.set_default_timeout(SLOW)
     page.goto(url, timeout=SLOW)
@@ -167,12 +173,16 @@ def test_a_model_that_cannot_be_had_is_told_by_its_sentence():
 @pytest.mark.parametrize(
     ("replicas", "cpus", "gpus", "wanted"),
     [
-        (2, 8, 0, (2, {"num_cpus": 4.0})),
-        (4, 2, 0, (4, {"num_cpus": 0.5})),
-        (3, 16, 1, (3, {"num_gpus": 0.3333, "num_cpus": 1.0})),
-        (2, 16, 4, (2, {"num_gpus": 1.0, "num_cpus": 1.0})),
-        (None, 16, 4, (4, {"num_gpus": 1.0, "num_cpus": 1.0})),
-        (None, 1, 0, (1, {"num_cpus": 1.0})),
+        (2, [8], [0], (2, {"num_cpus": 4.0})),
+        (4, [2], [0], (4, {"num_cpus": 0.5})),
+        (1, [4, 4], [0, 0], (1, {"num_cpus": 4.0})),  # a replica is on one machine
+        (3, [4, 4], [0, 0], (3, {"num_cpus": 2.0})),
+        (None, [1, 1], [0, 0], (1, {"num_cpus": 1.0})),
+        (3, [16], [1], (3, {"num_gpus": 0.3333, "num_cpus": 1.0})),
+        (3, [8, 8], [1, 1], (3, {"num_gpus": 0.5, "num_cpus": 1.0})),
+        (2, [16], [4], (2, {"num_gpus": 1.0, "num_cpus": 1.0})),
+        (None, [16], [4], (4, {"num_gpus": 1.0, "num_cpus": 1.0})),
+        (None, [1], [0], (1, {"num_cpus": 1.0})),
     ],
 )
 def test_replicas_share_what_a_cluster_has(replicas, cpus, gpus, wanted):

@@ -291,6 +291,8 @@ def httpx_request(scope):
         (True, "::1", {"host": "[::1]:7860", "origin": "http://[::1]:7860"}),
         (False, "127.0.0.1", {"host": "127.0.0.1:7860", "origin": "https://studio.example.org"}),  # nginx as it comes
         (False, "127.0.0.1", {"host": "127.0.0.1:7860", "origin": "null"}),
+        (False, "127.0.0.1", {"host": "127.0.0.1:7860", "origin": "http://a:b"}),
+        (False, "127.0.0.1", {"host": "127.0.0.1:7860", "origin": "http://["}),
     ],
 )
 def test_only_a_browser_on_this_machine_counts_as_here(here, client, headers):

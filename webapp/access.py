@@ -31,7 +31,10 @@ def is_here(request: gr.Request) -> bool:
     name = asked[1:].partition("]")[0] if asked.startswith("[") else asked.partition(":")[0]
     names = [host, name]
     if "origin" in headers:
-        names.append(httpx.URL(headers["origin"]).host)
+        try:
+            names.append(httpx.URL(headers["origin"]).host)
+        except httpx.InvalidURL:
+            return False
     return not any(header in headers for header in FORWARDED) and all(map(_is_loopback, names))
 
 

@@ -35,7 +35,8 @@ def told_plainly() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise gr.Error(html.escape(str(error)), print_exception=False) from None
+        said = str(error).encode(errors="replace").decode()  # halves of characters can't be sent
+        raise gr.Error(html.escape(said), print_exception=False) from None
     except gr.Error:
         raise
     except Exception as error:

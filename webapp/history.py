@@ -204,8 +204,8 @@ def describe(recipe: dict[str, Any], channels: int | None = None) -> tuple[str, 
 
 
 def one_line(name: str) -> str:
-    """A name as the strip shows it; "" for one of spaces."""
-    return " ".join(name.split())[:LONGEST_TITLE].rstrip()
+    """A name as the strip shows it, without halves of characters, which no page can be sent; "" for one of spaces."""
+    return " ".join(name.encode(errors="ignore").decode().split())[:LONGEST_TITLE].rstrip()
 
 
 def kind(recipe: dict[str, Any]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.errors import UserError
 
+LARGEST = 10**300  # a whole number beyond it can't be written as others are
 MOST_STEPS = 500  # of one run
 MAX_BYTES = 20 * 2**20  # of an upload; pixels are looked at by pipeline.faces.decode, before it decodes them
 MAPPER_BYTES = 24 * 2**20  # of an upload: a mapper of StyleSpace at 1024 px has 21.4 MiB
@@ -28,5 +29,6 @@ def check(parameters: Mapping[str, Any]) -> None:
     for slider in parameters.get("sliders", ()):
         check({"strength": slider["strength"]})
     for name, (low, high) in LIMITS.items():
-        if name in parameters and not low <= parameters[name] <= high:
-            raise UserError(f"The number {parameters[name]:g} for {name} is out of range ({low:g} to {high:g}).")
+        if name in parameters and not low <= (given := parameters[name]) <= high:
+            told = "" if isinstance(given, int) and abs(given) > LARGEST else f"{given:g} "
+            raise UserError(f"The number {told}for {name} is out of range ({low:g} to {high:g}).")

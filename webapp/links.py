@@ -101,6 +101,8 @@ def edits_of(query: Mapping[str, str]) -> list[Asked]:
         if f"{before}method" not in query:
             break
         edits.append(_edit(query, before))
+    if f"{MOST + 1}.method" in query:
+        raise _broken()
     if any(method in LONG for method, _ in edits[:-1]) or any(method in FROM_WORDS for method, _ in edits[1:]):
         raise _broken()
     return edits

@@ -62,7 +62,7 @@ def _resolved(place: str | Path) -> str:
     try:
         if places.is_address(place):
             files, path = places.file_system(place)
-            return files.unstrip_protocol(path).rstrip("/")
+            return places.address_of(files, path, place).rstrip("/")
         return os.path.realpath(place)
     except (UserError, ValueError):  # of an address that nobody knows; with a character that no path has
         return str(place)
@@ -99,7 +99,7 @@ def _at_address(address: str, out: str) -> Iterable[Job]:
         raise UserError(f"{address} can't be reached ({places.reason(error)}); please check the address.") from None
     if found == [path] and Path(path).suffix.lower() in LISTS:
         return _in_list(address)
-    names = [files.unstrip_protocol(name) for name in found]
+    names = [places.address_of(files, name, address) for name in found]
     return [Job(name) for name in names if not name.startswith(f"{out}/")]
 
 
@@ -144,11 +144,18 @@ def _in_list(path: str) -> Iterator[Job]:
                 row = json.loads(row)
             texts = {name: row[name] for name in TEXTS if row.get(name) is not None}
             if is_mapper_file(texts.get("mapper")):
-                texts["mapper"] = places.absolute(places.joined(folder, texts["mapper"]))
-            yield _job(places.joined(folder, row[PHOTO]), texts)
+                texts["mapper"] = places.absolute(places.joined(folder, _path(texts["mapper"])))
+            yield _job(places.joined(folder, _path(row[PHOTO])), texts)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             place = f"{places.absolute(path)}, line {number}"
             yield Job(place, error=f"This row names no photo; please write it as {{“{PHOTO}”: “path”}}.")
+
+
+def _path(place: Any) -> str:
+    """A place of a row, which is a path where it begins with file://. Raises TypeError for what is no text."""
+    if not isinstance(place, str):
+        raise TypeError("no text")
+    return places.local(place)
 
 
 def _parquet(content: bytes, path: str) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from pipeline.checks import device_of
 from pipeline.errors import UserError
 from pipeline.models.family import load_family
 from pipeline.models.registry import Row as FamilyRow
-from pipeline.ray_cluster import imported, join
+from pipeline.ray_cluster import MISSING, imported, join
 from pipeline.styleclip import StyleCLIP
 
 DIED = (
@@ -36,7 +36,11 @@ def connected(address: str) -> Iterator[None]:
     already, nothing changes. Raises UserError as that does."""
     joined = join(address)
     try:
+        import ray.data  # noqa: F401  # a part that may be missing
+
         yield
+    except ImportError:
+        raise UserError(MISSING) from None
     finally:
         if joined:
             imported().shutdown()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from pipeline.errors import UserError
 from pipeline.files import written_whole
@@ -23,7 +24,9 @@ def is_address(place: Any) -> bool:
 def local(place: str | Path) -> str:
     """A place, which is a path where it begins with file:// or ~."""
     place = str(place)
-    return place.removeprefix("file://") if is_address(place) else os.path.expanduser(place)  # noqa: PTH111
+    if place.startswith("file://"):
+        return unquote(place.removeprefix("file://").removeprefix("localhost"))
+    return place if is_address(place) else os.path.expanduser(place)  # noqa: PTH111
 
 
 def absolute(place: str) -> str:
@@ -56,6 +59,15 @@ def file_system(address: str) -> tuple[AbstractFileSystem, str]:
         raise UserError(f"Addresses with {kind}:// need a package more: {error}.") from None
     except Exception as error:  # of a kind that fsspec doesn't know, and of those who look for a key at once
         raise UserError(f"The address {address} can't be used ({error}); please check it.") from None
+
+
+def address_of(files: AbstractFileSystem, path: str, like: str) -> str:
+    """The address of a path of the file system that `like` is an address of. A host, or an archive, is no part of a
+    path, and is that of `like`."""
+    if not {"host", "fo"} & files.storage_options.keys():
+        return files.unstrip_protocol(path)
+    within, chained, archive = like.rstrip("/").partition("::")
+    return within.removesuffix(file_system(like)[1].rstrip("/")) + path + chained + archive
 
 
 def read(address: str) -> bytes:

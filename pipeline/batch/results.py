@@ -63,11 +63,15 @@ class Results:
                 raise UserError(f"The folder {self.out} has other files; please name a new one for the results.")
             self.lock = FileLock(self.folder / LOCK, timeout=0)
             self.lock.acquire()
-            self._drop_half_a_row()
-            self.file = self.path.open("ab", buffering=0)
+            try:
+                self._drop_half_a_row()
+                self.file = self.path.open("ab", buffering=0)
+            except OSError:
+                self.lock.release()
+                raise
         except Timeout:
             raise UserError(f"Another run writes into {self.folder}; please wait until it has ended.") from None
-        except OSError as error:
+        except (OSError, ValueError) as error:  # the second for a path that none can be
             raise not_written(self.out, error) from None
         return self
 
@@ -250,10 +254,10 @@ def _line(row: Row) -> bytes:
     return json.dumps(row, ensure_ascii=False, default=str).encode("utf-8", "backslashreplace") + b"\n"
 
 
-def not_written(path: str | Path, error: OSError) -> UserError:
+def not_written(path: str | Path, error: OSError | ValueError) -> UserError:
+    why = getattr(error, "strerror", None) or error
     return UserError(
-        f"Nothing can be written to {path} ({error.strerror or error}); once that is mended, start the same command "
-        "again to go on."
+        f"Nothing can be written to {path} ({why}); once that is mended, start the same command again to go on."
     )
 
 

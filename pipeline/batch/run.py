@@ -195,12 +195,17 @@ def search_of(studio: StyleCLIP, every: bool) -> Search:
     return Search(size, studio.family.rows(size), landmarks, every)
 
 
+# What stores tell of a file that is another one once it has changed.
+CHANGING = ("size", "ETag", "Content-MD5", "Last-Modified", "LastModified", "md5Hash", "mtime", "modified", "created")
+
+
 def _file_stamp(photo: str) -> Any:
     """Of a file as it is: another one once it has changed."""
     try:
         if places.is_address(photo):
             files, path = places.file_system(photo)
-            return files.ukey(path)
+            about = files.info(path)
+            return [str(about[name]) for name in CHANGING if name in about]
         about = os.stat(photo)  # noqa: PTH116
         return [about.st_size, about.st_mtime_ns]
     except Exception:  # a broken link, no path at all, no such file in a store

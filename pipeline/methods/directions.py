@@ -6,9 +6,10 @@
     Δs_c  = σ_c · R_c / max |R|   where |R_c| ≥ β,   else 0                               (equation 7)
     s'    = s + α · Δs, limited to the range of sampled faces                               (`limited`)
 
-Δi_c, of unit length, is how CLIP's embedding of a picture changes when channel c moves. Its mean over sampled faces is
-a row of the relevance matrix (measured by training/relevance.py); σ_c is the channel's deviation over them. σ_c / max
-|R| is the published code's.
+Δi_c, of unit length, is how CLIP's embedding of a picture changes when channel c moves. Its mean over sampled faces,
+as a unit vector, is a row of the relevance matrix (measured by training/relevance.py), as in the published code: R_c is
+a cosine then. Only where a file has each mean's length too (its `agreement`) is R_c that of equation 6. σ_c is the
+channel's deviation over sampled faces. σ_c / max |R| is the published code's.
 """
 
 import math
@@ -37,7 +38,8 @@ LIMIT = 3.5  # deviations σ that a channel may be from the mean: all but one in
 class StyleDirections(ABC):
     """A generator's channels as CLIP sees them: measured, or estimated (estimate.py).
 
-    `style_std` (C_all,) is σ, each channel's deviation; `layers` are the vectors of S.
+    C_all is the number of all channels of S, C of those that are moved. `style_std` (C_all,) is σ, each channel's
+    deviation; `layers` are the vectors of S.
     """
 
     def __init__(self, style_std: Tensor, layers: Sequence[StyleLayer]) -> None:

@@ -3,11 +3,13 @@
     argmin over w of   D_CLIP(G(w), t)  +  λ_L2 · ‖w − w_s‖²  +  λ_ID · L_ID(w)                  (equation 1)
 
 w_s is the code of the source face, G(w) the picture of a code, and L_ID (equation 2) compares persons. The distances
-are in losses.py; the defaults (300 steps, λ_L2 0.008, λ_ID 0.005, W+) are in models/registry.py.
+are in losses.py; the paper's values (300 steps, λ_L2 0.008, λ_ID 0.005, W+) are in models/registry.py, and a family's
+row in models.toml may have others. A family without an identity network goes without L_ID.
 
-Three options are not in the paper. Steps in W move all rows of the code alike. Noisy copies of the code, which are
-judged in its place, guard against changes that CLIP alone sees. With a neutral text, the embedding of t is replaced by
-that of the source face, moved by the difference of the two texts (`losses.directional_target`).
+Four options are not in the paper. Steps in W move all rows of the code alike; steps in S move StyleSpace. Noisy copies
+of the code, which are judged in its place, guard against changes that CLIP alone sees. With a neutral text, the
+embedding of t is replaced by that of the source face, moved by the difference of the two texts
+(`losses.directional_target`).
 
 `descend` is the loop. Free generation (only D_CLIP, from the mean face), refining and tuning (inversion.py) use it too.
 """
@@ -175,7 +177,7 @@ def learning_rate(t: float, peak: float) -> float:
 
 
 def noise_level(t: float, peak: float) -> float:
-    """Deviation of the noise at t in (0, 1) of the run: it fades, and the last quarter has none."""
+    """Deviation of the noise at t in [0, 1) of the run: it fades, and the last quarter has none."""
     return peak * math.sqrt(max(0.0, 1 - t / NOISY))
 
 

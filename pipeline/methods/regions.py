@@ -133,7 +133,8 @@ def drawn_mask(mask: Image.Image | Tensor, rows: int = MASK_SIZE) -> str:
     middle `rows` of the mask's `MASK_SIZE`, or a tensor (1, 1, R, R) from 0 to 1 of the generator's whole square.
     Raises UserError where nothing is white."""
     if isinstance(mask, Tensor):
-        if mask.ndim != 4 or mask.shape[:2] != (1, 1) or not mask.numel() or not ((mask >= 0) & (mask <= 1)).all():
+        square = mask.ndim == 4 and mask.shape == (1, 1, mask.shape[-1], mask.shape[-1]) and mask.numel()
+        if not square or not ((mask >= 0) & (mask <= 1)).all():
             raise UserError("A mask is a tensor (1, 1, R, R) of numbers from 0 to 1.")
         mask, rows = Image.fromarray((mask[0, 0].float().cpu() * 255).round().byte().numpy()), MASK_SIZE
     small = Image.new("L", (MASK_SIZE, MASK_SIZE))
@@ -159,7 +160,7 @@ def mask_picture(text: str, rows: int = MASK_SIZE) -> Image.Image:
             if picture.size != (MASK_SIZE, MASK_SIZE) or picture.mode != "L":
                 raise ValueError("another size")
             picture.load()
-    except (ValueError, OSError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # Pillow raises nearly anything for a broken file
         raise UserError("This mask can't be read; please paint it again.") from None
     if not picture.getextrema()[1]:
         raise UserError(EMPTY)

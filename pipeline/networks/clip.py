@@ -3,7 +3,8 @@
 import importlib
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from types import ModuleType
 from typing import Any
 
@@ -12,11 +13,10 @@ from torch import Tensor
 
 
 def _import_clip() -> ModuleType:
-    """Imports `clip` without torchvision, of which it needs a few transforms in `clip.load` only: importing them takes
-    two seconds and 100 MB, and fails where torchvision's CUDA wheel stands beside a CPU build of torch."""
+    """Imports `clip` without torchvision, which only `clip.load` uses: importing it takes two seconds and 100 MB."""
     transforms = ModuleType("torchvision.transforms")
     for name in ("Compose", "Resize", "CenterCrop", "ToTensor", "Normalize"):
-        setattr(transforms, name, _imported_when_called(name))
+        setattr(transforms, name, partial(_transform, name))
     stand_ins = {"torchvision": ModuleType("torchvision"), "torchvision.transforms": transforms}
     if "torchvision" in sys.modules:
         stand_ins.clear()
@@ -31,8 +31,25 @@ def _import_clip() -> ModuleType:
     return clip
 
 
-def _imported_when_called(name: str) -> Callable[..., Any]:
-    return lambda *args, **options: getattr(importlib.import_module("torchvision.transforms"), name)(*args, **options)
+def _transform(name: str, *args: Any, **options: Any) -> Any:
+    """One of torchvision's transforms."""
+    return getattr(_transforms(), name)(*args, **options)
+
+
+@cache
+def _transforms() -> ModuleType:
+    """torchvision's, whose CUDA wheel fails beside a CPU build of torch. Only the schemas of its two compiled operators
+    are missed there, and CLIP uses neither: declaring them is enough."""
+    try:
+        return importlib.import_module("torchvision.transforms")
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error):
+            raise
+        library = torch.library.Library("torchvision", "DEF")
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _transforms.library = library  # the schemas live as long as this object
+        return importlib.import_module("torchvision.transforms")
 
 
 clip = _import_clip()

@@ -31,7 +31,8 @@ class LatentMapper(nn.Module):
 
 
 class Mapper(nn.Module):
-    """PixelNorm and four linear layers. The norm runs over dimension 1: over the layers of (N, L, D), as published."""
+    """PixelNorm and four linear layers. The norm runs over dimension 1, as published: over the
+    layers of codes (N, L, D), and over the channels of a vector of S (N, C)."""
 
     def __init__(self, features: int) -> None:
         super().__init__()

@@ -3,8 +3,8 @@
     python -m pipeline.training.csla [--model NAME | --generator FILE] [--pairs N] [--steps N] [--output FILE]
 
 Faces are sampled and drawn, and CLIP embeds the pictures. The mappers learn residuals from residuals: a code minus the
-mean latent, from an embedding minus a centre. That centre moves with the faces it is trained on (the temporal relative
-strategy). Sampling is the long part; started again after a cut, it goes on where it was.
+mean of the sampled ones, from an embedding minus a centre. That centre moves with the faces it is trained on (the
+temporal relative strategy). Sampling is the long part; started again after a cut, it goes on where it was.
 """
 
 import argparse

@@ -3,9 +3,9 @@
     Δw = 0.1 · M_t(w)
     L(w) = λ_CLIP · D_CLIP(G(w + Δw), t)  +  λ_L2 · mean |Δw|²  +  λ_ID · L_ID(w)                 (equations 4 and 5)
 
-over sampled or inverted codes w; 0.1 is the published code's. In S the means of the vectors are summed. With
-a neutral text, the embedding of t is replaced by that of each face, moved by the difference of the texts. The paper's
-Ranger needs 50,000 steps; Adam needs 220 (docs/results.md). Programs call `train`.
+over sampled or inverted codes w; 0.1 and λ_CLIP are the published code's; the paper has no λ_CLIP. In S the means of
+the vectors are summed. With a neutral text, the embedding of t is replaced by that of each face, moved by the
+difference of the texts. The paper's Ranger needs 50,000 steps; Adam needs 220 (docs/results.md). Programs call `train`.
 """
 
 import hashlib

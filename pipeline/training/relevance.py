@@ -3,10 +3,10 @@
     python -m pipeline.training.relevance [--model NAME | --generator FILE] [--codes N] [--to-rgb]
     torchrun --nproc-per-node N -m pipeline.training.relevance ...
 
-Each channel of S, without those of the toRGB layers unless asked for, is moved by ±5 standard deviations around every
-sample's own value, one at a time. CLIP embeds both pictures; the difference of the unit embeddings, itself of unit
-length, is averaged over the samples. Started again after a cut, it goes on where it was; several processes share the
-channels. Either way the file is the same.
+Codes are sampled with ψ = 0.7. Each channel of S, without those of the toRGB layers unless asked for, is moved by ±5
+standard deviations around every sample's own value, one at a time. CLIP embeds both pictures; the difference of the
+unit embeddings, itself of unit length, is averaged over the samples. Started again after a cut, it goes on where it
+was; several processes share the channels. Either way the file is the same.
 
 Most steps are small to CLIP: only the tenth of the channels that move the picture farthest is drawn, code by code; of
 the others the derivative is taken, for all at once, by one pass back for each dimension that CLIP uses of its space.

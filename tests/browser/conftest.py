@@ -3,6 +3,7 @@
 import re
 import time
 from collections import deque
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -54,8 +55,9 @@ def url(served_page):
     return served_page.local_url
 
 
-@pytest.fixture(scope="session")
-def chromium():
+@contextmanager
+def opened_browser():
+    """Debian's Chromium, until the end of the block. Playwright's loop runs in this thread as long."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         new_page = browser.new_page
@@ -79,6 +81,12 @@ def chromium():
         browser.new_page = listening
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="package")
+def chromium():
+    with opened_browser() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -95,7 +95,7 @@ class Backend:
 
     @property
     def sketching(self) -> Any:
-        """The studio, for who makes latents of which no picture is drawn."""
+        """The studio, for callers that want latents and draw no picture of them."""
         return self
 
     def close(self) -> None:

@@ -12,18 +12,20 @@ import logging
 import math
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from threading import Lock, Thread
 from typing import Any
 
 import ray
 from PIL import Image
 from ray import serve
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
+from ray.serve.exceptions import RayServeException
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
@@ -131,6 +133,7 @@ class OnReplicas(Backend):
         """`handle` is Serve's, `family` has no weights, `replicas` is how many there are at most."""
         super().__init__(StyleCLIP(family))
         self._handle, self.replicas, self.close = handle, replicas, close
+        self._alive, self._counting = replicas, Lock()
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
         return self._ask(True, name, *args, **kwargs)
@@ -156,6 +159,8 @@ class OnReplicas(Backend):
                 raise error.cause from None
             except TimeoutError:
                 raise UserError(NO_ANSWER) from None
+            except RayServeException:
+                raise UserError(NO_ANSWER) from None
             except RayError as error:  # a call changes nothing, so that another replica may make it
                 log.warning("a replica ended during %s: %s", name, type(error).__name__)
                 if not again:
@@ -172,6 +177,8 @@ class OnReplicas(Backend):
                 yield self._opened(step)
         except RayTaskError as error:
             raise error.cause from None
+        except RayServeException:
+            raise UserError(NO_ANSWER) from None
         except RayError as error:
             log.warning("a replica ended during %s: %s", name, type(error).__name__)
             raise UserError(GONE) from None
@@ -182,12 +189,17 @@ class OnReplicas(Backend):
         return unpacked(content, partial(self.call, "image"))
 
     def alive_replicas(self) -> int:
-        """How many replicas answer now, as Serve says; 0 where nothing of it answers."""
-        try:
-            states = serve.status().applications[self._handle.app_name].deployments.values()
-        except (RayError, KeyError):
-            return 0
-        return sum(deployment.replica_states.get("RUNNING", 0) for deployment in states)
+        """How many replicas answer now, as Serve says; 0 where nothing of it answers. One thread at a time waits for
+        Serve, whose answer may not come; the others are told its last one."""
+        if self._counting.acquire(blocking=False):
+            try:
+                states = serve.status().applications[self._handle.app_name].deployments.values()
+                self._alive = sum(deployment.replica_states.get("RUNNING", 0) for deployment in states)
+            except (RayError, RayServeException, KeyError):
+                self._alive = 0
+            finally:
+                self._counting.release()
+        return self._alive
 
     @property
     def sketching(self) -> _Sketching:
@@ -207,18 +219,21 @@ class _Sketching:
 # The cluster
 
 
-def shares(replicas: int | None, cpus: float, gpus: float) -> tuple[int, dict[str, float]]:
-    """How many replicas a cluster has, at most, and what each takes of it. More than there are GPUs share them; where
-    the number may grow (None), each has one of its own, or two CPUs."""
-    count = replicas or max(1, int(gpus or cpus // CPUS))
-    if gpus:
-        return count, {"num_gpus": min(1.0, _down(gpus / count)), "num_cpus": min(1.0, _down(cpus / count))}
-    return count, {"num_cpus": _down(cpus / count) if count > cpus else float(cpus // count)}
+def shares(replicas: int | None, cpus: Sequence[float], gpus: Sequence[float]) -> tuple[int, dict[str, float]]:
+    """How many replicas a cluster has, at most, and what each takes of it, from the CPUs and GPUs of its machines. More
+    than there are GPUs share them; where the number may grow (None), each has one of its own, or two CPUs."""
+    count = replicas or max(1, int(sum(gpus) or sum(each // CPUS for each in cpus)))
+    if any(gpus):
+        return count, {"num_gpus": min(1.0, _share(count, gpus)), "num_cpus": min(1.0, _share(count, cpus))}
+    return count, {"num_cpus": _share(count, cpus)}
 
 
-def _down(share: float) -> float:
-    """To the fourth digit, which is the last that Ray counts."""
-    return math.floor(share * 10_000) / 10_000
+def _share(count: int, sizes: Sequence[float]) -> float:
+    """The most that each of `count` can take of machines of these sizes, none being parted among two: whole ones, or to
+    the fourth digit of one, which is the last that Ray counts."""
+    possible = {size / parts for size in sizes for parts in range(1, count + 1)}
+    share = max((s for s in possible if s and sum(int(size / s + 1e-9) for size in sizes) >= count), default=0.0)
+    return float(int(share)) if share >= 1 else math.floor(share * 10_000) / 10_000
 
 
 def deployed(model: str, replicas: int | None, registry: str | Path = REGISTRY) -> OnReplicas:
@@ -226,7 +241,8 @@ def deployed(model: str, replicas: int | None, registry: str | Path = REGISTRY) 
 
     Raises StartError where there is no room for them, and UserError where the model can't be had."""
     has, free = ray.cluster_resources(), ray.available_resources()
-    count, share = shares(replicas, has.get("CPU", 0), has.get("GPU", 0))
+    machines = [machine["Resources"] for machine in ray.nodes() if machine["Alive"]]
+    count, share = shares(replicas, *([each.get(kind, 0) for each in machines] for kind in ("CPU", "GPU")))
     first = replicas or 1
     if any(free.get(name, 0) < first * share.get(f"num_{name.lower()}s", 0) for name in ("CPU", "GPU")):
         have = ", ".join(f"{free.get(name, 0):g} of {has[name]:g} {name}s" for name in ("CPU", "GPU") if name in has)
@@ -250,17 +266,34 @@ def deployed(model: str, replicas: int | None, registry: str | Path = REGISTRY) 
     page = Page.remote()
     serve.start(proxy_location="Disabled", logging_config={"enable_access_log": False})
     try:
-        with ThreadPoolExecutor(1) as thread:
-            begun = thread.submit(serve.run, studio.bind(page, model, registry), name=name, route_prefix=None)
-            handle = begun.result(START_SECONDS)
-            family = Family(**unpacked(handle.known.remote().result(timeout_s=CALL_SECONDS)))
+        handle = _within(
+            START_SECONDS, partial(serve.run, studio.bind(page, model, registry), name=name, route_prefix=None)
+        )
+        family = Family(**unpacked(handle.known.remote().result(timeout_s=CALL_SECONDS)))
     except TimeoutError:
         serve.delete(name, _blocking=False)
         raise StartError(f"The replicas were not ready after {START_SECONDS:g} s; Ray's logs say why.") from None
+    except RuntimeError as error:
+        serve.delete(name, _blocking=False)
+        raise StartError(f"The replicas did not start ({' '.join(str(error).split())[:200]}).") from None
     except UserError:
         serve.delete(name)
         raise
     return OnReplicas(handle, family, count, partial(_end, name, page))
+
+
+def _within(seconds: float, work: Callable[[], Any]) -> Any:
+    """What the work gives. Raises TimeoutError where it takes longer; it goes on then, and holds up no end."""
+    done: Future = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return done.result(seconds)
 
 
 def _end(application: str, page: Any) -> None:

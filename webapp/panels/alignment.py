@@ -78,7 +78,8 @@ def draw(panel: Alignment, session: Session) -> Updates:
 def connect(panel: Alignment, context: Context) -> None:
     """Say what the panel's fields do.
 
-    What a visitor can mend is said beside the sliders, since one message for every slider position would pile up.
+    What is wrong with their values is said beside the sliders, since one message for every slider position would pile
+    up.
     """
     studio, render = context.studio, context.render
 

@@ -150,8 +150,8 @@ def layout(studio: StyleCLIP, pairs: tuple[Pair, ...]) -> Directions:
 def connect(panel: Directions, context: Context) -> None:
     """Say what the panel's fields do.
 
-    β is what an edit is made with; k follows it, or sets it. What a visitor can mend is said beside the sliders, since
-    one message for every slider position would pile up.
+    β is what an edit is made with; k follows it, or sets it. What is wrong with their values is said beside the
+    sliders, since one message for every slider position would pile up.
     """
     studio, most = context.studio, most_channels(context.studio)
     no_offer = gr.update(visible=False)

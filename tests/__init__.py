@@ -1,0 +1,1 @@
+"""What a user would notice: the library, the page in a browser, the programs."""

@@ -1,0 +1,1 @@
+"""The tests that open the page in a browser, which ends with them."""
