@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.checks import has_bfloat16
 from pipeline.models.downloads import fetch
 from pipeline.models.family import load_generator
 from pipeline.models.openvino_ir import FOLDER
@@ -99,6 +100,11 @@ def best_times(*functions: Callable[[], Tensor], repeats: int) -> list[float]:
     return best
 
 
+def dtypes() -> tuple[torch.dtype, ...]:
+    """What is timed: bfloat16 only where the processor computes in it, as emulated it takes minutes."""
+    return (torch.float32, torch.bfloat16) if has_bfloat16(torch.device("cpu")) else (torch.float32,)
+
+
 def openvino_network(wheel: Path, dtype: torch.dtype, threads: int) -> Callable[[Tensor], Tensor]:
     """The wheel's synthesis network as OpenVINO runs it: w (1, D) -> image (1, 3, R, R)."""
     import openvino
@@ -122,7 +128,7 @@ def time_mobile(threads: int, repeats: int, resolution: int | None) -> None:
     with torch.inference_mode():
         w = generator.mapping(torch.randn(1, generator.style_dim, generator=torch.Generator().manual_seed(0)))
         exact = generator(w)
-        for dtype in (torch.float32, torch.bfloat16):
+        for dtype in dtypes():
             generator.compute_dtype = dtype
             runs = [lambda: generator(w, resolution)]
             if there:
@@ -156,7 +162,7 @@ def main() -> None:
     print("dtype     reference ms  GFLOP/s    ours ms  GFLOP/s   ratio   difference / maximum: reference, ours")
     with torch.inference_mode():
         exact = reference(generator, styles, torch.float32, resolution)
-        for dtype in (torch.float32, torch.bfloat16):
+        for dtype in dtypes():
             generator.compute_dtype = dtype
             slow, fast = best_times(
                 lambda dtype=dtype: reference(generator, styles, dtype, resolution),

@@ -132,9 +132,10 @@
     stop.disabled = true;
   };
 
-  const tend = () => [nameThumbnails, namePair, orderTabs, nameDivider, drawMappers, tellLoss].forEach((part) => part());
+  const tend = () => [namePair, orderTabs, nameDivider, drawMappers, tellLoss].forEach((part) => part());
   let due = false;
   new MutationObserver(() => {
+    nameThumbnails();  // before anybody sees or hears them
     if (due) return;
     due = true;
     requestAnimationFrame(() => { due = false; tend(); });
@@ -163,5 +164,6 @@
   // Gradio's client warns twice of each upload, of a stub in its own code.
   const warn = console.warn;
   console.warn = (...words) => { if (words[0] !== "Method not implemented.") warn(...words); };
+  nameThumbnails();
   tend();
 }
