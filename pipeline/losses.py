@@ -1,5 +1,5 @@
 """The terms of the objectives (StyleCLIP, equations 1 and 2), and how CLIP and the identity network are shown pictures.
-Of equations 4 and 5, the mappers' own, L2 and sums stand in training/mapper_training.py."""
+The mappers' objectives (equations 4 and 5) stand in training/mapper_training.py."""
 
 from functools import lru_cache
 

@@ -1,1 +1,1 @@
-"""What a user would notice: the library, the page in a browser, the programs."""
+"""What a user would notice: the library, the page in a browser, the programs. A package for the sake of `browser`."""

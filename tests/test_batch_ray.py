@@ -21,6 +21,7 @@ import sys
 import pipeline.batch.__main__
 assert "ray" not in sys.modules
 from pipeline import StyleCLIP, edit_photos
+assert "torchvision" not in sys.modules
 registry, photos, out, address = sys.argv[1:]
 def seen(done):
     if done.rows:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.errors import UserError
 
-LARGEST = 10**300  # a whole number beyond it can't be written as others are
+LARGEST = 10**300  # whole numbers beyond it are too long for a sentence
 MOST_STEPS = 500  # of one run
 MAX_BYTES = 20 * 2**20  # of an upload; pixels are looked at by pipeline.faces.decode, before it decodes them
 MAPPER_BYTES = 24 * 2**20  # of an upload: a mapper of StyleSpace at 1024 px has 21.4 MiB

@@ -62,7 +62,7 @@ def _resolved(place: str | Path) -> str:
     try:
         if places.is_address(place):
             files, path = places.file_system(place)
-            return places.address_of(files, path, place).rstrip("/")
+            return places.address_of(files, path, (place, path)).rstrip("/")
         return os.path.realpath(place)
     except (UserError, ValueError):  # of an address that nobody knows; with a character that no path has
         return str(place)
@@ -99,7 +99,7 @@ def _at_address(address: str, out: str) -> Iterable[Job]:
         raise UserError(f"{address} can't be reached ({places.reason(error)}); please check the address.") from None
     if found == [path] and Path(path).suffix.lower() in LISTS:
         return _in_list(address)
-    names = [places.address_of(files, name, address) for name in found]
+    names = [places.address_of(files, name, (address, path)) for name in found]
     return [Job(name) for name in names if not name.startswith(f"{out}/")]
 
 

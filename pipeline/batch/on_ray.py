@@ -36,11 +36,11 @@ def connected(address: str) -> Iterator[None]:
     already, nothing changes. Raises UserError as that does."""
     joined = join(address)
     try:
-        import ray.data  # noqa: F401  # a part that may be missing
-
+        try:
+            import ray.data  # noqa: F401  # a part that may be missing
+        except ImportError:
+            raise UserError(MISSING) from None
         yield
-    except ImportError:
-        raise UserError(MISSING) from None
     finally:
         if joined:
             imported().shutdown()

@@ -61,13 +61,13 @@ def file_system(address: str) -> tuple[AbstractFileSystem, str]:
         raise UserError(f"The address {address} can't be used ({error}); please check it.") from None
 
 
-def address_of(files: AbstractFileSystem, path: str, like: str) -> str:
-    """The address of a path of the file system that `like` is an address of. A host, or an archive, is no part of a
-    path, and is that of `like`."""
+def address_of(files: AbstractFileSystem, path: str, known: tuple[str, str]) -> str:
+    """The address of a path. `known` is an address of the same file system, and its path: from it come the host and the
+    archive, which are no part of a path."""
     if not {"host", "fo"} & files.storage_options.keys():
         return files.unstrip_protocol(path)
-    within, chained, archive = like.rstrip("/").partition("::")
-    return within.removesuffix(file_system(like)[1].rstrip("/")) + path + chained + archive
+    within, chained, archive = known[0].rstrip("/").partition("::")
+    return within.removesuffix(known[1].rstrip("/")) + path + chained + archive
 
 
 def read(address: str) -> bytes:

@@ -195,8 +195,11 @@ def search_of(studio: StyleCLIP, every: bool) -> Search:
     return Search(size, studio.family.rows(size), landmarks, every)
 
 
-# What stores tell of a file that is another one once it has changed.
-CHANGING = ("size", "ETag", "Content-MD5", "Last-Modified", "LastModified", "md5Hash", "mtime", "modified", "created")
+# What stores say of a file, each under names of its own, that is different once the file has changed.
+CHANGING = (
+    *("size", "ETag", "etag", "Content-MD5", "md5Hash"),
+    *("Last-Modified", "LastModified", "last_modified", "mtime", "modified", "updated", "created"),
+)
 
 
 def _file_stamp(photo: str) -> Any:

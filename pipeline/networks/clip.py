@@ -19,7 +19,7 @@ def _import_clip() -> ModuleType:
         setattr(transforms, name, partial(_transform, name))
     stand_ins = {"torchvision": ModuleType("torchvision"), "torchvision.transforms": transforms}
     if "torchvision" in sys.modules:
-        stand_ins.clear()
+        stand_ins = {}
     sys.modules |= stand_ins
     try:
         with warnings.catch_warnings():

@@ -1,1 +1,1 @@
-"""The tests that open the page in a browser, which ends with them."""
+"""The page in a browser. A package, so that pytest closes page and browser after the last of these tests."""

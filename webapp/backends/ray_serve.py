@@ -157,9 +157,7 @@ class OnReplicas(Backend):
                 return self._opened(call.remote(request, pictures).result(timeout_s=CALL_SECONDS))
             except RayTaskError as error:  # what the call raised
                 raise error.cause from None
-            except TimeoutError:
-                raise UserError(NO_ANSWER) from None
-            except RayServeException:
+            except (TimeoutError, RayServeException):
                 raise UserError(NO_ANSWER) from None
             except RayError as error:  # a call changes nothing, so that another replica may make it
                 log.warning("a replica ended during %s: %s", name, type(error).__name__)
@@ -229,8 +227,8 @@ def shares(replicas: int | None, cpus: Sequence[float], gpus: Sequence[float]) -
 
 
 def _share(count: int, sizes: Sequence[float]) -> float:
-    """The most that each of `count` can take of machines of these sizes, none being parted among two: whole ones, or to
-    the fourth digit of one, which is the last that Ray counts."""
+    """The most that each of `count` replicas can take where each is on one machine, of these sizes: a whole number, or
+    below 1 a number of four digits, as Ray counts."""
     possible = {size / parts for size in sizes for parts in range(1, count + 1)}
     share = max((s for s in possible if s and sum(int(size / s + 1e-9) for size in sizes) >= count), default=0.0)
     return float(int(share)) if share >= 1 else math.floor(share * 10_000) / 10_000
@@ -283,7 +281,7 @@ def deployed(model: str, replicas: int | None, registry: str | Path = REGISTRY) 
 
 
 def _within(seconds: float, work: Callable[[], Any]) -> Any:
-    """What the work gives. Raises TimeoutError where it takes longer; it goes on then, and holds up no end."""
+    """The result of `work`. Raises TimeoutError where it takes longer; its thread does not keep the process alive."""
     done: Future = Future()
 
     def run() -> None:
