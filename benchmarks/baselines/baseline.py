@@ -58,6 +58,16 @@ class Baseline(ABC, Generic[T]):
         return self.texts.direction(target, neutral).cpu()
 
 
+def principal_directions(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Deviations (K,) of codes (N, D) along their principal directions (K, D), largest first, in float64; those along
+    which the codes hardly differ are left out."""
+    centred = (codes - codes.mean(0)).double()
+    _, deviations, directions = torch.linalg.svd(centred, full_matrices=False)
+    deviations = deviations / len(codes) ** 0.5
+    kept = deviations > 0.05 * deviations[0]
+    return deviations[kept], directions[kept]
+
+
 class Panel:
     """A few sampled faces on which edits are tried, where in the paper a person looks."""
 

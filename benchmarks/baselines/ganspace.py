@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from benchmarks.baselines.baseline import RANGES, Baseline, Panel
+from benchmarks.baselines.baseline import RANGES, Baseline, Panel, principal_directions
 from pipeline.latents import Latent
 from pipeline.models.family import Family
 from pipeline.text import Texts
@@ -26,13 +26,10 @@ class GANSpace(Baseline[Tensor]):
 
     def __init__(self, family: Family, pairs: Pairs, texts: Texts) -> None:
         super().__init__(family, pairs, texts)
-        centred = (pairs.w - pairs.w.mean(0)).double()
-        _, deviations, directions = torch.linalg.svd(centred, full_matrices=False)
-        deviations = deviations / len(centred) ** 0.5
-        kept = (deviations > 0.05 * deviations[0]).nonzero()[:COMPONENTS, 0]
-        coordinates = centred @ directions[kept].T / deviations[kept]
-        self.components = (deviations[kept, None] * directions[kept]).float()  # (K, D), one deviation long
-        self.effects = (coordinates.T @ (pairs.features - pairs.features.mean(0)).double() / len(centred)).float()
+        deviations, directions = (found[:COMPONENTS] for found in principal_directions(pairs.w))
+        coordinates = (pairs.w - pairs.w.mean(0)).double() @ directions.T / deviations
+        self.components = (deviations[:, None] * directions).float()  # (K, D), one deviation long
+        self.effects = (coordinates.T @ (pairs.features - pairs.features.mean(0)).double() / len(pairs.w)).float()
         self.panel = Panel(family, pairs)
 
     def _search(self, target: str, neutral: str) -> Tensor:

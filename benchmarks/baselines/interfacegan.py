@@ -24,12 +24,18 @@ class InterFaceGAN(Baseline[Tensor]):
 
     def _search(self, target: str, neutral: str) -> Tensor:
         w, features = self.pairs
-        order = (features @ self._direction(target, neutral)).argsort()
-        count = min(max(round(SHARE * len(w)), FEWEST), len(w) // 4)
-        return hyperplane(w[order[-count:]], w[order[:count]])
+        positive, negative = ends(features @ self._direction(target, neutral))
+        return hyperplane(w[positive], w[negative])
 
     def _whole(self, latent: Latent, found: Tensor) -> Latent:
         return replace(latent, w_plus=latent.w_plus + DISTANCE * found)
+
+
+def ends(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """The faces that are labelled, by scores (N,): indices of those that have the attribute, and of those without."""
+    order = scores.argsort()
+    count = min(max(round(SHARE * len(scores)), FEWEST), len(scores) // 4)
+    return order[-count:], order[:count]
 
 
 def hyperplane(positive: Tensor, negative: Tensor) -> Tensor:
