@@ -27,6 +27,7 @@ COLOURS = {
     "csla": "#CC79A7",
     "ganspace": "#56B4E9",
     "interfacegan": "#0072B2",
+    "styleflow": "#E69F00",
     "stylespace": "#009E73",
     "tedigan": "#000000",
 }

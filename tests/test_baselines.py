@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from benchmarks.baselines import BASELINES
+from benchmarks.baselines import BASELINES, styleflow
+from benchmarks.targets import PAIRS
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
 from pipeline.losses import clip_features
@@ -33,6 +34,7 @@ def baseline(request, demo, pairs):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("benchmarks.baselines.tedigan.STEPS", 300)  # as far as so few pairs carry
         patch.setattr("benchmarks.baselines.baseline.FACES", 2)
+        patch.setattr("benchmarks.baselines.styleflow.STEPS", 40)
         yield BASELINES[request.param](demo.family, pairs, demo.texts)
 
 
@@ -88,3 +90,57 @@ def test_stylespace_counts_in_the_deviations_of_all_faces(demo, pairs):
         styles = torch.cat(demo.family.generator.styles(pairs.w), 1)
     shift, spread = baseline.deviations(styles)
     assert shift.abs().median() < 0.1 and 0.95 < spread[baseline.movable].median() < 1.05
+
+
+@pytest.fixture(scope="module")
+def learned(demo, pairs):
+    """StyleFlow with a flow of a few steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(styleflow, "STEPS", 40)
+        return BASELINES["styleflow"](demo.family, pairs, demo.texts)
+
+
+@pytest.fixture(scope="module")
+def flow(learned, pairs):
+    """The flow, and the samples as it takes them: codes and attributes."""
+    codes, attributes = learned.space.coordinates(pairs.w), learned.attributes.of(pairs.features)
+    return learned.flow, codes, attributes
+
+
+def test_the_flow_leads_back_to_the_face_under_its_own_attributes_and_to_another_under_others(learned, flow):
+    network, codes, attributes = flow
+    noise, _ = network.encode(codes, attributes)
+    assert learned.space.step(network.decode(noise, attributes) - codes).abs().max() < 1e-3
+    others = attributes.clone()
+    others[:, 0] += 1
+    assert learned.space.step(network.decode(noise, others) - codes).norm(dim=1).min() > 0.1
+
+
+def test_the_flow_s_stretch_is_that_of_its_volumes(flow):
+    network, codes, attributes = flow
+    _, stretch = network.encode(codes[:1], attributes[:1])
+    jacobian = torch.autograd.functional.jacobian(lambda x: network.encode(x[None], attributes[:1])[0][0], codes[0])
+    assert stretch.item() == pytest.approx(torch.linalg.slogdet(jacobian).logabsdet.item(), abs=0.05)
+
+
+def test_training_makes_faces_likelier(flow):
+    network, codes, attributes = flow
+    untrained = styleflow.Flow(codes.shape[1], attributes.shape[1])
+    with torch.no_grad():
+        likelier = network.log_likelihood(codes, attributes) - untrained.log_likelihood(codes, attributes)
+    assert likelier.mean() > 5
+
+
+def test_a_new_colour_of_hair_replaces_the_old_one(demo, learned, faces):
+    blonde, black = (next(pair for pair in PAIRS if pair.title == f"{colour} hair") for colour in ("blonde", "black"))
+    edited = [learned.edit(face, blonde.target, blonde.neutral) for face in faces]
+    gains = {p.title: scores(demo, edited, p.target) - scores(demo, faces, p.target) for p in (blonde, black)}
+    assert gains["blonde hair"].mean() > 0.01 > gains["black hair"].mean()
+
+
+def test_a_pair_that_is_no_target_gets_a_flow_of_its_own(demo, learned, faces, monkeypatch):
+    monkeypatch.setattr(styleflow, "STEPS", 40)
+    target = "face with dark skin"
+    assert target not in {pair.target for pair in PAIRS}
+    edited = [learned.edit(face, target, "face") for face in faces]
+    assert (scores(demo, edited, target) - scores(demo, faces, target)).mean() > 0.01

@@ -4,21 +4,22 @@
     baseline.edit(latent, "smiling face", "face", strength=1.0)
 
 What a classifier or a person contributes in the original, CLIP contributes here, so that all of them start from a pair
-of texts. StyleFlow is left out: its flow is conditioned on the values of a fixed set of attributes for every face, read
-by trained regressors, and CLIP's similarities are no such values.
+of texts.
 """
 
 from benchmarks.baselines.baseline import Baseline
 from benchmarks.baselines.ganspace import GANSpace
 from benchmarks.baselines.interfacegan import InterFaceGAN
+from benchmarks.baselines.styleflow import StyleFlow
 from benchmarks.baselines.stylespace import StyleSpace
 from benchmarks.baselines.tedigan import TediGAN
 
 BASELINES: dict[str, type[Baseline]] = {
     "ganspace": GANSpace,
     "interfacegan": InterFaceGAN,
+    "styleflow": StyleFlow,
     "stylespace": StyleSpace,
     "tedigan": TediGAN,
 }
 
-__all__ = ["BASELINES", "Baseline"]
+__all__ = ["BASELINES", "Baseline", "StyleFlow"]
