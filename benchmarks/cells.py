@@ -206,7 +206,7 @@ class Work:
                 spent = sum(seconds for _, seconds in halves)
             begin = time.process_time()
             method = kind(self.studio, self.shelf / f"prepared-{method_digest(name)}", pairs)
-            self.ready[name] = method, spent + time.process_time() - begin
+            self.ready[name] = method, spent + method.spared + time.process_time() - begin
         return self.ready[name]
 
     # A cell
