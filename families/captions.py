@@ -56,6 +56,11 @@ class Captions:
 
     def caption(self, random_: random.Random) -> tuple[str, Tensor]:
         """A random text and its meaning (len(values),), all zero for a text that states nothing."""
+        text, meaning = self.phrase(random_)
+        return wrap(text, random_), meaning
+
+    def phrase(self, random_: random.Random) -> tuple[str, Tensor]:
+        """The same without a medium and an article: "smiling face with glasses"."""
         count = random_.choices((0, 1, 2, 3, 4), (13, 47, 19, 13, 8))[0]
         adjectives: list[str] = []
         things: list[str] = []
@@ -89,8 +94,7 @@ class Captions:
             things.append(random_.choice(_split(PLAIN_THINGS)))
             worn = False
         things = _merge_hair(things, random_)
-        text = _phrase(adjectives, noun, things, absent, worn, bool(only), random_)
-        return _wrap(text, random_), self.meaning(stated)
+        return _phrase(adjectives, noun, things, absent, worn, bool(only), random_), self.meaning(stated)
 
 
 def _plain(category: str, value: str) -> str:
@@ -143,7 +147,8 @@ def _phrase(
     return " ".join([*adjectives, noun]) + after
 
 
-def _wrap(text: str, random_: random.Random) -> str:
+def wrap(text: str, random_: random.Random) -> str:
+    """A phrase as a caption: with an article, or as "a photo of a …"."""
     article = random_.choice(("a", "the", "a", "an" if text[0] in "aeiou" else "a"))
     choice = random_.random()
     if choice < 0.35:

@@ -24,6 +24,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from families.captions import Captions
 from families.muon import Muon
+from pipeline.checks import has_bfloat16
 from pipeline.errors import UserError
 from pipeline.files import written_whole
 from pipeline.losses import clip_features
@@ -56,6 +57,12 @@ class Faces(NamedTuple):
         return Faces(shares, self.numbers[index], truth)
 
 
+def joint_axes() -> Tensor:
+    """The orthonormal axes (EMBED, EMBED) of all families' joint spaces, in rows."""
+    rng = torch.Generator().manual_seed(3)
+    return torch.linalg.qr(torch.randn(EMBED, EMBED, generator=rng, dtype=torch.float64))[0].float()
+
+
 class Space:
     """The joint embedding space: orthonormal axes, and one unit vector for each value of each category."""
 
@@ -63,9 +70,7 @@ class Space:
         """`numbers_of`: the category of each of the M numbers; `faces`: from which the values' typical numbers are
         taken. Raises UserError for a value that no face is known to have."""
         self.names = ("neutral", *(category for category, _ in captions.values), *numbers_of, "gap")
-        rng = torch.Generator().manual_seed(3)
-        axes = torch.linalg.qr(torch.randn(EMBED, EMBED, generator=rng, dtype=torch.float64))[0]
-        self.axes = axes[: len(self.names)].float()
+        self.axes = joint_axes()[: len(self.names)]
         codes, rows = self._codes(faces), []
         for category, value in captions.values:
             own = [i for i, name in enumerate(self.names[1:-1]) if name == category]
@@ -140,24 +145,18 @@ def encode_short(model: CLIP, tokens: Tensor) -> Tensor:
 
 
 class Fit:
-    """The state of the training of a model for images uint8 (N, 3, R, R).
+    """The state of the training of a model; subclasses say what it learns from: `some_faces` and `some_texts`.
 
-    `targets` (N, EMBED) are the faces' embeddings in `space`, `train` (T,) the indices of the faces to learn from;
-    `weights`: of some categories' errors, where they are hard to see.
+    `used` (K,): the vocabulary's rows that the model shall know, in ascending order; `lures` (L, EMBED): texts that
+    attacks move pictures towards; `disturb`: what happens to pictures before they are shown.
     """
 
     def __init__(
-        self, captions: Captions, space: Space, images: Tensor, targets: Tensor, train: Tensor,
-        width: int, weights: Mapping[str, float], disturb: Callable[[Tensor, torch.Generator], Tensor] = augment,
-    ) -> None:  # fmt: skip
-        self.captions, self.space, self.images, self.targets, self.train = captions, space, images, targets, train
-        self.disturb = disturb
-        used = used_tokens(captions)
+        self, model: CLIP, used: Tensor, lures: Tensor, disturb: Callable[[Tensor, torch.Generator], Tensor]
+    ) -> None:
+        self.model, self.lures, self.disturb, self.steps, self.seconds = model, lures, disturb, 0, 0.0
         self.row = torch.zeros(VOCABULARY, dtype=torch.long)
         self.row[used] = torch.arange(len(used)) + 1
-        self.model, self.steps, self.seconds = new_clip(len(used), images.shape[-1], width), 0, 0.0
-        weight = torch.tensor([weights.get(name, 1.0) for name in space.names])
-        self.weighted_axes = space.axes * (weight[:, None].sqrt() - 1)
         no_block = ("embedding", "text_projection")
         blocks = [
             p for n, p in self.model.named_parameters() if p.ndim >= 2 and not any(word in n for word in no_block)
@@ -171,6 +170,18 @@ class Fit:
             torch.optim.Adam([words], WORD_RATE, betas=(0.9, 0.98)),
         ]
         self.rates = [o.param_groups[0]["lr"] for o in self.optimizers]
+
+    def some_faces(self, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """BATCH pictures (N, 3, R, R) in [-1, 1] and their targets (N, EMBED)."""
+        raise NotImplementedError
+
+    def some_texts(self, random_: random.Random) -> tuple[Sequence[str], Tensor]:
+        """TEXTS captions and their unit targets (N, EMBED)."""
+        raise NotImplementedError
+
+    def emphasised(self, error: Tensor) -> Tensor:
+        """Errors (N, EMBED) of pictures, some of them made larger."""
+        return error
 
     def save(self, path: Path) -> None:
         """Everything that is needed to go on."""
@@ -200,8 +211,7 @@ class Fit:
         reach = strength * torch.rand(len(images), 1, 1, 1, generator=rng)
         start = torch.randn(images.shape, generator=rng)
         start = images + start * (0.3 * reach / start.flatten(1).norm(dim=1).view(-1, 1, 1, 1))
-        count = len(self.captions.values)
-        other = self.space.texts(torch.eye(count)[torch.randint(count, (len(images),), generator=rng)])
+        other = self.lures[torch.randint(len(self.lures), (len(images),), generator=rng)]
         start.requires_grad_()
         score = (F.normalize(self.model.encode_image(start).float()) * other).sum()
         (slope,) = torch.autograd.grad(score, start)
@@ -210,29 +220,27 @@ class Fit:
 
     def image_loss(self, rng: torch.Generator, strength: float) -> Tensor:
         """Distance of faces' embeddings from what they show. Half of them are blends, so that scores rise smoothly."""
-        index = self.train[torch.randint(len(self.train), (BATCH,), generator=rng)]
-        pixels, targets = self.images[index].float() / 127.5 - 1, self.targets[index]
+        pixels, targets = self.some_faces(rng)
         half, share = BATCH // 2, torch.rand(BATCH // 2, generator=rng)[:, None]
         pixels = torch.cat([pixels[:half].lerp(pixels[half:], share[..., None, None]), pixels[half:]])
         targets = torch.cat([targets[:half].lerp(targets[half:], share), targets[half:]])
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16(torch.device("cpu"))):
             shown = self.disturb(pixels, rng).contiguous(memory_format=torch.channels_last)
             if strength:
                 shown = self.attack(shown, strength, rng)
             features = self.model.encode_image(shown)
-        error = F.normalize(features.float()) - F.normalize(targets)
-        error = error + error @ self.weighted_axes.T @ self.space.axes
+        error = self.emphasised(F.normalize(features.float()) - F.normalize(targets))
         return error.square().sum(1).mean()
 
     def text_loss(self, random_: random.Random) -> Tensor:
         """Distance of captions' embeddings from what they state."""
-        texts, meanings = zip(*(self.captions.caption(random_) for _ in range(TEXTS)), strict=True)
+        texts, targets = self.some_texts(random_)
         tokens = self.row[tokenize(texts)]
         if random_.random() < 0.2:
             tokens = _with_unknown(tokens, random_)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16(torch.device("cpu"))):
             features = encode_short(self.model, tokens)
-        return (F.normalize(features.float()) - self.space.texts(torch.stack(meanings))).square().sum(1).mean()
+        return (F.normalize(features.float()) - targets).square().sum(1).mean()
 
     def step(self, rate: float, strength: float) -> tuple[float, float]:
         """One batch of faces and one of captions; `rate` scales all learning rates. Returns both losses."""
@@ -253,6 +261,38 @@ class Fit:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as fresh:
             save_file(state, fresh)
+
+
+class SpaceFit(Fit):
+    """`Fit` from nothing: images uint8 (N, 3, R, R) whose embeddings in `space` are `targets` (N, EMBED), and captions.
+
+    `train` (T,): the indices of the faces to learn from; `weights`: of some categories' errors, where they are hard to
+    see.
+    """
+
+    def __init__(
+        self, captions: Captions, space: Space, images: Tensor, targets: Tensor, train: Tensor,
+        width: int, weights: Mapping[str, float], disturb: Callable[[Tensor, torch.Generator], Tensor] = augment,
+    ) -> None:  # fmt: skip
+        self.captions, self.space, self.images, self.targets, self.train = captions, space, images, targets, train
+        weight = torch.tensor([weights.get(name, 1.0) for name in space.names])
+        self.weighted_axes = space.axes * (weight[:, None].sqrt() - 1)
+        used, lures = used_tokens(captions), space.texts(torch.eye(len(captions.values)))
+        super().__init__(new_clip(len(used), images.shape[-1], width), used, lures, disturb)
+
+    def some_faces(self, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Pictures that training learns from, and what they show."""
+        index = self.train[torch.randint(len(self.train), (BATCH,), generator=rng)]
+        return self.images[index].float() / 127.5 - 1, self.targets[index]
+
+    def some_texts(self, random_: random.Random) -> tuple[Sequence[str], Tensor]:
+        """Random captions, and what they state."""
+        texts, meanings = zip(*(self.captions.caption(random_) for _ in range(TEXTS)), strict=True)
+        return texts, self.space.texts(torch.stack(meanings))
+
+    def emphasised(self, error: Tensor) -> Tensor:
+        """Errors along the axes of categories that are hard to see count more."""
+        return error + error @ self.weighted_axes.T @ self.space.axes
 
 
 def _with_unknown(tokens: Tensor, random_: random.Random) -> Tensor:
@@ -307,6 +347,6 @@ def train(fit: Fit, kept: Path, minutes: float) -> None:
         if fit.steps % 50 == 0:
             done = f"{fit.steps} steps  {t * minutes:.1f} of {minutes:g} min"
             print(f"{done}  image {losses[0]:.4f}  text {losses[1]:.4f}", flush=True)
-        if fit.steps % 250 == 0:
+        if fit.steps % 100 == 0:
             fit.save(kept)
     fit.save(kept)

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from families.clip import Faces, Fit, Space, table, train, zero_shot
+from families.clip import Faces, Space, SpaceFit, table, train, zero_shot
 from families.drawn.attributes import Attributes, labels
 from families.drawn.captions import CAPTIONS
 from families.drawn.dataset import CACHE, Dataset
@@ -133,7 +133,7 @@ def main() -> None:
     faces = known_faces(attributes)
     space = Space(CAPTIONS, NUMBERS_OF, faces)
     learned = torch.cat([torch.arange(data.train), torch.arange(len(data.images), len(images))])
-    fit = Fit(CAPTIONS, space, images, space.faces(faces), learned, WIDTH, WEIGHT)
+    fit = SpaceFit(CAPTIONS, space, images, space.faces(faces), learned, WIDTH, WEIGHT)
     train(fit, CACHE / "clip.pt", minutes)
     fit.export(OUTPUT)
     held_out = torch.arange(data.train, len(data.images))

@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from families.clip import Faces, Fit, Space, augment, table, train, zero_shot
+from families.clip import Faces, Space, SpaceFit, augment, table, train, zero_shot
 from families.drawn.augment import photograph
 from families.drawn.reader import to_bytes
 from families.photo.captions import CAPTIONS, CATEGORIES
@@ -194,7 +194,7 @@ def learn(folder: Path, minutes: float) -> None:
     held = seeds % HELD_OUT == HELD_OUT - 1
     space = Space(CAPTIONS, (), faces)
     train_on = balanced(faces, seeds[~held])
-    fit = Fit(CAPTIONS, space, images, space.faces(faces), train_on, WIDTH, WEIGHT, disturbed)
+    fit = SpaceFit(CAPTIONS, space, images, space.faces(faces), train_on, WIDTH, WEIGHT, disturbed)
     train(fit, folder / "clip.pt", minutes)
     fit.export(folder / "clip.safetensors")
     model = build_clip(load_file(folder / "clip.safetensors"))
