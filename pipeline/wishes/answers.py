@@ -27,6 +27,7 @@ THERE = "“{}” is taken as who is in the picture, so nothing is done about it
 TOO_STRONG = "“{}” is done at 200 %, which is the most."
 DONE = "“{}” says what to do; please say what the picture should show then."
 A_REASON = "“{}” is taken as a reason, so nothing is done about it."
+A_QUESTION = "“{}” is taken as a question, so nothing is done about it; please say what should change."
 SAY_MORE = "“{}” leaves open what it should be; please say more."
 LAST = "“{}” and “{}” exclude each other, so the last counts."
 CARRIED = "“{}” is read as something to take away too."

@@ -24,6 +24,7 @@ YOUNG, OLD = BY_TEXT["young {}"], BY_TEXT["old {}"]
 PEOPLE = {"face", "one", "person", "human", "people", "guys", "character", "subject", "someone", "somebody"}
 DESCRIBING = {"with", "in", "wearing", "without", "having", "w/", "wears", "has"}  # behind who is in the picture
 BECOMING = {"look like", "looks like", "looking like", "into", "become", "becomes", "turn to", "resemble"}
+SO_MUCH = {"much", "so much", "a lot", "lots"}  # behind a word that says the opposite they ask for less
 SMALL = {"a", "an", "some", "no", "so", "such"}
 NEAR_WORDS = {word for words in NEAR.values() for phrase in words for word in phrase.split()}
 # What describes a person or a thing that it stands before: "the tall old man", "his ugly grey hat".
@@ -309,3 +310,11 @@ def describes_a_thing(token: Token) -> bool:
     if token.kind is Kind.FILLER:
         return token.words not in STOP_WORDS  # "that stupid hat"
     return token.kind in DESCRIPTIONS and token.words not in NEAR_WORDS
+
+
+def share_of(degree: Token, sign: Token | None) -> float:
+    """How much a word asks for behind one that may say the opposite: "stop smiling so much" asks for less, and so does
+    "without so much makeup"."""
+    opposite = sign and sign.kind is Kind.NOT and sign.words not in ("hate", "hates", "dislike")
+    less = sign and sign.kind is Kind.AWAY and degree.words == "so much"
+    return BIT if less or (opposite and degree.words in SO_MUCH) else degree.value

@@ -14,8 +14,8 @@ from pipeline.errors import UserError
 from pipeline.text import check_prompt
 from pipeline.wishes import answers
 from pipeline.wishes.answers import Answers, Reading, Wish, is_incomplete
-from pipeline.wishes.clauses import GIVING, OWN_SIGN, SIGNS, Mention, Named, named, thing_ends
-from pipeline.wishes.lexicon import BIT, Kind, Token, lexed
+from pipeline.wishes.clauses import GIVING, OWN_SIGN, SIGNS, Mention, Named, named, share_of, thing_ends
+from pipeline.wishes.lexicon import Kind, Token, lexed
 from pipeline.wishes.own_words import OWN, TELLING, in_own_words
 from pipeline.wishes.rewriting import (
     REASONS,
@@ -23,16 +23,17 @@ from pipeline.wishes.rewriting import (
     asks_for_something,
     begins_to_ask,
     goes_on_describing,
+    is_question,
     is_statement,
     prepared,
     swapped,
     told_thing,
+    with_minus,
     without_calls,
     without_list_numbers,
 )
 
 MOST_SHARE = 2.0  # what the page's slider goes to
-SO_MUCH = {"much", "so much", "a lot", "lots"}  # behind a word that says the opposite they ask for less
 
 
 def read_wishes(text: str, vocabulary: frozenset[str] = frozenset(), noun: str = "face") -> Reading:
@@ -47,7 +48,7 @@ def read_wishes(text: str, vocabulary: frozenset[str] = frozenset(), noun: str =
         raise UserError(answers.NO_WORDS)
     reader = _Reader(Answers(text, vocabulary, noun))
     clause: list[Token] = []
-    tokens = without_list_numbers(tokens)
+    tokens = with_minus(without_list_numbers(tokens), text)
     for place, token in enumerate(tokens):
         if token.words == "," and goes_on_describing(clause, tokens[place + 1 :]):
             continue
@@ -67,7 +68,11 @@ def read_wishes(text: str, vocabulary: frozenset[str] = frozenset(), noun: str =
             reader.read(clause, token.words)
             clause = []
         if token.kind in (Kind.AND, Kind.STOP):
-            reader.read(clause, "" if token.kind is Kind.STOP else token.words)
+            goes_on = [t.words for t in tokens[place + 1 : place + 2] if t.words in ("or", "nor")]  # "the hat. or …"
+            if token.words == "?" and is_question(clause):
+                reader.leave_out(clause, answers.A_QUESTION)
+                clause = []
+            reader.read(clause, token.words if token.kind is Kind.AND else "".join(goes_on))
             clause = []
         else:
             clause.append(token)
@@ -93,6 +98,7 @@ class _Reader:
     carried: Token | None = None  # what takes away or keeps, and goes on with a list
     tells: bool = False  # whether the clause before ends with who is in the picture: "the man with a beard"
     stated: list[tuple[int, int]] = field(default_factory=list)  # places of clauses that say how somebody is
+    left: list[tuple[int, int]] = field(default_factory=list)  # places of reasons and questions
     described: bool = False  # whether the text tells who is in the picture by what they have
     asks: bool = False  # whether it asks for something beside that
     alone: dict[str, list[Token]] = field(default_factory=dict)  # part -> the clause that says nothing of it
@@ -109,9 +115,10 @@ class _Reader:
             self._clause(clause)
         self.joint = joint if clause or not joint else self.joint and joint
 
-    def leave_out(self, clause: list[Token]) -> None:
-        """Say of a clause that it is a reason: "because he is bald"."""
-        self.answers.notes.append(answers.A_REASON.format(self.answers.said(*clause)))
+    def leave_out(self, clause: list[Token], told: str = answers.A_REASON) -> None:
+        """Say of a clause that it asks for no change, as a reason: "because he is bald"."""
+        self.answers.notes.append(told.format(self.answers.said(*clause)))
+        self.left.append((clause[0].start, clause[-1].end))
         if things := [one for one in named(clause[1:], "").mentions if one.attribute.thing]:  # "because of the beard"
             self.mentions += things
             self.subjects.append((clause[0].start, clause[-1].end))
@@ -258,7 +265,7 @@ class _Reader:
                 one.bare = not own and clause[-1].words != "on"  # "hat on, glasses off"
                 is_open, share = False, 1.0
             elif one.kind is Kind.DEGREE:
-                is_open, share = is_open or state is None, _share(one, state)
+                is_open, share = is_open or state is None, share_of(one, state)
             elif one.kind in SIGNS:
                 state, is_open = one, True
             elif not (state and state.kind is Kind.NOT and is_open):
@@ -290,7 +297,7 @@ class _Reader:
     def _of_what_stands_before(self, signs: list[Token], last: Mention, state: Token | None) -> None:
         """Words at a clause's end: "smile less", "glasses and hat off"."""
         sign = next((token for token in signs if token.kind in SIGNS), None)
-        last.say(sign, next((_share(token, state) for token in signs if token.kind is Kind.DEGREE), last.share))
+        last.say(sign, next((share_of(token, state) for token in signs if token.kind is Kind.DEGREE), last.share))
         if sign:
             self._is_asked(last)
         if sign and sign.kind is Kind.AWAY and self.joint:
@@ -344,7 +351,8 @@ class _Reader:
         notes, text = self.answers.notes, self.answers.text
         others = [one for one in self.mentions if not self._is_there(one)]
         asks = self.asks or (self.described and bool(notes))
-        counted = others if others or asks else self.mentions
+        rest = [one for one in self.mentions if not any(a <= one.start < b for a, b in self.left)]
+        counted = others if others or asks else rest
         if others or asks:
             asked = [one.attribute for one in others]
             there = [one for one in self.mentions if one.attribute not in asked]
@@ -376,14 +384,6 @@ class _Reader:
 def _is_thing(token: Token) -> bool:
     """Whether a word names a part of the face, or a thing."""
     return token.kind is Kind.PART or (token.kind is Kind.ATTRIBUTE and token.value[0].thing)
-
-
-def _share(degree: Token, sign: Token | None) -> float:
-    """How much a word asks for behind one that may say the opposite: "stop smiling so much" asks for less, and so does
-    "without so much makeup"."""
-    opposite = sign and sign.kind is Kind.NOT and sign.words not in ("hate", "hates", "dislike")
-    less = sign and sign.kind is Kind.AWAY and degree.words == "so much"
-    return BIT if less or (opposite and degree.words in SO_MUCH) else degree.value
 
 
 def _exclude_each_other(one: Mention, other: Mention) -> bool:

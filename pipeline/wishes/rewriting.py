@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from pipeline.attributes import Attribute
@@ -17,6 +18,7 @@ ASKING = {"is", "are", "am", "was", "does", "do", "did", "has", "have"}  # befor
 COVERING = {"cover", "covers", "covering", "hide", "hides", "hiding"}
 CAUSING = {"make", "makes", "made", "making", "ruins", "spoils"} | COVERING  # behind a thing: "the hat makes him sad"
 VERBS = {"cheer", "straighten", "lighten", "darken", "whiten", "bleach", "shorten", "rejuvenate", "open", "calm"}
+MINUS = re.compile(r"(?:^|(?<=[,;+\n]))[^\S\n]*([-−])\s*([^\W\d_])")  # a hyphen before a word that begins a wish
 I_AM = {"i'm", "im", "he's", "hes", "she's", "shes"}
 
 
@@ -49,6 +51,12 @@ def is_statement(clause: list[Token], subjects: list[tuple[int, int]]) -> bool:
     somebody = before.kind in (Kind.RELATION, Kind.PERSON) or before.words in ("i", "we")
     told = any(end == before.end for _, end in subjects)
     return clause[0].words in I_AM or bool(verb and (told or (verb < 4 and somebody)))
+
+
+def is_question(clause: list[Token]) -> bool:
+    """Whether a clause asks how somebody is, and for nothing: "is he bald", but "does he look good with a beard"."""
+    asks = clause and clause[0].words in ASKING and is_statement(clause, [])
+    return bool(asks) and not (asks_for_something(clause) or any(t.words in ("look", "good") for t in clause))
 
 
 def asks_for_something(clause: list[Token]) -> bool:
@@ -86,6 +94,21 @@ def without_list_numbers(tokens: list[Token]) -> list[Token]:
     signs = [token.words in (".", ")") for token in tokens[1:]] + [False]
     is_list = tokens[0].kind is Kind.NUMBER and signs[0]
     return [t for t, sign in zip(tokens, signs, strict=True) if not (is_list and sign and t.kind is Kind.NUMBER)]
+
+
+def with_minus(tokens: list[Token], text: str) -> list[Token]:
+    """With a word that takes away for each hyphen before a wish: "+ beard, - glasses". Where each of several lines
+    begins with one, they only make a list."""
+    found = [(match.start(1), match.start(2)) for match in MINUS.finditer(text)]
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) > 1 and all(line.lstrip().startswith(("-", "−")) for line in lines):
+        return tokens
+    signs = [
+        Token("-", sign, sign + 1, Kind.AWAY)
+        for sign, wish in found
+        if any(t.start == wish and t.kind not in (Kind.AWAY, Kind.CHANGE, Kind.WANT) for t in tokens)
+    ]
+    return sorted([*tokens, *signs], key=lambda token: token.start)
 
 
 def without_calls(clause: list[Token]) -> list[Token]:
