@@ -1,0 +1,114 @@
+"""Styles of a generator (StyleGAN-NADA): are they there, is the person, and do edits still work?
+
+    python -m benchmarks.styles [--clip FILE] [--faces 50] [--sheet docs/results/styles.jpg]
+
+A row a style, on sampled faces that nothing was trained on, at strength 1. CLIP, one that learned words for styles: the
+share of faces of which it says the style rather than any other one or a photo. Judge: the same of a small network that
+no method uses, which learned the filters' pictures (`benchmarks.style_judge`). Person: the share whose picture dlib
+finds to be of the same person as the face without the style, on the first `PERSONS` faces. Edits: the share of faces
+that lack it on which the attribute reader, which no method uses, finds a smile, glasses or age after the edit, in the
+style and without. The sheet has six faces and all styles. Needs dlib's files, see benchmarks/photo_judging.py.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+from benchmarks.photo_judging import SAME_PERSON, described
+from benchmarks.photographs import FIRST_SEED, PSI, contact_sheet
+from benchmarks.strength import MODELS
+from benchmarks.style_judge import NAMES, judge_of
+from benchmarks.tables import table
+from families.drawn.reader import Reader, read
+from families.photo.captions import CATEGORIES
+from families.styles import CACHE, WORDS
+from pipeline import Latent, StyleCLIP
+from pipeline.images import to_tensor
+from pipeline.losses import clip_features
+from pipeline.networks.clip import build_clip
+from pipeline.text import Texts
+from pipeline.training.command import run
+
+EDITS = (
+    ("smiling face", "expression", "smiling"),
+    ("face with glasses", "eyewear", "glasses"),
+    ("old face", "age", "old"),
+)
+PERSONS, ON_SHEET = 12, 6
+
+
+def in_tensors(pictures: Sequence[Image.Image]) -> Tensor:
+    """Pictures as (N, 3, R, R) in [-1, 1]."""
+    return torch.cat([to_tensor(picture, picture.size) for picture in pictures])
+
+
+class Readings:
+    """Whether the attribute reader finds what an edit asks for."""
+
+    def __init__(self) -> None:
+        self.reader = Reader.from_file(MODELS["photo"].reader, CATEGORIES)
+
+    def __call__(self, pictures: Tensor, category: str, value: str) -> list[bool]:
+        """Of each picture (N, 3, R, R)."""
+        return (read(self.reader, pictures)[category] == CATEGORIES[category].index(value)).tolist()
+
+
+def measure(clip: Path, count: int, sheet: Path | None) -> None:
+    """Print the table, and write the sheet."""
+    studio, reads = StyleCLIP.from_pretrained("photo"), Readings()
+    family, knows = studio.family, build_clip(load_file(clip))
+    judge, texts = judge_of("photo", knows.visual.input_resolution), Texts(knows)
+    faces = [studio.sample(FIRST_SEED + k, PSI) for k in range(count)]
+    words = [f"a {WORDS[name][0][0]} of a face" if name in WORDS else "a photo of a face" for name in NAMES]
+    said = torch.cat([texts.embedding(text) for text in words])
+    people = [described(studio.image(face)) for face in faces[:PERSONS]]
+
+    def small(latents: Sequence[Latent], style: str | None) -> Tensor:
+        """Their pictures (N, 3, R, R) in a style."""
+        shown = [studio.style(latent, style).latent if style else latent for latent in latents]
+        return in_tensors([studio.image(latent, family.generator.working_size) for latent in shown])
+
+    plain = small(faces, None)
+    lacking = {edit: [k for k, there in enumerate(reads(plain, *edit[1:])) if not there] for edit in EDITS}
+    edited = {edit: [studio.direct(faces[k], edit[0], "face").latent for k in lacking[edit]] for edit in EDITS}
+
+    def shares(style: str | None) -> list[str]:
+        """Of each edit, the share of faces that lack it in which the reader finds it."""
+        found = [reads(small(latents, style), *edit[1:]) for edit, latents in edited.items()]
+        return [f"{sum(hits) / len(hits):.0%} of {len(hits)}" for hits in found]
+
+    rows, sheets = [["without", "", "", "", *shares(None)]], [[studio.image(face) for face in faces[:ON_SHEET]]]
+    for style, title in studio.styles().items():
+        name, pictures = style.replace("_", " "), small(faces, style)
+        features = clip_features(knows, pictures, family.row.clip_normalize)
+        by_clip = [NAMES[k] == name for k in (features @ said.T).argmax(1).tolist()]
+        by_judge = [one == name for one in judge(pictures)]
+        large = [studio.image(studio.style(face, style).latent) for face in faces[:PERSONS]]
+        pairs = zip(large, people, strict=True)
+        near = [float(np.linalg.norm(described(picture) - person)) < SAME_PERSON for picture, person in pairs]
+        rows.append([title, *(f"{np.mean(column):.0%}" for column in (by_clip, by_judge, near)), *shares(style)])
+        sheets.append(large[:ON_SHEET])
+        print(rows[-1], flush=True)
+    print(table(["style", "CLIP", "judge", "same person", "smiling", "glasses", "old"], rows))
+    if sheet:
+        contact_sheet(sheets, sheet)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clip", type=Path, default=CACHE / "photo/clip.safetensors", help="default: %(default)s")
+    parser.add_argument("--faces", type=int, default=50, help="a style (%(default)s)")
+    parser.add_argument("--sheet", type=Path, help="the picture to write")
+    options = parser.parse_args()
+    run(lambda: measure(options.clip, options.faces, options.sheet))
+
+
+if __name__ == "__main__":
+    main()
