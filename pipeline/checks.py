@@ -28,6 +28,7 @@ LIMITS: dict[str, tuple[float, float | None]] = {
     "threshold": (0, 1),
     "channels": (1, None),
     "steps": (1, None),
+    "layers": (0, None),
     "preview": (8, None),
     "side": (1, None),
     "turn": (0, 3),
@@ -42,7 +43,7 @@ LIMITS: dict[str, tuple[float, float | None]] = {
     "size": (32, None),
     "workers": (1, 1024),
 }
-WHOLE = set("channels steps preview side turn seed batch every patience which size workers".split())
+WHOLE = set("channels steps layers preview side turn seed batch every patience which size workers".split())
 LARGEST = 1e5  # no value of a face's latent is near this; far above it the networks' numbers overflow
 
 

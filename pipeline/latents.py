@@ -1,6 +1,5 @@
-"""What is edited: a code in W+ and, after edits in StyleSpace, a step in S; and the generator's tuning for one face."""
+"""What is edited: a code in W+ and, after edits in StyleSpace, a step in S; and how the generator's weights differ."""
 
-import hashlib
 import math
 import os
 from collections.abc import Iterable, Sequence
@@ -15,6 +14,8 @@ from torch import Tensor
 
 from pipeline.errors import UserError
 from pipeline.networks.generator import Factors, Region, StyleGenerator
+from pipeline.paint import Paint, between
+from pipeline.tuning import Tuning, added, digest, mixed
 
 MOST_REGIONS = 32  # of a latent: each makes drawing slower
 LARGEST_MASK = 256  # pixels a side
@@ -25,74 +26,33 @@ TOO_MANY = (
 
 
 @dataclass(frozen=True, eq=False)
-class Tuning:
-    """What pivotal tuning changed about the generator for one face, float32 on the CPU.
-
-    `factors`, layer name -> (out, r) and (r, in * k * k), make the low-rank differences of the layers' weights.
-    """
-
-    factors: dict[str, Factors]
-
-    def on(self, device: torch.device) -> dict[str, Factors]:
-        """As `StyleGenerator.synthesize` takes it."""
-        return {name: (left.to(device), right.to(device)) for name, (left, right) in self.factors.items()}
-
-    def fits(self, generator: StyleGenerator) -> bool:
-        """Whether it was made with a generator of these sizes."""
-        weights = generator.tunable_weights() | generator.preview_weights()
-        return all(
-            name in weights
-            and right.ndim == 2
-            and left.shape == (len(weights[name]), len(right))
-            and right.shape == (len(right), weights[name][0].numel())
-            for name, (left, right) in self.factors.items()
-        )
-
-    def previews(self, generator: StyleGenerator) -> bool:
-        """Whether small pictures of `StyleGenerator.working_size` show what was tuned, in the same colours."""
-        return self.factors.keys() >= generator.preview_weights().keys()
-
-    def scaled(self, share: float) -> "Tuning | None":
-        """This share of it: itself at 1, None at 0."""
-        if share in (0, 1):
-            return self if share else None
-        return Tuning({name: (share * left, right) for name, (left, right) in self.factors.items()})
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All values: "LAYER.left" and "LAYER.right" -> tensor."""
-        return {
-            f"{name}.{side}": tensor
-            for name, pair in sorted(self.factors.items())
-            for side, tensor in zip(("left", "right"), pair, strict=True)
-        }
-
-    def digest(self) -> str:
-        """SHA-256 of all values."""
-        return _digest(self.tensors().values())
-
-
-@dataclass(frozen=True, eq=False)
 class Latent:
     """One face in the generator's terms, float32 on the CPU.
 
     `w_plus` is (1, L, D), one row per layer. `style_step` holds one (1, C_i) tensor per vector of StyleSpace S, or is
     None: the face is drawn from styles(w_plus) + style_step, so edits in W+ and edits in S follow one another in any
-    order. `tuning` is None for the generator as it is. In each of the `regions` the styles are a further step away,
-    see `StyleGenerator.synthesize`.
+    order. `tuning` to one face and `adaptation` to a style are what is added to the generator's
+    weights, or None; `paint` is what the picture goes through at last, or None. In each of
+    the `regions` the styles are a further step away, see `StyleGenerator.synthesize`.
     """
 
     w_plus: Tensor
     style_step: tuple[Tensor, ...] | None = None
     tuning: Tuning | None = None
     regions: tuple[Region, ...] = ()
+    adaptation: Tuning | None = None
+    paint: Paint | None = None
 
     def __post_init__(self) -> None:
         of_regions = [("regions", values) for mask, step in self.regions for values in (mask, *step)]
         for name, values in (("w_plus", self.w_plus), *(("style_step", s) for s in self.style_step or ()), *of_regions):
             if not isinstance(values, Tensor):
                 raise TypeError(f"`{name}` holds tensors, not {type(values).__name__}.")
-        if not isinstance(self.tuning, Tuning | None):
-            raise TypeError(f"`tuning` is a Tuning, not {type(self.tuning).__name__}.")
+        for name, tuning in (("tuning", self.tuning), ("adaptation", self.adaptation)):
+            if not isinstance(tuning, Tuning | None):
+                raise TypeError(f"`{name}` is a Tuning, not {type(tuning).__name__}.")
+        if not isinstance(self.paint, Paint | None):
+            raise TypeError(f"`paint` is a Paint, not {type(self.paint).__name__}.")
 
     @property
     def space(self) -> str:
@@ -110,16 +70,25 @@ class Latent:
 
     def draw(self, generator: StyleGenerator, resolution: int | None = None) -> Tensor:
         """The face (1, 3, R, R) in [-1, 1], on the generator's device, see `StyleGenerator.synthesize`."""
-        tuning = self.tuning and self.tuning.on(generator.device)
-        return generator.synthesize(self.styles(generator), resolution, tuning, self.regions_on(generator.device))
+        weights, regions = self.weights_on(generator.device), self.regions_on(generator.device)
+        return self.painted(generator.synthesize(self.styles(generator), resolution, weights, regions))
+
+    def painted(self, image: Tensor) -> Tensor:
+        """An image (1, 3, R, R) of the generator as this latent shows it."""
+        return image if self.paint is None else self.paint.over(image)
+
+    def weights_on(self, device: torch.device) -> dict[str, Factors]:
+        """What its tuning and its adaptation add to the weights, as `StyleGenerator.synthesize` takes it."""
+        return added(*(part.on(device) for part in (self.tuning, self.adaptation) if part))
 
     def regions_on(self, device: torch.device) -> list[Region]:
         """Its regions, as `StyleGenerator.synthesize` takes them."""
         return [Region(mask.to(device), tuple(s.to(device) for s in step)) for mask, step in self.regions]
 
     def working_size(self, generator: StyleGenerator) -> int:
-        """The generator's `working_size`, or `size` where its small pictures don't show what was tuned."""
-        return generator.working_size if self.tuning is None or self.tuning.previews(generator) else generator.size
+        """The generator's `working_size`, or `size` where its small pictures don't show what the weights changed."""
+        shown = all(part is None or part.previews(generator) for part in (self.tuning, self.adaptation))
+        return generator.working_size if shown else generator.size
 
     def fits(self, generator: StyleGenerator) -> bool:
         """Whether it was made with a generator of these sizes."""
@@ -132,13 +101,16 @@ class Latent:
                 return False
         if len(self.regions) > MOST_REGIONS or not all(_is_mask(mask) for mask, _ in self.regions):
             return False
-        return self.tuning is None or self.tuning.fits(generator)
+        if self.paint is not None and not self.paint.fits():
+            return False
+        return all(part is None or part.fits(generator) for part in (self.tuning, self.adaptation))
 
     def towards(self, other: "Latent", share: float) -> "Latent":
         """The latent at `share` of the way to `other`: this one at 0, the other at 1, beyond them outside.
 
-        Its tuning is that of both; where only one is tuned, its share of that. Raises UserError where the two are of
-        different models, or tuned differently, and where both together have more than `MOST_REGIONS` regions.
+        Its tuning is that of both; where only one is tuned, its share of that; two styles are mixed. Raises UserError
+        where the two are of different models, or tuned differently, and where both together have more than
+        `MOST_REGIONS` regions.
         """
         if not isinstance(other, Latent):
             raise TypeError(f"`other` is a latent, not {type(other).__name__}.")
@@ -161,13 +133,26 @@ class Latent:
         tuning = self.tuning
         if tuning is None or other.tuning is None:
             tuning = tuning.scaled(1 - share) if tuning else other.tuning and other.tuning.scaled(share)
-        return Latent(w_plus, step, tuning, _not_too_many(_regions_between(self.regions, other.regions, share)))
+        regions = _not_too_many(_regions_between(self.regions, other.regions, share))
+        adaptation, paint = mixed(self.adaptation, other.adaptation, share), between(self.paint, other.paint, share)
+        return Latent(w_plus, step, tuning, regions, adaptation, paint)
 
     def same_regions(self, other: "Latent") -> bool:
         """Whether the two move in the same regions, and there by the same steps."""
         one, two = _with_steps(self.regions), _with_steps(other.regions)
         return len(one) == len(two) and all(
             torch.equal(a.mask, b.mask) and all(map(torch.equal, a.step, b.step)) for a, b in zip(one, two, strict=True)
+        )
+
+    def in_style_of(self, other: "Latent", strength: float = 1.0) -> "Latent":
+        """This face as the generator draws it with the adaptation of another latent, at a strength."""
+        return replace(self, adaptation=other.adaptation and other.adaptation.scaled(strength))
+
+    def same_weights(self, other: "Latent") -> bool:
+        """Whether the two are tuned, adapted and painted alike."""
+        pairs = [(getattr(self, name), getattr(other, name)) for name in ("tuning", "adaptation", "paint")]
+        return all(
+            a is b or (a and b and digest(a.tensors().values()) == digest(b.tensors().values())) for a, b in pairs
         )
 
     def tuned_like(self, other: "Latent") -> bool:
@@ -197,17 +182,20 @@ class Latent:
 
     def tensors(self) -> dict[str, Tensor]:
         """All values, by the names that they have in a file: `w_plus`; `style_step.0`, ... where there is a step in S;
-        `tuning.LAYER.left` and `.right`; and of each region `region.0.mask`, `region.0.step.0`, ..."""
+        `tuning.LAYER.left` and `.right`, and `adaptation.…` alike; `paint.…`; of each region `region.0.mask`,
+        `region.0.step.0`, ..."""
         tensors = {"w_plus": self.w_plus}
         tensors |= {f"style_step.{i}": s for i, s in enumerate(self.style_step or ())}
-        tensors |= {f"tuning.{name}": t for name, t in (self.tuning.tensors() if self.tuning else {}).items()}
+        for kind, part in (("tuning", self.tuning), ("adaptation", self.adaptation)):
+            tensors |= {f"{kind}.{name}": t for name, t in (part.tensors() if part else {}).items()}
+        tensors |= {f"paint.{name}": t for name, t in (self.paint.tensors() if self.paint else {}).items()}
         for k, (mask, step) in enumerate(self.regions):
             tensors |= {f"region.{k}.mask": mask} | {f"region.{k}.step.{i}": s for i, s in enumerate(step)}
         return tensors
 
     def digest(self) -> str:
         """SHA-256 of all values, by which a recipe knows its source."""
-        return _digest(self.tensors().values())
+        return digest(self.tensors().values())
 
     def save(self, path: str | Path) -> None:
         """Writes a safetensors file of all `tensors`."""
@@ -233,11 +221,8 @@ class Latent:
             if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
                 raise ValueError("not float32")
             w_plus = tensors.pop("w_plus")
-            layers = sorted(k.removesuffix(".left") for k in tensors if k.startswith("tuning.") and k.endswith(".left"))
-            factors = {
-                name.removeprefix("tuning."): (tensors.pop(f"{name}.left"), tensors.pop(f"{name}.right"))
-                for name in layers
-            }
+            tuning, adaptation = (Tuning.popped(tensors, f"{kind}.") for kind in ("tuning", "adaptation"))
+            paint = Paint.popped(tensors, "paint.")
             masks = sum(name.startswith("region.") and name.endswith(".mask") for name in tensors)
             if masks > MOST_REGIONS:  # each looks at all names
                 raise UserError(TOO_MANY)
@@ -249,7 +234,7 @@ class Latent:
                 raise ValueError("unknown tensors")
         except (SafetensorError, KeyError, ValueError, OSError):
             raise UserError("This file holds no latent; please choose one that was saved by this studio.") from None
-        return cls(w_plus, step or None, Tuning(factors) if factors else None, tuple(regions))
+        return cls(w_plus, step or None, tuning, tuple(regions), adaptation, paint)
 
 
 def truncated(w: Tensor, average: Tensor, truncation: float) -> Tensor:
@@ -303,20 +288,14 @@ def _popped(tensors: dict[str, Tensor], prefix: str) -> tuple[Tensor, ...]:
     return tuple(tensors.pop(f"{prefix}{i}") for i in range(sum(name.startswith(prefix) for name in tensors)))
 
 
-def _digest(tensors: Iterable[Tensor]) -> str:
-    sha = hashlib.sha256()
-    for tensor in tensors:
-        sha.update(tensor.contiguous().numpy().tobytes())
-    return sha.hexdigest()
-
-
 def draw_together(generator: StyleGenerator, wanted: Sequence[tuple[Latent, int | None]]) -> list[Tensor]:
     """The faces (1, 3, R, R) of several latents, each at its resolution, as `Latent.draw` draws them: those of one
-    resolution as a batch, which differs from one by one in the last bits only; tuned ones, and ones with regions,
+    resolution as a batch, which differs from one by one in the last bits only; ones with other weights or regions
     alone."""
     batches: dict[object, list[int]] = {}
     for index, (latent, resolution) in enumerate(wanted):
-        batches.setdefault((index,) if latent.tuning or latent.regions else resolution, []).append(index)
+        alone = latent.tuning or latent.adaptation or latent.paint or latent.regions
+        batches.setdefault((index,) if alone else resolution, []).append(index)
     images: list[Tensor] = [torch.empty(0)] * len(wanted)
     for indices in batches.values():
         latents, resolution = [wanted[i][0] for i in indices], wanted[indices[0]][1]

@@ -75,6 +75,13 @@ def directional_target(image_features: Tensor, difference: Tensor) -> Tensor:
     return F.normalize(image_features + F.normalize(difference, eps=MIN_TEXT_DISTANCE))
 
 
+def directional_cosine(before: Tensor, after: Tensor, delta_t: Tensor) -> Tensor:
+    """Δi · Δt / (‖Δi‖ ‖Δt‖) of unit embeddings (N, E) of pictures before and after, and a unit Δt (1, E): (N,)
+    (StyleGAN-NADA, section 4.1; CLIPstyler, equation 2)."""
+    delta_i = after - before
+    return (delta_i @ delta_t.T)[:, 0] / delta_i.norm(dim=1).clamp(min=1e-6)
+
+
 def identity_crop(images: Tensor, size: int) -> Tensor:
     """Aligned faces (N, 3, R, R) -> the face proper, (N, 3, size, size)."""
     if images.shape[-1] != ID_SIZE:

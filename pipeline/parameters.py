@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, PlainValidator, ValidationError,
 from pipeline.attributes import BY_NAME
 from pipeline.checks import number, of_type, one_of, text
 from pipeline.errors import UserError
+from pipeline.methods.clipstyler import STEPS
 from pipeline.methods.directions import LIMIT
 from pipeline.models.registry import Defaults
 from pipeline.networks.generator import LEVELS
@@ -119,6 +120,17 @@ class Exchange(Parameters):
     neutral: Text
 
 
+class Style(Parameters):
+    style: Text
+    strength: Number = None
+
+
+class Paint(Parameters):
+    target: Text
+    neutral: Text
+    steps: Whole = STEPS
+
+
 class CslaEdit(Parameters):
     target: Text
     neutral: Text
@@ -139,13 +151,17 @@ METHODS: dict[str, type[Parameters]] = {
     "direct": Direct,
     "combine": Combine,
     "exchange": Exchange,
+    "style": Style,
+    "paint": Paint,
     "csla_edit": CslaEdit,
     "csla_generate": CslaGenerate,
 }
-# Method -> parameter -> the family's default for it, where that has another name.
-OTHER_NAMES = {
+# Method -> parameter -> the family's default for it, where that has another name; None where families have none.
+OTHER_NAMES: dict[str, dict[str, str | None]] = {
     "optimize": {"neutral": "prompt_neutral"},
     "map": {"strength": "mapper_strength"},
+    "style": {"strength": "style_strength"},
+    "paint": {"steps": None},
     "csla_edit": {"strength": "csla_strength"},
     "csla_generate": {"strength": "csla_strength"},
 }
@@ -172,7 +188,7 @@ def completed(method: str, defaults: Defaults, given: Mapping[str, Any]) -> dict
     """`checked`, with the family's defaults for what is not given: all that a recipe tells."""
     told, names = checked(method, given), OTHER_NAMES.get(method, {})
     values = {
-        name: told.get(name, getattr(defaults, names.get(name, name), field.get_default()))
+        name: told.get(name, getattr(defaults, names.get(name, name) or "", field.get_default()))
         for name, field in METHODS[method].model_fields.items()
         if not (name == "channels" and "threshold" in told)
     }

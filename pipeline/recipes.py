@@ -18,7 +18,7 @@ FROM_WORDS = ("generate", "csla_generate")  # methods that begin with the mean f
 # the family's default is used.
 OPTIONAL = {"channels", "threshold", "keep"}
 NEWER = {"generate": {"space", "noise"}, "csla_generate": {"neutral"}}
-# Which files' weights an edit depends on; a mapper's own comes to these.
+# Which files' weights an edit depends on; a mapper's or a style's own comes to these.
 WEIGHTS = {
     "optimize": ("generator", "preview", "clip", "identity"),
     "generate": ("generator", "preview", "clip"),
@@ -28,12 +28,17 @@ WEIGHTS = {
     "direct": ("generator", "clip", "directions"),
     "combine": ("generator", "clip", "directions"),
     "exchange": ("generator", "preview", "clip", "looks"),
+    "style": ("generator",),
+    "adapt": ("generator", "preview", "clip"),
+    "paint": ("generator", "clip", "identity"),
     "csla_edit": ("generator", "clip", "alignment"),
     "csla_generate": ("generator", "clip", "alignment"),
 }
+# Methods that apply a file which is chosen by its name, and the parameter that names it.
+BY_NAME = {"map": "mapper", "style": "style"}
 # Methods that show CLIP pictures, and the setting of the family that says how. Estimated directions do so too; what was
 # measured or trained is told by the digest of its file.
-SHOWN = dict.fromkeys(("optimize", "generate", "refine", "tune"), "clip_normalize")
+SHOWN = dict.fromkeys(("optimize", "generate", "refine", "tune", "adapt", "paint"), "clip_normalize")
 SHOWN["exchange"] = "clip_normalize_directions"
 MOST_EDITS, MOST_BYTES = 20, 200_000  # of a saved recipe
 NO_RECIPE = "This is no recipe of this studio; please use one that was saved with an edit."
@@ -104,14 +109,14 @@ class Recipe(BaseModel, strict=True, frozen=True, allow_inf_nan=False):
         except ValidationError:
             raise UserError(NO_RECIPE) from None
         method, parameters = RENAMED.get(known.method, known.method), known.parameters
+        if method == "adapt":
+            raise UserError("This style was learned for one edit; please apply its file, or learn it again.")
         if method in ("refine", "tune"):
             raise UserError("Refining and tuning need the photo; please do it again from there.")
         if method not in METHODS:
             raise UserError(f"This recipe asks for “{method}”, which this studio cannot do.")
-        if method == "map" and "file" in parameters:
-            raise UserError(
-                f"This edit was made with a mapper of one's own, “{parameters.get('mapper')}”; apply its file."
-            )
+        if (kind := BY_NAME.get(method)) and "file" in parameters:
+            raise UserError(f"This edit was made with a {kind} of one's own, “{parameters.get(kind)}”; apply its file.")
         parameters = OLDER.get(method, {}) | parameters
         left_out = METHODS[method].model_fields.keys() - parameters
         try:
@@ -138,8 +143,8 @@ def new_recipe(family: Family, method: str, source: Latent, parameters: dict[str
     unused = {"identity"} if parameters.get("identity") == 0 else set()
     kinds = [kind for kind in WEIGHTS[method] if kind in family.digests.keys() - unused]
     weights = {kind: family.digests[kind] for kind in kinds}
-    if method == "map" and "file" not in parameters:
-        weights["mapper"] = family.mappers.digest(parameters["mapper"])
+    if (kind := BY_NAME.get(method)) and "file" not in parameters:
+        weights[kind] = family.named[kind].digest(parameters[kind])
     recipe = {"method": method, "model": family.name, "source": source.digest(), "parameters": parameters}
     estimated = weights.get("directions") == "estimated"
     setting = "clip_normalize_directions" if estimated else SHOWN.get(method)

@@ -32,13 +32,14 @@ from pipeline.models.registry import DEFAULT, REGISTRY
 from pipeline.parameters import checked, completed
 from pipeline.photo_methods import PhotoMethods
 from pipeline.recipes import new_recipe
+from pipeline.style_methods import StyleMethods
 from pipeline.text import Texts
 from pipeline.wishes import Reading, Wish, read_wishes
 
 BATCH = 8  # pictures of several threads that a GPU draws together; a CPU gains little, and stays exact to the bit
 
 
-class StyleCLIP(PhotoMethods, FinishedEdits):
+class StyleCLIP(PhotoMethods, StyleMethods, FinishedEdits):
     """One model family, ready to edit. Made once and shared: it keeps models and the embeddings of texts, nothing of a
     visitor.
 

@@ -82,6 +82,10 @@ path = "levels.safetensors"
 [families.seeded.mappers.stylespace]
 title = "StyleSpace"
 path = "stylespace.safetensors"
+
+[families.seeded.styles.rough]
+title = "Rough"
+path = "rough.safetensors"
 """
 
 
@@ -121,6 +125,11 @@ def seeded_registry(tmp_path_factory, drawn_faces) -> Path:
             },
             "levels": LevelsMapper(32, ("course", "medium")).state_dict(),
             "stylespace": StyleSpaceMapper(moving).state_dict(),
+            "rough": {
+                f"style.{name}.{side}": torch.randn(size) / 2
+                for name, weight in generator.tunable_weights().items()
+                for side, size in (("left", (len(weight), 2)), ("right", (2, weight[0].numel())))
+            },
         }
     for name, state in parts.items():
         save_file({k: v.contiguous() for k, v in state.items()}, folder / f"{name}.safetensors")

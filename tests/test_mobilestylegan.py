@@ -5,13 +5,14 @@ import torch
 import torch.nn.functional as F
 
 import pipeline.networks.strips
-from pipeline.latents import Latent, Tuning
-from pipeline.methods.inversion import LowRank
+from pipeline.latents import Latent
+from pipeline.methods.low_rank import LowRank
 from pipeline.models.openvino_ir import read_mobile_generator
 from pipeline.models.registry import read_registry
 from pipeline.models.weights import read_slim
 from pipeline.networks import mobilestylegan
 from pipeline.networks.mobilestylegan import MobileGenerator
+from pipeline.tuning import Tuning
 from tests.goldens import Goldens
 from tests.wheels import members, plain_image, plain_mapping, write_wheel
 

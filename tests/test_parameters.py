@@ -6,7 +6,7 @@ from pipeline.errors import UserError
 from pipeline.models.registry import Defaults, read_registry
 from pipeline.parameters import METHODS, checked, completed
 
-VALUES = {"prompt": "a man", "target": "old face", "neutral": "face", "mapper": "afro", "sliders": []}
+VALUES = {"prompt": "a man", "target": "old face", "neutral": "face", "mapper": "afro", "style": "neon", "sliders": []}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -18,10 +18,17 @@ def test_the_family_has_a_default_for_all_that_need_not_be_given(method):
 
 
 def test_the_default_has_a_name_of_its_own_where_methods_share_a_parameter():
-    defaults = Defaults(strength=5.0, mapper_strength=0.2, csla_strength=0.4, neutral="a thing", prompt_neutral="an it")
-    for method, strength in (("direct", 5.0), ("map", 0.2), ("csla_edit", 0.4), ("csla_generate", 0.4)):
+    own = {"mapper_strength": 0.2, "style_strength": 0.7, "csla_strength": 0.4}
+    defaults = Defaults(strength=5.0, steps=77, neutral="a thing", prompt_neutral="an it", **own)
+    strengths = {"direct": 5.0, "map": 0.2, "style": 0.7, "csla_edit": 0.4, "csla_generate": 0.4}
+    for method, strength in strengths.items():
         assert completed(method, defaults, WORDS_OF[method])["strength"] == strength
     assert completed("optimize", defaults, {"prompt": "a man"})["neutral"] == "an it"
+    assert (
+        completed("optimize", defaults, {"prompt": "a man"})["steps"]
+        == 77
+        != completed("paint", defaults, PAIR)["steps"]
+    )
     assert completed("csla_generate", defaults, {"prompt": "a man"})["neutral"] == "a thing"
     assert "channels" not in completed("direct", defaults, WORDS_OF["direct"] | {"threshold": 0.1})
 
@@ -31,6 +38,7 @@ WORDS_OF = {
     "direct": PAIR,
     "csla_edit": PAIR,
     "map": {"mapper": "afro"},
+    "style": {"style": "neon"},
     "csla_generate": {"prompt": "a man"},
 }
 

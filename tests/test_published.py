@@ -86,6 +86,24 @@ def test_ffhq_is_fetched_loaded_and_edits_faces(hub, photo):
         assert studio.repeat(edit.recipe, latent).image.tobytes() == edit.image.tobytes()
 
 
+def test_a_published_checkpoint_of_stylegan_nada_is_a_generator_of_ffhq(hub, served, tmp_path, photo):
+    """As its authors' training saves it: the averaged generator beside the state of the optimizer."""
+    plain = StyleCLIP.from_pretrained("ffhq", device="cpu", progress=lambda *_: None)
+    state = {name: value.clone() for name, value in plain.family.generator.state_dict().items()}
+    state["convs.0.conv.weight"] += 0.5
+    (served / "rinong/stylegan-nada-models").mkdir(parents=True)
+    torch.save({"g_ema": state, "g_optim": {"state": {}}}, served / "rinong/stylegan-nada-models/pixar.pt")
+    studio = StyleCLIP.from_pretrained("ffhq-pixar", device="cpu", progress=lambda *_: None)
+    face = plain.align(photo)[0]
+    latent = studio.invert(face)
+    torch.testing.assert_close(latent.w_plus, plain.invert(face).w_plus)
+    assert studio.image(latent).tobytes() != plain.image(latent).tobytes()
+    edit = studio.direct(latent, "face with blonde hair", "face")
+    assert torch.equal(
+        edit.latent.style_step[3], plain.direct(latent, "face with blonde hair", "face").latent.style_step[3]
+    )
+
+
 def test_with_a_filled_cache_it_starts_without_the_network(hub):
     first = StyleCLIP.from_pretrained("ffhq", device="cpu", progress=lambda *_: None)
     picture = first.image(first.sample(1))

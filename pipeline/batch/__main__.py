@@ -1,8 +1,9 @@
 """Edit the faces of many photos: python -m pipeline.batch PHOTOS ... --out FOLDER --words "make him smile"
 
 PHOTOS are folders, patterns, files, and lists: a text file with a path a line, or JSON Lines or Parquet with the column
-“photo” and, for texts of its own, words, target, neutral, mapper, prompt and steps. The pictures and results.jsonl, a
-row a face, go into FOLDER. Start the same command again to go on after a stop, and to try again what failed.
+“photo” and, for texts of its own, words, target, neutral, mapper, style, prompt and steps. The pictures and
+results.jsonl, a row a face, go into FOLDER. Start the same command again to go on after a stop, and to try again what
+failed.
 
 Exit status: 0 when all photos are edited, 3 when some could not be, 1 when the command could not begin or go on, 130
 after Ctrl-C.
@@ -23,7 +24,7 @@ from pipeline.styleclip import StyleCLIP
 from pipeline.training.command import GO_ON, run
 
 SOME_FAILED = 3
-SETTINGS = "words target neutral mapper recipe prompt steps faces paste tune format size workers ray".split()
+SETTINGS = "words target neutral mapper style recipe prompt steps faces paste tune format size workers ray".split()
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -41,6 +42,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     edit.add_argument("--target", metavar="TEXT", help="a global direction to this text …")
     edit.add_argument("--neutral", metavar="TEXT", help="… from this one; default: the model's, as “face”")
     edit.add_argument("--mapper", metavar="NAME", help="one of the model's mappers, or the file of one")
+    edit.add_argument("--style", metavar="NAME", help="one of the model's styles, or the file of one")
     edit.add_argument("--recipe", metavar="FILE", help="the edits that the page has saved")
     edit.add_argument("--prompt", metavar="TEXT", help="latent optimization to this text …")
     edit.add_argument("--steps", metavar="N", type=int, help="… in so many steps; default: the model's")

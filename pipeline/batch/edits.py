@@ -12,18 +12,18 @@ from typing import Any
 
 from PIL import Image
 
-from pipeline.batch.inputs import is_mapper_file
+from pipeline.batch.inputs import FILES, is_file
 from pipeline.edits import Edit, Step
 from pipeline.errors import UserError
 from pipeline.faces.detection import Face
 from pipeline.latents import Latent
 from pipeline.methods.inversion import LIKE_THE_PHOTO
-from pipeline.recipes import MOST_BYTES, Recipe, edits_of
+from pipeline.recipes import BY_NAME, MOST_BYTES, Recipe, edits_of
 from pipeline.styleclip import StyleCLIP
 
 UNLIKE = "The model's face is not much like the photo; with --tune the generator learns it before the edit."
 SMALL = 8  # px, of the previews of steps, at which nobody looks
-WHAT = "Please say what should change by one of words, target, mapper, recipe and prompt"
+WHAT = "Please say what should change by one of words, target, mapper, style, recipe and prompt"
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Editor:
     """Edits faces with a model. May be shared by threads; on a GPU the generator draws for several at once.
 
     An edit is asked for by a dictionary that has one of `words` (as in the page's field), `target` (with `neutral`),
-    `mapper` (a name, or the path of a file), `recipe` (the path of a file) and `prompt` (with `steps`). With `tune` the
-    generator is tuned to each face first. When `stopped` answers true, work ends with a CancelledError.
+    `mapper` and `style` (a name, or the path of a file), `recipe` (the path of a file) and `prompt` (with `steps`).
+    With `tune` the generator is tuned to each face first. When `stopped` answers true, work ends with a CancelledError.
     """
 
     def __init__(self, studio: StyleCLIP, tune: bool = False, stopped: Callable[[], bool] = lambda: False) -> None:
@@ -54,7 +54,7 @@ class Editor:
     def checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """What of `given` is not None. Raises UserError unless it asks for one edit."""
         asked = {name: str(v) if isinstance(v, Path) else v for name, v in given.items() if v is not None}
-        kinds = asked.keys() & {"words", "target", "mapper", "recipe", "prompt"}
+        kinds = asked.keys() & {"words", "target", *FILES, "recipe", "prompt"}
         if len(kinds) != 1:
             raise UserError(f"{WHAT}{', not by several at once' if kinds else ''}.")
         for extra, kind in (("neutral", "target"), ("steps", "prompt")):
@@ -75,8 +75,8 @@ class Editor:
                 if recipe.from_mean:
                     raise UserError("This recipe begins with a face from words, so it can't be applied to photos.")
                 recipe.check(studio.family, mean, anywhere=True)
-                if recipe.method == "map":
-                    studio.family.mappers.find(recipe.parameters["mapper"])
+                if kind := BY_NAME.get(recipe.method):
+                    studio.family.named[kind].find(recipe.parameters[kind])
         elif "prompt" in asked:
             next(studio.optimize(mean, asked["prompt"], asked.get("steps"), preview=SMALL))
         else:
@@ -85,25 +85,25 @@ class Editor:
         studio.invert(Image.new("RGB", (size, studio.family.rows(size))))  # which a model without an encoder can't
 
     def stamp(self, asked: Mapping[str, Any]) -> str:
-        """Another one for each edit, also where a file that it needs has changed since: its recipe, its mappers."""
+        """Another one for each edit, also where a file that it needs has changed since: its recipe, mappers, styles."""
         edit = json.dumps(sorted(asked.items()), default=str)
         return json.dumps([edit, self._files(edit)])
 
     def _digests(self, edit: str) -> list[str]:
         """Of the files that an edit needs beside the family's networks."""
-        asked, family, mappers = dict(json.loads(edit)), self.studio.family, []
+        asked, family = dict(json.loads(edit)), self.studio.family
         files = [asked["recipe"]] if "recipe" in asked else []
-        files += [asked["mapper"]] if is_mapper_file(asked.get("mapper")) else []
+        files += [asked[kind] for kind in FILES if is_file(asked.get(kind))]
         try:
-            if "mapper" in asked:
-                mappers = [asked["mapper"]]
-            elif "recipe" in asked:
-                mappers = [edit.get("parameters", {}).get("mapper") for edit in self._recipe(asked["recipe"])]
+            edits = [asked]
+            if "recipe" in asked:
+                edits = [edit.get("parameters", {}) for edit in self._recipe(asked["recipe"])]
             elif "words" in asked:
                 wishes = self.studio.wishes(asked["words"]).wishes
-                mappers = [family.mappers.adding(wish.target, wish.neutral) for wish in wishes]
-            known = [mapper for mapper in mappers if isinstance(mapper, str) and mapper in family.row.mappers]
-            return [*map(_digest, files), *map(family.mappers.digest, known)]
+                edits = [{"mapper": family.mappers.adding(wish.target, wish.neutral)} for wish in wishes]
+            named = [(family.named[kind], edit.get(kind)) for edit in edits for kind in FILES]
+            known = [(networks, name) for networks, name in named if isinstance(name, str) and name in networks.table]
+            return [*map(_digest, files), *(networks.digest(name) for networks, name in known)]
         except (UserError, TypeError, AttributeError):  # which every photo with that edit tells
             return [*map(_digest, files)]
 
@@ -129,8 +129,9 @@ class Editor:
         if "target" in asked:
             yield studio.direct(latent, asked["target"], asked["neutral"])
         elif "mapper" in asked:
-            mapper = asked["mapper"]
-            yield studio.map(latent, Path(mapper) if is_mapper_file(mapper) else mapper)
+            yield studio.map(latent, _name_or_file(asked["mapper"]))
+        elif "style" in asked:
+            yield studio.style(latent, _name_or_file(asked["style"]))
         elif "prompt" in asked:
             yield self._last(studio.optimize(latent, asked["prompt"], asked.get("steps"), preview=SMALL)).edit
         elif "words" in asked:
@@ -158,6 +159,10 @@ class Editor:
     def _go_on(self) -> None:
         if self.stopped():
             raise CancelledError
+
+
+def _name_or_file(wanted: str) -> str | Path:
+    return Path(wanted) if is_file(wanted) else wanted
 
 
 def _digest(path: str | Path) -> str:

@@ -15,7 +15,8 @@ from pipeline.errors import UserError
 # What counts as a photo in a folder; a file that is named itself may be called as it likes.
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"}
 LISTS = {".txt", ".jsonl", ".parquet"}
-TEXTS = ("words", "target", "neutral", "mapper", "prompt", "steps")  # that a row of a list may have beside its photo
+FILES = ("mapper", "style")  # what is named by one of the model's, or by the path of a file
+TEXTS = ("words", "target", "neutral", *FILES, "prompt", "steps")  # that a row of a list may have beside its photo
 PHOTO = "photo"  # the column of a list with the paths
 
 
@@ -52,9 +53,9 @@ def jobs_of(photos: Iterable[str | Path], out: str | Path) -> list[Job]:
     return list(jobs.values())
 
 
-def is_mapper_file(mapper: Any) -> bool:
-    """Whether a mapper is a file and not a name."""
-    return isinstance(mapper, (str, Path)) and Path(mapper).suffix in (".safetensors", ".pt", ".pth")
+def is_file(wanted: Any) -> bool:
+    """Whether a mapper or a style is a file and not a name."""
+    return isinstance(wanted, (str, Path)) and Path(wanted).suffix in (".safetensors", ".pt", ".pth")
 
 
 def _resolved(place: str | Path) -> str:
@@ -143,8 +144,9 @@ def _in_list(path: str) -> Iterator[Job]:
             elif isinstance(row, str):
                 row = json.loads(row)
             texts = {name: row[name] for name in TEXTS if row.get(name) is not None}
-            if is_mapper_file(texts.get("mapper")):
-                texts["mapper"] = places.absolute(places.joined(folder, _path(texts["mapper"])))
+            for kind in FILES:
+                if is_file(texts.get(kind)):
+                    texts[kind] = places.absolute(places.joined(folder, _path(texts[kind])))
             yield _job(places.joined(folder, _path(row[PHOTO])), texts)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             place = f"{places.absolute(path)}, line {number}"

@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.batch import places
 from pipeline.batch.edits import Editor
-from pipeline.batch.inputs import Job, is_mapper_file, jobs_of
+from pipeline.batch.inputs import Job, is_file, jobs_of
 from pipeline.batch.on_ray import connected, finished_on_ray
 from pipeline.batch.results import RESULTS, Row, not_written, results_of
 from pipeline.batch.rows import Drawer, Pictures, at_once, available_cores, editing_threads
@@ -56,6 +56,7 @@ def edit_photos(
     target: str | None = None,
     neutral: str | None = None,
     mapper: str | Path | None = None,
+    style: str | Path | None = None,
     recipe: str | Path | None = None,
     prompt: str | None = None,
     steps: int | None = None,
@@ -71,8 +72,8 @@ def edit_photos(
     """Edit the faces of many photos, and write the pictures and a row for each face into the folder `out`.
 
     `photos` are folders, patterns, lists and files, see `inputs.jobs_of`. What to do is one of `words` (as
-    `StyleCLIP.change` does, each wish held to its regions), `target` with `neutral` (a direction), `mapper`, `recipe`
-    (a file that the page has saved) and `prompt` with `steps`; rows of a list may have texts of their own.
+    `StyleCLIP.change` does, each wish held to its regions), `target` with `neutral` (a direction), `mapper`, `style`,
+    `recipe` (a file that the page has saved) and `prompt` with `steps`; rows of a list may have texts of their own.
 
     `faces`: the "largest" of a photo, or "all". A picture shows the aligned face, or with `paste` the whole photo with
     the edits in it; as `format` "png", "jpg" or "webp", at most `size` pixels a side. With `tune` the generator is
@@ -93,9 +94,9 @@ def edit_photos(
     stop = threading.Event()
     editor = Editor(studio, tune, stop.is_set)
     recipe = None if recipe is None else os.path.abspath(recipe)  # noqa: PTH100
-    mapper = os.path.abspath(mapper) if is_mapper_file(mapper) else mapper  # noqa: PTH100
+    mapper, style = (os.path.abspath(wanted) if is_file(wanted) else wanted for wanted in (mapper, style))  # noqa: PTH100
     given = {"words": words, "target": target, "neutral": neutral, "mapper": mapper, "recipe": recipe}
-    given |= {"prompt": prompt, "steps": steps}
+    given |= {"style": style, "prompt": prompt, "steps": steps}
     jobs, common = jobs_of([photos] if isinstance(photos, (str, Path)) else photos, out), None
     pictures = Pictures(places.absolute(out), faces == "all", paste, format, size)
     settings = [studio.family.name, studio.family.digests, studio.family.dtype, faces, paste, tune, format, size]

@@ -5,10 +5,10 @@
     argmin over θ of   Σ_k λ_k · L_k(G(w; θ), x)                                 tuning (Roich et al. 2021)
 
 w̄ is the mean latent and E the encoder. The terms L_k are pixels, contrast, identity and what CLIP sees (`photo_terms`).
-θ are low-rank differences of the generator's weights (`LowRank`).
+θ are low-rank differences of the generator's weights (`low_rank`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from pipeline.errors import UserError
 from pipeline.images import to_tensor
-from pipeline.latents import Latent, Tuning
+from pipeline.latents import Latent
 from pipeline.losses import clip_features, identity_distance, identity_features
+from pipeline.methods.low_rank import LowRank, as_tuning, detached
 from pipeline.methods.optimization import (
     Adam,
     Codes,
@@ -42,7 +43,7 @@ SCALES = (1, 4, 16)
 PIXELS, CONTRAST, IDENTITY, CLIP = 1.0, 0.02, 0.1, 0.1  # weights of the terms
 CELL, LEAST_CONTRAST = 8, 0.02  # pixels a side of the areas whose contrast is compared, and what counts as none
 REFINE_STEPS, REFINE_LR, REFINE_L2 = 40, 0.05, 1e-4
-TUNE_STEPS, TUNE_LR, PREVIEW_LR, RANK = 80, 0.01, 0.02, 8  # the rates are shares of the weights' root mean square
+TUNE_STEPS, TUNE_LR, PREVIEW_LR = 80, 0.01, 0.02  # the rates are shares of the weights' root mean square
 TUNED_UP_TO = 128  # pixels a side: what finer layers learn shows as a pattern, on hair and skin first
 
 
@@ -137,7 +138,9 @@ def likeness(family: Family, latent: Latent, photo: Tensor) -> float | None:
 
 def towards_photo(family: Family, method: str, source: Latent, photo: Tensor, steps: int) -> Iterator[DescentState]:
     """Towards a photo (1, 3, S, S) of the face: "refine" moves the code in W+, "tune" the generator around it, the
-    pivot. Yields as `descend` does. Raises ValueError for any other method."""
+    pivot; both without the style and the paint of the source, which no photo has. Yields as `descend` does. Raises
+    ValueError for any other method."""
+    source = replace(source, adaptation=None, paint=None)
     terms = photo_terms(photo, family.clip, family.row.clip_normalize, family.identity)
     if method == "refine":
         code = Codes(family.generator, source, rows=True)
@@ -145,26 +148,6 @@ def towards_photo(family: Family, method: str, source: Latent, photo: Tensor, st
     if method == "tune":
         return descend(Tuned(family.generator, source), terms, steps=steps, lr=TUNE_LR)
     raise ValueError(f"“{method}” is no way towards a photo")
-
-
-class LowRank:
-    """Low-rank differences of some weights (out, in, k, k), by name, in shares of the weights' root mean square."""
-
-    def __init__(self, weights: Mapping[str, Tensor], start: Mapping[str, Factors]) -> None:
-        """`start`: factors to go on from; where there are none their product is zero, and descent can begin."""
-        rng = torch.Generator().manual_seed(0)
-        self.scales = {name: weight.square().mean().sqrt() for name, weight in weights.items()}
-        self.pairs: dict[str, Factors] = {}
-        for name, weight in weights.items():
-            rank, width = min(RANK, len(weight)), weight[0].numel()
-            right = torch.randn(rank, width, generator=rng) / rank**0.5
-            left, right = start.get(name) or (weight.new_zeros(len(weight), rank), right.to(weight))
-            self.pairs[name] = (left / self.scales[name]).requires_grad_(), right.clone().requires_grad_()
-        self.values = [factor for pair in self.pairs.values() for factor in pair]
-
-    def factors(self) -> dict[str, Factors]:
-        """As `StyleGenerator.synthesize` takes them, differentiable with respect to `values`."""
-        return {name: (self.scales[name] * left, right) for name, (left, right) in self.pairs.items()}
 
 
 class Tuned(Variable):
@@ -185,13 +168,12 @@ class Tuned(Variable):
 
     def image(self, noise: Tensor | None = None) -> Tensor:
         factors = self.before | self.tuned.factors()
-        self.drawn = _detached(factors)
+        self.drawn = detached(factors)
         return self.generator.synthesize(self.styles, tuning=factors, regions=self.regions)
 
     def latent(self) -> Latent:
-        factors = self.drawn | _detached(self.preview.factors())
-        tuning = Tuning({name: (left.cpu().clone(), right.cpu().clone()) for name, (left, right) in factors.items()})
-        return replace(self.source, tuning=tuning)
+        factors = self.drawn | detached(self.preview.factors())
+        return replace(self.source, tuning=as_tuning(factors))
 
     def updated(self, image: Tensor, t: float) -> None:
         """The preview's step down: its picture towards the whole one, which was drawn before the weights' step."""
@@ -201,10 +183,6 @@ class Tuned(Variable):
         small = self.generator.synthesize(self.styles, size, self.drawn | self.preview.factors(), self.regions)
         loss = F.mse_loss(small, F.adaptive_avg_pool2d(image.float(), size))
         self.preview_adam.update(torch.autograd.grad(loss, self.preview.values), learning_rate(t, PREVIEW_LR))
-
-
-def _detached(factors: Mapping[str, Factors]) -> dict[str, Factors]:
-    return {name: (left.detach().clone(), right.detach().clone()) for name, (left, right) in factors.items()}
 
 
 def coarse_weights(generator: StyleGenerator) -> dict[str, Tensor]:

@@ -65,7 +65,7 @@ class Variable(ABC):
 
     def __init__(self, generator: StyleGenerator, source: Latent) -> None:
         self.generator, self.source = generator, source
-        self.tuning = source.tuning.on(generator.device) if source.tuning else None
+        self.tuning = source.weights_on(generator.device)
         self.regions = source.regions_on(generator.device)
 
     @abstractmethod
@@ -209,12 +209,12 @@ def descend(
                 with torch.no_grad():
                     image = variable.image()
             values = {name: value.item() for name, value in losses.items()} | {"total": total.item()}
-            state = DescentState(index, image.detach(), values, variable.latent())
+            state = DescentState(index, variable.source.painted(image.detach()), values, variable.latent())
             # One step down.
             if index < steps:
                 t = (index + 0.5) / steps
                 adam.update(torch.autograd.grad(total, variable.values), learning_rate(t, lr))
-                variable.updated(state.image, t)
+                variable.updated(image.detach(), t)
         del image, losses, total  # not held while the caller looks
         if index:
             yield state

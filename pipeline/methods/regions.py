@@ -74,8 +74,8 @@ def part_probabilities(family: Family, latent: Latent) -> Tensor:
     if family.parts is None:
         raise UserError(f"The model “{family.title}” can't find the parts of a face; please draw a mask instead.")
     generator = family.generator
-    tuning = latent.tuning and latent.tuning.on(generator.device)
     size, regions = int(family.parts.resolution), latent.regions_on(generator.device)
+    tuning = latent.tuning and latent.tuning.on(generator.device)  # features without a style: it says how they look
     with torch.no_grad():
         return family.parts(generator.features_at(latent.styles(generator), size, tuning, regions)).cpu()
 
@@ -171,11 +171,9 @@ def mask_picture(text: str, rows: int = MASK_SIZE) -> Image.Image:
 def held_within(family: Family, latent: Latent, edited: Latent, regions: Sequence[str]) -> Latent:
     """What `edited` is of `latent`, in the regions only: in their mask in one or the other picture.
 
-    Raises UserError where the edit is more than steps in W and S of the whole picture.
+    Raises UserError where the edit is more than steps in W and S of the whole picture, as a style is.
     """
-    both = edited.tuning and latent.tuning and edited.tuned_like(latent)
-    unlike = edited.tuning is not latent.tuning and not both
-    if unlike or not edited.same_regions(latent):
+    if not (edited.same_weights(latent) and edited.same_regions(latent)):
         raise UserError("This edit can't be held to a region; please take one that changes the whole picture.")
     with torch.no_grad():
         before, after = latent.styles(family.generator), edited.styles(family.generator)

@@ -18,9 +18,11 @@ from pipeline.models.downloads import Progress, fetch
 from pipeline.models.generator_formats import StateDict
 from pipeline.models.mappers import Mappers
 from pipeline.models.measured import measured_source, warn_of_other_settings
+from pipeline.models.named_networks import NamedNetworks
 from pipeline.models.network_files import built, check, read_network, short_digest
 from pipeline.models.registry import REGISTRY, Defaults, Row, family_row, read_registry
 from pipeline.models.sources import Source
+from pipeline.models.styles import Styles
 from pipeline.models.weights import remembered
 from pipeline.networks.arcface import IRSE
 from pipeline.networks.clip import build_clip, narrow_clip
@@ -63,9 +65,16 @@ class Family:
     estimate: StyleDirections | None = field(default=None, init=False)
     """The directions where none were measured, see `estimate.directions_of`."""
     mappers: Mappers = field(init=False)
+    styles: Styles = field(init=False)
 
     def __post_init__(self) -> None:
         self.mappers = Mappers(self.row, self.generator, self.latent_avg)
+        self.styles = Styles(self.row, self.generator)
+
+    @property
+    def named(self) -> dict[str, NamedNetworks]:
+        """What is chosen by its name: "mapper" and "style" -> those of this family."""
+        return {networks.kind: networks for networks in (self.mappers, self.styles)}
 
     @property
     def name(self) -> str:

@@ -31,6 +31,8 @@ Kind = Literal[
     "generator", "preview", "encoder", "identity", "clip", "directions", "alignment", "looks", "landmarks", "parts"
 ]
 
+NAMED = ("mappers", "styles")  # tables of what is chosen by name
+
 
 def _words(text: str) -> str:
     if not text.strip() or len(text) > 1000:
@@ -63,6 +65,7 @@ class Defaults(_Strict):
     noise: float = Field(0.0, ge=0, le=3)
     prompt_neutral: str = Field("", max_length=1000)
     """What the optimization compares a prompt with; "" for the prompt alone."""
+    style_strength: float = Field(1.0, ge=0.05, le=5)
     mapper_strength: float = Field(0.1, ge=0.01, le=10)
     mapper_clip: float = Field(1.0, gt=0, le=1000)
     mapper_l2: float = Field(0.8, ge=0, le=1000)
@@ -98,6 +101,8 @@ class _Family(_Strict):
     """Whether the page tunes the generator to a face as soon as its photo is inverted."""
     bfloat16: bool = False
     """Whether it computes in bfloat16 where the processor does so natively and nobody asks for another type."""
+    styles_in_words: bool = True
+    """Whether its CLIP knows words for styles, as "oil painting"."""
     vocabulary: str = ""
     """All words that the family's CLIP was taught, in lower case; "" where nobody could list them."""
     seldom: str = ""
@@ -113,9 +118,11 @@ class Row(_Family):
     files: dict[Kind, Source] = {}
     mappers: dict[Name, tuple[Words, Source]] = {}
     """name -> title and source"""
+    styles: dict[Name, tuple[Words, Source]] = {}
+    """The same of the styles"""
 
     def sources(self) -> list[Source]:
-        """The files that the family needs, each once; mappers are fetched when they are first used."""
+        """The files that the family needs, each once; mappers and styles are fetched when they are first used."""
         return list(dict.fromkeys(self.files.values()))
 
     def missing(self) -> list[Source]:
@@ -139,7 +146,7 @@ def _unless_named(row: Any, validate: Callable[[Any], Source], info: ValidationI
     return row if isinstance(row, str) else validate(_resolved(row, info))
 
 
-class _Mapper(Source):
+class _Titled(Source):
     title: Words | None = None
 
 
@@ -148,7 +155,8 @@ class _Table(_Family):
 
     title: Words | None = None
     files: dict[Kind, Annotated[Source, WrapValidator(_unless_named)]] = {}
-    mappers: dict[Name, Annotated[_Mapper, BeforeValidator(_resolved)]] = {}
+    mappers: dict[Name, Annotated[_Titled, BeforeValidator(_resolved)]] = {}
+    styles: dict[Name, Annotated[_Titled, BeforeValidator(_resolved)]] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -236,14 +244,17 @@ def _given(path: Path, family: str, table: _Table, sources: Mapping[str, Source]
         if isinstance(source, str) and source not in sources:
             raise _wrong(path, f"families.{family}.files.{kind}: there is no source “{source}”")
     files = {kind: sources[s] if isinstance(s, str) else s for kind, s in table.files.items()}
-    mappers = {n: (m.title or n, Source(**m.model_dump(exclude={"title"}))) for n, m in table.mappers.items()}
-    return given | {"files": files, "mappers": mappers}
+    named = {
+        kind: {n: (t.title or n, Source(**t.model_dump(exclude={"title"}))) for n, t in getattr(table, kind).items()}
+        for kind in NAMED
+    }
+    return given | {"files": files} | named
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """One row over another: files, mappers and defaults one by one, the rest whole."""
+    """One row over another: files, mappers, styles and defaults one by one, the rest whole."""
     both = {**below, **above}
-    for name in ("files", "mappers"):
+    for name in ("files", *NAMED):
         both[name] = {**below.get(name, {}), **above.get(name, {})}
     given = [row["defaults"] for row in (below, above) if "defaults" in row]
     both["defaults"] = Defaults(**{name: getattr(d, name) for d in given for name in d.model_fields_set})

@@ -1,0 +1,143 @@
+"""CLIPstyler (Kwon & Ye 2022): one picture painted in the style of a text, by a small network fitted to it.
+
+    I_cs  = f(I_c)                                                        the picture I_c through the network f
+    L_dir = 1 − ΔI · ΔT / (‖ΔI‖ ‖ΔT‖),   ΔI = i(I_cs) − i(I_c),   ΔT = t_style − t_source               (equation 2)
+    L_patch: the same of N patches of I_cs, turned in perspective; those below τ count as 0             (equations 4, 5)
+    L_c   = ‖F(I_cs) − F(I_c)‖²  of the features F of a network;   L_tv, total variation
+    argmin over f of   λ_d L_dir + λ_p L_patch + λ_c L_c + λ_tv L_tv                                      (equation 6)
+
+The paper takes features of VGG. Here F are those of the first layers of the network that tells persons apart, which is
+at hand for every family of faces and knows what makes the face; a family without one keeps the picture itself, at an
+eighth of its size. Weights are relative to the paper's λ_p.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pipeline.latents import Latent
+from pipeline.losses import clip_features, directional_cosine
+from pipeline.methods.optimization import Adam, DescentState, learning_rate
+from pipeline.models.family import Family
+from pipeline.networks.arcface import IRSE
+from pipeline.networks.stylenet import StyleNet
+from pipeline.paint import SIDE, Paint, resized
+from pipeline.text import Texts
+
+STEPS, LR = 150, 5e-3
+PATCHES, SHARES = 16, (0.2, 0.5)  # a step, and how wide they are, of the picture's shorter side
+TURNED = 0.3  # how far corners are moved, at most, of half a patch
+REJECTED = 0.7  # τ
+WEIGHTS = {"direction": 0.06, "patches": 1.0, "content": 0.5, "variation": 0.02}  # λ
+CONTENT_SIZE, CONTENT_LAYERS = 256, 3  # pixels a side of what F is shown, and how many units of the network it is
+
+Features = Callable[[Tensor], Sequence[Tensor]]
+
+
+class PaintState(NamedTuple):
+    """After `index` updates: the picture (1, 3, H, W) as it was before the last one, the loss terms of that picture and
+    their weighted sum as `total`, and the network as it is now."""
+
+    index: int
+    image: Tensor
+    losses: dict[str, float]
+    paint: Paint
+
+
+def patches(picture: Tensor, count: int, size: int, rng: torch.Generator) -> Tensor:
+    """`count` random patches (count, 3, size, size) of one picture (1, 3, H, W), each turned in perspective."""
+    height, width = picture.shape[2:]
+    side = min(height, width) * (SHARES[0] + (SHARES[1] - SHARES[0]) * torch.rand(count, generator=rng))
+    middle = torch.stack(
+        [(side / 2 + torch.rand(count, generator=rng) * (n - side)) / n * 2 - 1 for n in (width, height)], 1
+    )
+    half = torch.stack([side / width, side / height], 1)
+    # Corners, moved; between them the grid is bilinear, which is close to a perspective for small turns.
+    corners = torch.tensor([[-1.0, -1], [1, -1], [-1, 1], [1, 1]])
+    corners = corners + TURNED * (2 * torch.rand(count, 4, 2, generator=rng) - 1)
+    places = middle[:, None] + corners * half[:, None]  # (count, 4, 2)
+    places = places.view(count, 2, 2, 2).permute(0, 3, 1, 2)
+    grid = F.interpolate(places, (size, size), mode="bilinear", align_corners=True).permute(0, 2, 3, 1)
+    source = picture.expand(count, -1, -1, -1)
+    return F.grid_sample(source, grid.to(picture), padding_mode="reflection", align_corners=False)
+
+
+def variation(picture: Tensor) -> Tensor:
+    """Mean squared difference of neighbouring pixels of a picture (1, 3, H, W)."""
+    return picture.diff(dim=2).square().mean() + picture.diff(dim=3).square().mean()
+
+
+def content_features(identity: IRSE | None) -> Features:
+    """F: pictures (N, 3, H, W) -> features that say what is in them."""
+
+    def features(picture: Tensor) -> list[Tensor]:
+        if identity is None:
+            return [F.avg_pool2d(picture, 8)]
+        small = F.interpolate(picture, (CONTENT_SIZE, CONTENT_SIZE), mode="bilinear", antialias=True)
+        found = [identity.input_layer(small)]
+        for unit in identity.body[:CONTENT_LAYERS]:
+            found.append(unit(found[-1]))
+        return found[1:]
+
+    return features
+
+
+def paint(
+    family: Family, texts: Texts, picture: Tensor, *, target: str, neutral: str, steps: int
+) -> Iterator[PaintState]:
+    """Paint a picture (1, 3, H, W) in [-1, 1] along the difference of two texts. Yields the state after each of the
+    steps, and does the next one only when asked to."""
+    clip, normalize = family.clip, family.row.clip_normalize
+    resolution, content = clip.visual.input_resolution, content_features(family.identity)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        network, rng = StyleNet().to(picture.device), torch.Generator().manual_seed(0)
+        delta_t = F.normalize(texts.embedding(target) - texts.embedding(neutral))
+        wanted, whole = content(picture), clip_features(clip, _square(picture), normalize)
+        scale = [feature.square().mean() for feature in wanted]
+    adam = Adam(values := list(network.parameters()))
+    for index in range(1, steps + 1):
+        with torch.enable_grad():
+            styled, places = network(picture), rng.get_state()
+            with torch.no_grad():
+                frozen = clip_features(clip, patches(picture, PATCHES, resolution, rng), normalize)
+            rng.set_state(places)
+            seen = clip_features(clip, patches(styled, PATCHES, resolution, rng), normalize)
+            # Equations 4 and 5, of the same patches before and after; then equation 2, and what keeps the content.
+            each = 1 - directional_cosine(frozen, seen, delta_t)
+            terms = {
+                "direction": 1 - directional_cosine(whole, clip_features(clip, _square(styled), normalize), delta_t)[0],
+                "patches": torch.where(each > REJECTED, each, 0).mean(),
+                "content": sum(F.mse_loss(a, b) / s for a, b, s in zip(content(styled), wanted, scale, strict=True)),
+                "variation": variation(styled),
+            }
+            total = sum(WEIGHTS[name] * term for name, term in terms.items())
+            gradients = torch.autograd.grad(total, values)
+        adam.update(gradients, learning_rate((index - 0.5) / steps, LR))
+        losses = {name: term.item() for name, term in terms.items()} | {"total": total.item()}
+        image, state = styled.detach(), {name: v.detach().cpu().clone() for name, v in network.state_dict().items()}
+        del styled, seen, each, terms, total
+        yield PaintState(index, image, losses, Paint(state))
+
+
+def paint_face(
+    family: Family, texts: Texts, source: Latent, *, target: str, neutral: str, steps: int
+) -> Iterator[DescentState]:
+    """Paint the face of a latent, at `SIDE` pixels; a paint that was there before is replaced. Yields as `descend`
+    does."""
+    with torch.no_grad():
+        picture = resized(replace(source, paint=None).draw(family.generator).float().clamp(-1, 1), SIDE)
+    for state in paint(family, texts, picture, target=target, neutral=neutral, steps=steps):
+        yield DescentState(state.index, state.image, state.losses, replace(source, paint=state.paint))
+
+
+def _square(picture: Tensor) -> Tensor:
+    """The middle of a picture (1, 3, H, W), as high as wide."""
+    height, width = picture.shape[2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return picture[..., top : top + side, left : left + side]

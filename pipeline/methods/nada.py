@@ -1,0 +1,187 @@
+"""StyleGAN-NADA (Gal et al. 2022): a generator adapted to a style by two texts, without a picture of that style.
+
+    Δt    = t_style − t_source                                                                  (section 4.1)
+    Δi(w) = i(G(w; θ)) − i(G(w))                  the adapted generator and the frozen one, on one sampled w
+    argmin over θ of   E_w [ 1 − Δi(w) · Δt / (‖Δi(w)‖ ‖Δt‖) ]                                  (directional loss)
+
+i is CLIP's embedding of the whole picture, and of `CROPS` parts of it, where a style's texture is seen. θ are not all
+weights but low-rank differences of them (`low_rank`): they load in a moment, a slider scales them, and they add up with
+the tuning for one face.
+
+Three things are not in the paper. At the start Δi is zero and has no direction; until it is `FAR` long, pictures are
+drawn towards i + Δt instead (`losses.directional_target`). Beyond `FARTHEST` it costs: the direction alone asks for
+ever more, and bronze became black and yellow. So does what of a picture is brighter than white or darker than black,
+which CLIP would see and nobody else.
+
+Adaptive layer freezing (section 4.2): for a style that is texture alone, only the k layers are trained whose styles
+move most when sampled codes are optimized towards the text.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.functional import pdist
+
+from pipeline.latents import Latent, sampled, truncated
+from pipeline.losses import clip_distance, clip_features, directional_cosine, directional_target
+from pipeline.methods.low_rank import LowRank, as_tuning, detached
+from pipeline.methods.optimization import Adam, DescentState, Variable, descend, learning_rate
+from pipeline.models.family import Family
+from pipeline.networks.generator import Factors
+from pipeline.text import Texts
+from pipeline.tuning import Tuning
+
+STEPS, LR, PREVIEW_LR = 120, 0.01, 0.02  # the rates are shares of the weights' root mean square
+TRUNCATION = 0.8  # ψ of the sampled faces
+CROPS, SIDES = 4, (0.25, 0.5)  # a picture, and how wide they are, of its width
+FAR, FARTHEST = 0.1, 0.83  # ‖Δi‖ from which its direction counts, and from which its length costs: shares of `spread`
+RANGE = 10.0  # weight of what is out of range
+FACES = 4  # sampled to find the spread
+JUDGED = range(10_000, 10_008)  # seeds of the faces by which it is told whether a style was reached
+FREEZING_PICTURES, FREEZING_STEPS, FREEZING_LR = 2, 4, 0.1  # of the styles, in deviations of each layer's
+
+
+class Adapted(Variable):
+    """The generator's weights, judged on sampled faces: a low-rank difference of the weights of `layers` moves.
+
+    A preview network, where the generator has one, is trained along so that small pictures match. The latent is
+    `source` in the style as it is.
+    """
+
+    def __init__(self, family: Family, source: Latent, layers: Collection[str]) -> None:
+        super().__init__(family.generator, source)
+        self.family, self.rng = family, torch.Generator().manual_seed(0)
+        weights = {name: weight for name, weight in self.generator.tunable_weights().items() if name in layers}
+        self.adapted, self.preview = LowRank(weights, {}), LowRank(self.generator.preview_weights(), {})
+        self.preview_adam = Adam(self.preview.values)
+        self.values = self.adapted.values
+        self.drawn: dict[str, Factors] = {}
+
+    def image(self, noise: Tensor | None = None) -> Tensor:
+        """The next sampled face (1, 3, R, R), adapted; `frozen` is the same without."""
+        generator = self.generator
+        with torch.no_grad():
+            z = torch.randn(1, generator.style_dim, generator=self.rng).to(generator.device)
+            w_plus = truncated(generator.mapping(z), self.family.latent_avg, TRUNCATION)
+            self.styles = generator.styles(w_plus)
+            self.frozen = generator.synthesize(self.styles, generator.working_size)
+        factors = self.adapted.factors()
+        self.drawn = detached(factors)
+        return generator.synthesize(self.styles, tuning=factors)
+
+    def latent(self) -> Latent:
+        """The source in the style as it is."""
+        return replace(self.source, adaptation=as_tuning(self.adapted.factors() | self.preview.factors()))
+
+    def updated(self, image: Tensor, t: float) -> None:
+        """The preview's step down: its picture towards the whole one, which was drawn before the weights' step."""
+        if not self.preview.values:
+            return
+        size = self.generator.working_size
+        small = self.generator.synthesize(self.styles, size, self.drawn | self.preview.factors())
+        loss = F.mse_loss(small, F.adaptive_avg_pool2d(image.float(), size))
+        self.preview_adam.update(torch.autograd.grad(loss, self.preview.values), learning_rate(t, PREVIEW_LR))
+
+
+def crops(images: Tensor, places: Tensor, size: int) -> Tensor:
+    """Parts (K, 3, size, size) of an image (1, 3, R, R): `places` (K, 3) are the middle's x and y, and half the side,
+    where the image goes from -1 to 1."""
+    zero = torch.zeros(len(places), device=places.device)
+    x, y, half = places.unbind(1)
+    rows = torch.stack([half, zero, x, zero, half, y], 1).view(-1, 2, 3)
+    grid = F.affine_grid(rows, [len(places), 3, size, size], align_corners=False)
+    return F.grid_sample(images.expand(len(places), -1, -1, -1), grid.to(images), align_corners=False)
+
+
+def some_places(count: int, rng: torch.Generator) -> Tensor:
+    """`count` random places, as `crops` takes them."""
+    half = SIDES[0] + (SIDES[1] - SIDES[0]) * torch.rand(count, 1, generator=rng)
+    return torch.cat([(2 * torch.rand(count, 2, generator=rng) - 1) * (1 - half), half], 1)
+
+
+def directional_loss(frozen: Tensor, adapted: Tensor, delta_t: Tensor, spread: float) -> Tensor:
+    """The loss of section 4.1, of unit embeddings (N, E) and a unit Δt (1, E): (N,). `spread` is how far two faces are
+    apart in CLIP's space."""
+    length = (adapted - frozen).norm(dim=1) / spread
+    direction = 1 - directional_cosine(frozen, adapted, delta_t)
+    towards = 1 - (adapted * directional_target(frozen, delta_t)).sum(1)
+    beyond = F.relu(length / FARTHEST - 1).square()
+    return torch.where(length > FAR, direction, 1 + towards) + beyond  # 1 more, so that going back is no way down
+
+
+@torch.no_grad()
+def chosen_layers(family: Family, goal: Tensor, count: int) -> set[str]:
+    """The `count` layers whose styles move most, in deviations, when sampled codes are optimized towards a text's unit
+    embedding (1, E) (section 4.2)."""
+    generator = family.generator
+    z = torch.randn(FREEZING_PICTURES, generator.style_dim, generator=torch.Generator().manual_seed(1))
+    styles = generator.styles(generator.mapping(z.to(generator.device)))
+    steps = [torch.zeros_like(s, requires_grad=True) for s in styles]
+    adam, scales = Adam(steps), [s.std().clamp(min=1e-3) for s in styles]
+    for _ in range(FREEZING_STEPS):
+        with torch.enable_grad():
+            moved = [s + scale * step for s, scale, step in zip(styles, scales, steps, strict=True)]
+            seen = clip_features(family.clip, generator.synthesize(moved), family.row.clip_normalize)
+            gradients = torch.autograd.grad(clip_distance(seen, goal).sum(), steps)
+        adam.update(gradients, FREEZING_LR)
+    weights = generator.tunable_weights()
+    change = {
+        layer.name: s.abs().mean().item()
+        for layer, s in zip(generator.style_layers, steps, strict=True)
+        if layer.name in weights
+    }
+    return set(sorted(change, key=change.get, reverse=True)[:count])
+
+
+@torch.no_grad()
+def seen_in_faces(family: Family, style: Tuning | None, count: int = len(JUDGED)) -> Tensor:
+    """What CLIP sees in sampled faces in a style: unit embeddings (N, E)."""
+    generator, average = family.generator, family.latent_avg
+    faces = [replace(sampled(generator, average, seed, TRUNCATION), adaptation=style) for seed in JUDGED[:count]]
+    pictures = torch.cat([face.draw(generator, face.working_size(generator)) for face in faces])
+    return clip_features(family.clip, pictures.clamp(-1, 1), family.row.clip_normalize)
+
+
+def reached(family: Family, texts: Texts, style: Tuning, target: str, neutral: str) -> tuple[int, int]:
+    """In how many of how many sampled faces in a style CLIP finds the text `target` rather than `neutral`."""
+    said = torch.cat([texts.embedding(target), texts.embedding(neutral)])
+    found = (seen_in_faces(family, style) @ said.T).argmax(1)
+    return int((found == 0).sum()), len(found)
+
+
+def adapt(
+    family: Family, texts: Texts, source: Latent, *, target: str, neutral: str, steps: int, layers: int
+) -> Iterator[DescentState]:
+    """Adapt a family's generator from the style of the text `neutral` to that of `target`: `layers` of them, 0 for all.
+
+    Yields as `descend` does, the `source` in the style so far.
+    """
+    generator, normalize = family.generator, family.row.clip_normalize
+    goal = texts.embedding(target)
+    delta_t = F.normalize(goal - texts.embedding(neutral))
+    names = chosen_layers(family, goal, layers) if layers else generator.tunable_weights().keys()
+    adapted, rng = Adapted(family, source, names), torch.Generator().manual_seed(0)
+    resolution, spread = family.clip.visual.input_resolution, pdist(seen_in_faces(family, None, FACES)).mean().item()
+
+    def seen(picture: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """What CLIP sees in a picture, and in its parts."""
+        parts = crops(picture, places, resolution)
+        return clip_features(family.clip, picture, normalize), clip_features(family.clip, parts, normalize)
+
+    def directional(images: Tensor) -> Tensor:
+        places = some_places(CROPS, rng).to(images.device)
+        with torch.no_grad():
+            frozen = seen(adapted.frozen, places)
+        shown = seen(F.adaptive_avg_pool2d(images.float(), adapted.frozen.shape[-1]), places)
+        return sum(directional_loss(a, b, delta_t, spread).mean() for a, b in zip(frozen, shown, strict=True))
+
+    def beyond_range(images: Tensor) -> Tensor:
+        """What CLIP would see and nobody else: a picture ends at -1 and 1."""
+        return F.relu(images.float().abs() - 1).square().mean()
+
+    terms = {"clip": (1.0, directional), "range": (RANGE, beyond_range)}
+    for state in descend(adapted, terms, steps=steps, lr=LR):
+        yield state._replace(image=state.latent.draw(generator, generator.working_size))

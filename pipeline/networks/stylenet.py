@@ -1,0 +1,43 @@
+"""The small network that CLIPstyler fits to one picture: a U-Net that begins as the identity."""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+WIDTHS = (16, 32, 64)
+
+
+class StyleNet(nn.Module):
+    """Pictures (N, 3, H, W) in [-1, 1] in and out, H and W multiples of 4."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        a, b, c = WIDTHS
+        self.down = nn.ModuleList([_convs(3, a), _convs(a, b), _convs(b, c)])
+        self.up = nn.ModuleList([_convs(c + b, b), _convs(b + a, a)])
+        self.out = nn.Conv2d(a, 3, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Tensor]) -> "StyleNet":
+        """A frozen network of its weights."""
+        with torch.device("meta"):
+            network = cls()
+        network.load_state_dict(dict(state), assign=True)
+        return network.eval().requires_grad_(False)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        fine = self.down[0](picture)
+        middle = self.down[1](F.avg_pool2d(fine, 2))
+        coarse = self.down[2](F.avg_pool2d(middle, 2))
+        middle = self.up[0](torch.cat([F.interpolate(coarse, scale_factor=2), middle], 1))
+        fine = self.up[1](torch.cat([F.interpolate(middle, scale_factor=2), fine], 1))
+        return torch.tanh(torch.atanh(picture.clamp(-0.98, 0.98)) + self.out(fine))
+
+
+def _convs(channels: int, out: int) -> nn.Sequential:
+    first, second = nn.Conv2d(channels, out, 3, padding=1), nn.Conv2d(out, out, 3, padding=1)
+    return nn.Sequential(first, nn.InstanceNorm2d(out, affine=True), nn.LeakyReLU(0.2), second, nn.LeakyReLU(0.2))

@@ -1,0 +1,78 @@
+"""A picture in the style of a text (CLIPstyler): the small network that was fitted to it, which later edits keep."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pipeline.networks.stylenet import StyleNet
+
+SIDE = 512  # pixels a side at which pictures are painted: strokes have one size, whatever the size of the picture
+SHARE = "share"
+
+
+@dataclass(frozen=True, eq=False)
+class Paint:
+    """What a drawn face goes through at last: `state` are the weights of a `StyleNet`, float32 on the CPU, and `share`
+    from 0 to 1 is how much of what it makes is seen."""
+
+    state: dict[str, Tensor]
+    share: float = 1.0
+
+    @cached_property
+    def network(self) -> StyleNet:
+        """On the CPU, frozen."""
+        return StyleNet.from_state_dict(self.state)
+
+    def over(self, image: Tensor) -> Tensor:
+        """An image (N, 3, R, R), painted at `SIDE` pixels and brought back to its size."""
+        network, size = self.network.to(image.device), image.shape[-1]
+        with torch.no_grad():
+            painted = network(resized(image.float().clamp(-1, 1), SIDE))
+        return torch.lerp(image.float(), resized(painted, size).to(image.device), self.share)
+
+    def scaled(self, share: float) -> "Paint | None":
+        """This share of it, at most all of it; None at 0."""
+        share = min(1.0, max(0.0, self.share * share))
+        return replace(self, share=share) if share else None
+
+    def fits(self) -> bool:
+        """Whether it holds the weights of a `StyleNet`."""
+        wanted = StyleNet().state_dict()
+        return {n: t.shape for n, t in self.state.items()} == {n: t.shape for n, t in wanted.items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All values by their names."""
+        return dict(sorted(self.state.items())) | {SHARE: torch.tensor(self.share)}
+
+    @classmethod
+    def popped(cls, tensors: dict[str, Tensor], prefix: str) -> "Paint | None":
+        """What `tensors` gave, with a prefix before each name; those are taken out. None where there are none. Raises
+        KeyError where its share is missing, and ValueError where that is no number from 0 to 1."""
+        state = {name: tensors.pop(name) for name in [name for name in tensors if name.startswith(prefix)]}
+        if not state:
+            return None
+        share = state.pop(prefix + SHARE).item()
+        if not 0 < share <= 1:
+            raise ValueError("no share")
+        return cls({name.removeprefix(prefix): value for name, value in state.items()}, share)
+
+
+def resized(image: Tensor, size: int) -> Tensor:
+    """Square images (N, 3, R, R) at another size: area means, or smooth between their pixels."""
+    if image.shape[-1] == size:
+        return image
+    if image.shape[-1] > size:
+        return F.adaptive_avg_pool2d(image, size)
+    return F.interpolate(image, (size, size), mode="bicubic", align_corners=False).clamp(-1, 1)
+
+
+def between(a: Paint | None, b: Paint | None, share: float) -> Paint | None:
+    """At `share` of the way from one to the other: of two, the first goes before the second comes."""
+    if a is b:
+        return a
+    if a is None or b is None:
+        return a.scaled(1 - share) if a else b.scaled(share)
+    return a.scaled(1 - 2 * share) if share < 0.5 else b.scaled(2 * share - 1)

@@ -1,0 +1,85 @@
+"""What `StyleCLIP` does with styles: it shows a face in one, learns one from two texts, and paints one picture."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from pipeline.checks import number, of_type, text
+from pipeline.edits import Edit, Step, steps_of
+from pipeline.latents import Latent
+from pipeline.methods.clipstyler import paint_face
+from pipeline.methods.nada import STEPS, adapt
+from pipeline.models.family import Family
+from pipeline.parameters import completed
+from pipeline.recipes import new_recipe
+from pipeline.text import Texts
+
+NO_STYLES = "The CLIP of this model was not taught styles, so these words may lead to something else."
+
+
+class StyleMethods:
+    """The methods of `StyleCLIP` that change how all of a picture looks."""
+
+    family: Family
+    texts: Texts
+
+    def styles(self) -> dict[str, str]:
+        """The styles of this family: name -> title."""
+        return {name: title for name, (title, _) in self.family.row.styles.items()}
+
+    def style(self, latent: Latent, style: str | Path, strength: float | None = None) -> Edit:
+        """A face in a style, such as a pencil sketch: `strength` 0 is the generator as it is, 1 the style as it was
+        learned; a style that was there before is replaced. `style` is the name of one of the family's, or the path of a
+        file of one's own (pipeline.training.style). The difference of weights is kept in the latent's `adaptation` and
+        goes along with all edits. Raises UserError for an unknown style, and for a file that holds none for this model.
+        """
+        self._check(latent)
+        of_type("style", style, (str, Path), "the name of a style, or the path of its file (pathlib.Path)")
+        name, adaptation, file = self.family.styles.find(style)
+        parameters = completed("style", self.family.defaults, {"style": name, "strength": strength})
+        styled = replace(latent, adaptation=adaptation.scaled(parameters["strength"]))
+        recipe = new_recipe(self.family, "style", latent, parameters | file)
+        return Edit(partial(self.image, styled), styled, recipe)
+
+    def adapt(
+        self,
+        latent: Latent,
+        target: str,
+        neutral: str,
+        steps: int = STEPS,
+        layers: int = 0,
+        preview: int | None = None,
+    ) -> Iterator[Step]:
+        """Learn a style from two texts, such as "pencil sketch" and "photo", and show a face in it (StyleGAN-NADA).
+
+        The generator is adapted on sampled faces, without a picture of the style: so many of its `layers`, as suits a
+        style that is texture alone, or all of them with 0. Otherwise as `optimize`. `models.styles.save_style` keeps
+        the `adaptation` of the latent for `style`; `repeat` can't follow this recipe. Raises UserError for texts that
+        are the same.
+        """
+        self._check(latent)
+        given = {"target": text("target", target), "neutral": text("neutral", neutral)}
+        given |= {"steps": number("steps", steps), "layers": number("layers", layers)}
+        notes, preview = self._style_notes(target, neutral), number("preview", preview, None)
+        begin = partial(adapt, self.family, self.texts, latent, **given)
+        recipe = new_recipe(self.family, "adapt", latent, given)
+        return steps_of(begin, recipe, self.picture, self.image, self.family.generator.size, preview, notes)
+
+    def paint(
+        self, latent: Latent, target: str, neutral: str, steps: int | None = None, preview: int | None = None
+    ) -> Iterator[Step]:
+        """Paint the picture of a face as a text says, such as "oil painting", from "photo" (CLIPstyler): strokes and
+        colours change, and the face stays where it is. The small network that does it is kept in the latent's `paint`;
+        later edits of the face are painted too. Otherwise as `optimize`. Raises UserError for texts that are the same.
+        """
+        self._check(latent)
+        parameters = completed("paint", self.family.defaults, {"target": target, "neutral": neutral, "steps": steps})
+        notes, preview = self._style_notes(target, neutral), number("preview", preview, None)
+        begin = partial(paint_face, self.family, self.texts, latent, **parameters)
+        recipe = new_recipe(self.family, "paint", latent, parameters)
+        return steps_of(begin, recipe, self.picture, self.image, 0, preview, notes)
+
+    def _style_notes(self, target: str, neutral: str) -> tuple[str, ...]:
+        """What is to be said of two texts; raises UserError where they are the same."""
+        return (*self.texts.goal_notes(target, neutral), *([] if self.family.row.styles_in_words else [NO_STYLES]))

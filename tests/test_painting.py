@@ -1,0 +1,122 @@
+"""One picture painted in the style of a text (CLIPstyler), and what later edits make of it."""
+
+from itertools import islice
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pipeline import Latent
+from pipeline.errors import UserError
+from pipeline.methods import clipstyler
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small():
+    """Pictures are painted at the size of this family's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.paint.SIDE", 64)
+        patch.setattr(clipstyler, "SIDE", 64)
+        patch.setattr(clipstyler, "PATCHES", 3)
+        yield
+
+
+@pytest.fixture(scope="module")
+def face(studio) -> Latent:
+    return studio.sample(3)
+
+
+@pytest.fixture(scope="module")
+def painted(studio, face):
+    """The last of four steps."""
+    *_, last = studio.paint(face, "an oil painting", "a photo", steps=4, preview=32)
+    return last
+
+
+def pixels(studio, latent):
+    return studio.image(latent).tobytes()
+
+
+def test_a_face_is_painted_step_by_step(studio, face, painted):
+    before = pixels(studio, face)
+    steps = list(studio.paint(face, "an oil painting", "a photo", steps=4, preview=32))
+    assert [step.index for step in steps] == [1, 2, 3, 4] and [step.image.width for step in steps] == [32] * 3 + [64]
+    assert set(steps[0].losses) == {"direction", "patches", "content", "variation", "total"}
+    assert steps[-1].edit.image.tobytes() == pixels(studio, steps[-1].latent) != before == pixels(studio, face)
+    assert steps[-1].latent.digest() == painted.latent.digest()  # the same once more
+    told = painted.edit.recipe
+    assert told["parameters"] == {"target": "an oil painting", "neutral": "a photo", "steps": 4}
+    assert studio.repeat(told, face).image.tobytes() == painted.edit.image.tobytes()
+    assert studio.repeat(told, studio.sample(5), anywhere=True).recipe["source"] == studio.sample(5).digest()
+
+
+def test_the_network_begins_as_the_identity_and_leaves_it(studio, face):
+    first, *_, last = studio.paint(face, "an oil painting", "a photo", steps=40, preview=32)
+    assert first.losses["content"] < last.losses["content"] / 3
+    assert last.losses["total"] < first.losses["total"]
+
+
+def test_later_edits_are_painted_too(studio, face, painted):
+    plain, shown = (studio.direct(latent, "old face", "face").latent for latent in (face, painted.latent))
+    assert shown.paint is painted.latent.paint
+    assert pixels(studio, shown) not in (pixels(studio, plain), pixels(studio, painted.latent))
+    styled = studio.style(painted.latent, "rough").latent
+    assert styled.paint is painted.latent.paint
+    (optimized,) = islice(studio.optimize(painted.latent, "a smiling face", steps=1), 1)
+    assert optimized.latent.paint is painted.latent.paint
+    assert optimized.edit.image.tobytes() == pixels(studio, optimized.latent)
+    (again,) = islice(studio.paint(painted.latent, "a sketch", "a photo", steps=1), 1)
+    (fresh,) = islice(studio.paint(face, "a sketch", "a photo", steps=1), 1)
+    assert again.latent.paint.tensors().keys() == fresh.latent.paint.tensors().keys()
+    assert pixels(studio, again.latent) == pixels(studio, fresh.latent)  # it takes the place of the first
+
+
+def test_more_or_less_of_the_paint(studio, face, painted):
+    assert pixels(studio, studio.adjust(face, painted.edit, 0).latent) == pixels(studio, face)
+    half = studio.adjust(face, painted.edit, 0.5)
+    ends = [torch.tensor(list(pixels(studio, latent))).float() for latent in (face, painted.latent)]
+    between = torch.tensor(list(half.image.tobytes())).float()
+    assert (between - (ends[0] + ends[1]) / 2).abs().max() < 2  # each is rounded
+    assert pixels(studio, studio.adjust(face, painted.edit, 2).latent) == pixels(studio, painted.latent)
+
+
+def test_a_painted_face_is_saved_and_others_are_refused(studio, face, painted, tmp_path):
+    path = tmp_path / "face.safetensors"
+    studio.adjust(face, painted.edit, 0.5).latent.save(path)
+    again = Latent.load(path)
+    assert again.paint.share == 0.5
+    assert pixels(studio, again) == pixels(studio, studio.adjust(face, painted.edit, 0.5).latent)
+    tensors = load_file(path)
+    name = next(name for name in tensors if name.startswith("paint.down"))
+    for wrong in (
+        {"paint.share": torch.tensor(7.0)},
+        {name: torch.zeros(2)},
+        {name: torch.full_like(tensors[name], torch.inf)},
+        {"paint.more": torch.zeros(1)},
+    ):
+        save_file(tensors | wrong, path)
+        with pytest.raises(UserError):
+            studio.image(Latent.load(path))
+
+
+def test_a_paint_is_of_the_whole_picture(studio, face, painted):
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., :32] = 1
+    with pytest.raises(UserError, match="whole picture"):
+        studio.within(face, painted.edit, [mask])
+
+
+def test_texts_that_lead_nowhere_are_told(studio, face):
+    with pytest.raises(UserError, match="is what there is already"):
+        studio.paint(face, "a photo", "a photo")
+    with pytest.raises(UserError, match="`steps`"):
+        studio.paint(face, "a sketch", "a photo", steps=0)
+
+
+def test_patches_are_of_the_picture_they_are_taken_from():
+    rows = torch.linspace(-1, 1, 48).view(1, 1, 48, 1).expand(1, 3, 48, 64)
+    rng = torch.Generator().manual_seed(0)
+    found = clipstyler.patches(rows, 20, 8, rng)
+    assert found.shape == (20, 3, 8, 8) and found.abs().max() <= 1
+    assert (found[:, :, -1].mean((1, 2)) > found[:, :, 0].mean((1, 2))).all()  # upright, and no patch is mirrored
+    assert found.mean((1, 2, 3)).std() > 0.1  # in many places
