@@ -78,13 +78,13 @@ def test_every_method_is_held_to_what_was_painted_until_another_face_is_chosen(s
     words, place = ("old face", "face"), (brush.PAINTED, LEFT, session)
     handler(studio, "painted")(*place)
     handler(studio, "apply", "directions")(*words, 3.0, [], 200, None, session)
-    handler(studio, "apply", "mappers")("levels", 0.1, session)
+    handler(studio, "apply", "gallery")("levels", 0.1, session)
     list(handler(studio, "slide", "sliders")(100, 0, 0, 0, 0, session))
     list(handler(studio, "optimize")("smile", "This face", 2, 0.0001, 0.0, session))
     made = {recipe["method"]: recipe.get("within") for recipe in session.current.recipes}
     assert list(made) == ["direct", "map", "combine", "optimize"] and None not in made.values()
     handler(studio, "painted")(brush.EVERYWHERE, LEFT, session)
-    handler(studio, "apply", "mappers")("levels", 0.1, session)
+    handler(studio, "apply", "gallery")("levels", 0.1, session)
     assert "within" not in session.current.recipes[-1]
 
     handler(studio, "painted")(*place)

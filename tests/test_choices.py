@@ -31,6 +31,7 @@ def page(app):
     [
         ("examples", []),
         ("mappers", []),
+        ("styles", []),
         ("others", ["abc"]),
         ("strip", ["abc"]),
         ("faces", ["abc"]),

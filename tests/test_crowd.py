@@ -89,9 +89,9 @@ def test_a_visitor_has_one_place_in_the_line(shared):
 
 def asks_for_a_training(page, name):
     visit = Visit(page, name)
-    began = {"fn_index": event_of(page, "begin"), "data": ["a face with glasses", None], "session_hash": name}
+    began = {"fn_index": event_of(page, "begin"), "data": [None], "session_hash": name}
     visit.client.post(f"{visit.url}/run/predict", json=began).raise_for_status()
-    assert visit.join(event_of(page, "run"), "a face with glasses", 0.1).is_success
+    assert visit.join(event_of(page, "run"), "a face with glasses", "", 0.1).is_success
     visit.listen()
     visit.hear("process_generating")
     return visit
@@ -102,8 +102,8 @@ def test_a_training_that_waits_can_be_cancelled_whatever_was_asked_for_since(sha
     with lent.jobs.training():
         visit = asks_for_a_training(page, "cancels")
         session = page.app.state_holder["cancels"].session
-        session.trainings_cancelled = session.trainings
-        session.trainings += 1  # Enter in the words asks for another one
+        session.shelves["mapper"].trainings_cancelled = session.shelves["mapper"].trainings
+        session.shelves["mapper"].trainings += 1  # Enter in the words asks for another one
         told = visit.hear("process_completed")
     assert not told["success"] and "The training was stopped" in told["output"]["error"]
 

@@ -333,7 +333,9 @@ def test_what_visitors_left_an_hour_ago_is_gone_and_nothing_else(page, raw):
         session.page = name
         visits[name][state._id] = session
     for session in (gone, here):
-        session.thumbs["own"] = on_screen(Image.new("RGB", (9, 9), "red" if session is gone else "blue"))
+        session.shelves["mapper"].thumbs["own"] = on_screen(
+            Image.new("RGB", (9, 9), "red" if session is gone else "blue")
+        )
     foreign = Path(get_upload_folder()) / "notes" / "mine.txt"
     foreign.parent.mkdir()
     foreign.write_text("mine")

@@ -142,7 +142,7 @@ def test_the_gallery_of_mappers_waits_while_others_compute_and_ends_with_its_fac
                 assert not waiting.done()
         assert waiting.result(60)[0] != grey[0] and waiting.result()[1] == grey[1]
     another_face(studio, session)
-    assert list(drawing) == [] and not session.thumbs.keys() - {"levels"}
+    assert list(drawing) == [] and not session.shelves["mapper"].thumbs.keys() - {"levels"}
     *_, last = draw(session)
     assert len({picture for picture, _ in last}) == len(studio.mappers())
 
@@ -151,12 +151,12 @@ def test_a_mapper_that_cannot_be_applied_leaves_the_others_their_pictures(studio
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"no mapper")
     page = build(studio)
-    session.mappers = {"Broken": broken, "Good": Path(studio.family.row.mappers["levels"][1].path)}
+    session.shelves["mapper"].files = {"Broken": broken, "Good": Path(studio.family.row.mappers["levels"][1].path)}
     *_, shown = page.fns[event_of(page, "draw")].fn(session)
     pictures = {title: picture for picture, title in shown}
     assert list(pictures)[-2:] == ["Broken · yours · unusable", "Good · yours"]
     assert pictures["Good · yours"] == pictures["Levels"] != pictures["Broken · yours · unusable"]
-    apply = handler(studio, "apply", "mappers")
+    apply = handler(studio, "apply", "gallery")
     with pytest.raises(gr.Error, match="holds no mapper"):
         apply("Broken", 0.1, session)
 

@@ -56,7 +56,7 @@ def test_what_a_link_leaves_out_is_said():
     for earlier, why in (
         ([recipe("map", {"mapper": "Mine", "strength": 1.0, "file": "0123"})], "a file of yours"),
         ([recipe("refine", {"steps": 40})], "a file of yours or a photo"),
-        ([recipe(*EDITS[4])], "an optimization, which no link starts"),
+        ([recipe(*EDITS[4])], "takes long, and no link starts it"),
         ([recipe("direct", PAIR | {"target": "a beard " * 20, "strength": 1.0, "channels": 3})] * 12, "too long"),
         ([recipe(*EDITS[3])] * 25, "too long"),
     ):

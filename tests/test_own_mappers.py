@@ -17,7 +17,7 @@ from pipeline.training.mapper import retitle, save_mapper
 from pipeline.training.mapper_recipe import MapperRecipe
 from pipeline.training.mapper_training import train
 from webapp.page import LAUNCH
-from webapp.panels.mappers import own_name
+from webapp.panels.gallery import MAPPER, own_name
 from webapp.session import Session
 
 
@@ -121,7 +121,7 @@ def test_nobody_waits_for_the_download_of_another_s_mapper(studio, monkeypatch):
             assert done.wait(60)
         return fetch(source, progress)
 
-    monkeypatch.setattr("pipeline.models.mappers.fetch", slow)
+    monkeypatch.setattr("pipeline.models.named_networks.fetch", slow)
     with ThreadPoolExecutor(2) as threads:
         try:
             waiting = threads.submit(family.mappers.load, "levels")
@@ -145,8 +145,8 @@ def test_a_mapper_of_one_s_own_shadows_none_that_is_there(studio, tmp_path):
         ("x" * 99, "x" * 48),
         ("x" * 99, "x" * 48 + " (2)"),
     ):
-        assert own_name(studio, session, title) == name
-        session.mappers[name] = tmp_path / "mapper.safetensors"
+        assert own_name(studio, session, MAPPER, title) == name
+        session.shelves["mapper"].files[name] = tmp_path / "mapper.safetensors"
         retitle(write(tmp_path, SingleMapper(32).state_dict(), recipe="[]"), tmp_path / "copy.safetensors", name)
         # As adjusting an edit of it needs.
         assert studio.family.mappers.load_own(tmp_path / "copy.safetensors")[0] == name

@@ -167,8 +167,8 @@ def test_a_call_gives_the_same_on_a_lent_gpu(aligned_studio, spaces, visit, draw
 
 def test_the_gallery_of_mappers_is_drawn_in_one_call_of_a_lent_gpu(studio, spaces, visit):
     latent, known = studio.sample(1), {name: name for name in studio.mappers()}
-    (drawn,) = visit(lambda: list(ModelHandle(on_gpu(studio)).mapped(latent, known)))
-    one_by_one = list(ModelHandle(studio).mapped(latent, known))
+    (drawn,) = visit(lambda: list(ModelHandle(on_gpu(studio)).thumbnails("mapper", latent, known)))
+    one_by_one = list(ModelHandle(studio).thumbnails("mapper", latent, known))
     assert len(spaces.seconds) == 1 and [list(pictures) for pictures in one_by_one] == [[name] for name in known]
     assert [values(drawn[name]) for name in known] == [values(*pictures.values()) for pictures in one_by_one]
 

@@ -26,7 +26,7 @@ from webapp.history import HistoryItem
 from webapp.model_handle import ModelHandle
 from webapp.page import build
 from webapp.panels import training
-from webapp.panels.mappers import Mappers
+from webapp.panels.gallery import MAPPER, Gallery
 from webapp.panels.optimization import NO_FACE
 from webapp.pictures import MOST_ITEMS
 from webapp.session import Session
@@ -282,7 +282,7 @@ def test_a_mapper_whose_visitor_chose_another_face_at_its_end_is_in_the_gallery(
             return edit
 
     titles = len(studio.mappers())
-    panel = Mappers("gallery", "name", "progress", "strength", [str(tmp_path / "any.jpg")] * titles)
+    panel = Gallery(MAPPER, "gallery", "name", "progress", "strength", [str(tmp_path / "any.jpg")] * titles)
     updates = training.offer(Late(), panel, session, "hat", tmp_path / "hat.safetensors", 0.1)
     pictures = updates["gallery"]["value"]
     assert updates["name"] == "hat" and pictures[-1][1] == "hat · yours" and len(pictures) == titles + 1

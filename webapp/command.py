@@ -2,7 +2,7 @@
 
 styleclip [--model NAME ...]                        the page, as python app.py
 styleclip models list | fetch | verify | where      the files of the model families
-styleclip train mapper | relevance | csla | looks ...   what takes minutes to hours
+styleclip train mapper | style | relevance | csla | looks ...   what takes minutes to hours
 styleclip batch PHOTOS --out FOLDER ...             many photos at once
 """
 
@@ -13,6 +13,7 @@ MODULES = {
     ("models",): "pipeline.models",
     ("batch",): "pipeline.batch",
     ("train", "mapper"): "pipeline.training.mapper",
+    ("train", "style"): "pipeline.training.style",
     ("train", "relevance"): "pipeline.training.relevance",
     ("train", "csla"): "pipeline.training.csla",
     ("train", "looks"): "pipeline.training.looks",
@@ -27,5 +28,5 @@ def main() -> None:
             runpy.run_module(module, run_name="__main__", alter_sys=True)
             return
     if sys.argv[1:2] == ["train"]:
-        sys.exit("Please say what to train: styleclip train mapper, relevance, csla or looks.")
+        sys.exit("Please say what to train: styleclip train mapper, style, relevance, csla or looks.")
     runpy.run_module("app", run_name="__main__", alter_sys=True)

@@ -191,6 +191,10 @@ def describe(recipe: dict[str, Any], channels: int | None = None) -> tuple[str, 
             return p["target"], f"Exchanged, from “{p['neutral']}”"
         case "map":
             return p["mapper"].replace("_", " "), f"Mapper, strength {p['strength']:.3g}"
+        case "style":
+            return p["style"].replace("_", " "), f"Style, strength {p['strength']:.3g}"
+        case "paint":
+            return p["target"], f"Painted from “{p['neutral']}”, {recipe['taken']} steps"
         case "optimize":
             neutral = f", from “{p['neutral']}”" if p["neutral"] else ""
             return p["prompt"], f"{recipe['taken']} steps, λ L2 {p['l2']:g}, λ ID {p['identity']:g}{neutral}"
@@ -209,9 +213,9 @@ def one_line(name: str) -> str:
 
 
 def kind(recipe: dict[str, Any]) -> tuple[str, ...]:
-    """What an edit is about, whatever its numbers: the method, and the words or the mapper. An exchange is what the
+    """What an edit is about, whatever its numbers: the method, and the words, mapper or style. An exchange is what the
     words give for a pair of texts, and a direction between them takes its place."""
-    words = ("neutral", "target", "prompt", "mapper")
+    words = ("neutral", "target", "prompt", "mapper", "style")
     method = "direct" if recipe["method"] == "exchange" else recipe["method"]
     return method, *(recipe["parameters"].get(name, "") for name in words)
 

@@ -19,7 +19,7 @@ from webapp import limits
 
 LONGEST = 2000  # characters of a query that every browser and messenger takes
 MOST = 20  # edits
-LONG = {"optimize", "generate"}  # methods that a link fills in, and a visitor starts
+LONG = {"optimize", "generate", "paint"}  # methods that a link fills in, and a visitor starts
 PAINTED = "painted."  # how a drawn mask begins among the regions that an edit is held to
 
 Asked = tuple[str, dict[str, Any]]
@@ -38,7 +38,7 @@ def query_of(recipes: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     if not all(map(_tellable, recipes)):
         why = "an earlier one needs a file of yours or a photo"
     elif any(recipe["method"] in LONG for recipe in recipes[:-1]):
-        why = "an earlier one is an optimization, which no link starts"
+        why = "an earlier one takes long, and no link starts it"
     elif count > 1 and (len(query) > LONGEST or count > MOST):
         why = "all of them are too long for an address"
     left_out = []

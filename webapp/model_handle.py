@@ -52,10 +52,18 @@ class ModelHandle:
 
     def map(self, latent: Latent, mapper: str | Path, *args: Any, **kwargs: Any) -> Edit:
         """As the studio's. A mapper that must be downloaded is fetched before the turn, so that nobody waits for it."""
-        source = self.family.row.mappers[mapper][1] if mapper in self.family.row.mappers else None
+        self._fetch("mapper", mapper)
+        return self._bound("map")(latent, mapper, *args, **kwargs)
+
+    def style(self, latent: Latent, style: str | Path, *args: Any, **kwargs: Any) -> Edit:
+        """As the studio's, and otherwise as `map`."""
+        self._fetch("style", style)
+        return self._bound("style")(latent, style, *args, **kwargs)
+
+    def _fetch(self, kind: str, wanted: str | Path) -> None:
+        _, source = self.family.named[kind].table.get(wanted, ("", None))
         if source is not None and not source.here():
             fetch(source)
-        return self._bound("map")(latent, mapper, *args, **kwargs)
 
     def within(self, latent: Latent, edit: Edit, regions: Sequence[str]) -> Edit:
         """As the studio's; without regions no turn is waited for."""
@@ -97,16 +105,18 @@ class ModelHandle:
                 return studio.image(latent, size)
         return None
 
-    def mapped(self, latent: Latent, mappers: Mapping[str, str | Path]) -> Iterator[dict[str, Image.Image | UserError]]:
-        """Small pictures of what mappers make of a face, by name: one after the other, each when nobody else computes
-        or waits; nothing meanwhile, every few seconds. On a GPU that is lent for each call all of them at once. Of a
-        mapper that can't be applied it gives what is wrong."""
+    def thumbnails(
+        self, kind: str, latent: Latent, wanted: Mapping[str, str | Path]
+    ) -> Iterator[dict[str, Image.Image | UserError]]:
+        """Small pictures of what each "mapper", or "style", makes of a face, by name: one after the other, each when
+        nobody else computes or waits; nothing meanwhile, every few seconds. On a GPU that is lent for each call all of
+        them at once. Of one that can't be applied it gives what is wrong."""
         studio = self._backend
-        for piece in [mappers] if studio.few_calls else [{name: mapper} for name, mapper in mappers.items()]:
+        for piece in [wanted] if studio.few_calls else [{name: one} for name, one in wanted.items()]:
             made: dict[str, Image.Image | UserError] = {}
             while not made:
                 with self.jobs.background(TELL_EVERY) as mine:
-                    made = studio.mapped(latent, piece) if mine else {}
+                    made = studio.thumbnails(kind, latent, piece) if mine else {}
                 yield made
 
     def lost(self, latent: Latent) -> str:

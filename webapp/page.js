@@ -102,15 +102,16 @@
     if (event.target.closest?.("#how .pair")) document.querySelector("#edit-texts").click();
   };
 
-  // The gallery of mappers is drawn for the visitor's face when it is looked at; the line of the edit names the face.
-  let drawn = "";
-  const drawMappers = () => {
-    const gallery = document.querySelector("#mappers"), face = document.querySelector("#how [data-face]")?.dataset.face;
+  // The galleries of mappers and styles are drawn for the visitor's face when they are looked at; the line of the edit
+  // names the face.
+  const drawn = {};
+  const drawGallery = (id) => {
+    const gallery = document.querySelector(`#${id}`), face = document.querySelector("#how [data-face]")?.dataset.face;
     if (!face || !gallery?.checkVisibility()) return;
-    const wanted = face + gallery.textContent;  // with another caption a mapper is new, or has been downloaded
-    if (wanted === drawn) return;
-    drawn = wanted;
-    document.querySelector("#draw-mappers").click();
+    const wanted = face + gallery.textContent;  // with another caption one is new, or has been downloaded
+    if (wanted === drawn[id]) return;
+    drawn[id] = wanted;
+    document.querySelector(`#draw-${id}`).click();
   };
 
   // Where the connection is lost, Gradio starts no event any more that could tell that what ran has ended. It loads the
@@ -132,7 +133,8 @@
     stop.disabled = true;
   };
 
-  const tend = () => [namePair, orderTabs, nameDivider, drawMappers, tellLoss].forEach((part) => part());
+  const drawGalleries = () => ["mappers", "styles"].forEach(drawGallery);
+  const tend = () => [namePair, orderTabs, nameDivider, drawGalleries, tellLoss].forEach((part) => part());
   let due = false;
   new MutationObserver(() => {
     nameThumbnails();  // before anybody sees or hears them

@@ -24,12 +24,13 @@ from webapp.panels import (
     brush,
     directions,
     form,
+    gallery,
     history,
     link,
-    mappers,
     mix,
     models,
     optimization,
+    painting,
     photo,
     result,
     sliders,
@@ -95,7 +96,7 @@ def build(
     who serves this one (`webapp.process`). Both models are in memory meanwhile, which is less than it seems: the
     weights are files mapped into memory, whose pages the system drops when it needs the room.
 
-    `training_minutes` is how long a visitor's training of a mapper may compute; 0 switches it off.
+    `training_minutes` is how long a visitor's training of a mapper or a style may compute; 0 switches it off.
     """
     handle = ModelHandle(studio)
 
@@ -147,12 +148,18 @@ def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_mi
                         with gr.Tab("Optimization", id="optimization", elem_id="optimization-tab"):
                             optimization_panel = optimization.layout(handle, known, *buttons)
                         with gr.Tab("Mappers", id="mappers", elem_id="mappers-tab"):
-                            mappers_panel = mappers.layout(handle, session)
-                            training_panel = training.layout(handle, training_minutes)
+                            mappers_panel = gallery.layout(handle, session, gallery.MAPPER)
+                            mapper_training = training.layout(handle, gallery.MAPPER, training_minutes)
                         with gr.Tab("Global directions", id="directions", elem_id="directions-tab"):
                             directions_panel = directions.layout(handle, known.pairs)
                         with gr.Tab("Sliders", id="sliders", elem_id="sliders-tab"):
                             sliders_panel = sliders.layout(handle, known.pairs)
+                        with gr.Tab("Styles", id="styles", elem_id="styles-tab"):
+                            styles_panel = gallery.layout(handle, session, gallery.STYLE)
+                            words_for_styles = handle.family.row.styles_in_words
+                            minutes = training_minutes if words_for_styles else 0
+                            style_training = training.layout(handle, gallery.STYLE, minutes)
+                            painting_panel = painting.layout(handle, words_for_styles)
                         with gr.Tab("Text to face", id="alignment", elem_id="alignment-tab"):
                             alignment_panel = alignment.layout(handle, known.pairs, session)
                 with gr.Column(elem_id="result-card"):
@@ -173,7 +180,7 @@ def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_mi
                         result_panel.losses.render()
                     mix_panel = mix.layout(handle, session)
         said = words_panel.text, words_panel.note, words_panel.offers, words_panel.methods
-        panels = directions_panel, mappers_panel, optimization_panel, alignment_panel
+        panels = directions_panel, mappers_panel, styles_panel, painting_panel, optimization_panel, alignment_panel
         filled_in = form.Form(*said, tabs, *panels)
         parts = (
             partial(history.draw, history_panel),
@@ -200,13 +207,16 @@ def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_mi
         takehome.connect(takehome_panel, context)
         photo.connect(photo_panel, context)
         run = optimization.connect(optimization_panel, context)
-        mappers.connect(mappers_panel, context)
-        training.connect(training_panel, mappers_panel, context, training_minutes)
+        trainings = mapper_training, style_training
+        for shown, trained in zip(filled_in.galleries, trainings, strict=True):
+            gallery.connect(shown, context)
+            training.connect(trained, shown, context, training_minutes)
+        painting.connect(painting_panel, context)
         directions.connect(directions_panel, context)
         sliders.connect(sliders_panel, context)
         alignment.connect(alignment_panel, context)
         words.connect(words_panel, filled_in, *run, context)
-        came = visit.connect(visit_panel, page, filled_in, training_panel, words_panel.brush, context)
+        came = visit.connect(visit_panel, page, filled_in, trainings, words_panel.brush, context)
         link.connect(follow, came, filled_in, context)
         if change:
             models.connect(models_panel, handle, change, state)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
@@ -14,6 +13,7 @@ from webapp.choices import Choices
 from webapp.history import DetectedFace, HistoryItem, StepPreview
 from webapp.pictures import MOST_ITEMS, Pictures, atomic
 from webapp.presets import Pair
+from webapp.shelf import Shelf
 
 SAID, EVERYWHERE, PAINTED = "said", "everywhere", "painted"
 NOTHING_PAINTED = "Nothing is painted yet. Please paint over what may change, or choose “Everywhere”."
@@ -46,13 +46,8 @@ class Session(Pictures):
     """The faces, mixtures and other pictures that the visitor asked for; the newest is shown."""
     mixing: bool = False
     """Whether the visitor looks at what the picture can be mixed with."""
-    mappers: dict[str, Path] = field(default_factory=dict)
-    """Files of the mappers that this visitor trained or brought, by name."""
-    thumbs: dict[str, str] = field(default_factory=dict)
-    """Files of the pictures in the gallery of mappers, by name, of those and of the model's; "" for one that can't be
-    applied."""
-    thumbs_of: str = ""
-    """The key of the face that these show, but for those that are not drawn yet."""
+    shelves: dict[str, Shelf] = field(default_factory=lambda: {"mapper": Shelf(), "style": Shelf()})
+    """What this visitor has of each kind that is chosen by a name."""
     own_pairs: list[Pair] = field(default_factory=list)
     """The pairs of texts for which the visitor has sliders of their own."""
     page_sliders: list[float] | None = None
@@ -81,12 +76,12 @@ class Session(Pictures):
     """How many runs of refining and tuning have begun; the number of the newest."""
     likeness_stopped: int = 0
     """The number of the newest run when Stop was pressed: it and those before it are to end."""
+    paintings: int = 0
+    """How many pictures were asked to be painted; the number of the newest."""
+    paintings_stopped: int = 0
+    """The number of the newest when Stop was pressed: it and those before it are to end."""
     cancel: bool = False
     """The Cancel button of a download sets it."""
-    trainings: int = 0
-    """How many trainings were asked for; the number of the newest."""
-    trainings_cancelled: int = 0
-    """The number of the newest training when Cancel was pressed: it and those before it are to end."""
     ended: bool = False
     """Whether the visitor has started over: what a handler still makes of this session is dropped."""
 
@@ -149,7 +144,7 @@ class Session(Pictures):
             faces = [face for photo in self.photos for face in photo]
             paths += [path for face in faces for path in (face.crop, face.photo, face.shown)]
             paths += [preview.picture for preview in self.previews]
-            paths += [*self.mappers.values(), *self.thumbs.values()]
+            paths += [path for shelf in self.shelves.values() for path in shelf.paths()]
         for path in paths:
             with contextlib.suppress(OSError):
                 os.utime(path)

@@ -57,7 +57,9 @@ def start_over(session: Session, first: Session) -> Session:
     _visits[fresh.secret] = fresh
     for visit in (session, fresh):
         visit.stop = visit.cancel = True
-        visit.likeness_stopped, visit.trainings_cancelled = visit.likeness_runs, visit.trainings
+        visit.likeness_stopped, visit.paintings_stopped = visit.likeness_runs, visit.paintings
+        for shelf in visit.shelves.values():
+            shelf.trainings_cancelled = shelf.trainings
     session.ended = True
     return fresh
 

@@ -12,8 +12,8 @@ from playwright.sync_api import expect
 from pipeline.training.mapper_recipe import MapperRecipe, family_recipe
 from tests.browser.test_page import SLOW, after, changes, open_tab, press, visit  # noqa: F401
 from tests.visits import open_page
+from webapp import learners
 from webapp.page import build
-from webapp.panels import training
 
 TINY = partial(family_recipe, steps=4, batch=1, every=2)
 
@@ -36,12 +36,12 @@ def panel(visit):  # noqa: F811
 
 
 def test_a_mapper_is_trained_applied_saved_and_loaded_again(panel, monkeypatch, tmp_path):
-    monkeypatch.setattr(training, "family_recipe", TINY)
+    monkeypatch.setattr(learners, "family_recipe", TINY)
     some = panel.locator("#mappers button.thumbnail-item").count()
-    panel.locator("#train-words textarea").fill("a face with a green <b>hat</b>")
+    panel.locator("#mapper-words textarea").fill("a face with a green <b>hat</b>")
     changes(panel, lambda: press(panel, "Train"))
-    expect(panel.locator("#training-progress")).to_contain_text("did not reach its text", timeout=SLOW)
-    expect(panel.locator("#training-preview img")).to_be_visible()
+    expect(panel.locator("#mapper-training")).to_contain_text("did not reach its text", timeout=SLOW)
+    expect(panel.locator("#mapper-preview img")).to_be_visible()
     expect(panel.locator("#mappers button.thumbnail-item")).to_have_count(some + 1)
     expect(panel.locator("#edit-words textarea")).to_have_value(re.compile("^a face with a green <b>hat</b>\nMapper"))
     changes(panel, lambda: panel.locator("#mapper-strength input[type=range]").press("End"))
@@ -65,15 +65,15 @@ def test_a_mapper_is_trained_applied_saved_and_loaded_again(panel, monkeypatch, 
 
 
 def test_edits_go_before_a_training_which_can_be_cancelled(panel, url, chromium, monkeypatch):
-    begun, train = [], training.train
+    begun, train = [], learners.train
 
     def endless(judges, texts, recipe):
         begun.append(recipe.prompt)
         yield from train(judges, texts, MapperRecipe("x", steps=10_000, batch=1, every=10_000))
 
-    monkeypatch.setattr(training, "train", endless)
+    monkeypatch.setattr(learners, "train", endless)
     press(panel, "Train")
-    expect(panel.locator("#training-progress")).to_contain_text("Step", timeout=SLOW)
+    expect(panel.locator("#mapper-training")).to_contain_text("Step", timeout=SLOW)
     other = Client(url, verbose=False, httpx_kwargs={"timeout": 60})
     other.predict(3, 0.7, api_name="/sample")
     changes(panel, lambda: press(panel, "Random face"))
@@ -82,26 +82,26 @@ def test_edits_go_before_a_training_which_can_be_cancelled(panel, url, chromium,
     open_tab(panel, "Optimization")
     panel.locator("#steps input[type=number]").fill("300")
     changes(panel, lambda: press(panel, "Optimize"))
-    expect(panel.locator("#training-progress")).to_contain_text("waiting for others", timeout=SLOW)
+    expect(panel.locator("#mapper-training")).to_contain_text("waiting for others", timeout=SLOW)
     press(panel, "Stop")
-    expect(panel.locator("#training-progress")).to_contain_text(re.compile("Step .* left"), timeout=SLOW)
+    expect(panel.locator("#mapper-training")).to_contain_text(re.compile("Step .* left"), timeout=SLOW)
     open_tab(panel, "Mappers")
 
     waiting = chromium.new_page()  # someone else, who changes their mind while they stand in line
     waiting.goto(url, timeout=SLOW)
     expect(after(waiting)).to_be_visible(timeout=SLOW)
     open_training(waiting)
-    waiting.locator("#train").click()
-    expect(waiting.locator("#training-progress")).to_contain_text("In line", timeout=SLOW)
-    expect(waiting.locator("#train")).to_be_disabled()
-    waiting.locator("#cancel-training").click()
-    expect(waiting.locator("#cancel-training")).to_be_hidden()
+    waiting.locator("#train-mapper").click()
+    expect(waiting.locator("#mapper-training")).to_contain_text("In line", timeout=SLOW)
+    expect(waiting.locator("#train-mapper")).to_be_disabled()
+    waiting.locator("#cancel-mapper").click()
+    expect(waiting.locator("#cancel-mapper")).to_be_hidden()
     begun.clear()
     press(panel, "Cancel")
     expect(panel.locator(".toast-body")).to_contain_text("The training was stopped", timeout=SLOW)
-    expect(panel.locator("#train")).to_be_enabled()
+    expect(panel.locator("#train-mapper")).to_be_enabled()
     expect(waiting.locator(".toast-body")).to_contain_text("The training was stopped", timeout=SLOW)
-    expect(waiting.locator("#train")).to_be_enabled()
+    expect(waiting.locator("#train-mapper")).to_be_enabled()
     assert not begun
     waiting.close()
 
@@ -112,7 +112,7 @@ def test_a_training_ends_when_its_minutes_are_over_or_may_not_begin(shown_studio
         visit.goto(page.local_url, timeout=SLOW)
         open_training(visit)
         expect(visit.locator("#load-mapper")).to_be_visible()
-        expect(visit.locator("#train, #train-words")).to_have_count(0)
+        expect(visit.locator("#train-mapper, #mapper-words")).to_have_count(0)
         visit.close()
 
 

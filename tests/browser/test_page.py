@@ -152,7 +152,7 @@ def test_what_is_typed_as_soon_as_a_field_is_drawn_is_kept(visit):
     for opened, field, typed in (
         ("#work [role=tab]:nth-of-type(1)", "#prompt textarea", "a red hat"),
         ("#work [role=tab]:nth-of-type(2)", "#mapper-strength input", "0.07"),
-        ("#own-mappers button", "#train-words textarea", "a red hat"),
+        ("#own-mappers button", "#mapper-words textarea", "a red hat"),
         ("#work [role=tab]:nth-of-type(5)", "#bridge-target textarea", "a red hat"),
     ):
         visit.evaluate(TYPE_AT_ONCE, {"open": opened, "field": field, "text": typed})

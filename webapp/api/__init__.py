@@ -37,6 +37,7 @@ ANSWERS: dict[str, Any] = {
     "generate": Result,
     "change": Result,
     "map": Result,
+    "style": Result,
     "direct": Result,
     "combine": Result,
     "bridge": Result,
@@ -44,6 +45,7 @@ ANSWERS: dict[str, Any] = {
     "interpolate": Result,
     "paste": Picture,
     "mappers": Fields,
+    "styles": Fields,
 }
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Literal
+from typing import Any, Literal
 
 import gradio as gr
 
 from pipeline.errors import UserError
-from pipeline.models.downloads import fetch
 from pipeline.wishes import Reading
 from webapp.api.values import (
     PREVIEW,
@@ -132,13 +131,29 @@ class Edits(Endpoints):
             latent: The latent to edit; or give a photo.
             strength: How strongly, -20 to 20, 0.1 as it was trained by the paper; the model's default if left out.
         """
-        known = self.studio.family.row.mappers
-        if not isinstance(mapper, str) or mapper not in known:
-            raise UserError("There is no mapper of this name; /mappers lists those of this model.")
+        self._known("mapper", mapper)
         given = parameters("map", mapper=mapper, strength=strength)
-        source = self._source(photo, latent)
-        fetch(known[mapper][1])  # before the turn to compute, which others wait for
-        return finished(self.studio.map(source, **given))
+        return finished(self.studio.map(self._source(photo, latent), **given))
+
+    def style(
+        self, style: str, photo: gr.FileData = None, latent: gr.FileData = None, strength: float | None = None
+    ) -> Result:
+        """Show a face in a style of the generator, such as a pencil sketch (StyleGAN-NADA); it stays with later edits
+        of the latent. Gives the picture (PNG), the latent (safetensors), and the recipe.
+
+        Args:
+            style: A name from styles.
+            photo: A photo of the face; or give a latent.
+            latent: The latent to edit; or give a photo.
+            strength: How strongly, -20 to 20: 0 for none, 1, if left out, as it was learned.
+        """
+        self._known("style", style)
+        given = parameters("style", style=style, strength=strength)
+        return finished(self.studio.style(self._source(photo, latent), **given))
+
+    def _known(self, kind: str, name: Any) -> None:
+        if not isinstance(name, str) or name not in self.studio.family.named[kind].table:
+            raise UserError(f"There is no {kind} of this name; /{kind}s lists those of this model.")
 
     def combine(
         self,
@@ -198,6 +213,10 @@ class Edits(Endpoints):
     def mappers(self) -> Fields:
         """The edits that map can apply to this model: name and title of each."""
         return self.studio.mappers()
+
+    def styles(self) -> Fields:
+        """The styles that style can show faces of this model in: name and title of each."""
+        return self.studio.styles()
 
     def direct(
         self,

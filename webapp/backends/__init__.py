@@ -18,34 +18,37 @@ from PIL import Image
 from pipeline import Edit, Latent, StyleCLIP
 from pipeline.errors import UserError
 
-CALLS = frozenset("invert likeness sample image change map direct combine exchange csla_edit csla_generate".split())
-CALLS |= {"adjust", "repeat", "strength", "threshold", "within", "mapped", "mapper_title"}
-RUNS = frozenset({"optimize", "generate", "refine", "tune"})
+CALLS = frozenset("invert likeness sample image change map style direct combine exchange csla_edit".split())
+CALLS |= {"csla_generate", "adjust", "repeat", "strength", "threshold", "within", "thumbnails", "title"}
+RUNS = frozenset({"optimize", "generate", "refine", "tune", "paint"})
 # Short ones, whose pictures are drawn as one batch.
-TOGETHER = frozenset("change direct combine exchange map csla_edit csla_generate image threshold within".split())
-TOGETHER |= {"mapper_title"}
+TOGETHER = frozenset("change direct combine exchange map style csla_edit csla_generate image threshold".split())
+TOGETHER |= {"within", "title"}
 DIRECTED = frozenset({"change", "combine", "direct", "threshold"})  # by global directions
 PHOTOS = frozenset({"align", "paste", "view"})  # which take no turn to compute, but a place to read a photo
 
 
-def mapped(studio: StyleCLIP, latent: Latent, mappers: Mapping[str, str | Path]) -> dict[str, Image.Image | UserError]:
-    """Small pictures of what mappers make of a face, by name; of one that can't be applied what is wrong."""
+def thumbnails(
+    studio: StyleCLIP, kind: str, latent: Latent, wanted: Mapping[str, str | Path]
+) -> dict[str, Image.Image | UserError]:
+    """Small pictures of what each "mapper", or "style", makes of a face, by name; of one that can't be applied what is
+    wrong."""
     made: dict[str, Image.Image | UserError] = {}
-    for name, mapper in mappers.items():
+    for name, one in wanted.items():
         try:
-            edited = studio.map(latent, mapper).latent
+            edited = (studio.map if kind == "mapper" else studio.style)(latent, one).latent
             made[name] = studio.image(edited, edited.working_size(studio.family.generator))
         except UserError as error:
             made[name] = error
     return made
 
 
-def mapper_title(studio: StyleCLIP, file: Path) -> str:
-    """The title of a mapper that somebody brings. Raises UserError for what is no mapper of this model."""
-    return studio.family.mappers.load_own(file)[0]
+def title(studio: StyleCLIP, kind: str, file: Path) -> str:
+    """The title of a "mapper", or "style", that somebody brings. Raises UserError for what is none of this model."""
+    return studio.family.named[kind].load_own(file)[0]
 
 
-OWN: dict[str, Callable[..., Any]] = {"mapped": mapped, "mapper_title": mapper_title}
+OWN: dict[str, Callable[..., Any]] = {"thumbnails": thumbnails, "title": title}
 """Calls that the page has beside those of `StyleCLIP`."""
 
 

@@ -10,8 +10,9 @@ from pipeline import StyleCLIP
 from pipeline.wishes import Wish
 from webapp.panels.alignment import Alignment
 from webapp.panels.directions import Directions, kept_note, most_channels
-from webapp.panels.mappers import Mappers
+from webapp.panels.gallery import Gallery
 from webapp.panels.optimization import NO_FACE, THIS_FACE, Optimization, as_html, broken_off
+from webapp.panels.painting import Painting
 from webapp.presets import Pair
 from webapp.render import Updates
 from webapp.session import Session
@@ -21,6 +22,8 @@ TABS = {
     "combine": "sliders",
     "exchange": "directions",
     "map": "mappers",
+    "style": "styles",
+    "paint": "styles",
     "optimize": "optimization",
     "generate": "optimization",
     "csla_edit": "alignment",
@@ -38,7 +41,9 @@ class Form:
     methods: gr.Accordion
     tabs: gr.Tabs
     directions: Directions
-    mappers: Mappers
+    mappers: Gallery
+    styles: Gallery
+    painting: Painting
     optimization: Optimization
     alignment: Alignment
 
@@ -57,6 +62,8 @@ class Form:
             "combine": {},
             "exchange": {"target": directions.texts.target, "neutral": directions.texts.neutral},
             "map": {"mapper": self.mappers.name, "strength": self.mappers.strength},
+            "style": {"style": self.styles.name, "strength": self.styles.strength},
+            "paint": {"target": self.painting.words, "neutral": self.painting.neutral},
             "optimize": {
                 "prompt": optimization.words,
                 "steps": optimization.steps,
@@ -74,6 +81,11 @@ class Form:
         }
 
     @property
+    def galleries(self) -> tuple[Gallery, Gallery]:
+        """Of what is chosen by its name."""
+        return self.mappers, self.styles
+
+    @property
     def notes(self) -> list[gr.HTML]:
         """What is said beside the fields of an edit that was asked for."""
         return [self.said, self.directions.kept, self.optimization.note, self.alignment.note]
@@ -82,7 +94,8 @@ class Form:
     def all(self) -> list[gr.blocks.Block]:
         """What `draw` gives values to."""
         named = [field for fields in self.fields.values() for field in fields.values()]
-        others = [self.directions.channels, self.directions.offer, self.mappers.gallery, self.optimization.start]
+        others = [self.directions.channels, self.directions.offer, self.optimization.start]
+        others += [panel.gallery for panel in self.galleries]
         return list(dict.fromkeys([self.text, self.offers, self.tabs, *named, *others, *self.notes]))
 
 
@@ -111,10 +124,11 @@ def draw(form: Form, studio: StyleCLIP, pairs: tuple[Pair, ...], session: Sessio
     if method in ("direct", "exchange") and "threshold" not in parameters:
         texts = parameters["target"], parameters["neutral"]
         values[form.directions.threshold] = None if "keep" in parameters else session.thresholds.get(texts)
-    if method == "map":
-        names = [*studio.mappers(), *session.mappers]
-        chosen = parameters["mapper"]
-        values[form.mappers.gallery] = gr.update(selected_index=names.index(chosen) if chosen in names else None)
+    for panel in form.galleries:
+        kind = panel.kind
+        if method == kind.method:
+            names, chosen = [*kind.titles(studio), *kind.shelf(session).files], parameters[kind.name]
+            values[panel.gallery] = gr.update(selected_index=names.index(chosen) if chosen in names else None)
     if method in ("optimize", "generate"):
         values[form.optimization.start] = NO_FACE if method == "generate" else THIS_FACE
     return values

@@ -12,12 +12,14 @@ import gradio as gr
 from pipeline import Edit, Latent
 from pipeline.errors import UserError
 from pipeline.methods.inversion import LIKE_THE_PHOTO, REFINE_STEPS, TUNE_STEPS
+from pipeline.recipes import BY_NAME
 from webapp.download_progress import bar, in_line
 from webapp.example_faces import kind_of
 from webapp.files import on_screen
 from webapp.history import DetectedFace, HistoryItem
 from webapp.lossplot import cut_note, progress
 from webapp.model_handle import ModelHandle
+from webapp.panels.gallery import KINDS, made
 from webapp.panels.result import SILENT, set_to
 from webapp.queues import LONG
 from webapp.render import Context, Updates
@@ -25,7 +27,7 @@ from webapp.session import Session
 
 REDRAW_EVERY = 0.25  # seconds between two pictures sent to the browser
 PREVIEW = 256  # pixels of these pictures
-QUICK = ("direct", "combine", "exchange", "map", "csla_edit")  # methods of one pass
+QUICK = ("direct", "combine", "exchange", "map", "style", "csla_edit")  # methods of one pass
 DOING = {"refine": "Refining the likeness", "tune": "Tuning to this face"}
 LIKENESSES = ((0.8, "very much like the photo"), (LIKE_THE_PHOTO, "like the photo"), (0.4, "somewhat like the photo"))
 
@@ -61,23 +63,24 @@ def made_again(
 ) -> tuple[list[tuple[Latent, Edit, str, Latent]], str]:
     """The edits of a picture, made again on another face: the source, the edit, the name and the edit at full strength
     of each; and what to say of them."""
-    made = []
+    again = []
     for recipe in edited.recipes:
-        own = session.mappers.get(recipe["parameters"].get("mapper", ""))
+        kind, parameters = KINDS.get(BY_NAME.get(recipe["method"], "")), recipe["parameters"]
+        own = kind and kind.shelf(session).files.get(parameters[kind.name])
         try:
             if recipe["method"] not in QUICK:
                 raise UserError("A run of its own.")
             if own:
                 regions = recipe.get("within", {}).get("regions", ())
-                whole = studio.map(latent, own, recipe["parameters"]["strength"], regions)
+                whole = made(studio, kind, latent, own, parameters["strength"], regions)
             else:
                 whole = studio.repeat(recipe | {"share": 1.0}, latent, anywhere=True)
             edit = studio.adjust(latent, whole, recipe.get("share", 1.0))
         except UserError:
             return [], f"Your edit “{edited.title}” is on the strip as it was; please make it again here if you like."
-        made.append((latent, edit, recipe.get("name", ""), whole.latent))
+        again.append((latent, edit, recipe.get("name", ""), whole.latent))
         latent = edit.latent
-    return made, "Your edits were made again on it."
+    return again, "Your edits were made again on it."
 
 
 def layout(able: bool) -> Likeness:

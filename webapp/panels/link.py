@@ -16,7 +16,7 @@ from webapp.links import LONG, Asked, edits_of
 from webapp.model_handle import ModelHandle
 from webapp.panels.directions import kept_note, most_channels
 from webapp.panels.form import TABS, Form
-from webapp.panels.mappers import CHOOSE, not_here
+from webapp.panels.gallery import CHOOSE, away
 from webapp.panels.optimization import NO_FACE, THIS_FACE, as_html, linked_note
 from webapp.panels.result import mean_face
 from webapp.queues import EDIT
@@ -29,7 +29,7 @@ PRESS = """() => {
 }"""
 
 
-SUBJECTS = ("target", "prompt", "mapper")  # what says what an edit is about
+SUBJECTS = ("target", "prompt", "mapper", "style")  # what says what an edit is about
 
 
 def on_strip(session: Session, asked: list[Asked]) -> bool:
@@ -109,10 +109,10 @@ def connect(follow: gr.Button, came: gr.events.Dependency, form: Form, context: 
             return gr.skip()
         origin, made, kept = session.origin, [], {}
         latent = origin.latent
-        mappers_away = [not_here(studio, values["mapper"]) for method, values in asked if method == "map"]
-        if away := [source for source in mappers_away if source]:
-            gr.Info(f"The mapper of this link must be downloaded first ({megabytes(bytes_of(away))}): {CHOOSE}")
-        for method, values in [] if away or on_strip(session, asked) else asked:
+        missing = [source for method, values in asked if (source := away(studio, method, values))]
+        if missing:
+            gr.Info(f"This link needs a file that must be downloaded first ({megabytes(bytes_of(missing))}): {CHOOSE}")
+        for method, values in [] if missing or on_strip(session, asked) else asked:
             if method not in LONG:
                 source = mean_face(studio) if method in FROM_WORDS else latent
                 edit, whole = done(source, method, values)

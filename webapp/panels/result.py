@@ -21,6 +21,8 @@ BY = {
     "combine": "by global directions",
     "exchange": "by an exchange",
     "map": "by a mapper",
+    "style": "by a style of the generator",
+    "paint": "by painting",
     "optimize": "by optimization",
     "generate": "by optimization from the words alone",
     "csla_edit": "by text to face",

@@ -23,7 +23,7 @@ from webapp.history import HistoryItem, one_line
 from webapp.jobs import LONGEST_RUN
 from webapp.latent_files import LATENT_BYTES, TOO_LARGE, read_latent
 from webapp.opening import WAIT
-from webapp.panels.mappers import not_here
+from webapp.panels.gallery import away
 from webapp.panels.result import HINT, SILENT, mean_face, set_to, status
 from webapp.queues import EDIT, LONG, PHOTO, SERIES
 from webapp.render import Context, Updates
@@ -170,8 +170,8 @@ def connect(panel: TakeHome, context: Context) -> None:
             which = f"Edit {number} of {len(recipes)}"
             yield {panel.note: status(which)}
             edit, known = None, Recipe.read(recipe)
-            if known.method == "map" and (away := not_here(studio, known.parameters["mapper"])):
-                for progress in arriving([away], studio.jobs.check):  # before its turn, so that nobody waits for it
+            if source := away(studio, known.method, known.parameters):
+                for progress in arriving([source], studio.jobs.check):  # before its turn, so that nobody waits for it
                     yield {panel.note: progress}
             source = mean_face(studio) if recipe["method"] in FROM_WORDS else latent
             for edit in repeated(recipe, source):
@@ -190,12 +190,13 @@ def connect(panel: TakeHome, context: Context) -> None:
         """The edit of a recipe from another latent, at full strength; on the way how far it is, if it takes steps."""
         known = Recipe.read(recipe)
         limits.check(known.parameters)
-        if known.method not in ("optimize", "generate"):
+        if known.method not in links.LONG:
             yield studio.repeat(recipe | {"share": 1.0}, latent, anywhere=True)
             return
         if known.model != studio.family.name:
             raise UserError(f"This recipe was made with the model “{known.model}”; start the studio with that model.")
-        begin = studio.generate if known.method == "generate" else partial(studio.optimize, latent)
+        begin = getattr(studio, known.method)
+        begin = begin if known.from_mean else partial(begin, latent)
         with closing(begin(**known.parameters)) as steps:
             for place in steps.places():
                 yield f"{place} before yours"

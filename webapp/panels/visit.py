@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import gradio as gr
@@ -9,9 +10,10 @@ import gradio as gr
 from pipeline.methods.regions import MASK_SIZE
 from webapp import opening, session_expiry, visits
 from webapp.error_messages import guard, told_plainly
-from webapp.panels import link, mappers
+from webapp.panels import link
 from webapp.panels.brush import Brush, shown
 from webapp.panels.form import Form, left_behind
+from webapp.panels.gallery import pictures
 from webapp.panels.result import SILENT
 from webapp.panels.training import Training
 from webapp.queues import asked_now
@@ -20,7 +22,7 @@ from webapp.request_limits import address_of
 from webapp.session import Session
 
 ASK = """(_, session) => [
-  confirm("Start over? Your photo, all pictures on the strip and your own mappers are removed."), session
+  confirm("Start over? Your photo, all pictures on the strip and your own mappers and styles are removed."), session
 ]"""
 
 
@@ -51,7 +53,7 @@ def layout() -> Visit:
 
 
 def connect(
-    panel: Visit, page: gr.Blocks, form: Form, training: Training, brush: Brush, context: Context
+    panel: Visit, page: gr.Blocks, form: Form, trainings: Sequence[Training], brush: Brush, context: Context
 ) -> gr.events.Dependency:
     """Say what the buttons do. Gives the event that begins a visit or goes on with one; whatever else a page does when
     it opens comes after it.
@@ -59,18 +61,20 @@ def connect(
     The one answer of this event holds all that a visit shows, and only then the page opens: what came later would
     replace what the visitor has done by then."""
     studio, state, first = context.studio, context.state, context.first
-    model, gallery = studio.family.name, form.mappers.gallery
+    model = studio.family.name
 
     def opened(session: Session) -> Updates:
         """The picture, and what else only a visitor's own actions draw."""
-        own = list(session.mappers.values())
-        pictures = mappers.gallery(studio, session)
-        return context.render(session) | {
+        updates = context.render(session) | {
             brush.where: session.where or brush.where.value,
             brush.canvas: shown(session, studio.family.rows(MASK_SIZE)),
-            gallery: gr.update(value=pictures, visible=bool(studio.mappers() or own)),
-            training.download: gr.update(value=str(own[-1]) if own else None, interactive=bool(own)),
         }
+        for panel, training in zip(form.galleries, trainings, strict=True):
+            value = pictures(studio, session, panel.kind)
+            own = list(panel.kind.shelf(session).files.values())
+            updates[panel.gallery] = gr.update(value=value, visible=bool(value))
+            updates[training.download] = gr.update(value=str(own[-1]) if own else None, interactive=bool(own))
+        return updates
 
     @guard
     def come(secret: str | None, request: gr.Request) -> Updates:
@@ -82,8 +86,9 @@ def connect(
         if kept:
             session.page_photo = session.page_sliders = None
             begun, rest = opened(session), context.render_rest(session, form=True)
-            # The form says only which mapper of the gallery is chosen.
-            updates |= rest | begun | {gallery: begun[gallery] | rest[gallery]}
+            # The form says only which of a gallery is chosen.
+            chosen = {panel.gallery: begun[panel.gallery] | rest[panel.gallery] for panel in form.galleries}
+            updates |= rest | begun | chosen
         return updates | link.filled(form, studio, session, request.query_params) | left_behind(form, session)
 
     def start_over(sure: bool, session: Session) -> Updates:

@@ -1,0 +1,110 @@
+"""The picture painted in the style of a text (CLIPstyler), for a minute or two."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from pipeline.errors import UserError
+from pipeline.methods.clipstyler import STEPS
+from webapp.download_progress import bar, in_line
+from webapp.error_messages import guard
+from webapp.files import on_screen
+from webapp.learners import MEDIA
+from webapp.lossplot import cut_note, progress
+from webapp.model_handle import ModelHandle
+from webapp.panels.result import SILENT, set_to, status
+from webapp.queues import LONG
+from webapp.render import Context, Updates
+from webapp.session import Session
+
+REDRAW_EVERY = 0.5  # seconds between two pictures sent to the browser
+PREVIEW = 256  # pixels of these pictures
+DOING = "Painting"
+
+
+@dataclass(frozen=True)
+class Painting:
+    """The panel's components."""
+
+    words: gr.Textbox
+    neutral: gr.Textbox
+    run: gr.Button
+    stop: gr.Button
+    progress: gr.HTML
+
+
+def layout(studio: ModelHandle, able: bool) -> Painting:
+    """Draw the panel; hidden unless `able`, where CLIP knows no words for styles."""
+    with gr.Column(visible=able, elem_id="painting"):
+        told = "In the style of your words, for a minute or two; what you edit afterwards stays painted."
+        gr.HTML(f'<h3>Paint this picture</h3><p class="note">{told}</p>')
+        with gr.Row():
+            words = gr.Textbox("oil painting", label="Style", elem_id="paint-words")
+            neutral = gr.Textbox(
+                MEDIA.get(studio.family.row.pictures, "photo"), label="What it is now", elem_id="paint-neutral"
+            )
+        with gr.Row(elem_classes="actions"):
+            run = gr.Button("Paint", variant="primary", elem_id="paint-picture")
+            stop = gr.Button("Stop", visible=False, elem_id="stop-painting")
+        far = gr.HTML(label="progress", elem_id="painting-progress")
+    return Painting(words, neutral, run, stop, far)
+
+
+def connect(panel: Painting, context: Context) -> None:
+    """Say what the panel's fields do."""
+    studio, state, result = context.studio, context.state, context.result
+
+    @guard
+    def begin(session: Session) -> tuple[Any, ...]:
+        session.paintings += 1
+        return gr.Button(interactive=False), gr.Button(visible=True), bar(DOING)
+
+    def run(words: str, neutral: str, session: Session) -> Iterator[Updates]:
+        """Paint the picture that is shown. Sends the progress and the picture while it runs; what was painted until
+        Stop is kept."""
+        number, begun = session.paintings, session.current
+        with session.lock:
+            source = session.base("paint", target=words, neutral=neutral)
+            before = begun.picture if begun.is_face else session.before_picture
+
+        def stopped() -> bool:
+            return number <= session.paintings_stopped or begun not in session.strip
+
+        with closing(studio.paint(source, words, neutral, studio.fitting("paint", STEPS), preview=PREVIEW)) as steps:
+            for place in steps.places(stopped):
+                if stopped():
+                    raise UserError("Stopped; the picture is as it was.")
+                yield {panel.progress: in_line(place)}
+            began = drawn = time.monotonic()
+            for step in steps:
+                now = time.monotonic()
+                if stopped() or steps.is_over_time:
+                    break
+                if now - drawn > REDRAW_EVERY:
+                    drawn, left = now, (now - began) / step.index * (step.total - step.index)
+                    shown = {result.slider: (before, on_screen(step.image))} if session.current == begun else {}
+                    yield {panel.progress: progress(step.index, step.total, left, DOING)} | shown
+            step.edit.draw()  # before it is looked what the visitor has chosen meanwhile
+        session.keep(source, step.edit, begun=begun)
+        late = step.index < step.total and not stopped()
+        told = status(*step.edit.notes, cut_note(step.index, step.total) if late else "")
+        yield context.render(session) | {panel.progress: told}
+
+    def stop(session: Session) -> None:
+        session.paintings_stopped = session.paintings
+
+    fields, buttons = [panel.words, panel.neutral], [panel.run, panel.stop]
+    asked = gr.on([panel.run.click, panel.words.submit], begin, state, [*buttons, panel.progress], **SILENT)
+    painted = context.on(asked.success, run, fields, [panel.progress], **LONG)
+    idle = set_to(gr.update(interactive=True), gr.update(visible=False))
+    for ended in (painted.success, painted.failure):  # `then` is not called after a failure
+        ended(None, None, buttons, js=idle, **SILENT)
+    painted.failure(None, None, panel.progress, js=set_to(""), **SILENT)
+    painted.failure(context.render, state, context.picture, **SILENT)
+    panel.stop.click(stop, state, None, **SILENT)
