@@ -86,8 +86,8 @@ def main() -> None:
         metavar="MINUTES",
         type=minutes,
         default=os.environ.get("STYLECLIP_TRAINING") or TRAINING_MINUTES,
-        help=f"how long a visitor may train a mapper; 0 switches it off (default: STYLECLIP_TRAINING, or else "
-        f"{TRAINING_MINUTES:g})",
+        help="how long a visitor may train a mapper or a style; 0 switches it off (default: STYLECLIP_TRAINING, or "
+        f"else {TRAINING_MINUTES:g})",
     )
     parser.add_argument("--share", action="store_true", help="also make a public link through gradio.live")
     parser.add_argument(

@@ -110,7 +110,7 @@ class Latent:
 
         Its tuning is that of both; where only one is tuned, its share of that; two styles are mixed. Raises UserError
         where the two are of different models, or tuned differently, and where both together have more than
-        `MOST_REGIONS` regions.
+        `MOST_REGIONS` regions, or too many styles.
         """
         if not isinstance(other, Latent):
             raise TypeError(f"`other` is a latent, not {type(other).__name__}.")
@@ -144,9 +144,9 @@ class Latent:
             torch.equal(a.mask, b.mask) and all(map(torch.equal, a.step, b.step)) for a, b in zip(one, two, strict=True)
         )
 
-    def in_style_of(self, other: "Latent", strength: float = 1.0) -> "Latent":
-        """This face as the generator draws it with the adaptation of another latent, at a strength."""
-        return replace(self, adaptation=other.adaptation and other.adaptation.scaled(strength))
+    def in_style_of(self, other: "Latent") -> "Latent":
+        """This face as the generator draws it with the adaptation of another latent."""
+        return replace(self, adaptation=other.adaptation)
 
     def same_weights(self, other: "Latent") -> bool:
         """Whether the two are tuned, adapted and painted alike."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,9 @@ class Paint:
     state: dict[str, Tensor]
     share: float = 1.0
 
+    def __reduce__(self) -> tuple[Any, ...]:  # another process makes its own network
+        return Paint, (self.state, self.share)
+
     @cached_property
     def network(self) -> StyleNet:
         """On the CPU, frozen."""
@@ -28,10 +32,10 @@ class Paint:
 
     def over(self, image: Tensor) -> Tensor:
         """An image (N, 3, R, R), painted at `SIDE` pixels and brought back to its size."""
-        network, size = self.network.to(image.device), image.shape[-1]
+        network, size, image = self.network.to(image.device), image.shape[-1], image.float().clamp(-1, 1)
         with torch.no_grad():
-            painted = network(resized(image.float().clamp(-1, 1), SIDE))
-        return torch.lerp(image.float(), resized(painted, size).to(image.device), self.share)
+            painted = network(resized(image, SIDE))
+        return torch.lerp(image, resized(painted, size), self.share)
 
     def scaled(self, share: float) -> "Paint | None":
         """This share of it, at most all of it; None at 0."""
@@ -40,7 +44,8 @@ class Paint:
 
     def fits(self) -> bool:
         """Whether it holds the weights of a `StyleNet`."""
-        wanted = StyleNet().state_dict()
+        with torch.device("meta"):
+            wanted = StyleNet().state_dict()
         return {n: t.shape for n, t in self.state.items()} == {n: t.shape for n, t in wanted.items()}
 
     def tensors(self) -> dict[str, Tensor]:
@@ -54,10 +59,10 @@ class Paint:
         state = {name: tensors.pop(name) for name in [name for name in tensors if name.startswith(prefix)]}
         if not state:
             return None
-        share = state.pop(prefix + SHARE).item()
-        if not 0 < share <= 1:
+        share = state.pop(prefix + SHARE)
+        if share.numel() != 1 or not 0 < share <= 1:
             raise ValueError("no share")
-        return cls({name.removeprefix(prefix): value for name, value in state.items()}, share)
+        return cls({name.removeprefix(prefix): value for name, value in state.items()}, share.item())
 
 
 def resized(image: Tensor, size: int) -> Tensor:
@@ -75,4 +80,6 @@ def between(a: Paint | None, b: Paint | None, share: float) -> Paint | None:
         return a
     if a is None or b is None:
         return a.scaled(1 - share) if a else b.scaled(share)
+    if a.state.keys() == b.state.keys() and all(torch.equal(a.state[name], value) for name, value in b.state.items()):
+        return replace(a, share=1.0).scaled(a.share + share * (b.share - a.share))
     return a.scaled(1 - 2 * share) if share < 0.5 else b.scaled(2 * share - 1)

@@ -68,8 +68,8 @@ class PhotoMethods:
     ) -> Iterator[Step]:
         """Move the code of a face closer to its photo, in W+: its pixels, its contrast, the person, and what CLIP sees.
 
-        Otherwise as `optimize`. Refining and tuning make a new source rather than an edit: `repeat` knows their
-        recipes, but can't follow them without the photo.
+        Otherwise as `optimize`. Refining and tuning make a new source rather than an edit, without a style and
+        paint: `repeat` knows their recipes, but can't follow them without the photo.
         """
         return self._closer("refine", latent, face, steps, preview)
 

@@ -13,7 +13,7 @@ from pipeline.methods.nada import STEPS, adapt
 from pipeline.models.family import Family
 from pipeline.parameters import completed
 from pipeline.recipes import new_recipe
-from pipeline.text import Texts
+from pipeline.text import Texts, check_prompt
 
 NO_STYLES = "The CLIP of this model was not taught styles, so these words may lead to something else."
 
@@ -81,5 +81,6 @@ class StyleMethods:
         return steps_of(begin, recipe, self.picture, self.image, 0, preview, notes)
 
     def _style_notes(self, target: str, neutral: str) -> tuple[str, ...]:
-        """What is to be said of two texts; raises UserError where they are the same."""
+        """What is to be said of two texts; raises UserError where one is empty, or they are the same."""
+        check_prompt(neutral)
         return (*self.texts.goal_notes(target, neutral), *([] if self.family.row.styles_in_words else [NO_STYLES]))

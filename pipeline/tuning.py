@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline.errors import UserError
 from pipeline.networks.generator import Factors, StyleGenerator
+
+MOST_RANK = 32  # of a difference: those that are learned have 8, and two that are mixed the sum of theirs
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,11 +27,12 @@ class Tuning:
         return {name: (left.to(device), right.to(device)) for name, (left, right) in self.factors.items()}
 
     def fits(self, generator: StyleGenerator) -> bool:
-        """Whether it was made with a generator of these sizes."""
+        """Whether it was made with a generator of these sizes, and is of a rank that is quick to draw."""
         weights = generator.tunable_weights() | generator.preview_weights()
         return all(
             name in weights
             and right.ndim == 2
+            and len(right) <= MOST_RANK
             and left.shape == (len(weights[name]), len(right))
             and right.shape == (len(right), weights[name][0].numel())
             for name, (left, right) in self.factors.items()
@@ -78,7 +82,8 @@ def added(*parts: Mapping[str, Factors]) -> dict[str, Factors]:
 
 
 def mixed(a: Tuning | None, b: Tuning | None, share: float) -> Tuning | None:
-    """At `share` of the way from one to the other, None being no difference; of one at two strengths its rank stays."""
+    """At `share` of the way from one to the other, None being no difference; of one at two strengths its rank stays.
+    Raises UserError where the ranks add up to more than `MOST_RANK`."""
     if a is b:
         return a
     if a and b and a.factors.keys() == b.factors.keys() and all(
@@ -86,7 +91,10 @@ def mixed(a: Tuning | None, b: Tuning | None, share: float) -> Tuning | None:
     ):  # fmt: skip
         return Tuning({n: (torch.lerp(a.factors[n][0], left, share), right) for n, (left, right) in b.factors.items()})
     parts = [part for part in (a and a.scaled(1 - share), b and b.scaled(share)) if part]
-    return Tuning(added(*(part.factors for part in parts))) if parts else None
+    both = added(*(part.factors for part in parts))
+    if any(len(right) > MOST_RANK for _, right in both.values()):
+        raise UserError("Too many styles are mixed in these two faces; please choose one style for them again.")
+    return Tuning(both) if parts else None
 
 
 def digest(tensors: Iterable[Tensor]) -> str:

@@ -1,5 +1,7 @@
 """One picture painted in the style of a text (CLIPstyler), and what later edits make of it."""
 
+import pickle
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -90,6 +92,8 @@ def test_a_painted_face_is_saved_and_others_are_refused(studio, face, painted, t
     name = next(name for name in tensors if name.startswith("paint.down"))
     for wrong in (
         {"paint.share": torch.tensor(7.0)},
+        {"paint.share": torch.tensor([0.5, 0.5])},
+        {"paint.share": torch.tensor([])},
         {name: torch.zeros(2)},
         {name: torch.full_like(tensors[name], torch.inf)},
         {"paint.more": torch.zeros(1)},
@@ -97,6 +101,25 @@ def test_a_painted_face_is_saved_and_others_are_refused(studio, face, painted, t
         save_file(tensors | wrong, path)
         with pytest.raises(UserError):
             studio.image(Latent.load(path))
+
+
+def test_a_painted_face_is_the_same_elsewhere(studio, face, painted, tmp_path):
+    """In another process, or from a file, its paint is another object with the same values."""
+    painted.latent.save(tmp_path / "face.safetensors")
+    for again in (pickle.loads(pickle.dumps(painted.latent)), Latent.load(tmp_path / "face.safetensors")):
+        assert len(pickle.dumps(again.paint)) < 1.1 * sum(value.nbytes for value in again.paint.state.values()) + 20_000
+        edited = studio.direct(again, "old face", "face").latent
+        for share in (0.25, 0.5, 0.75):
+            between = painted.latent.towards(edited, share)
+            assert pixels(studio, between) != pixels(studio, replace(between, paint=None))
+            assert between.paint.share == 1
+
+
+def test_an_optimization_looks_at_the_face_without_the_paint(studio, face, painted):
+    bare, shown = (
+        next(studio.optimize(latent, "a smiling face", steps=1, neutral="a face")) for latent in (face, painted.latent)
+    )
+    assert torch.equal(bare.latent.w_plus, shown.latent.w_plus)
 
 
 def test_a_paint_is_of_the_whole_picture(studio, face, painted):
@@ -109,6 +132,8 @@ def test_a_paint_is_of_the_whole_picture(studio, face, painted):
 def test_texts_that_lead_nowhere_are_told(studio, face):
     with pytest.raises(UserError, match="is what there is already"):
         studio.paint(face, "a photo", "a photo")
+    with pytest.raises(UserError, match="describe the face"):
+        studio.paint(face, "a sketch", " ")
     with pytest.raises(UserError, match="`steps`"):
         studio.paint(face, "a sketch", "a photo", steps=0)
 

@@ -135,6 +135,7 @@ def test_texts_that_lead_nowhere_are_told(studio, face):
     for target, neutral, told in (
         ("a photo", "a photo", "is what there is already"),
         (" ", "a photo", "describe the face"),
+        ("a statue", "", "describe the face"),
         ("a statue", "\ud800", "half of one"),
     ):
         with pytest.raises(UserError, match=told):
@@ -162,6 +163,7 @@ def test_what_is_no_style_of_this_model_is_refused(studio, one_row_studio, face,
             tensors | {f"{name}.right": torch.zeros(2, 7)},
             tensors | {"style.nowhere.left": torch.zeros(3, 2), "style.nowhere.right": torch.zeros(2, 9)},
             tensors | {f"{name}.left": tensors[f"{name}.left"] * torch.nan},
+            tensors | _of_rank(tensors, name, 33),
             {"mapper.mapping.mapping.1.weight": torch.zeros(2)},
             {"w_plus": torch.zeros(1, 3, 2)},
             {},
@@ -177,6 +179,20 @@ def test_what_is_no_style_of_this_model_is_refused(studio, one_row_studio, face,
         studio.style(face, tmp_path / "gone.safetensors")
     with pytest.raises(UserError, match="no mapper for the model"):
         studio.map(face, file)
+
+
+def _of_rank(tensors, name, rank):
+    """A layer's factors, of another rank."""
+    out, width = len(tensors[f"{name}.left"]), tensors[f"{name}.right"].shape[1]
+    return {f"{name}.left": torch.zeros(out, rank), f"{name}.right": torch.zeros(rank, width)}
+
+
+def test_a_mixture_of_mixtures_of_styles_ends_with_a_sentence(studio, face, file):
+    mixed = studio.style(face, file).latent
+    with pytest.raises(UserError, match="choose one style"):
+        for number in range(20):
+            other = replace(mixed, adaptation=studio.style(face, "rough", 1 + number).latent.adaptation)
+            mixed = mixed.towards(other, 0.5)
 
 
 def test_a_style_gets_another_title(studio, face, file, tmp_path):

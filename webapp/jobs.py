@@ -96,7 +96,7 @@ class Scheduler:
 
     @contextmanager
     def training(self, address: Hashable = None, visitor: Hashable = None) -> Iterator[Callable[[], bool]]:
-        """A place to train a mapper; gives a function that waits a moment and says whether it still waits."""
+        """A place to train in; gives a function that waits a moment and says whether it still waits."""
         ticket = _Ticket("training", address, visitor)
         with self._waits(ticket):
             yield lambda: not self._comes(ticket, LOOK_EVERY)

@@ -9,7 +9,7 @@ from pipeline.checks import latent_of
 from pipeline.errors import UserError
 from pipeline.networks.generator import StyleGenerator
 
-LATENT_BYTES = 4 * 2**20  # a code with a step in S is 73 KB at 1024 px; one with a tuned generator up to 4 MB
+LATENT_BYTES = 8 * 2**20  # a code with a step in S is 73 KB at 1024 px; a tuning or a style is up to 2 MB each
 
 
 TOO_LARGE = "This file is too large for a latent; please choose one that was saved by this studio."

@@ -113,6 +113,7 @@ class StyleLearner(Learner):
     shown_every = 10  # steps
 
     def check(self, words: str, neutral: str) -> None:
+        check_prompt(neutral)
         check_goal(words, neutral)
 
     def states(self, words: str, neutral: str, face: Latent) -> Iterator[Any]:

@@ -42,7 +42,7 @@ WATCH = """() => {
   };
   for (const kind of ["pointerdown", "keydown"]) document.addEventListener(kind, used, true);
   addEventListener("beforeunload", (event) => {
-    const runs = document.querySelector("#stop:not(:disabled), .cancel-training");
+    const runs = document.querySelector("#stop:not(:disabled), .cancel-training, #stop-painting");
     const strip = document.querySelectorAll("#strip button").length > 2;
     if (!window.renewing && (runs || (window.unkept && strip))) event.preventDefault();
   });

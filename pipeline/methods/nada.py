@@ -8,13 +8,14 @@ i is CLIP's embedding of the whole picture, and of `CROPS` parts of it, where a 
 weights but low-rank differences of them (`low_rank`): they load in a moment, a slider scales them, and they add up with
 the tuning for one face.
 
-Three things are not in the paper. At the start Δi is zero and has no direction; until it is `FAR` long, pictures are
-drawn towards i + Δt instead (`losses.directional_target`). Beyond `FARTHEST` it costs: the direction alone asks for
-ever more, and bronze became black and yellow. So does what of a picture is brighter than white or darker than black,
-which CLIP would see and nobody else.
+Not in the paper are the parts of the picture, and three more things. At the start Δi is zero and has no direction;
+until it is `FAR` long, pictures are drawn towards i + Δt instead (`losses.directional_target`). Beyond `FARTHEST` it
+costs: the direction alone asks for ever more, and bronze became black and yellow. So does what of a picture is brighter
+than white or darker than black, which CLIP would see and nobody else.
 
 Adaptive layer freezing (section 4.2): for a style that is texture alone, only the k layers are trained whose styles
-move most when sampled codes are optimized towards the text.
+move most when sampled codes are optimized towards the text. The paper chooses them anew at each step, in W+; here they
+are chosen once, in S, and layers toRGB may be among them.
 """
 
 from collections.abc import Collection, Iterator

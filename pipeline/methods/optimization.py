@@ -236,7 +236,8 @@ def identity_loss(network: nn.Module, image: Tensor) -> Loss:
 def text_terms(family: Family, texts: Texts, source: Latent, prompt: str, neutral: str, identity: float) -> Terms:
     """D_CLIP towards the prompt, and L_ID with the weight `identity`, for a source face."""
     generator, goal = family.generator, texts.embedding(prompt)
-    image = source.draw(generator, generator.working_size) if neutral or identity else None
+    bare = replace(source, paint=None)  # as the pictures on the way are
+    image = bare.draw(generator, generator.working_size) if neutral or identity else None
     if neutral:
         source_features = clip_features(family.clip, image, family.row.clip_normalize)
         goal = directional_target(source_features, goal - texts.embedding(neutral))

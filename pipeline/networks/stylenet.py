@@ -18,8 +18,17 @@ class StyleNet(nn.Module):
         self.down = nn.ModuleList([_convs(3, a), _convs(a, b), _convs(b, c)])
         self.up = nn.ModuleList([_convs(c + b, b), _convs(b + a, a)])
         self.out = nn.Conv2d(a, 3, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+
+    @classmethod
+    def fresh(cls) -> "StyleNet":
+        """A network that changes nothing yet, always the same one, whatever else draws random numbers."""
+        network, rng = cls(), torch.Generator().manual_seed(0)
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_uniform_(module.weight, 5**0.5, generator=rng)
+                nn.init.zeros_(module.bias)
+        nn.init.zeros_(network.out.weight)
+        return network
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor]) -> "StyleNet":

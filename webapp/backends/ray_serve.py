@@ -92,7 +92,7 @@ class Replica:
 
     def _answer(self, request: bytes, pictures: bool) -> bytes:
         with unpacked_request(request, self._studio) as (name, make):
-            if name == "mapped":
+            if name == "thumbnails":
                 with self._jobs.background(TELL_EVERY) as mine:
                     return answered(make) if mine else packed({})
             with getattr(self._jobs, turn_of(name, self._studio))():

@@ -79,6 +79,7 @@ def filled(form: Form, studio: ModelHandle, session: Session, query: Mapping[str
     if method in LONG:
         session.linked = values
         drawn[form.methods] = gr.update(open=True)
+    if method in ("optimize", "generate"):
         drawn[form.optimization.start] = NO_FACE if method == "generate" else THIS_FACE
         drawn[form.optimization.note] = as_html(linked_note(studio, values))
     return drawn

@@ -76,7 +76,10 @@ def connect(panel: Painting, context: Context) -> None:
         def stopped() -> bool:
             return number <= session.paintings_stopped or begun not in session.strip
 
-        with closing(studio.paint(source, words, neutral, studio.fitting("paint", STEPS), preview=PREVIEW)) as steps:
+        linked = session.linked  # a link brings its number of steps, as long as its words stand
+        asked = (linked.get("target"), linked.get("neutral")) == (words, neutral)
+        count = studio.fitting("paint", linked.get("steps", STEPS) if asked else STEPS)
+        with closing(studio.paint(source, words, neutral, count, preview=PREVIEW)) as steps:
             for place in steps.places(stopped):
                 if stopped():
                     raise UserError("Stopped; the picture is as it was.")
@@ -100,7 +103,7 @@ def connect(panel: Painting, context: Context) -> None:
         session.paintings_stopped = session.paintings
 
     fields, buttons = [panel.words, panel.neutral], [panel.run, panel.stop]
-    asked = gr.on([panel.run.click, panel.words.submit], begin, state, [*buttons, panel.progress], **SILENT)
+    asked = panel.run.click(begin, state, [*buttons, panel.progress], **SILENT)
     painted = context.on(asked.success, run, fields, [panel.progress], **LONG)
     idle = set_to(gr.update(interactive=True), gr.update(visible=False))
     for ended in (painted.success, painted.failure):  # `then` is not called after a failure

@@ -73,6 +73,7 @@ def connect(
             value = pictures(studio, session, panel.kind)
             own = list(panel.kind.shelf(session).files.values())
             updates[panel.gallery] = gr.update(value=value, visible=bool(value))
+            updates[panel.strength] = gr.update(visible=bool(value))
             updates[training.download] = gr.update(value=str(own[-1]) if own else None, interactive=bool(own))
         return updates
 
