@@ -350,7 +350,7 @@ def test_what_visitors_left_an_hour_ago_is_gone_and_nothing_else(page, raw):
     assert "gone" not in visits and held() is None and visits["here"][state._id] is here
     assert set(visits.session_data) == {"here"} and not page._queue.pending_event_ids_session
     assert not [path for path in written if path.exists()] and not upload.parent.exists()
-    assert all(path.exists() for path in (*everybodys, Path(here.thumbs["own"]), foreign))
+    assert all(path.exists() for path in (*everybodys, Path(here.shelves["mapper"].thumbs["own"]), foreign))
     assert not any(str(path) in known for path in written for known in page.temp_file_sets)
     assert raw.get(page.local_url).status_code == 200
 

@@ -158,6 +158,7 @@ FITTING = {
     "target": st.just("smiling face"),
     "neutral": st.just("face"),
     "mapper": st.sampled_from(["levels", "stylespace"]),
+    "style": st.just("rough"),
     "space": st.sampled_from(["w", "w+", "s"]),
     "through": st.sampled_from(["encoder", "clip"]),
     "levels": st.lists(st.sampled_from(["coarse", "medium", "fine"]), min_size=1),

@@ -17,7 +17,7 @@ from pipeline.wishes import Wish
 from webapp.history import HistoryItem, Line, bytes_of, describe, kind, one_line
 
 MOST_ITEMS = 30  # in the history; the oldest edits leave it first
-MOST_BYTES = 6 * 2**20  # of latents: those of 30 items at 1024 px, a tuning, a few styles and a paint
+MOST_BYTES = 4 * 2**20  # of latents: those of 30 items at 1024 px and a tuning; what else is held is small
 PHOTO = "photo"  # in place of a key, where a picture is compared with the photo that it came from
 CHOSEN = "Another picture was chosen meanwhile, so this edit was left out."
 

@@ -99,9 +99,11 @@ def test_a_visit_with_the_keyboard_alone(opened):
     for _ in range(3):
         page.keyboard.press("ArrowRight")
     for key, name in (
+        ("ArrowRight", "Styles"),
         ("ArrowRight", "Text to face"),
         ("ArrowRight", "Optimization"),
         ("End", "Text to face"),
+        ("ArrowLeft", "Styles"),
         ("ArrowLeft", "Sliders"),
         ("ArrowLeft", "Global directions"),
     ):

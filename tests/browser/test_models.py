@@ -168,7 +168,8 @@ def test_another_model_for_everybody_and_back(arrive, served, monkeypatch):
     expect(one.locator("#photo, #examples, #mappers, #identity")).to_have_count(0)
     expect(one.locator("#photo-note")).to_contain_text("can't read photos")
     changes(one, lambda: one.locator("#random").click())
-    assert after(one).evaluate("image => image.naturalWidth / image.naturalHeight") == pytest.approx(64 / 48)
+    shape = "image => image.decode().then(() => image.naturalWidth / image.naturalHeight)"
+    assert after(one).evaluate(shape) == pytest.approx(64 / 48)
     open_tab(one, "Optimization")
     changes(one, lambda: press(one, "Optimize"))
     expect(one.locator("#edit-words textarea")).to_have_value(re.compile("^a sports car\n4 steps"), timeout=SLOW)
