@@ -98,10 +98,8 @@ def test_a_published_checkpoint_of_stylegan_nada_is_a_generator_of_ffhq(hub, ser
     latent = studio.invert(face)
     torch.testing.assert_close(latent.w_plus, plain.invert(face).w_plus)
     assert studio.image(latent).tobytes() != plain.image(latent).tobytes()
-    edit = studio.direct(latent, "face with blonde hair", "face")
-    assert torch.equal(
-        edit.latent.style_step[3], plain.direct(latent, "face with blonde hair", "face").latent.style_step[3]
-    )
+    one, other = (model.direct(latent, "face with blonde hair", "face", 3.0).latent for model in (studio, plain))
+    assert torch.equal(one.style_step[3] != 0, other.style_step[3] != 0)  # the same channels move
 
 
 def test_with_a_filled_cache_it_starts_without_the_network(hub):

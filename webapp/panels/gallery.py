@@ -50,7 +50,7 @@ class Kind:
         return f"{self.name}s"
 
     def usual(self, studio: StyleCLIP) -> float:
-        """The strength at which it was learned."""
+        """The strength at which the page begins."""
         return getattr(studio.family.defaults, f"{self.name}_strength")
 
     def titles(self, studio: StyleCLIP) -> dict[str, str]:
@@ -63,7 +63,7 @@ class Kind:
 
 
 MAPPER = Kind("mapper", "map", -2, 3, "This model family comes without mappers; those of yours will stand here.")
-STYLE = Kind("style", "style", 0, 1.5, "This model family comes without styles; those of yours will stand here.")
+STYLE = Kind("style", "style", 0, 2, "This model family comes without styles; those of yours will stand here.")
 KINDS = {kind.name: kind for kind in (MAPPER, STYLE)}
 
 
@@ -129,6 +129,7 @@ def own_name(studio: StyleCLIP, session: Session, kind: Kind, title: str) -> str
 def layout(studio: StyleCLIP, session: Session, kind: Kind) -> Gallery:
     """Draw the panel: a gallery, whose pictures are drawn when somebody looks at it, and the strength."""
     usual, titles = kind.usual(studio), kind.titles(studio)
+    trained = usual if kind is MAPPER else 1.0
     if not titles:
         gr.HTML(f'<p class="note">{kind.none}</p>', elem_id=f"no-{kind.plural}")
     last = session.current.recipes[-1] if session.current.recipes else {"method": ""}
@@ -149,7 +150,7 @@ def layout(studio: StyleCLIP, session: Session, kind: Kind) -> Gallery:
         round(kind.highest * usual, 3),
         usual,
         step=round(usual / 10, 3),
-        label=f"Strength ({usual:g} as trained)",
+        label=f"Strength ({trained:g} as trained)",
         visible=bool(titles),
         elem_id=f"{kind.name}-strength",
     )
