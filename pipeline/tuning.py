@@ -57,7 +57,7 @@ class Tuning:
         }
 
     @classmethod
-    def popped(cls, tensors: dict[str, Tensor], prefix: str = "") -> "Tuning | None":
+    def popped(cls, tensors: dict[str, Tensor], prefix: str) -> "Tuning | None":
         """What `tensors` gave, with a prefix before each name; those are taken out. None where there are none. Raises
         KeyError where a side is missing."""
         names = sorted(k.removesuffix(".left") for k in tensors if k.startswith(prefix) and k.endswith(".left"))

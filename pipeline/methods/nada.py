@@ -167,7 +167,7 @@ def adapt(
     adapted, rng = Adapted(family, source, names), torch.Generator().manual_seed(0)
     resolution, spread = family.clip.visual.input_resolution, pdist(seen_in_faces(family, None, FACES)).mean().item()
 
-    def seen(picture: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    def embeddings(picture: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """What CLIP sees in a picture, and in its parts."""
         parts = crops(picture, places, resolution)
         return clip_features(family.clip, picture, normalize), clip_features(family.clip, parts, normalize)
@@ -175,8 +175,8 @@ def adapt(
     def directional(images: Tensor) -> Tensor:
         places = some_places(CROPS, rng).to(images.device)
         with torch.no_grad():
-            frozen = seen(adapted.frozen, places)
-        shown = seen(F.adaptive_avg_pool2d(images.float(), adapted.frozen.shape[-1]), places)
+            frozen = embeddings(adapted.frozen, places)
+        shown = embeddings(F.adaptive_avg_pool2d(images.float(), adapted.frozen.shape[-1]), places)
         return sum(directional_loss(a, b, delta_t, spread).mean() for a, b in zip(frozen, shown, strict=True))
 
     def beyond_range(images: Tensor) -> Tensor:

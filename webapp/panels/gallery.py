@@ -40,7 +40,7 @@ class Kind:
     """What one is called, the parameter that names it, and its kind in the pipeline."""
     method: str
     lowest: float
-    """The least strength, in usual ones."""
+    """The least strength, as a multiple of the default."""
     highest: float
     none: str
     """What is said where the family has none."""
@@ -49,7 +49,7 @@ class Kind:
     def plural(self) -> str:
         return f"{self.name}s"
 
-    def usual(self, studio: StyleCLIP) -> float:
+    def default_strength(self, studio: StyleCLIP) -> float:
         """The strength at which the page begins."""
         return getattr(studio.family.defaults, f"{self.name}_strength")
 
@@ -128,8 +128,8 @@ def own_name(studio: StyleCLIP, session: Session, kind: Kind, title: str) -> str
 
 def layout(studio: StyleCLIP, session: Session, kind: Kind) -> Gallery:
     """Draw the panel: a gallery, whose pictures are drawn when somebody looks at it, and the strength."""
-    usual, titles = kind.usual(studio), kind.titles(studio)
-    trained = usual if kind is MAPPER else 1.0
+    default, titles = kind.default_strength(studio), kind.titles(studio)
+    trained = default if kind is MAPPER else 1.0
     if not titles:
         gr.HTML(f'<p class="note">{kind.none}</p>', elem_id=f"no-{kind.plural}")
     last = session.current.recipes[-1] if session.current.recipes else {"method": ""}
@@ -146,10 +146,10 @@ def layout(studio: StyleCLIP, session: Session, kind: Kind) -> Gallery:
     name = gr.Textbox(chosen, label=kind.name, visible=False)
     progress = gr.HTML(label="download", elem_id=f"{kind.name}-download")
     strength = bounded(
-        round(kind.lowest * usual, 3),
-        round(kind.highest * usual, 3),
-        usual,
-        step=round(usual / 10, 3),
+        round(kind.lowest * default, 3),
+        round(kind.highest * default, 3),
+        default,
+        step=round(default / 10, 3),
         label=f"Strength ({trained:g} as trained)",
         visible=bool(titles),
         elem_id=f"{kind.name}-strength",
