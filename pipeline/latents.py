@@ -31,7 +31,7 @@ class Latent:
 
     `w_plus` is (1, L, D), one row per layer. `style_step` holds one (1, C_i) tensor per vector of StyleSpace S, or is
     None: the face is drawn from styles(w_plus) + style_step, so edits in W+ and edits in S follow one another in any
-    order. `tuning` (to one face) and `adaptation` (to a style of pictures) are added to the generator's weights; `paint`
+    order. `tuning` (to one face) and `adaptation` (to a style) are added to the weights of the generator; `paint`
     is a network that the drawn picture goes through at last; each may be None. In each of the `regions` the styles of S
     are a further step away, see `StyleGenerator.synthesize`.
     """

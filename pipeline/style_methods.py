@@ -9,7 +9,7 @@ from pipeline.checks import number, of_type, text
 from pipeline.edits import Edit, Step, steps_of
 from pipeline.latents import Latent
 from pipeline.methods.clipstyler import paint_face
-from pipeline.methods.nada import STEPS, adapt
+from pipeline.methods.nada import STEPS, adapt_and_draw
 from pipeline.models.family import Family
 from pipeline.parameters import completed
 from pipeline.recipes import new_recipe
@@ -62,7 +62,7 @@ class StyleMethods:
         given = {"target": text("target", target), "neutral": text("neutral", neutral)}
         given |= {"steps": number("steps", steps), "layers": number("layers", layers)}
         notes, preview = self._style_notes(target, neutral), number("preview", preview, None)
-        begin = partial(adapt, self.family, self.texts, latent, **given)
+        begin = partial(adapt_and_draw, self.family, self.texts, latent, **given)
         recipe = new_recipe(self.family, "adapt", latent, given)
         return steps_of(begin, recipe, self.picture, self.image, self.family.generator.size, preview, notes)
 

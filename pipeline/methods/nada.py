@@ -20,6 +20,7 @@ are chosen once, in S, and layers toRGB may be among them.
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -158,7 +159,7 @@ def adapt(
 ) -> Iterator[DescentState]:
     """Adapt a family's generator from the style of the text `neutral` to that of `target`: `layers` of them, 0 for all.
 
-    Yields as `descend` does, the `source` in the style so far.
+    Yields as `descend` does: pictures of sampled faces, and the latent `source` in the style so far.
     """
     generator, normalize = family.generator, family.row.clip_normalize
     goal = texts.embedding(target)
@@ -184,5 +185,11 @@ def adapt(
         return F.relu(images.float().abs() - 1).square().mean()
 
     terms = {"clip": (1.0, directional), "range": (RANGE, beyond_range)}
-    for state in descend(adapted, terms, steps=steps, lr=LR):
+    yield from descend(adapted, terms, steps=steps, lr=LR)
+
+
+def adapt_and_draw(family: Family, texts: Texts, source: Latent, **given: Any) -> Iterator[DescentState]:
+    """`adapt`, with pictures of the `source` instead."""
+    generator = family.generator
+    for state in adapt(family, texts, source, **given):
         yield state._replace(image=state.latent.draw(generator, generator.working_size))

@@ -12,7 +12,9 @@ import torch.distributed
 from pipeline.errors import UserError
 from pipeline.models.measured import own_path
 from pipeline.models.registry import DEFAULT, GENERATOR, Row, family_row
+from pipeline.models.sources import asset
 
+LONGEST_NAME = 60  # characters of a trained file
 GO_ON = "start the same command again to go on"
 
 
@@ -43,6 +45,22 @@ def family_and_file(options: argparse.Namespace, kind: str, what: str) -> tuple[
     if options.output:
         return row, path, f"name it as the {kind} of [families.{row.name}.files] in a models file to use it"
     return row, path, f"the model “{row.name}” uses it from its next start on"
+
+
+def chosen_name(given: str | None, words: str, otherwise: str) -> str:
+    """The name of a file that is trained: as given, or of its words, in letters that any system takes."""
+    plain = "".join(c if c.isalnum() else " " for c in words).lower().split()
+    return (given or "_".join(plain))[:LONGEST_NAME] or otherwise
+
+
+def named_file(name: str, kind: str, row: Row, output: Path | None) -> Path:
+    """Where a trained mapper or style of this name goes. Raises UserError for a name with slashes, and for one that the
+    family has where no folder is named."""
+    if any(sign in name for sign in "/\\"):
+        raise UserError(f"The name of a {kind} has no slashes; name a folder for it with --output.")
+    if name in getattr(row, f"{kind}s") and not output:
+        raise UserError(f"The model has a {kind} “{name}”; choose another --name, or an --output folder.")
+    return (output or asset(f"{kind}s") / row.name) / f"{name}.safetensors"
 
 
 def process_device() -> torch.device:

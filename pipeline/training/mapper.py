@@ -28,12 +28,11 @@ from pipeline.images import to_pil
 from pipeline.models.downloads import fetch
 from pipeline.models.family import load_family
 from pipeline.models.registry import DEFAULT, GENERATOR, Row, family_row
-from pipeline.models.sources import asset
 from pipeline.models.weights import kind_of_file, metadata, read_weights
 from pipeline.networks.mapper import MAPPER_ROWS
 from pipeline.styleclip import StyleCLIP
 from pipeline.text import Texts, check_goal
-from pipeline.training.command import GO_ON, process_device, run
+from pipeline.training.command import GO_ON, chosen_name, named_file, process_device, run
 from pipeline.training.frozen import load_frozen_models
 from pipeline.training.mapper_recipe import VARIANTS, MapperRecipe, family_recipe, recipe_rate
 from pipeline.training.mapper_training import MapperTraining, TrainingState
@@ -41,7 +40,6 @@ from pipeline.training.mapper_training import MapperTraining, TrainingState
 TERMS = ("clip", "l2", "identity", "total")
 COLUMNS = ("step", "rate", *TERMS, *(f"validation {term}" for term in TERMS))
 OF_THE_MODEL = ("clip", "l2", "steps", "start", "neutral", "truncation")  # fields whose default it chooses
-LONGEST_NAME = 60  # characters of a mapper's file
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
 
 
@@ -225,8 +223,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     levels = [level for level in options.levels if not (options.no_fine and level == "fine")]
     options.levels = tuple(level for name, level in spelt.items() if name in levels)
-    words = "".join(c if c.isalnum() else " " for c in options.prompt).lower().split()
-    options.name = (options.name or "_".join(words))[:LONGEST_NAME] or "mapper"
+    options.name = chosen_name(options.name, options.prompt, "mapper")
     if options.generator:
         os.environ[GENERATOR], options.model = options.generator, "custom"
     return options
@@ -267,15 +264,11 @@ def train_command(arguments: list[str] | None = None) -> Path:
     """Train one mapper as the command line says; the path of its file. Raises UserError."""
     options = _options(arguments)
     row = family_row(options.model)
-    if any(sign in options.name for sign in "/\\"):
-        raise UserError("The name of a mapper has no slashes; name a folder for it with --output.")
-    if options.name in row.mappers and not options.output:
-        raise UserError(f"The model has a mapper “{options.name}”; choose another --name, or an --output folder.")
+    path = named_file(options.name, "mapper", row, options.output)
     device = process_device()
     recipe = family_recipe(row, **{field.name: getattr(options, field.name) for field in fields(MapperRecipe)})
     check_goal(recipe.prompt, recipe.neutral)
     folder = options.folder or Path(".cache/mappers") / f"{row.name}-{options.name}"
-    path = (options.output or asset("mappers") / row.name) / f"{options.name}.safetensors"
     codes = _codes(options, row, folder, device)
     more = ("preview", "directions") if recipe.start else ("preview",)
     models = load_frozen_models(row.name, device=device, dtype=getattr(torch, options.dtype), more=more)

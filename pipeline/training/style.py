@@ -13,18 +13,15 @@ from pathlib import Path
 from PIL import Image
 
 from pipeline.edits import Step
-from pipeline.errors import UserError
 from pipeline.latents import Latent
 from pipeline.methods.nada import STEPS
 from pipeline.models.registry import DEFAULT, family_row
-from pipeline.models.sources import asset
 from pipeline.models.styles import save_style
 from pipeline.styleclip import StyleCLIP
-from pipeline.training.command import run
+from pipeline.training.command import chosen_name, named_file, run
 
 EVERY = 25  # steps from one sheet to the next
 SEEDS, TILE = (1, 2, 3, 4), 256
-LONGEST_NAME = 60  # characters of a style's file
 
 
 def sheet_of(studio: StyleCLIP, faces: list[Latent], adapted: Latent) -> Image.Image:
@@ -46,20 +43,14 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=0, help="how many to train, for a texture; default: all of them")
     parser.add_argument("--output", type=Path, help="folder of the finished file; default: one in the Hub's cache")
     options = parser.parse_args(arguments)
-    words = "".join(c if c.isalnum() else " " for c in options.target).lower().split()
-    options.name = (options.name or "_".join(words))[:LONGEST_NAME] or "style"
+    options.name = chosen_name(options.name, options.target, "style")
     return options
 
 
 def train_command(arguments: list[str] | None = None) -> Path:
     """Teach one style as the command line says; the path of its file. Raises UserError."""
     options = _options(arguments)
-    row = family_row(options.model)
-    if any(sign in options.name for sign in "/\\"):
-        raise UserError("The name of a style has no slashes; name a folder for it with --output.")
-    if options.name in row.styles and not options.output:
-        raise UserError(f"The model has a style “{options.name}”; choose another --name, or an --output folder.")
-    path = (options.output or asset("styles") / row.name) / f"{options.name}.safetensors"
+    path = named_file(options.name, "style", family_row(options.model), options.output)
     path.parent.mkdir(parents=True, exist_ok=True)
     studio = StyleCLIP.from_pretrained(options.model)
     faces = [studio.sample(seed) for seed in SEEDS]
