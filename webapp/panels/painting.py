@@ -77,8 +77,8 @@ def connect(panel: Painting, context: Context) -> None:
             return number <= session.paintings_stopped or begun not in session.strip
 
         linked = session.linked  # a link brings its number of steps, as long as its words stand
-        asked = (linked.get("target"), linked.get("neutral")) == (words, neutral)
-        count = studio.fitting("paint", linked.get("steps", STEPS) if asked else STEPS)
+        as_linked = (linked.get("target"), linked.get("neutral")) == (words, neutral)
+        count = studio.fitting("paint", linked.get("steps", STEPS) if as_linked else STEPS)
         with closing(studio.paint(source, words, neutral, count, preview=PREVIEW)) as steps:
             for place in steps.places(stopped):
                 if stopped():
