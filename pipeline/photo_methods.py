@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
+import numpy as np
 from PIL import Image
 
 from pipeline.checks import aligned, number, of_type, one_of
@@ -15,6 +16,7 @@ from pipeline.methods import inversion
 from pipeline.methods.csla import invert_through_clip
 from pipeline.methods.inversion import REFINE_STEPS, TUNE_STEPS, photo_square, towards_photo
 from pipeline.models.family import Family
+from pipeline.paint import Paint
 from pipeline.recipes import new_recipe
 
 ENCODER_SIZE = 256  # aligned faces have at least this many pixels a side
@@ -37,12 +39,17 @@ class PhotoMethods:
             return [centred(photo, size, self.family.rows(size))]
         return self.family.faces.find(photo, size)
 
-    def paste(self, photo: Photo, face: Face, image: Image.Image) -> Image.Image:
+    def paste(self, photo: Photo, face: Face, image: Image.Image, paint: Paint | None = None) -> Image.Image:
         """The photo in which `align` found `face`, with an edited `image` of it in its place (RGB in sRGB), upright
-        also where `align` had to turn it."""
+        also where `align` had to turn it. With the `paint` of a latent, whose `image` is then to be one without it, all
+        of the photo is painted."""
         of_type("face", face, Face, "a face that align found")
         of_type("image", image, Image.Image, "a picture of PIL")
-        return paste(turned(opened(photo), face.turn), face, image)
+        whole = paste(turned(opened(photo), face.turn), face, image)
+        if of_type("paint", paint, (Paint, type(None)), "a Paint") is None:
+            return whole
+        left, right = face.quad[[0, 3]]  # the upper corners of the crop
+        return paint.over_photo(whole, float(np.hypot(*(right - left))))
 
     def view(self, photo: Photo, side: int, turn: int = 0) -> Image.Image:
         """A photo as `align` and `paste` see it, at most `side` pixels a side. `turn` is that of its faces."""

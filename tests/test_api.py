@@ -213,6 +213,22 @@ def test_several_faces(program, tmp_path):
         program.predict(photo=photo, which=2, api_name="/align")
 
 
+def test_a_photo_and_its_painted_face(program):
+    photo, given = handle_file(EXAMPLES[0]), {"target": "oil painting", "neutral": "drawing"}
+    picture, painted, told = program.predict(**given, photo=photo, steps=2, api_name="/paint")
+    assert told["step"] == 2 and told["recipe"]["parameters"] == given | {"steps": 2}
+    face, _ = program.predict(photo=photo, edited=handle_file(picture), api_name="/paste")
+    whole, _ = program.predict(photo=photo, latent=handle_file(painted), api_name="/paste")
+    corner = (0, 0, 8, 8)
+    face, whole, before = (Image.open(path).convert("RGB").crop(corner) for path in (face, whole, EXAMPLES[0]))
+    assert face.tobytes() == before.tobytes() != whole.tobytes()
+    for wrong in ({}, {"edited": handle_file(picture), "latent": handle_file(painted)}):
+        with pytest.raises(AppError, match="either the edited picture or its latent"):
+            program.predict(photo=photo, **wrong, api_name="/paste")
+    with pytest.raises(AppError, match="is what there is already"):
+        program.predict(target="drawing", neutral="drawing", photo=photo, api_name="/paint")
+
+
 def _saved(image, path, **options):
     image.save(path, **options)
     return path

@@ -220,6 +220,7 @@ def test_rows_of_a_list_may_have_texts_of_their_own(studio, photo, tmp_path):
         {"photo": "a.png", "mapper": "levels"},
         {"photo": "a.png"},
         {"photo": "a.png", "prompt": "a hat", "steps": 2},
+        {"photo": "a.png", "paint": "an oil painting", "steps": 1},
         {"photo": "a.png", "mapper": "none of these"},
         {"photo": "a.png", "words": 5},
         {"photo": "a.png", "target": "a hat", "prompt": "a hat"},
@@ -231,19 +232,20 @@ def test_rows_of_a_list_may_have_texts_of_their_own(studio, photo, tmp_path):
     edit_photos(studio, tmp_path / "list.jsonl", tmp_path / "out", **ASKED, workers=1)
     found = rows_in(tmp_path / "out")
     assert len(found) == len(rows) + 3
-    assert [bool(row["error"]) for row in found] == [False] * 4 + [True] * 8
+    assert [bool(row["error"]) for row in found] == [False] * 5 + [True] * 8
     latent = studio.invert(studio.align(photo)[0])
     edits = [
         studio.direct(latent, "an angry face", "a face"),
         studio.map(latent, "levels"),
         studio.direct(latent, **ASKED),
         list(studio.optimize(latent, "a hat", steps=2))[-1].edit,
+        list(studio.paint(latent, "an oil painting", "photo", steps=1))[-1].edit,
     ]
     for row, edit in zip(found, edits, strict=False):
         with Image.open(tmp_path / "out" / row["output"]) as picture:
             assert picture.tobytes() == edit.image.tobytes(), row
-    assert "none of these" in found[4]["error"] and "text" in found[5]["error"] and "several" in found[6]["error"]
-    assert "no photo" in found[7]["error"] and found[9]["input"].endswith("list.jsonl, line 11")
+    assert "none of these" in found[5]["error"] and "text" in found[6]["error"] and "several" in found[7]["error"]
+    assert "no photo" in found[8]["error"] and found[10]["input"].endswith("list.jsonl, line 12")
 
 
 def test_a_saved_recipe_is_applied_to_every_photo(studio, photo, tmp_path):
@@ -288,7 +290,7 @@ def test_an_edit_that_no_photo_can_get_is_refused_before_anything_is_written(stu
         ({}, "what should change"),
         ({"words": "a hat", "mapper": "levels"}, "several"),
         ({"neutral": "a face"}, "what should change"),
-        ({"mapper": "levels", "steps": 5}, "“steps” goes with “prompt”"),
+        ({"mapper": "levels", "steps": 5}, "“steps” goes with “prompt” or “paint”"),
         ({"mapper": "beard"}, "no mapper"),
         ({"mapper": tmp_path / "none.safetensors"}, "no mapper"),
         ({"mapper": "nul\0.safetensors"}, "no mapper"),

@@ -4,6 +4,7 @@ import pickle
 from dataclasses import replace
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -127,6 +128,21 @@ def test_a_paint_is_of_the_whole_picture(studio, face, painted):
     mask[..., :32] = 1
     with pytest.raises(UserError, match="whole picture"):
         studio.within(face, painted.edit, [mask])
+
+
+def test_the_whole_photo_is_painted_with_its_face(studio, photo):
+    found = studio.align(photo)[0]
+    *_, last = studio.paint(studio.invert(found), "an oil painting", "a photo", steps=4, preview=32)
+    bare = studio.image(replace(last.latent, paint=None))
+    plain, whole = studio.paste(photo, found, bare), studio.paste(photo, found, bare, last.latent.paint)
+    assert whole.size == photo.size
+    corner = (0, 0, 100, 100)  # far from the face
+    assert plain.crop(corner).tobytes() == photo.crop(corner).tobytes() != whole.crop(corner).tobytes()
+    half = studio.paste(photo, found, bare, last.latent.paint.scaled(0.5))
+    middle = (np.asarray(plain, float) + np.asarray(whole, float)) / 2
+    assert abs(np.asarray(half, float) - middle).max() <= 1  # both are rounded
+    with pytest.raises(TypeError, match="`paint`"):
+        studio.paste(photo, found, bare, "oil painting")
 
 
 def test_texts_that_lead_nowhere_are_told(studio, face):

@@ -24,7 +24,6 @@ from webapp.model_handle import ModelHandle
 from webapp.panels.gallery import MAPPER, STYLE, Kind
 
 TILE = 128  # pixels of a picture in the preview
-MEDIA = {"photographs": "photo", "drawings": "drawing"}
 
 
 class Learner(ABC):

@@ -1,7 +1,7 @@
 """Edit the faces of many photos: python -m pipeline.batch PHOTOS ... --out FOLDER --words "make him smile"
 
 PHOTOS are folders, patterns, files, and lists: a text file with a path a line, or JSON Lines or Parquet with the column
-“photo” and, for texts of its own, words, target, neutral, mapper, style, prompt and steps. The pictures and
+“photo” and, for texts of its own, words, target, neutral, mapper, style, prompt, paint and steps. The pictures and
 results.jsonl, a row a face, go into FOLDER. Start the same command again to go on after a stop, and to try again what
 failed.
 
@@ -24,7 +24,9 @@ from pipeline.styleclip import StyleCLIP
 from pipeline.training.command import GO_ON, run
 
 SOME_FAILED = 3
-SETTINGS = "words target neutral mapper style recipe prompt steps faces paste tune format size workers ray".split()
+SETTINGS = (
+    "words target neutral mapper style recipe prompt paint steps faces paste tune format size workers ray".split()
+)
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -44,8 +46,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     edit.add_argument("--mapper", metavar="NAME", help="one of the model's mappers, or the file of one")
     edit.add_argument("--style", metavar="NAME", help="one of the model's styles, or the file of one")
     edit.add_argument("--recipe", metavar="FILE", help="the edits that the page has saved")
-    edit.add_argument("--prompt", metavar="TEXT", help="latent optimization to this text …")
-    edit.add_argument("--steps", metavar="N", type=int, help="… in so many steps; default: the model's")
+    edit.add_argument("--prompt", metavar="TEXT", help="latent optimization to this text")
+    edit.add_argument("--paint", metavar="TEXT", help="paint the picture so, as “oil painting”; --neutral: what it is")
+    edit.add_argument("--steps", metavar="N", type=int, help="of --prompt and --paint; default: the model's")
     how = parser.add_argument_group("how")
     how.add_argument("--faces", choices=FACES, default=FACES[0], help="of each photo; default: %(default)s")
     how.add_argument("--paste", action="store_true", help="the whole photo with the edit in it, not the aligned face")

@@ -23,7 +23,7 @@ from pipeline.styleclip import StyleCLIP
 
 UNLIKE = "The model's face is not much like the photo; with --tune the generator learns it before the edit."
 SMALL = 8  # px, of the previews of steps, at which nobody looks
-WHAT = "Please say what should change by one of words, target, mapper, style, recipe and prompt"
+WHAT = "Please say what should change by one of words, target, mapper, style, recipe, prompt and paint"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Editor:
     """Edits faces with a model. May be shared by threads; on a GPU the generator draws for several at once.
 
     An edit is asked for by a dictionary that has one of `words` (as in the page's field), `target` (with `neutral`),
-    `mapper` and `style` (a name, or the path of a file), `recipe` (the path of a file) and `prompt` (with `steps`).
+    `mapper` and `style` (a name, or the path of a file), `recipe` (the path of a file), `prompt` (with `steps`) and
+    `paint` (with `neutral` and `steps`).
     With `tune` the generator is tuned to each face first. When `stopped` answers true, work ends with a CancelledError.
     """
 
@@ -54,14 +55,16 @@ class Editor:
     def checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """What of `given` is not None. Raises UserError unless it asks for one edit."""
         asked = {name: str(v) if isinstance(v, Path) else v for name, v in given.items() if v is not None}
-        kinds = asked.keys() & {"words", "target", *FILES, "recipe", "prompt"}
+        kinds = asked.keys() & {"words", "target", *FILES, "recipe", "prompt", "paint"}
         if len(kinds) != 1:
             raise UserError(f"{WHAT}{', not by several at once' if kinds else ''}.")
         for extra, kind in (("neutral", "target"), ("steps", "prompt")):
-            if extra in asked and kind not in asked:
-                raise UserError(f"“{extra}” goes with “{kind}”; please give that too, or leave it out.")
+            if extra in asked and not asked.keys() & {kind, "paint"}:
+                raise UserError(f"“{extra}” goes with “{kind}” or “paint”; please give that too, or leave it out.")
         if "target" in asked:
             asked.setdefault("neutral", self.studio.family.defaults.neutral)
+        if "paint" in asked:
+            asked.setdefault("neutral", self.studio.family.row.medium)
         return asked
 
     def check(self, asked: Mapping[str, Any]) -> None:
@@ -77,8 +80,8 @@ class Editor:
                 recipe.check(studio.family, mean, anywhere=True)
                 if kind := BY_NAME.get(recipe.method):
                     studio.family.named[kind].find(recipe.parameters[kind])
-        elif "prompt" in asked:
-            next(studio.optimize(mean, asked["prompt"], asked.get("steps"), preview=SMALL))
+        elif asked.keys() & {"prompt", "paint"}:
+            next(self._run(mean, asked))
         else:
             list(self._edits(mean, asked))
         size = studio.family.generator.size
@@ -132,8 +135,8 @@ class Editor:
             yield studio.map(latent, _name_or_file(asked["mapper"]))
         elif "style" in asked:
             yield studio.style(latent, _name_or_file(asked["style"]))
-        elif "prompt" in asked:
-            yield self._last(studio.optimize(latent, asked["prompt"], asked.get("steps"), preview=SMALL)).edit
+        elif asked.keys() & {"prompt", "paint"}:
+            yield self._last(self._run(latent, asked)).edit
         elif "words" in asked:
             reading = studio.wishes(asked["words"])
             if not reading.wishes:
@@ -149,6 +152,12 @@ class Editor:
                 self._go_on()
                 yield (edit := studio.repeat(recipe, latent, anywhere=True))
                 latent = edit.latent
+
+    def _run(self, latent: Latent, asked: Mapping[str, Any]) -> Iterator[Step]:
+        """The steps of what takes a minute or two."""
+        if "prompt" in asked:
+            return self.studio.optimize(latent, asked["prompt"], asked.get("steps"), preview=SMALL)
+        return self.studio.paint(latent, asked["paint"], asked["neutral"], asked.get("steps"), preview=SMALL)
 
     def _last(self, steps: Iterator[Step]) -> Step:
         for step in steps:

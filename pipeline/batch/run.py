@@ -59,6 +59,7 @@ def edit_photos(
     style: str | Path | None = None,
     recipe: str | Path | None = None,
     prompt: str | None = None,
+    paint: str | None = None,
     steps: int | None = None,
     faces: str = "largest",
     paste: bool = False,
@@ -73,7 +74,8 @@ def edit_photos(
 
     `photos` are folders, patterns, lists and files, see `inputs.jobs_of`. What to do is one of `words` (as
     `StyleCLIP.change` does, each wish held to its regions), `target` with `neutral` (a direction), `mapper`, `style`,
-    `recipe` (a file that the page has saved) and `prompt` with `steps`; rows of a list may have texts of their own.
+    `recipe` (a file that the page has saved), `prompt` with `steps`, and `paint` with `neutral` and `steps`; rows of a
+    list may have texts of their own.
 
     `faces`: the "largest" of a photo, or "all". A picture shows the aligned face, or with `paste` the whole photo with
     the edits in it; as `format` "png", "jpg" or "webp", at most `size` pixels a side. With `tune` the generator is
@@ -96,7 +98,7 @@ def edit_photos(
     recipe = None if recipe is None else os.path.abspath(recipe)  # noqa: PTH100
     mapper, style = (os.path.abspath(wanted) if is_file(wanted) else wanted for wanted in (mapper, style))  # noqa: PTH100
     given = {"words": words, "target": target, "neutral": neutral, "mapper": mapper, "recipe": recipe}
-    given |= {"style": style, "prompt": prompt, "steps": steps}
+    given |= {"style": style, "prompt": prompt, "paint": paint, "steps": steps}
     jobs, common = jobs_of([photos] if isinstance(photos, (str, Path)) else photos, out), None
     pictures = Pictures(places.absolute(out), faces == "all", paste, format, size)
     settings = [studio.family.name, studio.family.digests, studio.family.dtype, faces, paste, tune, format, size]

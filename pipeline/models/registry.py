@@ -121,6 +121,11 @@ class Row(_Family):
     styles: dict[Name, tuple[Words, Source]] = {}
     """The same of the styles"""
 
+    @property
+    def medium(self) -> str:
+        """What its pictures are, as a text that styles begin from."""
+        return "drawing" if self.pictures == "drawings" else "photo"
+
     def sources(self) -> list[Source]:
         """The files that the family needs, each once; mappers and styles are fetched when they are first used."""
         return list(dict.fromkeys(self.files.values()))

@@ -135,8 +135,9 @@ def test_leaving_ends_the_optimization(visit, url, shown_studio, monkeypatch):
 
 
 # Types into a field in the very moment in which it is drawn, before the browser shows it.
-TYPE_AT_ONCE = """(found) => new Promise((done) => {
-  document.querySelector(found.open).click();
+TYPE_AT_ONCE = """(button, found) => new Promise((done, failed) => {
+  button.click();
+  setTimeout(() => failed(found.field + " is never drawn"), found.wait);
   const look = () => {
     const field = document.querySelector(found.field);
     if (!field) return setTimeout(look, 0);
@@ -149,13 +150,14 @@ TYPE_AT_ONCE = """(found) => new Promise((done) => {
 
 
 def test_what_is_typed_as_soon_as_a_field_is_drawn_is_kept(visit):
+    tabs = visit.locator("#work").get_by_role("tab", include_hidden=True)
     for opened, field, typed in (
-        ("#work [role=tab]:nth-of-type(1)", "#prompt textarea", "a red hat"),
-        ("#work [role=tab]:nth-of-type(2)", "#mapper-strength input", "0.07"),
-        ("#own-mappers button", "#mapper-words textarea", "a red hat"),
-        ("#work [role=tab]:nth-of-type(5)", "#bridge-target textarea", "a red hat"),
+        (tabs.filter(has_text="Optimization"), "#prompt textarea", "a red hat"),
+        (tabs.filter(has_text="Mappers"), "#mapper-strength input", "0.07"),
+        (visit.locator("#own-mappers button"), "#mapper-words textarea", "a red hat"),
+        (tabs.filter(has_text="Text to face"), "#bridge-target textarea", "a red hat"),
     ):
-        visit.evaluate(TYPE_AT_ONCE, {"open": opened, "field": field, "text": typed})
+        opened.first.evaluate(TYPE_AT_ONCE, {"field": field, "text": typed, "wait": SLOW})
         expect(visit.locator(field).first).to_have_value(typed)
 
 

@@ -38,6 +38,7 @@ ANSWERS: dict[str, Any] = {
     "change": Result,
     "map": Result,
     "style": Result,
+    "paint": Result,
     "direct": Result,
     "combine": Result,
     "bridge": Result,
@@ -50,7 +51,9 @@ ANSWERS: dict[str, Any] = {
 
 
 # In which group an endpoint waits, where that is not the one of short edits.
-GROUPS = dict.fromkeys(("align", "invert", "paste"), PHOTO) | dict.fromkeys(("optimize", "generate", "refine"), LONG)
+GROUPS = dict.fromkeys(("align", "invert", "paste"), PHOTO) | dict.fromkeys(
+    ("optimize", "generate", "refine", "paint"), LONG
+)
 
 
 def connect(studio: ModelHandle) -> None:

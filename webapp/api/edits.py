@@ -151,6 +151,27 @@ class Edits(Endpoints):
         given = parameters("style", style=style, strength=strength)
         return finished(self.studio.style(self._source(photo, latent), **given))
 
+    def paint(
+        self,
+        target: str,
+        neutral: str,
+        photo: gr.FileData = None,
+        latent: gr.FileData = None,
+        steps: int | None = None,
+    ) -> Iterator[Result]:
+        """Paint the picture of a face as words say (CLIPstyler): strokes and colours change, and the face stays where
+        it is. Later edits of the latent are painted too, and paste paints the whole photo. Streams as optimize does.
+
+        Args:
+            target: The style, for example "oil painting".
+            neutral: What the picture is now, for example "photo".
+            photo: A photo of the face; or give a latent.
+            latent: The latent to paint; or give a photo.
+            steps: How many, 1 to 500; the usual number if left out.
+        """
+        given = parameters("paint", target=target, neutral=neutral, steps=steps)
+        yield from streamed(self.studio.paint(self._source(photo, latent), **given, preview=PREVIEW))
+
     def _known(self, kind: str, name: Any) -> None:
         if not isinstance(name, str) or name not in self.studio.family.named[kind].table:
             raise UserError(f"There is no {kind} of this name; /{kind}s lists those of this model.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 import gradio as gr
@@ -114,14 +115,26 @@ class Faces(Endpoints):
         one, other = self._source(None, latent), self._source(None, other)
         return self._drawn(one.towards(other, share), {"share": share})
 
-    def paste(self, photo: gr.FileData, edited: gr.FileData, which: int = 0) -> Picture:
-        """Put the edited picture of a face back into its photo, at the photo's size. Gives the photo (PNG).
+    def paste(
+        self, photo: gr.FileData, edited: gr.FileData = None, latent: gr.FileData = None, which: int = 0
+    ) -> Picture:
+        """Put an edited face back into its photo, at the photo's size. Gives the photo (PNG).
 
         Args:
             photo: The photo that the face came from.
-            edited: The edited picture, as the other functions give it.
+            edited: The edited picture, as the other functions give it; or give its latent.
+            latent: The latent of the edited picture; of one that is painted, all of the photo is painted.
             which: Which of the photo's faces, 0 for the largest.
         """
-        photo_file, edited_file = uploaded(photo), uploaded(edited)
-        faces, picture = self.studio.align(photo_file), self.studio.open(edited_file)
-        return png(self.studio.paste(photo_file, chosen(faces, which), picture)), {"faces": len(faces)}
+        if (edited is None) == (latent is None):
+            raise UserError("Please give either the edited picture or its latent file, not both.")
+        photo_file, paint = uploaded(photo), None
+        if latent is None:
+            edited_file = uploaded(edited)
+        else:
+            code = self._source(None, latent)
+            paint = code.paint
+        faces = self.studio.align(photo_file)
+        face = chosen(faces, which)
+        picture = self.studio.open(edited_file) if latent is None else self.studio.image(replace(code, paint=None))
+        return png(self.studio.paste(photo_file, face, picture, paint)), {"faces": len(faces)}

@@ -15,7 +15,6 @@ from pipeline.methods.clipstyler import STEPS
 from webapp.download_progress import bar, in_line
 from webapp.error_messages import guard
 from webapp.files import on_screen
-from webapp.learners import MEDIA
 from webapp.lossplot import cut_note, progress
 from webapp.model_handle import ModelHandle
 from webapp.panels.result import SILENT, set_to, status
@@ -42,13 +41,14 @@ class Painting:
 def layout(studio: ModelHandle, able: bool) -> Painting:
     """Draw the panel; hidden unless `able`, where CLIP knows no words for styles."""
     with gr.Column(visible=able, elem_id="painting"):
-        told = "In the style of your words, for a minute or two; what you edit afterwards stays painted."
+        told = (
+            "In the style of your words, for a minute or two. Later edits are painted too, and so is the whole photo "
+        )
+        told += "when you save it."
         gr.HTML(f'<h3>Paint this picture</h3><p class="note">{told}</p>')
         with gr.Row():
             words = gr.Textbox("oil painting", label="Style", elem_id="paint-words")
-            neutral = gr.Textbox(
-                MEDIA.get(studio.family.row.pictures, "photo"), label="What it is now", elem_id="paint-neutral"
-            )
+            neutral = gr.Textbox(studio.family.row.medium, label="What it is now", elem_id="paint-neutral")
         with gr.Row(elem_classes="actions"):
             run = gr.Button("Paint", variant="primary", elem_id="paint-picture")
             stop = gr.Button("Stop", visible=False, elem_id="stop-painting")

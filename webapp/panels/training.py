@@ -18,7 +18,7 @@ from webapp.download_progress import bar
 from webapp.error_messages import guard
 from webapp.files import file_name, new_file, on_screen
 from webapp.jobs import LOOK_EVERY, TELL_EVERY, seldom
-from webapp.learners import MEDIA, Learner, MapperLearner, StyleLearner
+from webapp.learners import Learner, MapperLearner, StyleLearner
 from webapp.model_handle import ModelHandle
 from webapp.panels import gallery as galleries
 from webapp.panels.gallery import MAPPER, STYLE, Gallery
@@ -67,7 +67,7 @@ def layout(studio: ModelHandle, kind: galleries.Kind, minutes: float) -> Trainin
             elem_id=f"{kind.name}-words",
         )
         neutral = gr.Textbox(
-            MEDIA.get(family.row.pictures, "photo"),
+            family.row.medium,
             label="What the pictures are without it",
             visible=able and kind is STYLE,
             elem_id=f"{kind.name}-neutral",
