@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from benchmarks.photo_judging import SAME_PERSON, SMILES, TARGETS, Seen, Target, look
 from pipeline import Latent, StyleCLIP
@@ -63,13 +63,14 @@ def optimize(studio: StyleCLIP, latent: Latent, target: Target) -> Image.Image:
 METHODS: dict[str, Method] = {"directions": direct, "mappers": map_, "optimization": optimize}
 
 
-def photographs(studio: StyleCLIP, folder: Path | None) -> Iterator[tuple[str, Face]]:
-    """Name and face of the astronaut and of every face in a folder's pictures; pictures without one are told and left
-    out. Raises UserError where there is no photograph."""
+def photographs(studio: StyleCLIP, folder: Path | None) -> Iterator[tuple[str, Path, Face]]:
+    """Name, file and face of the astronaut and of every face in a folder's pictures; pictures without one are told and
+    left out. Raises UserError where there is no photograph."""
     count = 0
     if spec := importlib.util.find_spec("skimage"):
         count += 1
-        yield "astronaut", studio.align(Path(spec.origin).parent / "data" / "astronaut.png")[0]
+        path = Path(spec.origin).parent / "data" / "astronaut.png"
+        yield "astronaut", path, studio.align(path)[0]
     for path in sorted(folder.rglob("*") if folder else ()):
         if path.suffix.lower() in PICTURES:
             try:
@@ -79,7 +80,7 @@ def photographs(studio: StyleCLIP, folder: Path | None) -> Iterator[tuple[str, F
                 continue
             for number, face in enumerate(faces):
                 count += 1
-                yield f"{'-'.join(path.relative_to(folder).parts)}-{number}", face
+                yield f"{'-'.join(path.relative_to(folder).parts)}-{number}", path, face
     if not count:
         raise UserError("There is no photograph of a face; name a folder of some with --photos.")
 
@@ -130,7 +131,7 @@ def measure_likeness(studio: StyleCLIP, folder: Path | None, sheet: Path | None)
     tiles, seconds = [], []
     print("| photograph | inverted: distance | age off | kept | tuned: distance | age off | kept | seconds |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
-    for name, face in photographs(studio, folder):
+    for name, _, face in photographs(studio, folder):
         inverted = studio.image(studio.invert(face))
         latent, spent = tuned(studio, name, face)
         trio = [face.image, inverted, studio.image(latent)]
@@ -164,7 +165,7 @@ def contact_sheet(rows: list[list[Image.Image]], path: Path) -> None:
     out = Image.new("RGB", (max(map(len, rows)) * TILE, len(rows) * TILE), "white")
     for y, row in enumerate(rows):
         for x, picture in enumerate(row):
-            out.paste(picture.resize((TILE, TILE), Image.Resampling.LANCZOS), (x * TILE, y * TILE))
+            out.paste(ImageOps.fit(picture, (TILE, TILE), Image.Resampling.LANCZOS), (x * TILE, y * TILE))
     path.parent.mkdir(parents=True, exist_ok=True)
     out.save(path, quality=QUALITY)
 
@@ -222,7 +223,7 @@ def command(options: argparse.Namespace) -> None:
         return
     samples = {f"seed-{seed}": studio.sample(seed, PSI) for seed in range(FIRST_SEED, FIRST_SEED + options.faces)}
     measure_edits(studio, samples, options.methods, "samples", options.sheets)
-    people = {name: tuned(studio, name, face)[0] for name, face in photographs(studio, options.photos)}
+    people = {name: tuned(studio, name, face)[0] for name, _, face in photographs(studio, options.photos)}
     measure_edits(studio, people, options.methods, "photographs after tuning", options.sheets)
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from pipeline.images import to_pil, to_tensor
-from pipeline.networks.stylenet import StyleNet
+from pipeline.networks.stylenet import STEP, StyleNet
 
 SIDE = 512  # pixels a side at which pictures are painted: strokes have one size, whatever the size of the picture
 LONGEST = 1536  # pixels of the longer side, at most, at which whole photos are painted: 0.6 GB
@@ -44,7 +44,7 @@ class Paint:
         """A photo in which a face is `side` pixels wide, painted all over, of its size: at a scale at which the face is
         as large as when it was painted alone, or at `LONGEST` pixels where that is less."""
         scale = min(SIDE / side, LONGEST / max(photo.size))
-        width, height = (max(4, 4 * round(scale * n / 4)) for n in photo.size)
+        width, height = (STEP * max(1, round(scale * n / STEP)) for n in photo.size)
         with torch.no_grad():
             painted = self.network(to_tensor(photo, (width, height)))
         return Image.blend(photo, to_pil(painted).resize(photo.size, Image.Resampling.BICUBIC), self.share)
