@@ -8,10 +8,12 @@ i is CLIP's embedding of the whole picture, and of `CROPS` parts of it, where a 
 weights but low-rank differences of them (`low_rank`): they load in a moment, a slider scales them, and they add up with
 the tuning for one face.
 
-Not in the paper are the parts of the picture, and three more things. At the start Δi is zero and has no direction;
+Not in the paper are the parts of the picture, and four more things. At the start Δi is zero and has no direction;
 until it is `FAR` long, pictures are drawn towards i + Δt instead (`losses.directional_target`). Beyond `FARTHEST` it
 costs: the direction alone asks for ever more, and bronze became black and yellow. So does what of a picture is brighter
-than white or darker than black, which CLIP would see and nobody else.
+than white or darker than black, which CLIP would see and nobody else. Where the generator has a preview network, nine
+of ten steps are of its pictures, which take a tenth of the time; the tenth is of the whole picture, which is to be like
+the preview besides.
 
 Adaptive layer freezing (section 4.2): for a style that is texture alone, only the k layers are trained whose styles
 move most when sampled codes are optimized towards the text. The paper chooses them anew at each step, in W+; here they
@@ -29,63 +31,54 @@ from torch.nn.functional import pdist
 
 from pipeline.latents import Latent, sampled, truncated
 from pipeline.losses import clip_distance, clip_features, directional_cosine, directional_target
-from pipeline.methods.low_rank import LowRank, as_tuning, detached
-from pipeline.methods.optimization import Adam, DescentState, Variable, descend, learning_rate
+from pipeline.methods.low_rank import LowRank, as_tuning
+from pipeline.methods.optimization import Adam, DescentState, learning_rate
 from pipeline.models.family import Family
 from pipeline.networks.generator import Factors
 from pipeline.text import Texts
 from pipeline.tuning import Tuning
 
-STEPS, LR, PREVIEW_LR = 120, 0.01, 0.02  # the rates are shares of the weights' root mean square
+STEPS, LR = 300, 0.01  # the rate is a share of the weights' root mean square
+WHOLE_EVERY = 10  # steps, of which one is of the whole picture where there is a preview network
 TRUNCATION = 0.8  # ψ of the sampled faces
 CROPS, SIDES = 4, (0.25, 0.5)  # a picture, and how wide they are, of its width
 FAR, FARTHEST = 0.1, 0.83  # ‖Δi‖ from which its direction counts, and from which its length costs: shares of `spread`
-RANGE = 10.0  # weight of what is out of range
+RANGE, LIKE_PREVIEW = 10.0, 3.0  # weights of what is out of range, and of what parts whole pictures from previews
 FACES = 4  # sampled to find the spread
 JUDGED = range(10_000, 10_008)  # seeds of the faces by which it is told whether a style was reached
 FREEZING_PICTURES, FREEZING_STEPS, FREEZING_LR = 2, 4, 0.1  # of the styles, in deviations of each layer's
 
 
-class Adapted(Variable):
-    """The generator's weights, judged on sampled faces: a low-rank difference of the weights of `layers` moves.
+class Adapted:
+    """A generator's weights, judged on sampled faces: a low-rank difference of the weights of `layers` moves, and one
+    of the preview network's, where the generator has one."""
 
-    A preview network, where the generator has one, is trained along so that small pictures match. The latent is
-    `source` in the style as it is.
-    """
-
-    def __init__(self, family: Family, source: Latent, layers: Collection[str]) -> None:
-        super().__init__(family.generator, source)
-        self.family, self.rng = family, torch.Generator().manual_seed(0)
+    def __init__(self, family: Family, layers: Collection[str]) -> None:
+        self.family, self.generator, self.rng = family, family.generator, torch.Generator().manual_seed(0)
         weights = {name: weight for name, weight in self.generator.tunable_weights().items() if name in layers}
-        self.adapted, self.preview = LowRank(weights, {}), LowRank(self.generator.preview_weights(), {})
-        self.preview_adam = Adam(self.preview.values)
-        self.values = self.adapted.values
-        self.drawn: dict[str, Factors] = {}
+        self.whole, self.preview = LowRank(weights, {}), LowRank(self.generator.preview_weights(), {})
+        self.values = self.whole.values + self.preview.values
 
-    def image(self, noise: Tensor | None = None) -> Tensor:
-        """The next sampled face (1, 3, R, R), adapted; `frozen` is the same without."""
+    def factors(self) -> dict[str, Factors]:
+        """Of all weights, differentiable with respect to `values`."""
+        return self.whole.factors() | self.preview.factors()
+
+    def next_face(self) -> None:
+        """Samples a face: its `styles`, and `frozen`, its picture by the generator as it was, of the working size."""
         generator = self.generator
         with torch.no_grad():
             z = torch.randn(1, generator.style_dim, generator=self.rng).to(generator.device)
             w_plus = truncated(generator.mapping(z), self.family.latent_avg, TRUNCATION)
             self.styles = generator.styles(w_plus)
             self.frozen = generator.synthesize(self.styles, generator.working_size)
-        factors = self.adapted.factors()
-        self.drawn = detached(factors)
-        return generator.synthesize(self.styles, tuning=factors)
 
-    def latent(self) -> Latent:
-        """The source in the style as it is."""
-        return replace(self.source, adaptation=as_tuning(self.adapted.factors() | self.preview.factors()))
+    def small(self) -> Tensor:
+        """The adapted picture of the face, of the working size."""
+        return self.generator.synthesize(self.styles, self.generator.working_size, self.factors())
 
-    def updated(self, image: Tensor, t: float) -> None:
-        """The preview's step down: its picture towards the whole one, which was drawn before the weights' step."""
-        if not self.preview.values:
-            return
-        size = self.generator.working_size
-        small = self.generator.synthesize(self.styles, size, self.drawn | self.preview.factors())
-        loss = F.mse_loss(small, F.adaptive_avg_pool2d(image.float(), size))
-        self.preview_adam.update(torch.autograd.grad(loss, self.preview.values), learning_rate(t, PREVIEW_LR))
+    def large(self) -> Tensor:
+        """The same of the generator's size, without the preview network."""
+        return self.generator.synthesize(self.styles, tuning=self.whole.factors())
 
 
 def crops(images: Tensor, places: Tensor, size: int) -> Tensor:
@@ -165,7 +158,8 @@ def adapt(
     goal = texts.embedding(target)
     delta_t = F.normalize(goal - texts.embedding(neutral))
     names = chosen_layers(family, goal, layers) if layers else generator.tunable_weights().keys()
-    adapted, rng = Adapted(family, source, names), torch.Generator().manual_seed(0)
+    adapted, rng = Adapted(family, names), torch.Generator().manual_seed(0)
+    every = WHOLE_EVERY if adapted.preview.values else 1
     resolution, spread = family.clip.visual.input_resolution, pdist(seen_in_faces(family, None, FACES)).mean().item()
 
     def embeddings(picture: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
@@ -173,19 +167,35 @@ def adapt(
         parts = crops(picture, places, resolution)
         return clip_features(family.clip, picture, normalize), clip_features(family.clip, parts, normalize)
 
-    def directional(images: Tensor) -> Tensor:
-        places = some_places(CROPS, rng).to(images.device)
+    adam = Adam(adapted.values)
+    for index in range(1, steps + 1):
+        adapted.next_face()
+        places = some_places(CROPS, rng).to(generator.device)
         with torch.no_grad():
             frozen = embeddings(adapted.frozen, places)
-        shown = embeddings(F.adaptive_avg_pool2d(images.float(), adapted.frozen.shape[-1]), places)
-        return sum(directional_loss(a, b, delta_t, spread).mean() for a, b in zip(frozen, shown, strict=True))
-
-    def beyond_range(images: Tensor) -> Tensor:
-        """What CLIP would see and nobody else: a picture ends at -1 and 1."""
-        return F.relu(images.float().abs() - 1).square().mean()
-
-    terms = {"clip": (1.0, directional), "range": (RANGE, beyond_range)}
-    yield from descend(adapted, terms, steps=steps, lr=LR)
+        with torch.enable_grad():
+            # The picture that is judged: the preview network's, or in its turn the whole one.
+            whole = index % every == 0
+            picture = drawn = adapted.large() if whole else adapted.small()
+            if whole:
+                picture = F.adaptive_avg_pool2d(drawn.float(), adapted.frozen.shape[-1])
+            shown = embeddings(picture, places)
+            terms = {
+                "clip": sum(directional_loss(a, b, delta_t, spread).mean() for a, b in zip(frozen, shown, strict=True)),
+                # What CLIP would see and nobody else: a picture ends at -1 and 1.
+                "range": RANGE * F.relu(drawn.float().abs() - 1).square().mean(),
+            }
+            if whole and every > 1:
+                with torch.no_grad():
+                    preview = adapted.small()
+                terms["preview"] = LIKE_PREVIEW * F.mse_loss(picture, preview)
+            total = sum(terms.values())
+            gradients = torch.autograd.grad(total, adapted.values, materialize_grads=True)
+        losses = {name: term.item() for name, term in terms.items()} | {"total": total.item()}
+        picture = picture.detach()
+        del drawn, shown, terms, total  # not held while the caller looks
+        adam.update(gradients, learning_rate((index - 0.5) / steps, LR))
+        yield DescentState(index, picture, losses, replace(source, adaptation=as_tuning(adapted.factors())))
 
 
 def adapt_and_draw(family: Family, texts: Texts, source: Latent, **given: Any) -> Iterator[DescentState]:
