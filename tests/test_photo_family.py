@@ -16,6 +16,7 @@ from families.photo.captions import CATEGORIES
 from pipeline import StyleCLIP
 from pipeline.checks import has_bfloat16
 from pipeline.images import to_tensor
+from pipeline.methods import nada
 from pipeline.models.registry import family_row
 
 pytestmark = pytest.mark.skipif(family_row("photo").missing(), reason="the generator's wheel was not fetched")
@@ -115,6 +116,17 @@ def test_optimization_comes_nearer_to_its_words(studio, inverted):
 def test_tuning_gives_the_person_back(studio, face, inverted):
     *_, last = studio.tune(inverted, face, steps=6)
     assert studio.likeness(last.latent, face) > studio.likeness(inverted, face) + 0.05
+
+
+def test_a_style_is_learned_in_small_pictures_and_seen_in_large_ones(studio, inverted, monkeypatch):
+    monkeypatch.setattr(nada, "WHOLE_EVERY", 3)
+    *_, last = studio.adapt(inverted, "a smiling face", "a face", steps=3, preview=64)
+    assert "preview" in last.losses
+    generator = studio.family.generator
+    assert last.latent.working_size(generator) == generator.working_size < generator.size
+    for size in (generator.working_size, generator.size):
+        before, after = (latent.draw(generator, size) for latent in (inverted, last.latent))
+        assert F.mse_loss(before, after) > 1e-4
 
 
 @pytest.mark.skipif(
