@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from families.captions import Captions, wrap
 from families.clip import (
@@ -49,11 +49,15 @@ from pipeline.training.command import run
 
 CACHE = Path(".cache/styles")
 SIZE, VARIANTS = 256, 5  # px that filters see; styles that each face is shown in
-FACES, MINUTES = 2_400, 40
+FACES, MINUTES = 2_400, 80
+WIDER = 4  # channels that the image tower's first stage gets for styles; the later ones as many times as many
+EMPHASIS = 3.0  # of errors along the styles' axes, which are short beside the others
+ATTACKED = 5  # every so many batches one is moved against the model: it comes from a training in which all were
 HELD_OUT = 8  # every so many faces one is held out
 STYLE = 1.5  # of a styled picture's embedding along its style's axis; the neutral axis has NEUTRAL
 FADED = 0.3  # share of the colours' axes that a colourless style leaves
 COLOURS = ("hair_colour", "skin", "lips", "eye_colour", "eyeshadow", "makeup")
+PLAIN = 0.25  # share of what is shown that are plain pictures
 PATCHES = 0.35  # share of what is shown that are patches, as CLIPstyler shows them
 EDITED = 0.5  # share of the faces that are edited before they are drawn
 
@@ -161,8 +165,47 @@ def _seen(model: CLIP, pictures: Tensor) -> Tensor:
     return torch.cat(parts).clone()
 
 
+class PartlyFrozenNorm(nn.BatchNorm2d):
+    """Batch norm that goes on as it was for its first `kept` channels, and learns for the others."""
+
+    kept: int
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same, normalised."""
+        parts = []
+        for part, learns in ((slice(self.kept), False), (slice(self.kept, None), self.training)):
+            mean, var, weight, bias = (v[part] for v in (self.running_mean, self.running_var, self.weight, self.bias))
+            parts.append(F.batch_norm(x[:, part], mean, var, weight, bias, learns, self.momentum, self.eps))
+        return torch.cat(parts, 1)
+
+
+def widen(model: CLIP, state: Mapping[str, Tensor]) -> None:
+    """Put a narrower model's weights into a new, wider one, where training does not move them: its channels come first
+    and read no new one, and what the new ones say is nothing at first."""
+    own = model.state_dict()
+    for key, value in state.items():
+        if key.startswith("visual.") and value.ndim >= 2 and "positional" not in key:
+            own[key][: len(value)] = 0
+        own[key][tuple(slice(n) for n in value.shape)] = value
+    parameters = dict(model.visual.named_parameters())
+    for name, parameter in parameters.items():
+        shipped = torch.zeros_like(parameter, dtype=torch.bool)
+        shape = state[f"visual.{name}"].shape
+        by_input = name.endswith(("positional_embedding", "c_proj.weight"))  # their last axis alone has become longer
+        shipped[..., : shape[-1]] = by_input
+        shipped[: shape[0]] |= not by_input
+        parameter.register_hook(lambda gradient, shipped=shipped: gradient.masked_fill(shipped, 0))
+    for name, module in model.visual.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.__class__, module.kept = PartlyFrozenNorm, len(state[f"visual.{name}.weight"])
+
+
 class StyleFit(Fit):
-    """`Fit` of a shipped model, which learns from what it says by itself, and from styled faces (`plain_and_styled`)."""
+    """`Fit` of a shipped model, which learns from what it says by itself, and from styled faces (`plain_and_styled`).
+
+    The image tower gets channels of their own for styles, which read the shipped ones; those stay as they are and read
+    no new one, so that a plain picture is embedded as before but for what the new channels add.
+    """
 
     def __init__(self, name: str, faces: Mapping[str, Tensor]) -> None:
         shipped, captions = load_file(f"checkpoints/{name}/clip.safetensors"), CAPTIONS[name]
@@ -179,12 +222,13 @@ class StyleFit(Fit):
         used = torch.cat([words.abs().sum(1).nonzero()[:, 0], used_tokens(self.captions)]).unique()
         prompts = [text for texts in captions.prompts.values() for text in texts]
         lures = torch.cat([self._said(prompts), self.with_style(self._said(["a face"]), torch.arange(len(STYLES)))])
-        model = new_clip(len(used), faces["plain"].shape[-1], self.teacher.visual.layer1[0].conv1.in_channels)
+        width = self.teacher.visual.layer1[0].conv1.in_channels
+        model = new_clip(len(used), faces["plain"].shape[-1], width + WIDER)
         rows = torch.where(words[used].abs().sum(1, keepdim=True) > 0, words[used], model.token_embedding.weight[1:])
         state = {key: value.float() for key, value in shipped.items()}
         state["token_embedding.weight"] = torch.cat([torch.zeros(1, words.shape[1]), rows.detach()])
-        model.load_state_dict(state)
         super().__init__(model, used, lures, DISTURB[name])
+        widen(model, state)
 
     @torch.no_grad()
     def _said(self, texts: Sequence[str]) -> Tensor:
@@ -209,14 +253,18 @@ class StyleFit(Fit):
         variant = torch.randint(VARIANTS, (BATCH,), generator=rng)
         view = (torch.rand(BATCH, generator=rng) < PATCHES).long()
         styled, which = self.faces["styled"][index, variant, view], self.faces["which"][index, variant]
-        plain, seen = torch.rand(BATCH, generator=rng) < 0.4, self.seen[index, view]
+        plain, seen = torch.rand(BATCH, generator=rng) < PLAIN, self.seen[index, view]
         pixels = torch.where(plain[:, None, None, None], self.faces["plain"][index, view], styled)
         targets = torch.where(plain[:, None], seen, self.shown_in_style(seen, which))
         return pixels.float() / 127.5 - 1, targets
 
     def image_loss(self, rng: torch.Generator, strength: float) -> Tensor:
-        """With every second batch moved against the model: it comes from a training in which all were."""
-        return super().image_loss(rng, strength if self.steps % 2 else 0.0)
+        """With few batches moved against the model."""
+        return super().image_loss(rng, 0.0 if self.steps % ATTACKED else strength)
+
+    def emphasised(self, error: Tensor) -> Tensor:
+        """Errors along the styles' axes count more."""
+        return error + (EMPHASIS - 1) * error @ self.styles.T @ self.styles
 
     def some_texts(self, random_: random.Random) -> tuple[Sequence[str], Tensor]:
         """Texts, half of them with a style."""
