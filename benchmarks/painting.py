@@ -3,8 +3,9 @@
     python -m benchmarks.painting [--photos FOLDER] [--steps N] [--sheet docs/results/painted.jpg]
 
 Photographs are aligned, the generator is tuned to each, and the painted face goes back into the whole photograph, which
-is painted with it; faces that the model made up fill the rows. A row a style. CLIP and judge as in `benchmarks.styles`,
-person by dlib, against the face that was not painted. Pictures are kept in `.cache/painting` and made once; remove the
+is painted with it; faces that the model made up fill the rows. A row a style. CLIP: on how many pictures the family's,
+which guided them, says the style rather than another one; judge as in `benchmarks.styles`; person by dlib, against the
+face that was not painted. Pictures are kept in `.cache/painting` and made once; remove the
 folder after a change. Needs dlib's files, see benchmarks/photo_judging.py, and the judge of `benchmarks.style_judge`.
 """
 

@@ -50,9 +50,9 @@ from pipeline.training.command import run
 CACHE = Path(".cache/styles")
 SIZE, VARIANTS = 256, 5  # px that filters see; styles that each face is shown in
 FACES, MINUTES = 2_400, 80
-WIDER = 4  # channels that the image tower's first stage gets for styles; the later ones as many times as many
+WIDER = 4  # channels that the image tower's first stage gets for styles; later stages get 2, 4, … times as many
 EMPHASIS = 3.0  # of errors along the styles' axes, which are short beside the others
-ATTACKED = 5  # every so many batches one is moved against the model: it comes from a training in which all were
+ATTACKED = 5  # every so many batches one is moved against the model; it learned first with all of them moved
 HELD_OUT = 8  # every so many faces one is held out
 STYLE = 1.5  # of a styled picture's embedding along its style's axis; the neutral axis has NEUTRAL
 FADED = 0.3  # share of the colours' axes that a colourless style leaves
@@ -285,11 +285,12 @@ def accuracies(model: CLIP, faces: Mapping[str, Tensor], view: int = 0) -> dict[
 
 def learn(name: str, count: int, minutes: float) -> None:
     """Train until `minutes` in all are spent; write the model and print its accuracies."""
+    torch.set_num_threads(1)
     folder = CACHE / name
     faces = plain_and_styled(name, count, folder)
     held = torch.arange(count) % HELD_OUT == HELD_OUT - 1
     fit = StyleFit(name, faces)
-    train(fit, folder / "clip.pt", minutes)
+    train(fit, folder / "wider.pt", minutes)
     fit.export(folder / "clip.safetensors")
     model, rest = build_clip(load_file(folder / "clip.safetensors")), {key: value[held] for key, value in faces.items()}
     shares = accuracies(model, rest)

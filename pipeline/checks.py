@@ -99,6 +99,8 @@ def resolution_of(value: Any, generator: StyleGenerator) -> int | None:
 def latent_of(name: str, latent: Any, generator: StyleGenerator) -> Latent:
     """A latent of this generator, whose numbers can be drawn."""
     of_type(name, latent, Latent, "a latent, as invert and sample make them")
+    if latent.paint and not latent.paint.fits():
+        raise UserError("The paint of this latent is of another version of the studio; please paint the face again.")
     if not latent.fits(generator):
         raise UserError("This latent was made with another model; start the studio with that model to use it.")
     numbers = latent.tensors().values()

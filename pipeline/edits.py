@@ -44,7 +44,8 @@ class Step:
 
     `image` is the preview, or the edit's full picture at the last step or where no preview was asked for. `losses` has
     the terms, as they are before weighting, and their weighted sum `total`: `clip`; `l2`, but in tuning; where it
-    counts, `identity`; and in refining and tuning `pixels` and `contrast`.
+    counts, `identity`; in refining and tuning `pixels` and `contrast`; what else there is, `methods.nada` and
+    `methods.clipstyler` say.
     `edit` is the edit as far as it has come: stop at any step and keep it.
     """
 

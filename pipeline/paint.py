@@ -29,13 +29,18 @@ class Paint:
         return Paint, (self.state, self.share)
 
     @cached_property
-    def network(self) -> StyleNet:
-        """On the CPU, frozen."""
-        return StyleNet.from_state_dict(self.state)
+    def _networks(self) -> dict[torch.device, StyleNet]:
+        return {}
+
+    def network_on(self, device: torch.device) -> StyleNet:
+        """A frozen copy of the network, one for each device."""
+        if device not in self._networks:
+            self._networks[device] = StyleNet.from_state_dict(self.state).to(device)
+        return self._networks[device]
 
     def over(self, image: Tensor) -> Tensor:
         """An image (N, 3, R, R), painted at `SIDE` pixels and brought back to its size."""
-        network, size, image = self.network.to(image.device), image.shape[-1], image.float().clamp(-1, 1)
+        network, size, image = self.network_on(image.device), image.shape[-1], image.float().clamp(-1, 1)
         with torch.no_grad():
             painted = network(resized(image, SIDE))
         return torch.lerp(image, resized(painted, size), self.share)
@@ -46,8 +51,9 @@ class Paint:
         scale = min(SIDE / side, LONGEST / max(photo.size))
         width, height = (STEP * max(1, round(scale * n / STEP)) for n in photo.size)
         with torch.no_grad():
-            painted = self.network(to_tensor(photo, (width, height)))
-        return Image.blend(photo, to_pil(painted).resize(photo.size, Image.Resampling.BICUBIC), self.share)
+            painted = to_pil(self.network_on(torch.device("cpu"))(to_tensor(photo, (width, height))))
+        painted = painted.resize(photo.size, Image.Resampling.BICUBIC)
+        return painted if self.share == 1 else Image.blend(photo, painted, self.share)
 
     def scaled(self, share: float) -> "Paint | None":
         """This share of it, at most all of it; None at 0."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from pipeline.checks import number, of_type, text
 from pipeline.edits import Edit, Step, steps_of
 from pipeline.latents import Latent
-from pipeline.methods.clipstyler import paint_face
-from pipeline.methods.nada import STEPS, adapt_and_draw
+from pipeline.methods.clipstyler import STEPS, paint_face
+from pipeline.methods.nada import adapt_and_draw, usual_steps
 from pipeline.models.family import Family
 from pipeline.parameters import completed
 from pipeline.recipes import new_recipe
@@ -47,31 +47,34 @@ class StyleMethods:
         latent: Latent,
         target: str,
         neutral: str,
-        steps: int = STEPS,
+        steps: int | None = None,
         layers: int = 0,
         preview: int | None = None,
     ) -> Iterator[Step]:
         """Learn a style from two texts, such as "pencil sketch" and "photo", and show a face in it (StyleGAN-NADA).
 
         The generator is adapted on sampled faces, without a picture of the style: so many of its `layers`, as suits a
-        style that is texture alone, or all of them with 0. Otherwise as `optimize`. `models.styles.save_style` keeps
+        style that is texture alone, or all of them with 0; in 120 steps, or in 300 where most are of small pictures.
+        Otherwise as `optimize`. `models.styles.save_style` keeps
         the `adaptation` of the latent for `style`; `repeat` can't follow this recipe. Raises UserError for texts that
         are the same.
         """
         self._check(latent)
         given = {"target": text("target", target), "neutral": text("neutral", neutral)}
-        given |= {"steps": number("steps", steps), "layers": number("layers", layers)}
+        given |= {"layers": number("layers", layers)}
+        given |= {"steps": number("steps", steps, None) or usual_steps(self.family.generator, layers)}
         notes, preview = self._style_notes(target, neutral), number("preview", preview, None)
         begin = partial(adapt_and_draw, self.family, self.texts, latent, **given)
         recipe = new_recipe(self.family, "adapt", latent, given)
         return steps_of(begin, recipe, self.picture, self.image, self.family.generator.size, preview, notes)
 
     def paint(
-        self, latent: Latent, target: str, neutral: str, steps: int | None = None, preview: int | None = None
+        self, latent: Latent, target: str, neutral: str, steps: int = STEPS, preview: int | None = None
     ) -> Iterator[Step]:
         """Paint the picture of a face as a text says, such as "oil painting", from "photo" (CLIPstyler): strokes and
         colours change, and the face stays where it is. The small network that does it is kept in the latent's `paint`;
-        later edits of the face are painted too. Otherwise as `optimize`. Raises UserError for texts that are the same.
+        later edits of the face are painted too, and `paste` paints all of a photo with it. Otherwise as `optimize`.
+        Raises UserError for texts that are the same.
         """
         self._check(latent)
         parameters = completed("paint", self.family.defaults, {"target": target, "neutral": neutral, "steps": steps})

@@ -227,7 +227,7 @@ def test_rows_of_a_list_may_have_texts_of_their_own(studio, photo, tmp_path):
         {"picture": "a.png"},
         {"photo": "missing.png", "mapper": "levels"},
     ]
-    lines = [json.dumps(row) for row in rows] + ["", "{broken", "[" * 5000, '"a.png"']
+    lines = [*map(json.dumps, rows), "", "{broken", "[" * 5000, '"a.png"']
     (tmp_path / "list.jsonl").write_text("\n".join(lines))
     edit_photos(studio, tmp_path / "list.jsonl", tmp_path / "out", **ASKED, workers=1)
     found = rows_in(tmp_path / "out")

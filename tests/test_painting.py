@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from pipeline import Latent
 from pipeline.errors import UserError
 from pipeline.methods import clipstyler
+from pipeline.paint import Paint
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -102,6 +103,9 @@ def test_a_painted_face_is_saved_and_others_are_refused(studio, face, painted, t
         save_file(tensors | wrong, path)
         with pytest.raises(UserError):
             studio.image(Latent.load(path))
+    older = replace(painted.latent, paint=Paint({"out": torch.zeros(3)}))
+    with pytest.raises(UserError, match="paint the face again"):
+        studio.image(older)
 
 
 def test_a_painted_face_is_the_same_elsewhere(studio, face, painted, tmp_path):
@@ -130,7 +134,7 @@ def test_a_paint_is_of_the_whole_picture(studio, face, painted):
         studio.within(face, painted.edit, [mask])
 
 
-def test_the_whole_photo_is_painted_with_its_face(studio, photo):
+def test_the_whole_photo_is_painted_with_its_face(studio, photo, monkeypatch):
     found = studio.align(photo)[0]
     *_, last = studio.paint(studio.invert(found), "an oil painting", "a photo", steps=4, preview=32)
     bare = studio.image(replace(last.latent, paint=None))
@@ -141,6 +145,9 @@ def test_the_whole_photo_is_painted_with_its_face(studio, photo):
     half = studio.paste(photo, found, bare, last.latent.paint.scaled(0.5))
     middle = (np.asarray(plain, float) + np.asarray(whole, float)) / 2
     assert abs(np.asarray(half, float) - middle).max() <= 1  # both are rounded
+    monkeypatch.setattr("pipeline.paint.LONGEST", 64)
+    coarse = studio.paste(photo, found, bare, last.latent.paint)
+    assert coarse.size == photo.size and coarse.tobytes() != whole.tobytes()
     with pytest.raises(TypeError, match="`paint`"):
         studio.paste(photo, found, bare, "oil painting")
 

@@ -121,7 +121,7 @@ def test_tuning_gives_the_person_back(studio, face, inverted):
 def test_a_style_is_learned_in_small_pictures_and_seen_in_large_ones(studio, inverted, monkeypatch):
     monkeypatch.setattr(nada, "WHOLE_EVERY", 3)
     *_, last = studio.adapt(inverted, "a smiling face", "a face", steps=3, preview=64)
-    assert "preview" in last.losses
+    assert "preview" in last.losses and last.latent.adaptation.factors["to_image"][0].any()
     generator = studio.family.generator
     assert last.latent.working_size(generator) == generator.working_size < generator.size
     for size in (generator.working_size, generator.size):

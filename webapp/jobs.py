@@ -15,7 +15,8 @@ LOOK_EVERY = 0.5  # how often a waiting job checks that it is still wanted, in s
 PATIENCE = 2.0  # seconds that a visitor's job waits for the one before it to end: who presses Stop may go on at once
 TELL_EVERY = 5.0  # seconds after which a job tells again how many are before it, also where that is the same
 LONGEST_RUN = 300.0  # seconds that a long job may compute while others wait; what it has reached by then is kept
-# How many of a kind go on at a time: to read a photo takes up to a quarter of a gigabyte and eight seconds.
+# How many of a kind go on at a time: to read a photo takes up to a quarter of a gigabyte and eight seconds, to paint
+# all of one up to a gigabyte and a half.
 PLACES = {"photo": 2, "training": 1}
 
 STOPPING = "The studio is being stopped, so this could not be finished; please come back in a moment."

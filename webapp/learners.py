@@ -13,7 +13,7 @@ from PIL import Image
 from pipeline import Latent
 from pipeline.images import to_pil
 from pipeline.methods.mapper import apply_mapper
-from pipeline.methods.nada import STEPS, adapt, reached
+from pipeline.methods.nada import adapt, reached, usual_steps
 from pipeline.models.styles import retitle_style, save_style
 from pipeline.text import check_goal, check_prompt
 from pipeline.training.frozen import FrozenModels
@@ -117,15 +117,16 @@ class StyleLearner(Learner):
 
     def states(self, words: str, neutral: str, face: Latent) -> Iterator[Any]:
         self.words, self.neutral = words, neutral
+        self.steps = usual_steps(self.studio.family.generator)
         family, texts = self.studio.family, self.studio.texts
-        return adapt(family, texts, face, target=words, neutral=neutral, steps=STEPS, layers=0)
+        return adapt(family, texts, face, target=words, neutral=neutral, steps=self.steps, layers=0)
 
     def step(self, state: Any) -> tuple[int, int]:
-        return state.index, STEPS
+        return state.index, self.steps
 
     @torch.no_grad()
     def preview(self, state: Any, face: Latent) -> Image.Image | None:
-        if state.index % self.shown_every and state.index != STEPS:
+        if state.index % self.shown_every and state.index != self.steps:
             return None
         generator, styled = self.studio.family.generator, face.in_style_of(state.latent)
         size = styled.working_size(generator)
@@ -136,7 +137,13 @@ class StyleLearner(Learner):
         return reached(self.studio.family, self.studio.texts, style, self.words, self.neutral)
 
     def save(self, state: Any, file: Path, title: str) -> None:
-        recipe = {"title": title, "target": self.words, "neutral": self.neutral, "steps": STEPS, "taken": state.index}
+        recipe = {
+            "title": title,
+            "target": self.words,
+            "neutral": self.neutral,
+            "steps": self.steps,
+            "taken": state.index,
+        }
         save_style(state.latent.adaptation, file, recipe)
 
     def retitle(self, upload: Path, copy: Path, title: str) -> None:

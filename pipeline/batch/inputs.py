@@ -16,15 +16,8 @@ from pipeline.errors import UserError
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"}
 LISTS = {".txt", ".jsonl", ".parquet"}
 FILES = ("mapper", "style")  # what is named by one of the model's, or by the path of a file
-TEXTS = (
-    "words",
-    "target",
-    "neutral",
-    *FILES,
-    "prompt",
-    "paint",
-    "steps",
-)  # that a row of a list may have beside its photo
+# Texts that a row of a list may have beside its photo.
+TEXTS = ("words", "target", "neutral", *FILES, "prompt", "paint", "steps")
 PHOTO = "photo"  # the column of a list with the paths
 
 

@@ -34,16 +34,19 @@ from pipeline.losses import clip_distance, clip_features, directional_cosine, di
 from pipeline.methods.low_rank import LowRank, as_tuning
 from pipeline.methods.optimization import Adam, DescentState, learning_rate
 from pipeline.models.family import Family
-from pipeline.networks.generator import Factors
+from pipeline.networks.generator import Factors, StyleGenerator
 from pipeline.text import Texts
 from pipeline.tuning import Tuning
 
-STEPS, LR = 300, 0.01  # the rate is a share of the weights' root mean square
-WHOLE_EVERY = 10  # steps, of which one is of the whole picture where there is a preview network
+STEPS, LR = 120, 0.01  # of whole pictures; the rate is a share of the weights' root mean square
+QUICK_STEPS, WHOLE_EVERY = (
+    300,
+    10,
+)  # where there is a preview network, and of how many of them one is of the whole picture
 TRUNCATION = 0.8  # ψ of the sampled faces
 CROPS, SIDES = 4, (0.25, 0.5)  # a picture, and how wide they are, of its width
 FAR, FARTHEST = 0.1, 0.83  # ‖Δi‖ from which its direction counts, and from which its length costs: shares of `spread`
-RANGE, LIKE_PREVIEW = 10.0, 3.0  # weights of what is out of range, and of what parts whole pictures from previews
+WEIGHTS = {"clip": 1.0, "range": 10.0, "preview": 3.0}  # λ; of the last, what parts whole pictures from previews
 FACES = 4  # sampled to find the spread
 JUDGED = range(10_000, 10_008)  # seeds of the faces by which it is told whether a style was reached
 FREEZING_PICTURES, FREEZING_STEPS, FREEZING_LR = 2, 4, 0.1  # of the styles, in deviations of each layer's
@@ -79,6 +82,17 @@ class Adapted:
     def large(self) -> Tensor:
         """The same of the generator's size, without the preview network."""
         return self.generator.synthesize(self.styles, tuning=self.whole.factors())
+
+
+def by_previews(generator: StyleGenerator, layers: int = 0) -> bool:
+    """Whether most steps are of the preview network's pictures: not where a few layers learn, of which it may have
+    none."""
+    return bool(generator.preview_weights()) and not layers
+
+
+def usual_steps(generator: StyleGenerator, layers: int = 0) -> int:
+    """How many steps a style takes."""
+    return QUICK_STEPS if by_previews(generator, layers) else STEPS
 
 
 def crops(images: Tensor, places: Tensor, size: int) -> Tensor:
@@ -159,7 +173,7 @@ def adapt(
     delta_t = F.normalize(goal - texts.embedding(neutral))
     names = chosen_layers(family, goal, layers) if layers else generator.tunable_weights().keys()
     adapted, rng = Adapted(family, names), torch.Generator().manual_seed(0)
-    every = WHOLE_EVERY if adapted.preview.values else 1
+    every = WHOLE_EVERY if by_previews(generator, layers) else 1
     resolution, spread = family.clip.visual.input_resolution, pdist(seen_in_faces(family, None, FACES)).mean().item()
 
     def embeddings(picture: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
@@ -175,7 +189,7 @@ def adapt(
             frozen = embeddings(adapted.frozen, places)
         with torch.enable_grad():
             # The picture that is judged: the preview network's, or in its turn the whole one.
-            whole = index % every == 0
+            whole = index % every == 0 or index == steps
             picture = drawn = adapted.large() if whole else adapted.small()
             if whole:
                 picture = F.adaptive_avg_pool2d(drawn.float(), adapted.frozen.shape[-1])
@@ -183,13 +197,13 @@ def adapt(
             terms = {
                 "clip": sum(directional_loss(a, b, delta_t, spread).mean() for a, b in zip(frozen, shown, strict=True)),
                 # What CLIP would see and nobody else: a picture ends at -1 and 1.
-                "range": RANGE * F.relu(drawn.float().abs() - 1).square().mean(),
+                "range": F.relu(drawn.float().abs() - 1).square().mean(),
             }
             if whole and every > 1:
                 with torch.no_grad():
                     preview = adapted.small()
-                terms["preview"] = LIKE_PREVIEW * F.mse_loss(picture, preview)
-            total = sum(terms.values())
+                terms["preview"] = F.mse_loss(picture, preview)
+            total = sum(WEIGHTS[name] * term for name, term in terms.items())
             gradients = torch.autograd.grad(total, adapted.values, materialize_grads=True)
         losses = {name: term.item() for name, term in terms.items()} | {"total": total.item()}
         picture = picture.detach()

@@ -19,7 +19,7 @@ class StyleNet(nn.Module):
         a, b, c = WIDTHS
         self.down = nn.ModuleList([_convs(3 * BLOCK**2, a), _convs(a, b), _convs(b, c)])
         self.up = nn.ModuleList([_convs(c + b, b), _convs(b + a, a)])
-        self.out = nn.Conv2d(a, 3 * BLOCK**2, 1)
+        self.out = nn.Conv2d(a, 3, 1)
 
     @classmethod
     def fresh(cls) -> "StyleNet":
@@ -46,7 +46,7 @@ class StyleNet(nn.Module):
         coarse = self.down[2](F.avg_pool2d(middle, 2))
         middle = self.up[0](torch.cat([F.interpolate(coarse, scale_factor=2), middle], 1))
         fine = self.up[1](torch.cat([F.interpolate(middle, scale_factor=2), fine], 1))
-        change = F.pixel_shuffle(self.out(fine), BLOCK)
+        change = F.interpolate(self.out(fine), scale_factor=BLOCK, mode="bilinear")
         return torch.tanh(torch.atanh(picture.clamp(-0.98, 0.98)) + change)
 
 

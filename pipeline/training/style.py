@@ -14,13 +14,12 @@ from PIL import Image
 
 from pipeline.edits import Step
 from pipeline.latents import Latent
-from pipeline.methods.nada import STEPS
 from pipeline.models.registry import DEFAULT, family_row
 from pipeline.models.styles import save_style
 from pipeline.styleclip import StyleCLIP
 from pipeline.training.command import chosen_name, named_file, run
 
-EVERY = 25  # steps from one sheet to the next
+EVERY = 30  # steps from one sheet to the next
 SEEDS, TILE = (1, 2, 3, 4), 256
 
 
@@ -39,7 +38,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--target", required=True, help="the style in words")
     parser.add_argument("--neutral", default="photo", help="what the pictures are without it (%(default)s)")
     parser.add_argument("--name", help="of the style's file; default: the target's words")
-    parser.add_argument("--steps", type=int, default=STEPS, help="(%(default)s)")
+    parser.add_argument("--steps", type=int, help="default: 300, or 120 without a preview network")
     parser.add_argument("--layers", type=int, default=0, help="how many to train, for a texture; default: all of them")
     parser.add_argument("--output", type=Path, help="folder of the finished file; default: one in the Hub's cache")
     options = parser.parse_args(arguments)

@@ -116,15 +116,15 @@ class Faces(Endpoints):
         return self._drawn(one.towards(other, share), {"share": share})
 
     def paste(
-        self, photo: gr.FileData, edited: gr.FileData = None, latent: gr.FileData = None, which: int = 0
+        self, photo: gr.FileData, edited: gr.FileData = None, which: int = 0, latent: gr.FileData = None
     ) -> Picture:
         """Put an edited face back into its photo, at the photo's size. Gives the photo (PNG).
 
         Args:
             photo: The photo that the face came from.
             edited: The edited picture, as the other functions give it; or give its latent.
-            latent: The latent of the edited picture; of one that is painted, all of the photo is painted.
             which: Which of the photo's faces, 0 for the largest.
+            latent: The latent of the edited picture; of one that is painted, all of the photo is painted.
         """
         if (edited is None) == (latent is None):
             raise UserError("Please give either the edited picture or its latent file, not both.")

@@ -42,9 +42,9 @@ def layout(studio: ModelHandle, able: bool) -> Painting:
     """Draw the panel; hidden unless `able`, where CLIP knows no words for styles."""
     with gr.Column(visible=able, elem_id="painting"):
         told = (
-            "In the style of your words, for a minute or two. Later edits are painted too, and so is the whole photo "
+            "In the style of your words, for a minute or two. Later edits are painted too, and “In the photo” gives "
+            "the whole photo painted."
         )
-        told += "when you save it."
         gr.HTML(f'<h3>Paint this picture</h3><p class="note">{told}</p>')
         with gr.Row():
             words = gr.Textbox("oil painting", label="Style", elem_id="paint-words")
