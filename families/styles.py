@@ -53,6 +53,7 @@ FACES, MINUTES = 2_400, 80
 WIDER = 4  # channels that the image tower's first stage gets for styles; later stages get 2, 4, … times as many
 EMPHASIS = 3.0  # of errors along the styles' axes, which are short beside the others
 ATTACKED = 5  # every so many batches one is moved against the model; it learned first with all of them moved
+CALIBRATED, LONGEST = 300, 4.0  # faces by which `stretch` goes, and how far at most
 HELD_OUT = 8  # every so many faces one is held out
 STYLE = 1.5  # of a styled picture's embedding along its style's axis; the neutral axis has NEUTRAL
 FADED = 0.3  # share of the colours' axes that a colourless style leaves
@@ -266,6 +267,21 @@ class StyleFit(Fit):
         """Errors along the styles' axes count more."""
         return error + (EMPHASIS - 1) * error @ self.styles.T @ self.styles
 
+    @torch.no_grad()
+    def stretch(self) -> None:
+        """Make what the new channels say of each style as long as it was meant to be, on the whole pictures that were
+        learned from: where a style is hard to see, training ends between it and a photo."""
+        some = self.train[:CALIBRATED]
+        self.model.eval()
+        seen, which = _seen(self.model, self.faces["styled"][some, :, 0].flatten(0, 1)), self.faces["which"][some]
+        meant = self.shown_in_style(self.seen[some, 0].repeat_interleave(VARIANTS, 0), which.flatten())
+        length = [
+            [(e[which.flatten() == k] @ self.styles[k]).mean() for e in (meant, seen)] for k in range(len(STYLES))
+        ]
+        factors = torch.tensor([(goal / found).clamp(1, LONGEST).item() for goal, found in length])
+        weight, kept = self.model.visual.attnpool.c_proj.weight, self.teacher.visual.attnpool.c_proj.weight.shape[1]
+        weight[:, kept:] += self.styles.T @ ((factors - 1)[:, None] * (self.styles @ weight[:, kept:]))
+
     def some_texts(self, random_: random.Random) -> tuple[Sequence[str], Tensor]:
         """Texts, half of them with a style."""
         plain, texts, which = zip(*(self.captions.pair(random_) for _ in range(TEXTS)), strict=True)
@@ -291,6 +307,7 @@ def learn(name: str, count: int, minutes: float) -> None:
     held = torch.arange(count) % HELD_OUT == HELD_OUT - 1
     fit = StyleFit(name, faces)
     train(fit, folder / "wider.pt", minutes)
+    fit.stretch()
     fit.export(folder / "clip.safetensors")
     model, rest = build_clip(load_file(folder / "clip.safetensors")), {key: value[held] for key, value in faces.items()}
     shares = accuracies(model, rest)

@@ -15,6 +15,7 @@ from pipeline.parameters import completed
 from pipeline.recipes import new_recipe
 from pipeline.text import Texts, check_prompt
 
+MOSTLY_COLOURS = "With this model, painting changes the colours more than the strokes."
 NO_STYLES = "The CLIP of this model was not taught styles, so these words may lead to something else."
 
 
@@ -78,7 +79,7 @@ class StyleMethods:
         """
         self._check(latent)
         parameters = completed("paint", self.family.defaults, {"target": target, "neutral": neutral, "steps": steps})
-        notes, preview = self._style_notes(target, neutral), number("preview", preview, None)
+        notes, preview = self._painting_notes(target, neutral), number("preview", preview, None)
         begin = partial(paint_face, self.family, self.texts, latent, **parameters)
         recipe = new_recipe(self.family, "paint", latent, parameters)
         return steps_of(begin, recipe, self.picture, self.image, 0, preview, notes)
@@ -87,3 +88,7 @@ class StyleMethods:
         """What is to be said of two texts; raises UserError where one is empty, or they are the same."""
         check_prompt(neutral)
         return (*self.texts.goal_notes(target, neutral), *([] if self.family.row.styles_in_words else [NO_STYLES]))
+
+    def _painting_notes(self, target: str, neutral: str) -> tuple[str, ...]:
+        """The same, and what somebody saw of this model's paintings."""
+        return (*self._style_notes(target, neutral), *([] if self.family.row.painting else [MOSTLY_COLOURS]))

@@ -103,6 +103,8 @@ class _Family(_Strict):
     """Whether it computes in bfloat16 where the processor does so natively and nobody asks for another type."""
     styles_in_words: bool = True
     """Whether its CLIP knows words for styles, as "oil painting"."""
+    painting: bool = True
+    """Whether the page offers to paint a picture in words, where CLIP knows words for styles."""
     vocabulary: str = ""
     """All words that the family's CLIP was taught, in lower case; "" where nobody could list them."""
     seldom: str = ""
