@@ -87,7 +87,9 @@ class StyleMethods:
     def _style_notes(self, target: str, neutral: str) -> tuple[str, ...]:
         """What is to be said of two texts; raises UserError where one is empty, or they are the same."""
         check_prompt(neutral)
-        return (*self.texts.goal_notes(target, neutral), *([] if self.family.row.styles_in_words else [NO_STYLES]))
+        row = self.family.row
+        notes = self.texts.goal_notes(target, neutral, row.style_words.split())
+        return notes if row.styles_in_words else (*notes, NO_STYLES)
 
     def _painting_notes(self, target: str, neutral: str) -> tuple[str, ...]:
         """The same, and what somebody saw of this model's paintings."""

@@ -80,12 +80,13 @@ class Texts:
         seldom = seldom_note(self.seldom, target, neutral)
         return (*check_pair(target, neutral), *self._unknown(target, neutral), *([seldom] if seldom else []))
 
-    def goal_notes(self, prompt: str, neutral: str) -> tuple[str, ...]:
-        """`check_goal`, and the same of the prompt."""
-        return (*check_goal(prompt, neutral), *self._unknown(prompt))
+    def goal_notes(self, prompt: str, neutral: str, more: Collection[str] = ()) -> tuple[str, ...]:
+        """`check_goal`, and the same of the prompt, in which the words `more` are known besides."""
+        return (*check_goal(prompt, neutral), *self._unknown(prompt, more=more))
 
-    def _unknown(self, *texts: str) -> list[str]:
-        return [note] if (note := unknown_note(self.vocabulary, " ".join(texts))) else []
+    def _unknown(self, *texts: str, more: Collection[str] = ()) -> list[str]:
+        vocabulary = self.vocabulary.union(more) if self.vocabulary else self.vocabulary
+        return [note] if (note := unknown_note(vocabulary, " ".join(texts))) else []
 
     @torch.no_grad()
     def _encode(self, texts: list[str]) -> Tensor:

@@ -101,12 +101,12 @@ class _Family(_Strict):
     """Whether the page tunes the generator to a face as soon as its photo is inverted."""
     bfloat16: bool = False
     """Whether it computes in bfloat16 where the processor does so natively and nobody asks for another type."""
-    styles_in_words: bool = True
-    """Whether its CLIP knows words for styles, as "oil painting"."""
     painting: bool = True
     """Whether the page offers to paint a picture in words, where CLIP knows words for styles."""
     vocabulary: str = ""
-    """All words that the family's CLIP was taught, in lower case; "" where nobody could list them."""
+    """All words that the family's CLIP was taught for faces, in lower case; "" where nobody could list them."""
+    style_words: str = ""
+    """The same of those for styles, as "oil painting"."""
     seldom: str = ""
     """Words for what the family's pictures seldom show after an edit."""
     defaults: Defaults = Defaults()
@@ -122,6 +122,11 @@ class Row(_Family):
     """name -> title and source"""
     styles: dict[Name, tuple[Words, Source]] = {}
     """The same of the styles"""
+
+    @property
+    def styles_in_words(self) -> bool:
+        """Whether its CLIP knows words for styles."""
+        return bool(self.style_words) or not self.vocabulary
 
     @property
     def medium(self) -> str:

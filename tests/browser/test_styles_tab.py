@@ -17,7 +17,7 @@ from webapp.panels import painting
 @pytest.fixture
 def tab(shown_studio, chromium):
     """A visit to a model whose CLIP counts as one that knows words for styles."""
-    row = shown_studio.family.row.model_copy(update={"styles_in_words": True})
+    row = shown_studio.family.row.model_copy(update={"style_words": "oil painting"})
     with open_page(build(StyleCLIP(replace(shown_studio.family, row=row)))) as page:
         visit = chromium.new_page(viewport={"width": 1366, "height": 900})
         visit.set_default_timeout(SLOW)

@@ -39,7 +39,7 @@ class Painting:
 
 
 def layout(studio: ModelHandle, able: bool) -> Painting:
-    """Draw the panel; hidden unless `able`, see `styles_in_words` and `painting` of a row."""
+    """Draw the panel; hidden unless `able`, see `style_words` and `painting` of a row."""
     with gr.Column(visible=able, elem_id="painting"):
         told = (
             "In the style of your words, for a minute or two. Later edits are painted too, and “In the photo” gives "
