@@ -1,9 +1,9 @@
 """Styles of a generator (StyleGAN-NADA): are they there, is the person, and do edits still work?
 
-    python -m benchmarks.styles [--clip FILE] [--faces 50] [--sheet docs/results/styles.jpg]
+    python -m benchmarks.styles [--faces 50] [--sheet docs/results/styles.jpg]
 
-A row a style, on sampled faces that nothing was trained on, at the default strength. CLIP, one that learned words for
-styles: the share of faces of which it says the style rather than any other one or a photo. Judge: the same of a small
+A row a style, on sampled faces that nothing was trained on, at the default strength. CLIP, the family's: the share of
+faces of which it says the style rather than any other one or a photo. Judge: the same of a small
 network that no method uses, which learned the filters' pictures (`benchmarks.style_judge`). Person: the share whose
 picture dlib finds to be of the same person as the face without the style, on the first `PERSONS` faces. Edits: the
 share of faces that lack it on which the attribute reader, which no method uses, finds a smile, glasses or age after the
@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks.photo_judging import SAME_PERSON, described
@@ -28,12 +27,10 @@ from benchmarks.style_judge import NAMES, judge_of
 from benchmarks.tables import table
 from families.drawn.reader import Reader, read
 from families.photo.captions import CATEGORIES
-from families.styles import CACHE, WORDS
+from families.styles import WORDS
 from pipeline import Latent, StyleCLIP
 from pipeline.images import to_tensor
 from pipeline.losses import clip_features
-from pipeline.networks.clip import build_clip
-from pipeline.text import Texts
 from pipeline.training.command import run
 
 EDITS = (
@@ -60,14 +57,14 @@ class Readings:
         return (read(self.reader, pictures)[category] == CATEGORIES[category].index(value)).tolist()
 
 
-def measure(clip: Path, count: int, sheet: Path | None) -> None:
+def measure(count: int, sheet: Path | None) -> None:
     """Print the table, and write the sheet."""
     studio, reads = StyleCLIP.from_pretrained("photo"), Readings()
-    family, knows = studio.family, build_clip(load_file(clip))
-    judge, texts = judge_of("photo", knows.visual.input_resolution), Texts(knows)
+    family = studio.family
+    judge = judge_of("photo", family.clip.visual.input_resolution)
     faces = [studio.sample(FIRST_SEED + k, PSI) for k in range(count)]
     words = [f"a {WORDS[name][0][0]} of a face" if name in WORDS else "a photo of a face" for name in NAMES]
-    said = torch.cat([texts.embedding(text) for text in words])
+    said = torch.cat([studio.texts.embedding(text) for text in words])
     people = [described(studio.image(face)) for face in faces[:PERSONS]]
 
     def small(latents: Sequence[Latent], style: str | None) -> Tensor:
@@ -87,7 +84,7 @@ def measure(clip: Path, count: int, sheet: Path | None) -> None:
     rows, sheets = [["without", "", "", "", *shares(None)]], [[studio.image(face) for face in faces[:ON_SHEET]]]
     for style, title in studio.styles().items():
         name, pictures = style.replace("_", " "), small(faces, style)
-        features = clip_features(knows, pictures, family.row.clip_normalize)
+        features = clip_features(family.clip, pictures, family.row.clip_normalize)
         by_clip = [NAMES[k] == name for k in (features @ said.T).argmax(1).tolist()]
         by_judge = [one == name for one in judge(pictures)]
         large = [studio.image(studio.style(face, style).latent) for face in faces[:PERSONS]]
@@ -104,11 +101,10 @@ def measure(clip: Path, count: int, sheet: Path | None) -> None:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clip", type=Path, default=CACHE / "photo/clip.safetensors", help="default: %(default)s")
     parser.add_argument("--faces", type=int, default=50, help="a style (%(default)s)")
     parser.add_argument("--sheet", type=Path, help="the picture to write")
     options = parser.parse_args()
-    run(lambda: measure(options.clip, options.faces, options.sheet))
+    run(lambda: measure(options.faces, options.sheet))
 
 
 if __name__ == "__main__":
