@@ -33,7 +33,7 @@ def words_of(visit):
 
 
 def test_a_style_is_learned_applied_saved_and_loaded_again(tab, monkeypatch, tmp_path):
-    monkeypatch.setattr(learners, "STEPS", 4)
+    monkeypatch.setattr(learners, "usual_steps", lambda generator: 4)
     some = tab.locator("#styles button.thumbnail-item").count()
     tab.get_by_role("button", name=re.compile("^Your own words")).click()
     tab.locator("#style-words textarea").fill("a face with black hair")
