@@ -5,8 +5,8 @@
 Photographs are aligned, the generator is tuned to each, and the painted face goes back into the whole photograph, which
 is painted with it; faces that the model made up fill the rows. A row a style. CLIP: on how many pictures the family's,
 which guided them, says the style rather than another one; judge as in `benchmarks.styles`; person by dlib, against the
-face that was not painted. Pictures are kept in `.cache/painting` and made once; remove the
-folder after a change. Needs dlib's files, see benchmarks/photo_judging.py, and the judge of `benchmarks.style_judge`.
+face that was not painted. Pictures are kept in `.cache/painting` and made once; remove the folder after a change. Needs
+dlib's files, see benchmarks/photo_judging.py, and the judge of `benchmarks.style_judge`.
 """
 
 import argparse

@@ -3,8 +3,8 @@
     python -m benchmarks.styles [--faces 50] [--sheet docs/results/styles.jpg]
 
 A row a style, on sampled faces that nothing was trained on, at the default strength. CLIP, the family's: the share of
-faces of which it says the style rather than any other one or a photo. Judge: the same of a small
-network that no method uses, which learned the filters' pictures (`benchmarks.style_judge`). Person: the share whose
+faces of which it says the style rather than any other one or a photo. Judge: the same of a small network that no method
+uses, which learned the filters' pictures (`benchmarks.style_judge`). Person: the share whose
 picture dlib finds to be of the same person as the face without the style, on the first `PERSONS` faces. Edits: the
 share of faces that lack it on which the attribute reader, which no method uses, finds a smile, glasses or age after the
 edit, in the style and without. The sheet has six faces and all styles. Needs dlib's files, see

@@ -38,7 +38,7 @@ from families.drawn.captions import CAPTIONS as DRAWN
 from families.drawn.clip import NUMBERS_OF
 from families.drawn.reader import to_bytes
 from families.photo.captions import CAPTIONS as PHOTO
-from families.photo.clip import disturbed
+from families.photo.clip import WIDTH, disturbed
 from families.style_filters import COLOURLESS, FILTERS
 from pipeline import StyleCLIP
 from pipeline.files import written_whole
@@ -180,6 +180,15 @@ class PartlyFrozenNorm(nn.BatchNorm2d):
         return torch.cat(parts, 1)
 
 
+def without_styles(state: Mapping[str, Tensor], resolution: int) -> dict[str, Tensor]:
+    """A model as it was before `widen`: its first channels, which read no other ones."""
+    narrow = new_clip(1, resolution, WIDTH).state_dict()
+    return {
+        key: value[tuple(slice(n) for n in narrow[key].shape)].clone() if key.startswith("visual.") else value
+        for key, value in state.items()
+    }
+
+
 def widen(model: CLIP, state: Mapping[str, Tensor]) -> None:
     """Put a narrower model's weights into a new, wider one, where training does not move them: its channels come first
     and read no new one, and what the new ones say is nothing at first."""
@@ -210,6 +219,7 @@ class StyleFit(Fit):
 
     def __init__(self, name: str, faces: Mapping[str, Tensor]) -> None:
         shipped, captions = load_file(f"checkpoints/{name}/clip.safetensors"), CAPTIONS[name]
+        shipped = without_styles(shipped, faces["plain"].shape[-1])
         self.teacher, self.captions, self.faces = build_clip(shipped), StyledCaptions(captions), faces
         # Its axes in the joint space, and those that are left.
         axes = joint_axes()
