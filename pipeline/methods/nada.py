@@ -39,10 +39,8 @@ from pipeline.text import Texts
 from pipeline.tuning import Tuning
 
 STEPS, LR = 120, 0.01  # of whole pictures; the rate is a share of the weights' root mean square
-QUICK_STEPS, WHOLE_EVERY = (
-    300,
-    10,
-)  # where there is a preview network, and of how many of them one is of the whole picture
+QUICK_STEPS = 300  # where there is a preview network
+WHOLE_EVERY = 10  # of how many of these one is of the whole picture
 TRUNCATION = 0.8  # ψ of the sampled faces
 CROPS, SIDES = 4, (0.25, 0.5)  # a picture, and how wide they are, of its width
 FAR, FARTHEST = 0.1, 0.83  # ‖Δi‖ from which its direction counts, and from which its length costs: shares of `spread`

@@ -128,13 +128,12 @@ class Faces(Endpoints):
         """
         if (edited is None) == (latent is None):
             raise UserError("Please give either the edited picture or its latent file, not both.")
-        photo_file, paint = uploaded(photo), None
+        photo_file = uploaded(photo)
         if latent is None:
-            edited_file = uploaded(edited)
+            picture, paint = self.studio.open(uploaded(edited)), None
         else:
             code = self._source(None, latent)
-            paint = code.paint
+            picture, paint = self.studio.image(replace(code, paint=None)), code.paint
         faces = self.studio.align(photo_file)
         face = chosen(faces, which)
-        picture = self.studio.open(edited_file) if latent is None else self.studio.image(replace(code, paint=None))
         return png(self.studio.paste(photo_file, face, picture, paint)), {"faces": len(faces)}
