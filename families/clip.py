@@ -28,10 +28,10 @@ from pipeline.checks import has_bfloat16
 from pipeline.errors import UserError
 from pipeline.files import written_whole
 from pipeline.losses import clip_features
-from pipeline.networks.clip import CLIP, encode_text, tokenize
+from pipeline.networks.clip import CLIP, VOCABULARY, WORD_ROWS, WORD_TOKENS, encode_text, tokenize
 
 EMBED, LAYERS = 128, (2, 2, 2, 1)  # the image tower is OpenAI's residual network
-TEXT_WIDTH, TEXT_LAYERS, CONTEXT, VOCABULARY = 64, 3, 77, 49408
+TEXT_WIDTH, TEXT_LAYERS, CONTEXT = 64, 3, 77
 BATCH, TEXTS = 64, 160
 LISTED = 20_000  # captions, whose words are the model's
 MUON_RATE, ADAM_RATE, WORD_RATE = 2.5e-3, 1.5e-3, 8e-3
@@ -255,9 +255,9 @@ class Fit:
         return losses[0].item(), losses[1].item()
 
     def export(self, path: Path) -> None:
-        """Write the model as OpenAI's state dict, float16; rows of words that no caption uses are zero."""
+        """Write the model as OpenAI's state dict, float16, with the words that captions use."""
         state = {name: value.detach().half().contiguous() for name, value in self.model.state_dict().items()}
-        state["token_embedding.weight"] = state["token_embedding.weight"][self.row]
+        state |= {WORD_ROWS: state[WORD_ROWS][1:].contiguous(), WORD_TOKENS: self.row.nonzero()[:, 0].int()}
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as fresh:
             save_file(state, fresh)

@@ -44,7 +44,7 @@ from pipeline import StyleCLIP
 from pipeline.files import written_whole
 from pipeline.images import to_tensor
 from pipeline.losses import clip_features, clip_pool
-from pipeline.networks.clip import CLIP, build_clip, tokenize
+from pipeline.networks.clip import CLIP, WORD_ROWS, build_clip, tokenize, with_all_words
 from pipeline.training.command import run
 
 CACHE = Path(".cache/styles")
@@ -218,7 +218,7 @@ class StyleFit(Fit):
     """
 
     def __init__(self, name: str, faces: Mapping[str, Tensor]) -> None:
-        shipped, captions = load_file(f"checkpoints/{name}/clip.safetensors"), CAPTIONS[name]
+        shipped, captions = with_all_words(load_file(f"checkpoints/{name}/clip.safetensors")), CAPTIONS[name]
         shipped = without_styles(shipped, faces["plain"].shape[-1])
         self.teacher, self.captions, self.faces = build_clip(shipped), StyledCaptions(captions), faces
         # Its axes in the joint space, and those that are left.
@@ -229,7 +229,7 @@ class StyleFit(Fit):
         self.seen = torch.stack([_seen(self.teacher, faces["plain"][:, view]) for view in range(2)], 1)
         self.train = (torch.arange(len(self.seen)) % HELD_OUT != HELD_OUT - 1).nonzero()[:, 0]
         # The model to train: the shipped one, for its words and those of styles.
-        words = shipped["token_embedding.weight"].float()
+        words = shipped[WORD_ROWS].float()
         used = torch.cat([words.abs().sum(1).nonzero()[:, 0], used_tokens(self.captions)]).unique()
         prompts = [text for texts in captions.prompts.values() for text in texts]
         lures = torch.cat([self._said(prompts), self.with_style(self._said(["a face"]), torch.arange(len(STYLES)))])
@@ -237,7 +237,7 @@ class StyleFit(Fit):
         model = new_clip(len(used), faces["plain"].shape[-1], width + WIDER)
         rows = torch.where(words[used].abs().sum(1, keepdim=True) > 0, words[used], model.token_embedding.weight[1:])
         state = {key: value.float() for key, value in shipped.items()}
-        state["token_embedding.weight"] = torch.cat([torch.zeros(1, words.shape[1]), rows.detach()])
+        state[WORD_ROWS] = torch.cat([torch.zeros(1, words.shape[1]), rows.detach()])
         super().__init__(model, used, lures, DISTURB[name])
         widen(model, state)
 

@@ -5,7 +5,7 @@ import torch
 
 from pipeline.checks import has_bfloat16
 from pipeline.networks.arcface import IRSE
-from pipeline.networks.clip import CLIP, build_clip, encode_text, tokenize
+from pipeline.networks.clip import CLIP, WORD_ROWS, WORD_TOKENS, build_clip, encode_text, tokenize
 from pipeline.networks.e4e import Encoder
 from pipeline.networks.mapper import LevelsMapper, SingleMapper, StyleSpaceMapper, mapper_from_state_dict
 from pipeline.networks.stylegan2 import Generator
@@ -174,6 +174,14 @@ def test_clip_keeps_float32():
     model = build_clip(state | {"input_resolution": torch.tensor(32)})
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     assert not any(p.requires_grad for p in model.parameters())
+
+
+def test_a_clip_with_few_words_knows_those_and_no_other():
+    state = GOLDENS.fill(CLIP(64, 32, 1, 64, 16, 77, 49408, 64, 1, 1).state_dict())
+    tokens, unknown = tokenize("a smiling face").unique(), tokenize("hats")[0, 1]
+    few = build_clip(state | {WORD_ROWS: state[WORD_ROWS][tokens], WORD_TOKENS: tokens.int()})
+    assert torch.equal(few.encode_text(tokenize("a face")), build_clip(state).encode_text(tokenize("a face")))
+    assert not few.token_embedding.weight[unknown].any()
 
 
 NARROW = {4: 24, 8: 24, 16: 16, 32: 8}

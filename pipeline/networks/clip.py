@@ -54,6 +54,20 @@ def _transforms() -> ModuleType:
 
 clip = _import_clip()
 CLIP = clip.model.CLIP
+VOCABULARY = 49408  # tokens
+# In a state dict: the embedding's rows, and, where it has few of them, the tokens whose rows they are.
+WORD_ROWS, WORD_TOKENS = "token_embedding.weight", "token_embedding.tokens"
+
+
+def with_all_words(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict with a row for each token of the vocabulary: zero for those that a small model does not know, where
+    the file names the tokens that it knows and has their rows alone."""
+    state = dict(state_dict)
+    if WORD_TOKENS in state:
+        tokens, rows = state.pop(WORD_TOKENS), state[WORD_ROWS]
+        state[WORD_ROWS] = rows.new_zeros(VOCABULARY, rows.shape[1])
+        state[WORD_ROWS][tokens.long()] = rows
+    return state
 
 
 def build_clip(state_dict: Mapping[str, Tensor]) -> CLIP:
@@ -62,7 +76,7 @@ def build_clip(state_dict: Mapping[str, Tensor]) -> CLIP:
     Extra scalars of the published archives (input_resolution, context_length, vocab_size) are ignored.
     """
     scalars = {"input_resolution", "context_length", "vocab_size"}
-    state = {k: v.float() for k, v in state_dict.items() if k not in scalars}
+    state = {k: v.float() for k, v in with_all_words(state_dict).items() if k not in scalars}
     with torch.device("meta"), warnings.catch_warnings():  # the package's own loading would draw and round the weights
         warnings.filterwarnings("ignore", message=".*is a no-op")
         model = clip.model.build_model(dict(state)).float()
