@@ -29,11 +29,10 @@ from pipeline import Face, Latent, StyleCLIP
 from pipeline.files import written_whole
 from pipeline.images import to_tensor
 from pipeline.losses import clip_features
-from pipeline.methods.clipstyler import STEPS
 from pipeline.training.command import run
 
 CACHE = Path(".cache/painting")
-STYLES = ("oil painting", "watercolour", "pencil sketch", "mosaic", "engraving", "comic")
+STYLES = ("pencil sketch", "engraving", "cartoon", "comic", "oil painting", "watercolour")
 ROWS = 4
 
 
@@ -66,9 +65,10 @@ def painted(studio: StyleCLIP, subject: Subject, style: str, steps: int) -> tupl
     return Latent.load(path), seconds
 
 
-def measure(folder: Path | None, steps: int, sheet: Path | None) -> None:
+def measure(folder: Path | None, steps: int | None, sheet: Path | None) -> None:
     """Print the table, and write the sheet."""
     studio = StyleCLIP.from_pretrained("photo")
+    steps = steps or studio.family.defaults.paint_steps
     clip, normalize = studio.family.clip, studio.family.row.clip_normalize
     judge = judge_of("photo", clip.visual.input_resolution)
     words = [f"a {WORDS[name][0][0]} of a face" if name in WORDS else "a photo of a face" for name in NAMES]
@@ -99,7 +99,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=Path, help="a folder of photographs")
-    parser.add_argument("--steps", type=int, default=STEPS, help="a picture (%(default)s)")
+    parser.add_argument("--steps", type=int, help="a picture; the family's, if left out")
     parser.add_argument("--sheet", type=Path, help="the picture to write")
     options = parser.parse_args()
     run(lambda: measure(options.photos, options.steps, options.sheet))

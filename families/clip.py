@@ -255,7 +255,7 @@ class Fit:
         return losses[0].item(), losses[1].item()
 
     def export(self, path: Path) -> None:
-        """Write the model as OpenAI's state dict, float16, with the words that captions use."""
+        """Write the model in float16, as `build_clip` reads it, with the rows of the words that it knows."""
         state = {name: value.detach().half().contiguous() for name, value in self.model.state_dict().items()}
         state |= {WORD_ROWS: state[WORD_ROWS][1:].contiguous(), WORD_TOKENS: self.row.nonzero()[:, 0].int()}
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from pipeline.faces.detection import Face
 from pipeline.faces.photos import open_photo
 from pipeline.latents import Latent
 from pipeline.networks.generator import StyleGenerator
+from pipeline.paint import Paint
 
 # The least and the greatest value of each number that the methods take; None: no greatest one.
 LIMITS: dict[str, tuple[float, float | None]] = {
@@ -96,11 +97,18 @@ def resolution_of(value: Any, generator: StyleGenerator) -> int | None:
     return one_of("resolution", int(of_type("resolution", value, Integral, "a whole number")), sizes)
 
 
+def paint_of(name: str, paint: Any) -> Paint | None:
+    """A paint whose network can be used, or None."""
+    of_type(name, paint, (Paint, type(None)), "a Paint")
+    if paint and not paint.fits():
+        raise UserError("This paint is of another version of the studio; please paint the face again.")
+    return paint
+
+
 def latent_of(name: str, latent: Any, generator: StyleGenerator) -> Latent:
     """A latent of this generator, whose numbers can be drawn."""
     of_type(name, latent, Latent, "a latent, as invert and sample make them")
-    if latent.paint and not latent.paint.fits():
-        raise UserError("The paint of this latent is of another version of the studio; please paint the face again.")
+    paint_of(f"{name}.paint", latent.paint)
     if not latent.fits(generator):
         raise UserError("This latent was made with another model; start the studio with that model to use it.")
     numbers = latent.tensors().values()

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from pipeline.images import to_pil, to_tensor
-from pipeline.networks.stylenet import STEP, StyleNet
+from pipeline.networks.stylenet import SHAPES, STEP, StyleNet
 
 SIDE = 512  # pixels a side at which pictures are painted: strokes have one size, whatever the size of the picture
 LONGEST = 1536  # pixels of the longer side, at most, at which whole photos are painted: 0.6 GB
@@ -62,9 +62,7 @@ class Paint:
 
     def fits(self) -> bool:
         """Whether it holds the weights of a `StyleNet`."""
-        with torch.device("meta"):
-            wanted = StyleNet().state_dict()
-        return {n: t.shape for n, t in self.state.items()} == {n: t.shape for n, t in wanted.items()}
+        return {name: value.shape for name, value in self.state.items()} == SHAPES
 
     def tensors(self) -> dict[str, Tensor]:
         """All values by their names."""

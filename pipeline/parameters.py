@@ -11,7 +11,6 @@ from pydantic import AfterValidator, BaseModel, PlainValidator, ValidationError,
 from pipeline.attributes import BY_NAME
 from pipeline.checks import number, of_type, one_of, text
 from pipeline.errors import UserError
-from pipeline.methods.clipstyler import STEPS
 from pipeline.methods.directions import LIMIT
 from pipeline.models.registry import Defaults
 from pipeline.networks.generator import LEVELS
@@ -128,7 +127,7 @@ class Style(Parameters):
 class Paint(Parameters):
     target: Text
     neutral: Text
-    steps: Whole = STEPS
+    steps: Whole = None
 
 
 class CslaEdit(Parameters):
@@ -156,12 +155,12 @@ METHODS: dict[str, type[Parameters]] = {
     "csla_edit": CslaEdit,
     "csla_generate": CslaGenerate,
 }
-# Method -> parameter -> the family's default for it, where that has another name; None where families have none.
-OTHER_NAMES: dict[str, dict[str, str | None]] = {
+# Method -> parameter -> the family's default for it, where that has another name.
+OTHER_NAMES: dict[str, dict[str, str]] = {
     "optimize": {"neutral": "prompt_neutral"},
     "map": {"strength": "mapper_strength"},
     "style": {"strength": "style_strength"},
-    "paint": {"steps": None},
+    "paint": {"steps": "paint_steps"},
     "csla_edit": {"strength": "csla_strength"},
     "csla_generate": {"strength": "csla_strength"},
 }
@@ -188,7 +187,7 @@ def completed(method: str, defaults: Defaults, given: Mapping[str, Any]) -> dict
     """`checked`, with the family's defaults for what is not given: all that a recipe tells."""
     told, names = checked(method, given), OTHER_NAMES.get(method, {})
     values = {
-        name: told.get(name, getattr(defaults, names.get(name, name) or "", field.get_default()))
+        name: told.get(name, getattr(defaults, names.get(name, name), field.get_default()))
         for name, field in METHODS[method].model_fields.items()
         if not (name == "channels" and "threshold" in told)
     }

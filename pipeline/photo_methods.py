@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from pipeline.checks import aligned, number, of_type, one_of
+from pipeline.checks import aligned, number, of_type, one_of, paint_of
 from pipeline.edits import Step, steps_of
 from pipeline.faces.detection import Face, centred, turned
 from pipeline.faces.paste import paste
@@ -46,7 +46,7 @@ class PhotoMethods:
         of_type("face", face, Face, "a face that align found")
         of_type("image", image, Image.Image, "a picture of PIL")
         whole = paste(turned(opened(photo), face.turn), face, image)
-        if of_type("paint", paint, (Paint, type(None)), "a Paint") is None:
+        if paint_of("paint", paint) is None:
             return whole
         left, right = face.quad[[0, 3]]  # the upper corners of the crop
         return paint.over_photo(whole, float(np.hypot(*(right - left))))

@@ -30,7 +30,7 @@ WEIGHTS = {
     "exchange": ("generator", "preview", "clip", "looks"),
     "style": ("generator",),
     "adapt": ("generator", "preview", "clip"),
-    "paint": ("generator", "clip", "identity"),
+    "paint": ("generator", "clip", "identity", "painter"),
     "csla_edit": ("generator", "clip", "alignment"),
     "csla_generate": ("generator", "clip", "alignment"),
 }

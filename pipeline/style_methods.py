@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.checks import number, of_type, text
 from pipeline.edits import Edit, Step, steps_of
 from pipeline.latents import Latent
-from pipeline.methods.clipstyler import STEPS, paint_face
+from pipeline.methods.clipstyler import paint_face
 from pipeline.methods.nada import adapt_and_draw, usual_steps
 from pipeline.models.family import Family
 from pipeline.parameters import completed
@@ -70,11 +70,12 @@ class StyleMethods:
         return steps_of(begin, recipe, self.picture, self.image, self.family.generator.size, preview, notes)
 
     def paint(
-        self, latent: Latent, target: str, neutral: str, steps: int = STEPS, preview: int | None = None
+        self, latent: Latent, target: str, neutral: str, steps: int | None = None, preview: int | None = None
     ) -> Iterator[Step]:
         """Paint the picture of a face as a text says, such as "oil painting", from "photo" (CLIPstyler): strokes and
         colours change, and the face stays where it is. The small network that does it is kept in the latent's `paint`;
-        later edits of the face are painted too, and `paste` paints all of a photo with it. Otherwise as `optimize`.
+        later edits of the face are painted too, and `paste` paints all of a photo with it. As many `steps` as suit the
+        family, if left out. Otherwise as `optimize`.
         Raises UserError for texts that are the same.
         """
         self._check(latent)

@@ -182,6 +182,9 @@ def test_a_clip_with_few_words_knows_those_and_no_other():
     few = build_clip(state | {WORD_ROWS: state[WORD_ROWS][tokens], WORD_TOKENS: tokens.int()})
     assert torch.equal(few.encode_text(tokenize("a face")), build_clip(state).encode_text(tokenize("a face")))
     assert not few.token_embedding.weight[unknown].any()
+    for wrong in (tokens[:1], -tokens, tokens + 49408, tokens.clamp(max=5)):
+        with pytest.raises((ValueError, IndexError)):
+            build_clip(state | {WORD_ROWS: state[WORD_ROWS][tokens], WORD_TOKENS: wrong.int()})
 
 
 NARROW = {4: 24, 8: 24, 16: 16, 32: 8}

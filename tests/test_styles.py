@@ -145,9 +145,15 @@ def test_texts_that_lead_nowhere_are_told(studio, face):
             studio.adapt(face, "a statue", "a photo", **wrong)
 
 
-def test_words_that_clip_was_never_taught_are_told(demo):
-    (step,) = islice(demo.adapt(demo.sample(1), "a linocut", "a drawing", steps=1, preview=8), 1)
-    assert any("linocut" in note for note in step.notes) and NO_STYLES in step.notes
+def test_words_that_clip_was_never_taught_are_told(demo, monkeypatch):
+    def notes(style: str) -> str:
+        (step,) = islice(demo.adapt(demo.sample(1), style, "a drawing", steps=1, preview=8), 1)
+        return " ".join(step.notes)
+
+    assert "linocut" in notes("a linocut") and "mosaic" not in notes("a mosaic")
+    assert NO_STYLES not in notes("a linocut")
+    monkeypatch.setattr(demo.family, "row", demo.family.row.model_copy(update={"style_words": ""}))
+    assert NO_STYLES in notes("a linocut") and "mosaic" in notes("a mosaic")
 
 
 def test_what_is_no_style_of_this_model_is_refused(studio, one_row_studio, face, file, tmp_path):

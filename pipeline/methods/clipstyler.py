@@ -12,7 +12,11 @@ eighth of its size. Other departures: a patch is compared with the same patch of
 are fewer and larger ones; a patch that is hardly moved costs, because the direction of a change that nobody sees counts
 as much as of one that is seen; τ is lower, for small CLIPs find more of a direction than OpenAI's; f is smaller, sees
 blocks of 2 × 2 pixels and begins as the identity; the weights were set for these features, not taken over; and there
-are 150 steps with a rate of their own.
+are steps and rates of our own.
+
+Small CLIPs say little of what a free network should draw: fitted to them, it paints tints and noise that they alone
+take for a style. A family may therefore have a painter, networks that learned from filters what some styles look like.
+Then f is a mixture of those in each layer, which begins near the one with the least L_dir, and the mixture is fitted.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +25,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pdist
 
 from pipeline.latents import Latent
@@ -30,16 +34,19 @@ from pipeline.methods.nada import FACES, seen_in_faces
 from pipeline.methods.optimization import Adam, DescentState, learning_rate
 from pipeline.models.family import Family
 from pipeline.networks.arcface import IRSE
-from pipeline.networks.stylenet import StyleNet
+from pipeline.networks.stylenet import Mixture, StyleNet
 from pipeline.paint import SIDE, Paint, resized
 from pipeline.text import Texts
 
-STEPS, LR = 150, 1e-2
+LR = 1e-2
+START_BLOCK = 2  # pixels a side of the blocks whose means are the picture by which the painter's are compared
+MIXTURE_LR, FIRST_SHARE = 0.15, 0.8  # of a mixture of styles, and the share of the best one that it begins with
 PATCHES, SHARES = 16, (0.2, 0.5)  # a step, and how wide they are, of the picture's shorter side
 TURNED = 0.3  # how far corners are moved, at most, of half a patch
 REJECTED = 0.2  # τ
 NEAREST = 0.5  # ‖ΔI‖ below which a patch is hardly moved, as a share of how far two faces are apart in CLIP's space
 WEIGHTS = {"direction": 0.3, "patches": 1.0, "content": 0.15, "variation": 0.02}  # λ
+MIXTURE_WEIGHTS = WEIGHTS | {"content": 0.03}  # its styles leave what is in the picture in its place by themselves
 CONTENT_SIZE, CONTENT_LAYERS = 256, 3  # pixels a side of what F is shown, and how many units of the network it is
 
 Features = Callable[[Tensor], Sequence[Tensor]]
@@ -104,38 +111,72 @@ def paint(
 ) -> Iterator[PaintState]:
     """Paint a picture (1, 3, H, W) in [-1, 1] along the difference of two texts. Yields the state after each of the
     steps, and does the next one only when asked to."""
-    clip, normalize = family.clip, family.row.clip_normalize
-    resolution, content = clip.visual.input_resolution, content_features(family.identity)
-    with torch.no_grad():
-        network, rng = StyleNet.fresh().to(picture.device), torch.Generator().manual_seed(0)
-        delta_t = F.normalize(texts.embedding(target) - texts.embedding(neutral))
-        wanted, whole = content(picture), clip_features(clip, _square(picture), normalize)
-        spread = pdist(seen_in_faces(family, None, FACES)).mean().item()
-        scale = [feature.square().mean() for feature in wanted]
+    losses, rng = _Losses(family, texts, picture, target, neutral), torch.Generator().manual_seed(0)
+    network, rate = losses.start()
     adam = Adam(values := list(network.parameters()))
     for index in range(1, steps + 1):
         with torch.enable_grad():
-            styled, places = network(picture), rng.get_state()
-            with torch.no_grad():
-                frozen = clip_features(clip, patches(picture, PATCHES, resolution, rng), normalize)
-            rng.set_state(places)
-            seen = clip_features(clip, patches(styled, PATCHES, resolution, rng), normalize)
-            # Equations 4 and 5, of the same patches before and after; then equation 2, and what keeps the content.
-            each = styled_loss(frozen, seen, delta_t, spread)
-            now = clip_features(clip, _square(styled), normalize)
-            terms = {
-                "direction": styled_loss(whole, now, delta_t, spread)[0],
-                "patches": torch.where(each > REJECTED, each, 0).mean(),
-                "content": sum(F.mse_loss(a, b) / s for a, b, s in zip(content(styled), wanted, scale, strict=True)),
-                "variation": variation(styled),
-            }
-            total = sum(WEIGHTS[name] * term for name, term in terms.items())
+            styled = network(picture)
+            terms = losses(styled, rng)
+            total = losses.total(terms)
             gradients = torch.autograd.grad(total, values)
-        adam.update(gradients, learning_rate((index - 0.5) / steps, LR))
-        losses = {name: term.item() for name, term in terms.items()} | {"total": total.item()}
-        image, state = styled.detach(), {name: v.detach().cpu().clone() for name, v in network.state_dict().items()}
-        del styled, seen, each, terms, total
-        yield PaintState(index, image, losses, Paint(state))
+        adam.update(gradients, learning_rate((index - 0.5) / steps, rate))
+        told = {name: term.item() for name, term in terms.items()} | {"total": total.item()}
+        image, state = styled.detach(), {name: v.detach().cpu().clone() for name, v in network.weights().items()}
+        del styled, terms, total
+        yield PaintState(index, image, told, Paint(state))
+
+
+class _Losses:
+    """The terms of equation 6 for one picture (1, 3, H, W) and two texts."""
+
+    def __init__(self, family: Family, texts: Texts, picture: Tensor, target: str, neutral: str) -> None:
+        self.clip, self.normalize = family.clip, family.row.clip_normalize
+        self.resolution, self.content = self.clip.visual.input_resolution, content_features(family.identity)
+        self.picture, self.painter = picture, family.painter
+        with torch.no_grad():
+            self.delta_t = F.normalize(texts.embedding(target) - texts.embedding(neutral))
+            self.wanted, self.whole = self.content(picture), self._seen(_square(picture))
+            self.spread = pdist(seen_in_faces(family, None, FACES)).mean().item()
+        self.scale = [feature.square().mean() for feature in self.wanted]
+
+    def _seen(self, pictures: Tensor) -> Tensor:
+        return clip_features(self.clip, pictures, self.normalize)
+
+    def _patches(self, picture: Tensor, rng: torch.Generator) -> Tensor:
+        return self._seen(patches(picture, PATCHES, self.resolution, rng))
+
+    def __call__(self, styled: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        """The terms of the painted picture."""
+        places = rng.get_state()
+        with torch.no_grad():
+            frozen = self._patches(self.picture, rng)
+        rng.set_state(places)
+        # Equations 4 and 5, of the same patches before and after; then equation 2, and what keeps the content.
+        each = styled_loss(frozen, self._patches(styled, rng), self.delta_t, self.spread)
+        kept = zip(self.content(styled), self.wanted, self.scale, strict=True)
+        return {
+            "direction": styled_loss(self.whole, self._seen(_square(styled)), self.delta_t, self.spread)[0],
+            "patches": torch.where(each > REJECTED, each, 0).mean(),
+            "content": sum(F.mse_loss(a, b) / s for a, b, s in kept),
+            "variation": variation(styled),
+        }
+
+    def total(self, terms: dict[str, Tensor]) -> Tensor:
+        """Equation 6."""
+        weights = WEIGHTS if self.painter is None else MIXTURE_WEIGHTS
+        return sum(weights[name] * term for name, term in terms.items())
+
+    @torch.no_grad()
+    def start(self) -> tuple[nn.Module, float]:
+        """What to fit, and the rate: a mixture of the painter's styles, mostly of the one whose picture CLIP finds
+        nearest to the words (equation 2), or a network that changes nothing."""
+        if self.painter is None:
+            return StyleNet.fresh().to(self.picture.device), LR
+        small = F.avg_pool2d(self.picture, START_BLOCK)
+        seen = torch.cat([self._seen(_square(network(small))) for network in self.painter])
+        each = styled_loss(self.whole.expand_as(seen), seen, self.delta_t, self.spread)
+        return Mixture(self.painter, int(each.argmin()), FIRST_SHARE), MIXTURE_LR
 
 
 def paint_face(

@@ -45,6 +45,7 @@ KNOWN_BY = {
     "alignment": (r"w_mapper\.out\.weight", r".*"),
     "looks": (r"seen", r"seen|styles"),
     "parts": (r"parts\.weight", r"(hidden|parts)\..*|resolution"),
+    "painter": (r"down\.0\.0\.weight", r"(down|up|out)\..*"),
 }
 ENCODERS = {"Encoder4Editing": "e4e", "GradualStyleEncoder": "pSp", "GradientStyleEncoder": "pSp"}
 # The same of the forms of a generator: rosinality's, which is ours, stylegan2-ada-pytorch's and TensorFlow's.
@@ -79,6 +80,7 @@ OTHERS = {
     r"seen": "what CLIP sees in sampled faces",
     r"parts\.weight": "a reader of the parts of a face",
     r"w_plus": "a latent",
+    KNOWN_BY["painter"][0]: "a painter",
     r"final_linear\.\d\.weight|b4\.out\.weight": "a discriminator",
 }
 

@@ -33,9 +33,11 @@ from pipeline.networks.mobilestylegan import MobileGenerator
 from pipeline.networks.parts import PartReader
 from pipeline.networks.preview import Preview
 from pipeline.networks.stylegan2 import Generator
+from pipeline.networks.stylenet import painters
 from pipeline.networks.w_encoder import WEncoder
 
-EDITED_WITH = ("generator", "preview", "clip", "identity", "parts")  # kinds of files, beside what is measured
+# Kinds of files that edits depend on, beside what is measured.
+EDITED_WITH = ("generator", "preview", "clip", "identity", "parts", "painter")
 _NARROWED = {"encoder": nn.Module.bfloat16, "clip": narrow_clip}  # kind -> what makes it compute in bfloat16
 
 
@@ -62,6 +64,8 @@ class Family:
     """Kind of file -> start of its SHA-256, of those that edits depend on."""
     parts: PartReader | None = None
     looks: Looks | None = None
+    painter: nn.ModuleList | None = None
+    """A `StyleNet` for each of some styles, from which a painting may begin."""
     estimate: StyleDirections | None = field(default=None, init=False)
     """The directions where none were measured, see `estimate.directions_of`."""
     mappers: Mappers = field(init=False)
@@ -180,6 +184,7 @@ def load_family(row: Row, device: torch.device, dtype: torch.dtype, progress: Pr
         digests=_weight_digests(row, directions=directions, alignment=alignment, looks=looks),
         parts=_of_generator(network("parts", PartReader.from_state_dict), generator, files),
         looks=looks,
+        painter=network("painter", painters),
     )
 
 

@@ -28,7 +28,17 @@ BUILT_IN = "demo"  # the family all of whose files come with the repository
 GENERATOR = "STYLECLIP_GENERATOR"  # names the generator of the family "custom"
 
 Kind = Literal[
-    "generator", "preview", "encoder", "identity", "clip", "directions", "alignment", "looks", "landmarks", "parts"
+    "generator",
+    "preview",
+    "encoder",
+    "identity",
+    "clip",
+    "directions",
+    "alignment",
+    "looks",
+    "landmarks",
+    "parts",
+    "painter",
 ]
 
 NAMED = ("mappers", "styles")  # tables of what is chosen by name
@@ -66,6 +76,8 @@ class Defaults(_Strict):
     prompt_neutral: str = Field("", max_length=1000)
     """What the optimization compares a prompt with; "" for the prompt alone."""
     style_strength: float = Field(1.0, ge=0.05, le=5)
+    paint_steps: int = Field(150, ge=1, le=500)
+    """Of `StyleCLIP.paint`."""
     mapper_strength: float = Field(0.1, ge=0.01, le=10)
     mapper_clip: float = Field(1.0, gt=0, le=1000)
     mapper_l2: float = Field(0.8, ge=0, le=1000)

@@ -56,7 +56,7 @@ log = logging.getLogger(__name__)
 
 def read_weights(kind: str, path: Path, name: str = "") -> StateDict:
     """The tensors of a file that a "generator", "preview", "encoder", "identity", "clip", "mapper", "style",
-    "directions", "alignment", "looks" or "parts" needs, see `checkpoints.find_network`.
+    "directions", "alignment", "looks", "parts" or "painter" needs, see `checkpoints.find_network`.
 
     Raises UserError for a file that is damaged, tries to run code, or holds something else; it names the file `name`,
     as it is called on this machine when empty.

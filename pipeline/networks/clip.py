@@ -61,12 +61,15 @@ WORD_ROWS, WORD_TOKENS = "token_embedding.weight", "token_embedding.tokens"
 
 def with_all_words(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict with a row for each token of the vocabulary: zero for those that a small model does not know, where
-    the file names the tokens that it knows and has their rows alone."""
+    the file names the tokens that it knows (K,) and has their rows (K, D) alone. Raises ValueError for tokens that are
+    not K different ones of the vocabulary."""
     state = dict(state_dict)
     if WORD_TOKENS in state:
-        tokens, rows = state.pop(WORD_TOKENS), state[WORD_ROWS]
+        tokens, rows = state.pop(WORD_TOKENS).long(), state[WORD_ROWS]
+        if tokens.shape != rows.shape[:1] or len(tokens.unique()) < len(tokens) or tokens.min() < 0:
+            raise ValueError("these are no tokens")
         state[WORD_ROWS] = rows.new_zeros(VOCABULARY, rows.shape[1])
-        state[WORD_ROWS][tokens.long()] = rows
+        state[WORD_ROWS][tokens] = rows
     return state
 
 

@@ -1,10 +1,12 @@
-"""The small network that CLIPstyler fits to one picture: a U-Net that begins as the identity."""
+"""The small network that CLIPstyler fits to one picture."""
 
+import math
 from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 WIDTHS = (16, 32, 64)
 BLOCK = 2  # pixels a side that the finest layers see as one: a quarter of the time of a layer for each pixel
@@ -12,14 +14,14 @@ STEP = 4 * BLOCK  # sizes that pass through the layers without a rest are multip
 
 
 class StyleNet(nn.Module):
-    """Pictures (N, 3, H, W) in [-1, 1] in and out, H and W multiples of `STEP`."""
+    """A U-Net: pictures (N, 3, H, W) in [-1, 1] in and out, H and W multiples of `STEP`."""
 
     def __init__(self) -> None:
         super().__init__()
         a, b, c = WIDTHS
         self.down = nn.ModuleList([_convs(3 * BLOCK**2, a), _convs(a, b), _convs(b, c)])
         self.up = nn.ModuleList([_convs(c + b, b), _convs(b + a, a)])
-        self.out = nn.Conv2d(a, 3, 1)
+        self.out = nn.Conv2d(a + 3 * BLOCK**2, 4 * BLOCK**2, 1)  # of each pixel: its change, and what is kept of it
 
     @classmethod
     def fresh(cls) -> "StyleNet":
@@ -40,16 +42,70 @@ class StyleNet(nn.Module):
         network.load_state_dict(dict(state), assign=True)
         return network.eval().requires_grad_(False)
 
+    def weights(self) -> dict[str, Tensor]:
+        """Its weights by their names."""
+        return dict(self.named_parameters())
+
     def forward(self, picture: Tensor) -> Tensor:
-        fine = self.down[0](F.pixel_unshuffle(picture, BLOCK))
+        blocks = F.pixel_unshuffle(torch.atanh(picture.clamp(-0.98, 0.98)), BLOCK)
+        fine = self.down[0](blocks)
         middle = self.down[1](F.avg_pool2d(fine, 2))
         coarse = self.down[2](F.avg_pool2d(middle, 2))
         middle = self.up[0](torch.cat([F.interpolate(coarse, scale_factor=2), middle], 1))
         fine = self.up[1](torch.cat([F.interpolate(middle, scale_factor=2), fine], 1))
-        change = F.interpolate(self.out(fine), scale_factor=BLOCK, mode="bilinear")
-        return torch.tanh(torch.atanh(picture.clamp(-0.98, 0.98)) + change)
+        made = F.pixel_shuffle(self.out(torch.cat([fine, blocks], 1)), BLOCK)
+        return torch.tanh(F.pixel_shuffle(blocks, BLOCK) * (1 + made[:, 3:]) + made[:, :3])
+
+
+def painters(state: Mapping[str, Tensor]) -> nn.ModuleList:
+    """A frozen `StyleNet` for each of K styles. In a file the weights that they have in common are as in `SHAPES`, and
+    the others, that of the last layer at least, (K, …). Raises ValueError for any other file, and for a single style.
+    """
+    count = len(state["out.bias"])
+    own = {name for name, value in state.items() if value.shape != SHAPES[name]}
+    if count < 2 or "out.bias" not in own or any(state[name].shape != (count, *SHAPES[name]) for name in own):
+        raise ValueError("these are no styles")
+    return nn.ModuleList(
+        StyleNet.from_state_dict({name: value[k] if name in own else value for name, value in state.items()})
+        for k in range(count)
+    )
+
+
+class Mixture(nn.Module):
+    """A `StyleNet` between several: how much of each there is, for each layer in which they differ."""
+
+    def __init__(self, networks: nn.ModuleList, first: int, share: float) -> None:
+        """`share` of `first`, and the rest of the others in equal parts. They stay as they are."""
+        super().__init__()
+        self.of_all = {n: torch.stack([dict(one.named_parameters())[n] for one in networks]) for n in SHAPES}
+        with torch.device("meta"):
+            self.network = [StyleNet()]  # in a list, as its weights are no parameters of this
+        start = networks[0].out.bias.new_full((len(networks),), math.log((1 - share) / (len(networks) - 1)))
+        start[first] = math.log(share)
+        layers = {_layer(name) for name, value in self.of_all.items() if (value != value[0]).any()}
+        self.logits = nn.ParameterDict({layer: start.clone() for layer in sorted(layers)})
+
+    def weights(self) -> dict[str, Tensor]:
+        """Those of the `StyleNet`."""
+        shares = {layer: logits.softmax(0) for layer, logits in self.logits.items()}
+        return {
+            name: torch.tensordot(shares[_layer(name)], value, 1) if _layer(name) in shares else value[0]
+            for name, value in self.of_all.items()
+        }
+
+    def forward(self, picture: Tensor) -> Tensor:
+        return functional_call(self.network[0], self.weights(), (picture,))
+
+
+def _layer(name: str) -> str:
+    """The layer of a weight, without the dots that a ParameterDict can't have."""
+    return name.rpartition(".")[0].replace(".", "-")
 
 
 def _convs(channels: int, out: int) -> nn.Sequential:
     first, second = nn.Conv2d(channels, out, 3, padding=1), nn.Conv2d(out, out, 3, padding=1)
     return nn.Sequential(first, nn.InstanceNorm2d(out, affine=True), nn.LeakyReLU(0.2), second, nn.LeakyReLU(0.2))
+
+
+with torch.device("meta"):
+    SHAPES = {name: value.shape for name, value in StyleNet().named_parameters()}

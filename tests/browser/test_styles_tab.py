@@ -11,13 +11,14 @@ from tests.browser.test_page import SLOW, after, changes, open_tab, press
 from tests.visits import open_page
 from webapp import learners
 from webapp.page import build
-from webapp.panels import painting
 
 
 @pytest.fixture
-def tab(shown_studio, chromium):
-    """A visit to a model whose CLIP counts as one that knows words for styles."""
-    row = shown_studio.family.row.model_copy(update={"style_words": "oil painting"})
+def tab(shown_studio, chromium, request):
+    """A visit to a model whose CLIP counts as one that knows words for styles; with a number, of so many steps."""
+    row = shown_studio.family.row
+    defaults = row.defaults.model_copy(update={"paint_steps": getattr(request, "param", 3)})
+    row = row.model_copy(update={"style_words": "oil painting", "defaults": defaults})
     with open_page(build(StyleCLIP(replace(shown_studio.family, row=row)))) as page:
         visit = chromium.new_page(viewport={"width": 1366, "height": 900})
         visit.set_default_timeout(SLOW)
@@ -68,14 +69,15 @@ def test_a_style_is_learned_applied_saved_and_loaded_again(tab, monkeypatch, tmp
     expect(tab.locator("#strip button.thumbnail-item")).to_have_count(5)
 
 
-def test_a_picture_is_painted_and_what_was_painted_until_stop_is_kept(tab, monkeypatch):
-    monkeypatch.setattr(painting, "STEPS", 3)
+def test_a_picture_is_painted(tab):
     tab.locator("#paint-words textarea").fill("a face with black hair")
     changes(tab, lambda: press(tab, "Paint"))
     expect(words_of(tab)).to_have_value(re.compile("^a face with black hair\nPainted from .*, 3 steps"), timeout=SLOW)
     expect(tab.locator("#paint-picture")).to_be_enabled()
 
-    monkeypatch.setattr(painting, "STEPS", 400)
+
+@pytest.mark.parametrize("tab", [400], indirect=True)
+def test_what_was_painted_until_stop_is_kept(tab):
     tab.locator("#paint-words textarea").fill("a face with grey hair")
     press(tab, "Paint")
     expect(tab.locator("#painting-progress")).to_contain_text("of 400", timeout=SLOW)
@@ -87,7 +89,8 @@ def test_a_picture_is_painted_and_what_was_painted_until_stop_is_kept(tab, monke
 
 
 def test_where_clip_knows_no_styles_there_are_the_ready_ones(shown_studio, chromium):
-    with open_page(build(shown_studio)) as page:
+    row = shown_studio.family.row.model_copy(update={"style_words": ""})
+    with open_page(build(StyleCLIP(replace(shown_studio.family, row=row)))) as page:
         visit = chromium.new_page(viewport={"width": 1366, "height": 900})
         visit.goto(page.local_url, timeout=SLOW)
         expect(after(visit)).to_be_visible(timeout=SLOW)

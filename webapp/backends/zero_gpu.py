@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
+from pipeline.parameters import OTHER_NAMES
 from webapp.backends import Backend
 from webapp.backends.travelling import answered, packed, unpacked, unpacked_request
 from webapp.process import on_zero_gpu
@@ -76,7 +77,8 @@ class _OnGPU(Backend):
             return begun
         bound = inspect.signature(getattr(self._studio, name)).bind(*args, **kwargs)
         bound.apply_defaults()
-        steps = bound.arguments.get("steps") or self._studio.family.defaults.steps
+        usual = OTHER_NAMES.get(name, {}).get("steps", "steps")
+        steps = bound.arguments.get("steps") or getattr(self._studio.family.defaults, usual)
         request = packed((name, args, kwargs), pictures=False)
         return self._steps(min(LONGEST, round(START + STEP * steps)), request)
 

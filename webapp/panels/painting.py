@@ -11,7 +11,6 @@ from typing import Any
 import gradio as gr
 
 from pipeline.errors import UserError
-from pipeline.methods.clipstyler import STEPS
 from webapp.download_progress import bar, in_line
 from webapp.error_messages import guard
 from webapp.files import on_screen
@@ -78,7 +77,8 @@ def connect(panel: Painting, context: Context) -> None:
 
         linked = session.linked  # a link brings its number of steps, as long as its words stand
         as_linked = (linked.get("target"), linked.get("neutral")) == (words, neutral)
-        count = studio.fitting("paint", linked.get("steps", STEPS) if as_linked else STEPS)
+        usual = studio.family.defaults.paint_steps
+        count = studio.fitting("paint", linked.get("steps", usual) if as_linked else usual)
         with closing(studio.paint(source, words, neutral, count, preview=PREVIEW)) as steps:
             for place in steps.places(stopped):
                 if stopped():
