@@ -15,7 +15,6 @@ from pipeline.parameters import completed
 from pipeline.recipes import new_recipe
 from pipeline.text import Texts, check_prompt
 
-MOSTLY_COLOURS = "With this model, painting changes the colours more than the strokes."
 NO_STYLES = "The CLIP of this model was not taught styles, so these words may lead to something else."
 
 
@@ -80,7 +79,7 @@ class StyleMethods:
         """
         self._check(latent)
         parameters = completed("paint", self.family.defaults, {"target": target, "neutral": neutral, "steps": steps})
-        notes, preview = self._painting_notes(target, neutral), number("preview", preview, None)
+        notes, preview = self._style_notes(target, neutral), number("preview", preview, None)
         begin = partial(paint_face, self.family, self.texts, latent, **parameters)
         recipe = new_recipe(self.family, "paint", latent, parameters)
         return steps_of(begin, recipe, self.picture, self.image, 0, preview, notes)
@@ -91,7 +90,3 @@ class StyleMethods:
         row = self.family.row
         notes = self.texts.goal_notes(target, neutral, row.style_words.split())
         return notes if row.styles_in_words else (*notes, NO_STYLES)
-
-    def _painting_notes(self, target: str, neutral: str) -> tuple[str, ...]:
-        """The same, and what somebody saw of this model's paintings."""
-        return (*self._style_notes(target, neutral), *([] if self.family.row.painting else [MOSTLY_COLOURS]))

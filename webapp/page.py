@@ -159,7 +159,7 @@ def _page(handle: ModelHandle, change: Callable[[str], None] | None, training_mi
                             words_for_styles = handle.family.row.styles_in_words
                             minutes = training_minutes if words_for_styles else 0
                             style_training = training.layout(handle, gallery.STYLE, minutes)
-                            painting_panel = painting.layout(handle, words_for_styles and handle.family.row.painting)
+                            painting_panel = painting.layout(handle, words_for_styles)
                         with gr.Tab("Text to face", id="alignment", elem_id="alignment-tab"):
                             alignment_panel = alignment.layout(handle, known.pairs, session)
                 with gr.Column(elem_id="result-card"):

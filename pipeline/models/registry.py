@@ -113,8 +113,6 @@ class _Family(_Strict):
     """Whether the page tunes the generator to a face as soon as its photo is inverted."""
     bfloat16: bool = False
     """Whether it computes in bfloat16 where the processor does so natively and nobody asks for another type."""
-    painting: bool = True
-    """Whether the page offers to paint a picture in words, where CLIP knows words for styles."""
     vocabulary: str = ""
     """All words that the family's CLIP was taught for faces, in lower case; "" where nobody could list them."""
     style_words: str = ""

@@ -1,4 +1,4 @@
-"""The picture painted in the style of a text (CLIPstyler), for a minute or two."""
+"""The picture painted in the style of a text (CLIPstyler)."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Painting:
 
 
 def layout(studio: ModelHandle, able: bool) -> Painting:
-    """Draw the panel; hidden unless `able`, see `style_words` and `painting` of a row."""
+    """Draw the panel; hidden unless `able`, see `style_words` of a row."""
     with gr.Column(visible=able, elem_id="painting"):
         told = (
-            "In the style of your words, for a minute or two. Later edits are painted too, and “In the photo” gives "
+            "In the style of your words, in a minute or so. Later edits are painted too, and “In the photo” gives "
             "the whole photo painted."
         )
         gr.HTML(f'<h3>Paint this picture</h3><p class="note">{told}</p>')
