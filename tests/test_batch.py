@@ -230,8 +230,7 @@ def test_rows_of_a_list_may_have_texts_of_their_own(studio, photo, tmp_path):
     lines = [*map(json.dumps, rows), "", "{broken", "[" * 5000, '"a.png"']
     (tmp_path / "list.jsonl").write_text("\n".join(lines))
     edit_photos(studio, tmp_path / "list.jsonl", tmp_path / "out", **ASKED, workers=1)
-    found = rows_in(tmp_path / "out")
-    assert len(found) == len(rows) + 3
+    assert len(found := rows_in(tmp_path / "out")) == len(rows) + 3
     assert [bool(row["error"]) for row in found] == [False] * 5 + [True] * 8
     latent = studio.invert(studio.align(photo)[0])
     edits = [

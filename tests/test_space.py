@@ -243,6 +243,18 @@ def test_the_seconds_asked_for_grow_with_the_steps(studio, spaces, visit):
     assert few < more < most <= 120
 
 
+def test_the_seconds_asked_for_are_those_of_the_usual_steps(studio, spaces, visit):
+    def first(**steps):
+        with_gpu = on_gpu(studio).paint(studio.sample(1), "an oil painting", "a photo", **steps)
+        next(with_gpu)
+        with_gpu.close()
+
+    for steps in ({}, {"steps": studio.family.defaults.paint_steps}, {"steps": studio.family.defaults.steps}):
+        visit(lambda steps=steps: first(**steps))
+    usual, said, others = spaces.seconds
+    assert usual == said != others
+
+
 def test_the_page_is_built_without_a_gpu(studio, spaces):
     lent = on_gpu(studio)
     assert values(lent.image(lent.sample(1))) == values(studio.image(studio.sample(1)))
