@@ -184,7 +184,7 @@ def connect(panel: Sliders, context: Context) -> None:
             return {panel.note: problem(FULL)}
         session.own_pairs = [*session.own_pairs, pair]
         place = len(panel.pairs) + len(session.own_pairs) - 1
-        slider = gr.update(value=0, label=name_of(pair), visible=True)
+        slider = gr.update(label=name_of(pair), visible=True)  # at 0, as hidden ones are; sent, it could undo a move
         return {panel.sliders[place]: slider, panel.target: "", panel.note: ""}
 
     outputs = [panel.note]
