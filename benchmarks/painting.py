@@ -33,7 +33,7 @@ from pipeline.training.command import run
 
 CACHE = Path(".cache/painting")
 STYLES = ("pencil sketch", "engraving", "cartoon", "comic", "oil painting", "watercolour")
-ROWS = 4
+ROWS, TILE = 4, 280  # TILE: pixels, in which strokes are seen
 
 
 class Subject(NamedTuple):
@@ -92,7 +92,7 @@ def measure(folder: Path | None, steps: int | None, sheet: Path | None) -> None:
         sheets.append([subject.shown(studio, latent) for subject, latent in zip(found, latents, strict=True)])
     print(table(["style", "CLIP", "judge", "same person", f"{steps} steps at 512 px"], rows))
     if sheet:
-        contact_sheet(sheets, sheet)
+        contact_sheet(sheets, sheet, TILE)
 
 
 def main() -> None:

@@ -160,12 +160,12 @@ def measure_likeness(studio: StyleCLIP, folder: Path | None, sheet: Path | None)
         contact_sheet(tiles, sheet)
 
 
-def contact_sheet(rows: list[list[Image.Image]], path: Path) -> None:
-    """Pictures in rows, as one JPEG."""
-    out = Image.new("RGB", (max(map(len, rows)) * TILE, len(rows) * TILE), "white")
+def contact_sheet(rows: list[list[Image.Image]], path: Path, tile: int = TILE) -> None:
+    """Pictures in rows, as one JPEG; each has `tile` pixels a side."""
+    out = Image.new("RGB", (max(map(len, rows)) * tile, len(rows) * tile), "white")
     for y, row in enumerate(rows):
         for x, picture in enumerate(row):
-            out.paste(ImageOps.fit(picture, (TILE, TILE), Image.Resampling.LANCZOS), (x * TILE, y * TILE))
+            out.paste(ImageOps.fit(picture, (tile, tile), Image.Resampling.LANCZOS), (x * tile, y * tile))
     path.parent.mkdir(parents=True, exist_ok=True)
     out.save(path, quality=QUALITY)
 
