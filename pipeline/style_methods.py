@@ -1,5 +1,6 @@
 """What `StyleCLIP` does with styles: it shows a face in one, learns one from two texts, and paints one picture."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -14,6 +15,7 @@ from pipeline.models.family import Family
 from pipeline.parameters import completed
 from pipeline.recipes import new_recipe
 from pipeline.text import Texts, check_prompt
+from pipeline.vocabulary import unknown_words
 
 NO_STYLES = "The CLIP of this model was not taught styles, so these words may lead to something else."
 
@@ -83,6 +85,18 @@ class StyleMethods:
         begin = partial(paint_face, self.family, self.texts, latent, **parameters)
         recipe = new_recipe(self.family, "paint", latent, parameters)
         return steps_of(begin, recipe, self.picture, self.image, 0, preview, notes)
+
+    def style_note(self, words: str) -> str:
+        """What to do with words that name a style, one that is there or one that CLIP was taught; "" for others."""
+        vocabulary, styles = self.texts.vocabulary, self.family.row.style_words.split()
+        if unknown_words(vocabulary.union(styles), words):
+            return ""
+        said = " ".join(re.findall(r"[^\W_]+", words.lower()))
+        for title in self.styles().values():
+            if f" {title.lower()} " in f" {said} ":
+                return f"“{title}” is a style: choose it in the tab Styles, or paint the picture so there."
+        known = " ".join(word for word in said.split() if word in styles)
+        return f"“{known}” is a style: paint the picture so, or learn it, in the tab Styles." if known else ""
 
     def _style_notes(self, target: str, neutral: str) -> tuple[str, ...]:
         """What is to be said of two texts; raises UserError where one is empty, or they are the same."""

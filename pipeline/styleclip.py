@@ -1,6 +1,7 @@
 """StyleCLIP: the three methods of the paper (Patashnik et al. 2021) and latent alignment behind one object."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -269,8 +270,11 @@ class StyleCLIP(PhotoMethods, StyleMethods, FinishedEdits):
     # Wishes in words
 
     def wishes(self, text: str) -> Reading:
-        """What a text in English asks for, such as "remove the glasses and make her smile", see `Reading`."""
-        return read_wishes(text, self.texts.vocabulary, self.family.defaults.neutral)
+        """What a text in English asks for, such as "remove the glasses and make her smile", see `Reading`. A style is
+        no wish, and the note says so."""
+        reading = read_wishes(text, self.texts.vocabulary, self.family.defaults.neutral)
+        note = "" if reading.wishes else self.style_note(text)
+        return replace(reading, notes=(note,), offers=()) if note else reading
 
     def change(self, latent: Latent, wish: Wish, share: float = 1.0, regions: Sequence[Place] | None = None) -> Edit:
         """Fulfil a wish at `share` times its strength: a colour of hair or eyes by an exchange; what else a mapper on

@@ -213,6 +213,17 @@ def test_a_mapper_is_known_by_what_it_adds_whatever_the_noun(demo):
     assert replace(photo, row=gone).mappers.adding("face with a beard", "face") is None
 
 
+def test_a_style_is_no_wish_and_is_shown_where_it_is(demo):
+    for text, told in (
+        ("make him a bronze statue", "“Bronze statue” is a style: choose it"),
+        ("mosaic", "“mosaic” is a style: paint the picture so, or learn it"),
+    ):
+        reading = demo.wishes(text)
+        assert not reading.wishes and not reading.offers and told in " ".join(reading.notes)
+    for text in ("a zebra", "a lit cigarette", "stone washed jeans", "glasses as in a comic"):
+        assert "is a style" not in " ".join(demo.wishes(text).notes)
+
+
 CHANGES = [
     ("put glasses on her", "eyewear", "none", "glasses"),
     ("take the glasses off", "eyewear", "glasses", "none"),

@@ -103,7 +103,7 @@ def _layer(name: str) -> str:
 
 
 def _convs(channels: int, out: int) -> nn.Sequential:
-    first, second = nn.Conv2d(channels, out, 3, padding=1), nn.Conv2d(out, out, 3, padding=1)
+    first, second = (nn.Conv2d(n, out, 3, padding=1, padding_mode="replicate") for n in (channels, out))
     return nn.Sequential(first, nn.InstanceNorm2d(out, affine=True), nn.LeakyReLU(0.2), second, nn.LeakyReLU(0.2))
 
 
