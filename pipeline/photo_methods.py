@@ -45,8 +45,9 @@ class PhotoMethods:
         of the photo is painted."""
         of_type("face", face, Face, "a face that align found")
         of_type("image", image, Image.Image, "a picture of PIL")
+        paint_of("paint", paint)
         whole = paste(turned(opened(photo), face.turn), face, image)
-        if paint_of("paint", paint) is None:
+        if paint is None:
             return whole
         left, right = face.quad[[0, 3]]  # the upper corners of the crop
         return paint.over_photo(whole, float(np.hypot(*(right - left))))

@@ -76,8 +76,7 @@ class StyleMethods:
         """Paint the picture of a face as a text says, such as "oil painting", from "photo" (CLIPstyler): strokes and
         colours change, and the face stays where it is. The small network that does it is kept in the latent's `paint`;
         later edits of the face are painted too, and `paste` paints all of a photo with it. As many `steps` as suit the
-        family, if left out. Otherwise as `optimize`.
-        Raises UserError for texts that are the same.
+        family, if left out. Otherwise as `optimize`. Raises UserError for texts that are the same.
         """
         self._check(latent)
         parameters = completed("paint", self.family.defaults, {"target": target, "neutral": neutral, "steps": steps})
@@ -86,7 +85,7 @@ class StyleMethods:
         recipe = new_recipe(self.family, "paint", latent, parameters)
         return steps_of(begin, recipe, self.picture, self.image, 0, preview, notes)
 
-    def style_note(self, words: str) -> str:
+    def _style_note(self, words: str) -> str:
         """What to do with words that name a style, one that is there or one that CLIP was taught; "" for others."""
         vocabulary, styles = self.texts.vocabulary, self.family.row.style_words.split()
         if unknown_words(vocabulary.union(styles), words):

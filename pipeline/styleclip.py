@@ -273,7 +273,7 @@ class StyleCLIP(PhotoMethods, StyleMethods, FinishedEdits):
         """What a text in English asks for, such as "remove the glasses and make her smile", see `Reading`. A style is
         no wish, and the note says so."""
         reading = read_wishes(text, self.texts.vocabulary, self.family.defaults.neutral)
-        note = "" if reading.wishes else self.style_note(text)
+        note = "" if reading.wishes else self._style_note(text)
         return replace(reading, notes=(note,), offers=()) if note else reading
 
     def change(self, latent: Latent, wish: Wish, share: float = 1.0, regions: Sequence[Place] | None = None) -> Edit:

@@ -233,3 +233,14 @@ def latent(program):
 
     _, latent, _ = program.predict(seed=3, api_name="/sample")
     return handle_file(latent)
+
+
+@pytest.fixture(scope="module")
+def small_paintings():
+    """Pictures are painted at the size of `studio`'s, by few patches."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.paint.SIDE", 64)
+        for name, value in (("SIDE", 64), ("PATCHES", 3), ("START_BLOCK", 1)):
+            patch.setattr(f"pipeline.methods.clipstyler.{name}", value)
+        patch.setattr("families.painter.PART", 16)
+        yield

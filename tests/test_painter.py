@@ -10,23 +10,12 @@ from safetensors.torch import load_file, save_file
 from families import painter
 from pipeline import StyleCLIP
 from pipeline.errors import UserError
-from pipeline.methods import clipstyler
 from pipeline.models.family import load_family
 from pipeline.models.sources import Source
 from pipeline.models.weights import read_weights
 from pipeline.networks.stylenet import Mixture, StyleNet, painters
 
-
-@pytest.fixture(scope="module", autouse=True)
-def small():
-    """Small pictures."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.paint.SIDE", 64)
-        patch.setattr(clipstyler, "SIDE", 64)
-        patch.setattr(clipstyler, "PATCHES", 3)
-        patch.setattr(clipstyler, "START_BLOCK", 1)
-        patch.setattr(painter, "PART", 16)
-        yield
+pytestmark = pytest.mark.usefixtures("small_paintings")
 
 
 @pytest.fixture(scope="module")

@@ -14,15 +14,7 @@ from pipeline.errors import UserError
 from pipeline.methods import clipstyler
 from pipeline.paint import Paint
 
-
-@pytest.fixture(scope="module", autouse=True)
-def small():
-    """Pictures are painted at the size of this family's."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.paint.SIDE", 64)
-        patch.setattr(clipstyler, "SIDE", 64)
-        patch.setattr(clipstyler, "PATCHES", 3)
-        yield
+pytestmark = pytest.mark.usefixtures("small_paintings")
 
 
 @pytest.fixture(scope="module")
