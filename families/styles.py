@@ -36,9 +36,11 @@ from families.clip import (
 )
 from families.drawn.captions import CAPTIONS as DRAWN
 from families.drawn.clip import NUMBERS_OF
+from families.drawn.clip import WIDTH as DRAWN_WIDTH
 from families.drawn.reader import to_bytes
 from families.photo.captions import CAPTIONS as PHOTO
-from families.photo.clip import WIDTH, disturbed
+from families.photo.clip import WIDTH as PHOTO_WIDTH
+from families.photo.clip import disturbed
 from families.style_filters import COLOURLESS, FILTERS
 from pipeline import StyleCLIP
 from pipeline.files import written_whole
@@ -85,6 +87,7 @@ WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 STYLES = tuple(FILTERS)
 CAPTIONS = {"demo": DRAWN, "photo": PHOTO}
 NUMBERS = {"demo": NUMBERS_OF, "photo": ()}
+WIDTHS = {"demo": DRAWN_WIDTH, "photo": PHOTO_WIDTH}  # of the image tower before it learned styles
 DISTURB = {"demo": augment, "photo": disturbed}
 
 
@@ -180,9 +183,9 @@ class PartlyFrozenNorm(nn.BatchNorm2d):
         return torch.cat(parts, 1)
 
 
-def without_styles(state: Mapping[str, Tensor], resolution: int) -> dict[str, Tensor]:
-    """A model as it was before `widen`: its first channels, which read no other ones."""
-    narrow = new_clip(1, resolution, WIDTH).state_dict()
+def without_styles(state: Mapping[str, Tensor], resolution: int, width: int) -> dict[str, Tensor]:
+    """A model as it was before `widen`, of this `width`: its first channels, which read no other ones."""
+    narrow = new_clip(1, resolution, width).state_dict()
     return {
         key: value[tuple(slice(n) for n in narrow[key].shape)].clone() if key.startswith("visual.") else value
         for key, value in state.items()
@@ -219,7 +222,7 @@ class StyleFit(Fit):
 
     def __init__(self, name: str, faces: Mapping[str, Tensor]) -> None:
         shipped, captions = with_all_words(load_file(f"checkpoints/{name}/clip.safetensors")), CAPTIONS[name]
-        shipped = without_styles(shipped, faces["plain"].shape[-1])
+        shipped = without_styles(shipped, faces["plain"].shape[-1], WIDTHS[name])
         self.teacher, self.captions, self.faces = build_clip(shipped), StyledCaptions(captions), faces
         # Its axes in the joint space, and those that are left.
         axes = joint_axes()
