@@ -90,7 +90,8 @@ def realism(points: Mapping[str, Sequence[tuple[float, float]]], path: Path) -> 
     with matplotlib.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure((6, 5), layout="constrained")
         axes = figure.subplots()
-        for (title, pairs), colour in zip(points.items(), COLOURS.values(), strict=False):
+        colours = matplotlib.colormaps["tab20"].colors  # ten dark ones, and after each its pale one
+        for (title, pairs), colour in zip(points.items(), (*colours[::2], *colours[1::2]), strict=False):
             x, y = np.array(pairs).T
             axes.plot(x, y, "o", color=colour, markersize=4, alpha=0.5)
             axes.plot(x.mean(), y.mean(), "D", color=colour, markersize=9, label=title)

@@ -11,7 +11,6 @@ dlib's files, see benchmarks/photo_judging.py, and the judge of `benchmarks.styl
 
 import argparse
 import time
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -48,7 +47,7 @@ class Subject(NamedTuple):
         """The whole photograph with this latent's picture, where there is one, else the picture."""
         if self.face is None:
             return studio.image(latent)
-        return studio.paste(self.photo, self.face, studio.image(replace(latent, paint=None)), latent.paint)
+        return studio.paste(self.photo, self.face, latent)
 
 
 def painted(studio: StyleCLIP, subject: Subject, style: str, steps: int) -> tuple[Latent, float]:

@@ -12,7 +12,7 @@ from PIL import Image
 from pipeline.errors import UserError
 from pipeline.faces.detection import Face
 from pipeline.faces.photos import open_photo
-from pipeline.latents import Latent
+from pipeline.latents import NO_FACE, Latent
 from pipeline.networks.generator import StyleGenerator
 from pipeline.paint import Paint
 
@@ -116,7 +116,7 @@ def latent_of(name: str, latent: Any, generator: StyleGenerator) -> Latent:
         raise TypeError(f"`{name}` holds float32 numbers, and this one others.")
     drawable = all(bool((values.abs() <= LARGEST).all()) for values in numbers)
     if not drawable or not all(bool(((mask >= 0) & (mask <= 1)).all()) for mask, _ in latent.regions):
-        raise UserError("This latent holds numbers that no face has; please use one that was saved by this studio.")
+        raise UserError(NO_FACE)
     return latent
 
 

@@ -19,6 +19,7 @@ from pipeline.tuning import Tuning, added, digest, mixed
 
 MOST_REGIONS = 32  # of a latent: each makes drawing slower
 LARGEST_MASK = 256  # pixels a side
+NO_FACE = "This latent holds numbers that no face has; please use one that was saved by this studio."
 TOO_MANY = (
     f"A picture holds edits in at most {MOST_REGIONS} regions; please go on from an earlier picture, or edit the whole "
     "picture."
@@ -205,7 +206,9 @@ class Latent:
         try:
             save_file({k: v.contiguous() for k, v in tensors.items()}, path)
         except (SafetensorError, OSError) as error:
-            raise UserError(f"No latent can be saved at {path} ({error}); please choose another place.") from error
+            there = os.path.isdir(os.path.dirname(path) or ".")  # noqa: PTH112, PTH120  # which never raises
+            why = error if there else "there is no such folder"
+            raise UserError(f"No latent can be saved at {path} ({why}); please choose another place.") from error
 
     @classmethod
     def load(cls, file: str | Path | BinaryIO) -> "Latent":
@@ -220,6 +223,8 @@ class Latent:
             tensors = load(content.encode() if isinstance(content, str) else content)
             if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
                 raise ValueError("not float32")
+            if not all(tensor.isfinite().all() for tensor in tensors.values()):
+                raise UserError(NO_FACE)
             w_plus = tensors.pop("w_plus")
             tuning, adaptation = (Tuning.popped(tensors, f"{kind}.") for kind in ("tuning", "adaptation"))
             paint = Paint.popped(tensors, "paint.")

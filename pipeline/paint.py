@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from pipeline.images import to_pil, to_tensor
-from pipeline.networks.stylenet import SHAPES, STEP, StyleNet
+from pipeline.networks.stylenet import SHAPES, STEP, StyleNet, views
 
 SIDE = 512  # pixels a side at which pictures are painted: strokes have one size, whatever the size of the picture
 LONGEST = 1536  # pixels of the longer side, at most, at which whole photos are painted: 0.6 GB
@@ -42,7 +42,7 @@ class Paint:
         """An image (N, 3, R, R), painted at `SIDE` pixels and brought back to its size."""
         network, size, image = self.network_on(image.device), image.shape[-1], image.float().clamp(-1, 1)
         with torch.no_grad():
-            painted = network(resized(image, SIDE))
+            painted = network(views(resized(image, SIDE)))
         return torch.lerp(image, resized(painted, size), self.share)
 
     def over_photo(self, photo: Image.Image, side: float) -> Image.Image:
@@ -51,7 +51,7 @@ class Paint:
         scale = min(SIDE / side, LONGEST / max(photo.size))
         width, height = (STEP * max(1, round(scale * n / STEP)) for n in photo.size)
         with torch.no_grad():
-            painted = to_pil(self.network_on(torch.device("cpu"))(to_tensor(photo, (width, height))))
+            painted = to_pil(self.network_on(torch.device("cpu"))(views(to_tensor(photo, (width, height)))))
         painted = painted.resize(photo.size, Image.Resampling.BICUBIC)
         return painted if self.share == 1 else Image.blend(photo, painted, self.share)
 

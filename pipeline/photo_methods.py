@@ -1,9 +1,9 @@
 """What `StyleCLIP` does with photos: it finds their faces, inverts them, comes closer to them, and puts them back."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
-import numpy as np
 from PIL import Image
 
 from pipeline.checks import aligned, number, of_type, one_of, paint_of
@@ -20,6 +20,15 @@ from pipeline.paint import Paint
 from pipeline.recipes import new_recipe
 
 ENCODER_SIZE = 256  # aligned faces have at least this many pixels a side
+
+
+def put_back(photo: Photo, face: Face, picture: Image.Image, paint: Paint | None = None) -> Image.Image:
+    """A photo with the picture of an edited face in the place of that face, and then painted; see
+    `PhotoMethods.paste`, whose arguments are checked here."""
+    of_type("face", face, Face, "a face that align found")
+    paint_of("edited.paint", paint)
+    whole = paste(turned(opened(photo), face.turn), face, picture)
+    return whole if paint is None else paint.over_photo(whole, face.width)
 
 
 class PhotoMethods:
@@ -39,18 +48,15 @@ class PhotoMethods:
             return [centred(photo, size, self.family.rows(size))]
         return self.family.faces.find(photo, size)
 
-    def paste(self, photo: Photo, face: Face, image: Image.Image, paint: Paint | None = None) -> Image.Image:
-        """The photo in which `align` found `face`, with an edited `image` of it in its place (RGB in sRGB), upright
-        also where `align` had to turn it. With the `paint` of a latent, whose `image` is then to be one without it, all
-        of the photo is painted."""
-        of_type("face", face, Face, "a face that align found")
-        of_type("image", image, Image.Image, "a picture of PIL")
-        paint_of("paint", paint)
-        whole = paste(turned(opened(photo), face.turn), face, image)
-        if paint is None:
-            return whole
-        left, right = face.quad[[0, 3]]  # the upper corners of the crop
-        return paint.over_photo(whole, float(np.hypot(*(right - left))))
+    def paste(self, photo: Photo, face: Face, edited: Image.Image | Latent) -> Image.Image:
+        """The photo in which `align` found `face`, with an edited picture of it in its place (RGB in sRGB), upright
+        also where `align` had to turn it. `edited` is the picture, or the latent of it; with a latent that is painted,
+        all of the photo is painted."""
+        of_type("edited", edited, (Image.Image, Latent), "a picture of PIL, or a latent")
+        if not isinstance(edited, Latent):
+            return put_back(photo, face, edited)
+        self._check(edited)
+        return put_back(opened(photo), face, self.image(replace(edited, paint=None)), edited.paint)
 
     def view(self, photo: Photo, side: int, turn: int = 0) -> Image.Image:
         """A photo as `align` and `paste` see it, at most `side` pixels a side. `turn` is that of its faces."""

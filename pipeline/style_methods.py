@@ -15,7 +15,7 @@ from pipeline.models.family import Family
 from pipeline.parameters import completed
 from pipeline.recipes import new_recipe
 from pipeline.text import Texts, check_prompt
-from pipeline.vocabulary import unknown_words
+from pipeline.vocabulary import enumerated, unknown_words
 
 NO_STYLES = "The CLIP of this model was not taught styles, so these words may lead to something else."
 
@@ -65,7 +65,7 @@ class StyleMethods:
         given = {"target": text("target", target), "neutral": text("neutral", neutral)}
         given |= {"layers": number("layers", layers)}
         given |= {"steps": number("steps", steps, None) or usual_steps(self.family.generator, layers)}
-        notes, preview = self._style_notes(target, neutral), number("preview", preview, None)
+        notes, preview = self.style_notes(target, neutral), number("preview", preview, None)
         begin = partial(adapt_and_draw, self.family, self.texts, latent, **given)
         recipe = new_recipe(self.family, "adapt", latent, given)
         return steps_of(begin, recipe, self.picture, self.image, self.family.generator.size, preview, notes)
@@ -80,7 +80,7 @@ class StyleMethods:
         """
         self._check(latent)
         parameters = completed("paint", self.family.defaults, {"target": target, "neutral": neutral, "steps": steps})
-        notes, preview = self._style_notes(target, neutral), number("preview", preview, None)
+        notes, preview = self.style_notes(target, neutral), number("preview", preview, None)
         begin = partial(paint_face, self.family, self.texts, latent, **parameters)
         recipe = new_recipe(self.family, "paint", latent, parameters)
         return steps_of(begin, recipe, self.picture, self.image, 0, preview, notes)
@@ -97,9 +97,13 @@ class StyleMethods:
         known = " ".join(word for word in said.split() if word in styles)
         return f"“{known}” is a style: paint the picture so, or learn it, in the tab Styles." if known else ""
 
-    def _style_notes(self, target: str, neutral: str) -> tuple[str, ...]:
-        """What is to be said of two texts; raises UserError where one is empty, or they are the same."""
+    def style_notes(self, target: str, neutral: str) -> tuple[str, ...]:
+        """Sentences for the visitor on the two texts of `adapt`, or of `paint`. Raises UserError where one is empty, or
+        they are the same."""
         check_prompt(neutral)
         row = self.family.row
-        notes = self.texts.goal_notes(target, neutral, row.style_words.split())
+        vocabulary, words = self.texts.vocabulary, row.style_words.split()
+        notes = self.texts.goal_notes(target, neutral, words)
+        if row.known_styles and vocabulary and unknown_words(vocabulary.union(words), target):
+            notes += (f"The styles that it knows: {enumerated(row.known_styles)}.",)
         return notes if row.styles_in_words else (*notes, NO_STYLES)

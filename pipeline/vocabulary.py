@@ -74,7 +74,12 @@ def listed(words: Sequence[str]) -> str:
     named = [f"“{word}”" for word in words[:NAMED]]
     if len(words) > NAMED:
         named.append(f"{len(words) - NAMED} more")
-    return " and ".join(filter(None, [", ".join(named[:-1]), named[-1]]))
+    return enumerated(named)
+
+
+def enumerated(words: Sequence[str]) -> str:
+    """Words in a row: a, b and c."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _known(word: str, vocabulary: frozenset[str]) -> bool:

@@ -114,7 +114,7 @@ def test_things_that_are_no_latent_face_text_or_picture_are_named(studio, latent
         ("face", lambda: studio.invert(None)),
         ("face", lambda: studio.likeness(latent, np.zeros((64, 64, 3), np.uint8))),
         ("face", lambda: studio.paste(photo, photo, edit.image)),
-        ("image", lambda: studio.paste(photo, face, edit)),
+        ("edited", lambda: studio.paste(photo, face, edit)),
         ("target", lambda: studio.direct(latent, None, "face")),
         ("neutral", lambda: studio.threshold("smiling face", 3)),
         ("prompt", lambda: studio.optimize(latent, ["a man"])),
@@ -281,8 +281,9 @@ def test_a_picture_of_a_photo_takes_a_size_and_quarter_turns(studio, photo):
 
 def test_a_latent_that_cannot_be_kept_says_where(latent, tmp_path):
     for place in (tmp_path, tmp_path / "no folder" / "face.safetensors"):
-        with pytest.raises(UserError, match="No latent can be saved at .*choose another place"):
+        with pytest.raises(UserError, match="No latent can be saved at .*choose another place") as refused:
             latent.save(place)
+    assert "(there is no such folder)" in str(refused.value)
     with pytest.raises(TypeError, match="`path` is a path, not NoneType"):
         latent.save(None)
     gone = io.BytesIO()

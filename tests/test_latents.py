@@ -30,6 +30,14 @@ def test_another_file_is_refused(tmp_path):
         Latent.load(tmp_path / "text.safetensors")
 
 
+def test_a_file_with_numbers_of_no_face_is_refused_before_it_is_drawn(tmp_path):
+    w_plus = torch.zeros(1, 10, 32)
+    w_plus[0, 3, 5] = torch.nan
+    Latent(w_plus).save(tmp_path / "latent.safetensors")
+    with pytest.raises(UserError, match="numbers that no face has"):
+        Latent.load(tmp_path / "latent.safetensors")
+
+
 def test_a_file_with_thousands_of_regions_is_refused_at_once(tmp_path):
     names = [f"region.{number}.mask" for number in range(100_000)]
     save_file({"w_plus": torch.zeros(1, 10, 32)} | {name: torch.zeros(0) for name in names}, tmp_path / "many")

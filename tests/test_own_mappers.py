@@ -107,7 +107,7 @@ def test_a_narrow_mapper_leaves_the_colours_of_torgb_and_moves_less_than_a_megab
 
 
 def test_a_file_that_was_cleared_away_is_said_to_be_gone(studio, tmp_path):
-    with pytest.raises(UserError, match=r"no mapper hat\.safetensors, or it is no longer kept; please load it again"):
+    with pytest.raises(UserError, match=r"no mapper hat\.safetensors, or it is no longer kept; please check its path"):
         studio.map(studio.sample(0), tmp_path / "hat.safetensors")
 
 

@@ -13,7 +13,7 @@ from pipeline.errors import UserError
 from pipeline.models.family import load_family
 from pipeline.models.sources import Source
 from pipeline.models.weights import read_weights
-from pipeline.networks.stylenet import Mixture, StyleNet, painters
+from pipeline.networks.stylenet import SHAPES, Mixture, StyleNet, painters, views
 
 pytestmark = pytest.mark.usefixtures("small_paintings")
 
@@ -24,7 +24,7 @@ def fit():
     rng = torch.Generator().manual_seed(0)
     plain = torch.randint(80, 176, (2, 3, 32, 32), generator=rng, dtype=torch.uint8)
     styled = torch.stack([plain - 80, plain + 79], 1)
-    fit = painter.PainterFit(plain, styled, lambda pictures: [F.avg_pool2d(pictures, 2)])
+    fit = painter.PainterFit(plain, styled, lambda pictures: [F.avg_pool2d(pictures, 2)], ("picture", "picture"))
     fit.losses = [fit.step(1.0) for _ in range(30)]
     return fit
 
@@ -39,23 +39,48 @@ def file(fit, tmp_path_factory):
 def test_a_style_is_learned_and_read_again(fit, file, tmp_path):
     assert fit.losses[-1] < fit.losses[0] / 2
     picture = fit.plain[:1].float() / 127.5 - 1
-    dark, pale = painters(read_weights("painter", file))
-    assert dark(picture).mean() < picture.mean() - 0.3 and pale(picture).mean() > picture.mean() + 0.3
-    torch.testing.assert_close(pale(picture), fit.painted(picture, 1), rtol=0, atol=2e-3)  # float16
-    other = painter.PainterFit(fit.plain, fit.styled, fit.features)
+    seen, (dark, pale) = views(picture), painters(read_weights("painter", file))
+    assert dark(seen).mean() < picture.mean() - 0.3 and pale(seen).mean() > picture.mean() + 0.3
+    torch.testing.assert_close(pale(seen), fit.painted(seen, 1), rtol=0, atol=2e-3)  # float16
+    other = painter.PainterFit(fit.plain, fit.styled, fit.features, ("picture", "picture"))
     fit.save(tmp_path / "painter.pt")
     other.load(tmp_path / "painter.pt")
     assert other.step(1.0) == fit.step(1.0)
+    elsewhere = painter.PainterFit(fit.plain, fit.styled, fit.features, ("picture", "strokes"))
+    with pytest.raises(UserError, match="another training"):
+        elsewhere.load(tmp_path / "painter.pt")
+    assert [*fit.own] == [name for name in SHAPES if name in fit.own]  # as in any other process
+
+
+def test_a_style_starts_from_its_view(fit):
+    other = painter.PainterFit(fit.plain, fit.styled, fit.features, ("tiles", "strokes"))
+    seen = views(fit.plain[:1].float() / 127.5 - 1)
+    picture, strokes, tiles = seen.unflatten(1, (3, 3)).unbind(1)
+    for style, wanted in ((0, tiles), (1, strokes)):
+        torch.testing.assert_close(other.painted(seen, style), wanted, rtol=0, atol=1e-5)
+        assert not torch.allclose(wanted, picture, atol=0.05)
+
+
+def test_views_of_a_picture_are_strokes_and_tiles():
+    rng = torch.Generator().manual_seed(0)
+    picture = torch.full((1, 3, 40, 48), -0.5)
+    picture[..., 20:] = 0.5
+    noisy = picture + 0.1 * torch.randn(picture.shape, generator=rng)
+    itself, strokes, tiles = views(noisy).unflatten(1, (3, 3)).unbind(1)
+    assert torch.equal(itself, noisy)
+    assert (strokes - picture).abs().mean() < 0.3 * (noisy - picture).abs().mean()  # even areas, and a sharp edge
+    assert (tiles[..., :16, :16] == tiles[..., :1, :1]).all() and tiles.shape == picture.shape
+    torch.testing.assert_close(tiles[..., 0, 0], noisy[..., :16, :16].mean((2, 3)))
 
 
 def test_a_mixture_is_between_its_networks(fit, file):
-    picture = fit.plain[:1].float() / 127.5 - 1
+    seen = views(fit.plain[:1].float() / 127.5 - 1)
     dark, pale = networks = painters(read_weights("painter", file))
     for share, nearer in ((0.99, dark), (0.01, pale)):
-        torch.testing.assert_close(Mixture(networks, 0, share)(picture), nearer(picture), rtol=0, atol=0.1)
+        torch.testing.assert_close(Mixture(networks, 0, share)(seen), nearer(seen), rtol=0, atol=0.1)
     mixed = Mixture(networks, 0, 0.5)
-    assert dark(picture).mean() < mixed(picture).mean() < pale(picture).mean()
-    torch.testing.assert_close(StyleNet.from_state_dict(mixed.weights())(picture), mixed(picture))
+    assert dark(seen).mean() < mixed(seen).mean() < pale(seen).mean()
+    torch.testing.assert_close(StyleNet.from_state_dict(mixed.weights())(seen), mixed(seen))
 
 
 @pytest.mark.parametrize("studios", [1, 2])

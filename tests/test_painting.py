@@ -129,19 +129,20 @@ def test_a_paint_is_of_the_whole_picture(studio, face, painted):
 def test_the_whole_photo_is_painted_with_its_face(studio, photo, monkeypatch):
     found = studio.align(photo)[0]
     *_, last = studio.paint(studio.invert(found), "an oil painting", "a photo", steps=4, preview=32)
-    bare = studio.image(replace(last.latent, paint=None))
-    plain, whole = studio.paste(photo, found, bare), studio.paste(photo, found, bare, last.latent.paint)
+    bare = replace(last.latent, paint=None)
+    plain, whole = studio.paste(photo, found, bare), studio.paste(photo, found, last.latent)
+    assert plain.tobytes() == studio.paste(photo, found, studio.image(bare)).tobytes()
     assert whole.size == photo.size
     corner = (0, 0, 100, 100)  # far from the face
     assert plain.crop(corner).tobytes() == photo.crop(corner).tobytes() != whole.crop(corner).tobytes()
-    half = studio.paste(photo, found, bare, last.latent.paint.scaled(0.5))
+    half = studio.paste(photo, found, replace(last.latent, paint=last.latent.paint.scaled(0.5)))
     middle = (np.asarray(plain, float) + np.asarray(whole, float)) / 2
     assert abs(np.asarray(half, float) - middle).max() <= 1  # both are rounded
     monkeypatch.setattr("pipeline.paint.LONGEST", 64)
-    coarse = studio.paste(photo, found, bare, last.latent.paint)
+    coarse = studio.paste(photo, found, last.latent)
     assert coarse.size == photo.size and coarse.tobytes() != whole.tobytes()
-    with pytest.raises(TypeError, match="`paint`"):
-        studio.paste(photo, found, bare, "oil painting")
+    with pytest.raises(TypeError, match="`edited`"):
+        studio.paste(photo, found, "oil painting")
 
 
 def test_texts_that_lead_nowhere_are_told(studio, face):

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from families.drawn.captions import CAPTIONS
+from families.style_filters import FILTERS
 from pipeline.models.registry import Defaults, read_registry
 from pipeline.vocabulary import unknown_note, unknown_words
 from pipeline.wishes import read_wishes
@@ -44,6 +45,14 @@ def test_every_suggested_word_is_known(demo, vocabulary):
     texts = [prompt.words for prompt in demo.prompts] + [pair.target for pair in demo.pairs]
     texts += [word for group in demo.words.values() for word in group]
     assert vocabulary and not unknown_words(vocabulary, " ".join(texts))
+
+
+@pytest.mark.parametrize("family", ["demo", "photo"])
+def test_the_styles_that_are_named_are_those_that_clip_was_taught(family):
+    row = read_registry()[family]
+    assert set(row.known_styles) == set(FILTERS)
+    words = frozenset(f"{row.vocabulary} {row.style_words}".split())
+    assert not unknown_words(words, " ".join(row.known_styles))
 
 
 @pytest.mark.parametrize("family", ["demo", "photo", "ffhq"])

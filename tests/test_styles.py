@@ -151,6 +151,7 @@ def test_words_that_clip_was_never_taught_are_told(demo, monkeypatch):
         return " ".join(step.notes)
 
     assert "linocut" in notes("a linocut") and "mosaic" not in notes("a mosaic")
+    assert "it knows: pencil sketch, charcoal, oil painting" in notes("a linocut")
     assert NO_STYLES not in notes("a linocut")
     monkeypatch.setattr(demo.family, "row", demo.family.row.model_copy(update={"style_words": ""}))
     assert NO_STYLES in notes("a linocut") and "mosaic" in notes("a mosaic")

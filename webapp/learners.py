@@ -15,7 +15,6 @@ from pipeline.images import to_pil
 from pipeline.methods.mapper import apply_mapper
 from pipeline.methods.nada import adapt, reached, usual_steps
 from pipeline.models.styles import retitle_style, save_style
-from pipeline.text import check_goal, check_prompt
 from pipeline.training.frozen import FrozenModels
 from pipeline.training.mapper import retitle, save_mapper
 from pipeline.training.mapper_recipe import family_recipe
@@ -38,8 +37,8 @@ class Learner(ABC):
         self.studio = studio
 
     @abstractmethod
-    def check(self, words: str, neutral: str) -> None:
-        """Raises UserError for words that nothing can be learned from."""
+    def notes(self, words: str, neutral: str) -> tuple[str, ...]:
+        """Sentences for the visitor on the words. Raises UserError for words that nothing can be learned from."""
 
     @abstractmethod
     def states(self, words: str, neutral: str, face: Latent) -> Iterator[Any]:
@@ -72,8 +71,8 @@ class MapperLearner(Learner):
     kind, label = MAPPER, "Train a mapper for this text"
     pictured = "Above, faces as they were; below, what the mapper in training makes of them"
 
-    def check(self, words: str, neutral: str) -> None:
-        check_prompt(words)
+    def notes(self, words: str, neutral: str) -> tuple[str, ...]:
+        return self.studio.texts.goal_notes(words, "")
 
     def states(self, words: str, neutral: str, face: Latent) -> Iterator[Any]:
         family = self.studio.family
@@ -111,9 +110,8 @@ class StyleLearner(Learner):
     pictured = "Your face before, and in the style that is being learned"
     shown_every = 10  # steps
 
-    def check(self, words: str, neutral: str) -> None:
-        check_prompt(neutral)
-        check_goal(words, neutral)
+    def notes(self, words: str, neutral: str) -> tuple[str, ...]:
+        return self.studio.style_notes(words, neutral)
 
     def states(self, words: str, neutral: str, face: Latent) -> Iterator[Any]:
         self.words, self.neutral = words, neutral

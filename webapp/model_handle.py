@@ -14,8 +14,10 @@ from PIL import Image
 
 from pipeline import Edit, Latent, StyleCLIP
 from pipeline.errors import UserError
+from pipeline.faces.detection import Face
 from pipeline.faces.photos import Photo, open_photo
 from pipeline.models.downloads import fetch
+from pipeline.photo_methods import put_back
 from webapp.backends import PHOTOS, RUNS, Backend, backend_of, turn_of
 from webapp.jobs import CHANGED, TELL_EVERY, LongJob, Scheduler
 from webapp.queues import caller_now
@@ -77,6 +79,15 @@ class ModelHandle:
         """The picture of a photo, as `pipeline.faces.photos.open_photo` gives it."""
         with self._place():
             return open_photo(photo)
+
+    def paste(self, photo: Photo, face: Face, edited: Image.Image | Latent) -> Image.Image:
+        """As the studio's. The picture of a latent is drawn in its turn, before there is a place for the photo."""
+        if not isinstance(edited, Latent):
+            picture, paint = edited, None
+        else:
+            picture, paint = self.image(with_values(edited, paint=None)), edited.paint
+        with self._place():
+            return put_back(photo, face, picture, paint)
 
     def _place(self) -> AbstractContextManager[None]:
         return self.jobs.photo(*caller_now())

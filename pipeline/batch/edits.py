@@ -18,6 +18,7 @@ from pipeline.errors import UserError
 from pipeline.faces.detection import Face
 from pipeline.latents import Latent
 from pipeline.methods.inversion import LIKE_THE_PHOTO
+from pipeline.paint import Paint
 from pipeline.recipes import BY_NAME, MOST_BYTES, Recipe, edits_of
 from pipeline.styleclip import StyleCLIP
 
@@ -28,11 +29,12 @@ WHAT = "Please say what should change by one of words, target, mapper, style, re
 
 @dataclass(frozen=True)
 class Edited:
-    """The picture of an edited face, how much the face before and after the edit is the person of the photo (the cosine
-    of their identity embeddings, None where the model has no identity network), and what there is to say of the edit.
-    """
+    """The picture of an edited face, and the paint that is to go over all of the photo; how much the face before and
+    after the edit is the person of the photo (the cosine of their identity embeddings, None where the model has no
+    identity network), and what there is to say of the edit."""
 
     image: Image.Image
+    paint: Paint | None
     before: float | None
     after: float | None
     notes: list[str]
@@ -60,7 +62,9 @@ class Editor:
             raise UserError(f"{WHAT}{', not by several at once' if kinds else ''}.")
         for extra, kind in (("neutral", "target"), ("steps", "prompt")):
             if extra in asked and not asked.keys() & {kind, "paint"}:
-                raise UserError(f"“{extra}” goes with “{kind}” or “paint”; please give that too, or leave it out.")
+                raise UserError(
+                    f"“{extra}” goes with “{kind}” or “paint”; please ask for one of them, or leave it out."
+                )
         if "target" in asked:
             asked.setdefault("neutral", self.studio.family.defaults.neutral)
         if "paint" in asked:
@@ -110,8 +114,9 @@ class Editor:
         except (UserError, TypeError, AttributeError):  # which every photo with that edit tells
             return [*map(_digest, files)]
 
-    def __call__(self, face: Face, asked: Mapping[str, Any]) -> Edited:
-        """The edit of a face. Raises UserError and TypeError as the methods of `StyleCLIP` do."""
+    def __call__(self, face: Face, asked: Mapping[str, Any], apart: bool = False) -> Edited:
+        """The edit of a face; with `apart` its paint is not in the picture, but beside it. Raises UserError and
+        TypeError as the methods of `StyleCLIP` do."""
         self._go_on()
         begin, studio = time.perf_counter(), self.studio
         latent, notes = studio.invert(face), []
@@ -123,8 +128,9 @@ class Editor:
             notes.append(UNLIKE)
         for edit in self._edits(latent, asked):
             notes += [note for note in edit.notes if note not in notes]
-        image, after = edit.image, studio.likeness(edit.latent, face)
-        return Edited(image, before, after, notes, time.perf_counter() - begin)
+        paint, after = edit.latent.paint if apart else None, studio.likeness(edit.latent, face)
+        image = studio.image(replace(edit.latent, paint=None)) if paint else edit.image
+        return Edited(image, paint, before, after, notes, time.perf_counter() - begin)
 
     def _edits(self, latent: Latent, asked: Mapping[str, Any]) -> Iterator[Edit]:
         """One after the other, each of what the one before has made."""

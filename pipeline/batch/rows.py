@@ -48,9 +48,10 @@ class Drawer:
         row = task.row()
         if isinstance(found, Exception):
             return [row | {"error": str(found)}]
-        count = len(found.faces)
-        rows, edited = [], []
-        for place, face in enumerate(found.faces, 1):
+        alone = self.pictures.paste and "paint" in task.asked  # the whole photo is painted, once
+        faces = found.faces[:1] if alone else found.faces
+        count, rows, edited = len(faces), [], []
+        for place, face in enumerate(faces, 1):
             row |= {"face": place, "faces": count}
             edit = self._edited(face, task)
             if isinstance(edit, Edited):
@@ -65,7 +66,7 @@ class Drawer:
 
     def _edited(self, face: Face, task: Task) -> Edited | Exception:
         try:
-            return self.editing.submit(self.editor, face, task.asked).result()
+            return self.editing.submit(self.editor, face, task.asked, self.pictures.paste).result()
         except (UserError, TypeError) as error:
             return error
         except Exception as error:  # too little memory on a GPU is one
@@ -81,7 +82,8 @@ class Drawer:
             try:
                 if wanted.paste:
                     images = [(face, edit.image) for _, face, edit in group]
-                    seconds = self.call(write_pasted, task.job.photo, images, path, wanted.size)
+                    paint = group[0][2].paint  # of a recipe: that of the largest face
+                    seconds = self.call(write_pasted, task.job.photo, images, path, wanted.size, paint)
                 else:
                     seconds = self.call(write_picture, group[0][2].image, path, wanted.size)
                 told = {"output": name}

@@ -1,5 +1,5 @@
 """What needs no model: the faces of a photo are found, and edits of them written. Worker processes do both, one thread
-each, and nothing here imports PyTorch. `edits` has what comes between."""
+each; nothing here imports PyTorch, which comes along with a paint alone. `edits` has what comes between."""
 
 import os
 import pickle
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from PIL import Image
 
@@ -21,6 +21,9 @@ from pipeline.errors import UserError
 from pipeline.faces.detection import Face, FaceFinder, centred, turned
 from pipeline.faces.paste import paste
 from pipeline.faces.photos import opened, shrunk
+
+if TYPE_CHECKING:
+    from pipeline.paint import Paint
 
 Answer = TypeVar("Answer")
 # Format -> its name in Pillow, and how it is saved: as the page saves it.
@@ -139,12 +142,17 @@ def write_picture(image: Image.Image, path: str, size: int | None) -> float:
     return time.perf_counter() - begin
 
 
-def write_pasted(photo: str, edited: Sequence[tuple[Face, Image.Image]], path: str, size: int | None) -> float:
-    """Write a photo with edited faces in the place of those that `find_faces` found in it; as `write_picture`."""
+def write_pasted(
+    photo: str, edited: Sequence[tuple[Face, Image.Image]], path: str, size: int | None, paint: "Paint | None" = None
+) -> float:
+    """Write a photo with edited faces in the place of those that `find_faces` found in it, all of it painted where
+    there is a `paint`, which brings PyTorch along; as `write_picture`."""
     begin = time.perf_counter()
     image = turned(_opened(photo), edited[0][0].turn)
     for face, picture in edited:
         image = paste(image, face, picture)
+    if paint:
+        image = paint.over_photo(image, edited[0][0].width)
     return time.perf_counter() - begin + write_picture(image, path, size)
 
 

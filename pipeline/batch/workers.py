@@ -25,7 +25,8 @@ NOT_STARTED = "The processes that open photos can't be started: {}"
 class Workers:
     """Processes that run functions of `stages`. One that dies takes along nothing but the photo that it worked on.
 
-    They import neither PyTorch nor the script that started this process, as those of `multiprocessing` would.
+    They import neither PyTorch, but for paintings, nor the script that started this process, as those of
+    `multiprocessing` would.
     """
 
     def __init__(self, count: int) -> None:

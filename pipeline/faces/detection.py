@@ -47,6 +47,12 @@ class Face:
     quad: NDArray[np.float64]
     turn: int = 0
 
+    @property
+    def width(self) -> float:
+        """How wide the crop is in the upright photo, in pixels."""
+        left, right = self.quad[[0, 3]]  # its upper corners
+        return float(np.hypot(*(right - left)))
+
 
 TURNS = (None, Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_90)
 

@@ -11,12 +11,13 @@ at hand for every family of faces and knows what makes the face; a family withou
 eighth of its size. Other departures: a patch is compared with the same patch of the content, not with all of it; there
 are fewer and larger ones; a patch that is hardly moved costs, because the direction of a change that nobody sees counts
 as much as of one that is seen; τ is lower, for small CLIPs find more of a direction than OpenAI's; f is smaller, sees
-blocks of 2 × 2 pixels and begins as the identity; the weights were set for these features, not taken over; and there
-are steps and rates of our own.
+blocks of 2 × 2 pixels and begins as the identity, and what it changes may be the picture in strokes or in tiles; the
+weights were set for these features, not taken over; and there are steps and rates of our own.
 
 Small CLIPs say little of what a free network should draw: fitted to them, it paints tints and noise that they alone
 take for a style. A family may therefore have a painter, networks that learned from filters what some styles look like.
-Then f is a mixture of those in each layer, which begins near the one with the least L_dir, and the mixture is fitted.
+Then f is a mixture of those in each layer, which begins near the one with the least λ_d L_dir + λ_p L_patch, and the
+mixture is fitted.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +35,7 @@ from pipeline.methods.nada import FACES, seen_in_faces
 from pipeline.methods.optimization import Adam, DescentState, learning_rate
 from pipeline.models.family import Family
 from pipeline.networks.arcface import IRSE
-from pipeline.networks.stylenet import Mixture, StyleNet
+from pipeline.networks.stylenet import Mixture, StyleNet, views
 from pipeline.paint import SIDE, Paint, resized
 from pipeline.text import Texts
 
@@ -112,11 +113,11 @@ def paint(
     """Paint a picture (1, 3, H, W) in [-1, 1] along the difference of two texts. Yields the state after each of the
     steps, and does the next one only when asked to."""
     losses, rng = _Losses(family, texts, picture, target, neutral), torch.Generator().manual_seed(0)
-    network, rate = losses.start()
+    network, rate = losses.network_to_fit()
     adam = Adam(values := list(network.parameters()))
     for index in range(1, steps + 1):
         with torch.enable_grad():
-            styled = network(picture)
+            styled = network(losses.views)
             terms = losses(styled, rng)
             total = losses.total(terms)
             gradients = torch.autograd.grad(total, values)
@@ -133,7 +134,7 @@ class _Losses:
     def __init__(self, family: Family, texts: Texts, picture: Tensor, target: str, neutral: str) -> None:
         self.clip, self.normalize = family.clip, family.row.clip_normalize
         self.resolution, self.content = self.clip.visual.input_resolution, content_features(family.identity)
-        self.picture, self.painter = picture, family.painter
+        self.picture, self.views, self.painter = picture, views(picture), family.painter
         with torch.no_grad():
             self.delta_t = F.normalize(texts.embedding(target) - texts.embedding(neutral))
             self.wanted, self.whole = self.content(picture), self._seen(_square(picture))
@@ -146,37 +147,43 @@ class _Losses:
     def _patches(self, picture: Tensor, rng: torch.Generator) -> Tensor:
         return self._seen(patches(picture, PATCHES, self.resolution, rng))
 
-    def __call__(self, styled: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
-        """The terms of the painted picture."""
+    def _directions(self, picture: Tensor, styled: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        """What CLIP says of a picture and the same, painted."""
         places = rng.get_state()
         with torch.no_grad():
-            frozen = self._patches(self.picture, rng)
+            frozen = self._patches(picture, rng)
         rng.set_state(places)
-        # Equations 4 and 5, of the same patches before and after; then equation 2, and what keeps the content.
+        # Equations 4 and 5, of the same patches before and after; and equation 2.
         each = styled_loss(frozen, self._patches(styled, rng), self.delta_t, self.spread)
-        kept = zip(self.content(styled), self.wanted, self.scale, strict=True)
         return {
             "direction": styled_loss(self.whole, self._seen(_square(styled)), self.delta_t, self.spread)[0],
             "patches": torch.where(each > REJECTED, each, 0).mean(),
+        }
+
+    def __call__(self, styled: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        """The terms of the painted picture."""
+        kept = zip(self.content(styled), self.wanted, self.scale, strict=True)
+        return self._directions(self.picture, styled, rng) | {
             "content": sum(F.mse_loss(a, b) / s for a, b, s in kept),
             "variation": variation(styled),
         }
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
-        """Equation 6."""
+        """Equation 6, of as many terms as are given."""
         weights = WEIGHTS if self.painter is None else MIXTURE_WEIGHTS
         return sum(weights[name] * term for name, term in terms.items())
 
     @torch.no_grad()
-    def start(self) -> tuple[nn.Module, float]:
-        """What to fit, and the rate: a mixture of the painter's styles, mostly of the one whose picture CLIP finds
-        nearest to the words (equation 2), or a network that changes nothing."""
+    def network_to_fit(self) -> tuple[nn.Module, float]:
+        """The network that is fitted, as it begins, and the rate: a mixture of the painter's styles, mostly of the one
+        whose picture CLIP finds nearest to the words, or a network that changes nothing."""
         if self.painter is None:
             return StyleNet.fresh().to(self.picture.device), LR
-        small = F.avg_pool2d(self.picture, START_BLOCK)
-        seen = torch.cat([self._seen(_square(network(small))) for network in self.painter])
-        each = styled_loss(self.whole.expand_as(seen), seen, self.delta_t, self.spread)
-        return Mixture(self.painter, int(each.argmin()), FIRST_SHARE), MIXTURE_LR
+        small, seen = (F.avg_pool2d(one, START_BLOCK) for one in (self.picture, self.views))
+        rngs = [torch.Generator().manual_seed(0) for _ in self.painter]  # the same patches of all
+        each = [self._directions(small, one(seen), rng) for one, rng in zip(self.painter, rngs, strict=True)]
+        totals = [self.total(terms).item() for terms in each]
+        return Mixture(self.painter, totals.index(min(totals)), FIRST_SHARE), MIXTURE_LR
 
 
 def paint_face(

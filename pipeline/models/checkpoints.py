@@ -45,7 +45,7 @@ KNOWN_BY = {
     "alignment": (r"w_mapper\.out\.weight", r".*"),
     "looks": (r"seen", r"seen|styles"),
     "parts": (r"parts\.weight", r"(hidden|parts)\..*|resolution"),
-    "painter": (r"down\.0\.0\.weight", r"(down|up|out)\..*"),
+    "painter": (r"down\.0\.0\.weight", r"(base|down|up|out)\..*"),
 }
 ENCODERS = {"Encoder4Editing": "e4e", "GradualStyleEncoder": "pSp", "GradientStyleEncoder": "pSp"}
 # The same of the forms of a generator: rosinality's, which is ours, stylegan2-ada-pytorch's and TensorFlow's.

@@ -69,7 +69,10 @@ class NamedNetworks(ABC, Generic[T]):
         Raises UserError for any other file, for one of another model, and when the file is gone.
         """
         if not path.is_file():
-            raise UserError(f"There is no {self.kind} {path.name}, or it is no longer kept; please load it again.")
+            raise UserError(
+                f"There is no {self.kind} {path.name}, or it is no longer kept; please check its path, or load it "
+                "again."
+            )
         recipe: Any = {}
         try:
             if kind_of_file(path) not in ("safetensors", "zip"):  # a pickle of 20 MB could keep the server for minutes

@@ -117,6 +117,8 @@ class _Family(_Strict):
     """All words that the family's CLIP was taught for faces, in lower case; "" where nobody could list them."""
     style_words: str = ""
     """The same of those for styles, as "oil painting"."""
+    known_styles: list[Words] = []
+    """The styles that it was taught, as a visitor may call them."""
     seldom: str = ""
     """Words for what the family's pictures seldom show after an edit."""
     defaults: Defaults = Defaults()

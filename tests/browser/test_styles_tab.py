@@ -18,7 +18,8 @@ def tab(shown_studio, chromium, request):
     """A visit to a model whose CLIP counts as one that knows words for styles; with a number, of so many steps."""
     row = shown_studio.family.row
     defaults = row.defaults.model_copy(update={"paint_steps": getattr(request, "param", 3)})
-    row = row.model_copy(update={"style_words": "oil painting", "defaults": defaults})
+    known = {"style_words": "oil painting", "known_styles": ["mosaic", "oil painting"]}
+    row = row.model_copy(update=known | {"defaults": defaults})
     with open_page(build(StyleCLIP(replace(shown_studio.family, row=row)))) as page:
         visit = chromium.new_page(viewport={"width": 1366, "height": 900})
         visit.set_default_timeout(SLOW)
@@ -37,16 +38,17 @@ def test_a_style_is_learned_applied_saved_and_loaded_again(tab, monkeypatch, tmp
     monkeypatch.setattr(learners, "usual_steps", lambda generator: 4)
     some = tab.locator("#styles button.thumbnail-item").count()
     tab.get_by_role("button", name=re.compile("^Your own words")).click()
-    tab.locator("#style-words textarea").fill("a face with black hair")
-    tab.locator("#style-neutral textarea").fill("a face with black hair")
+    tab.locator("#style-words textarea").fill("a zeppelin with black hair")
+    tab.locator("#style-neutral textarea").fill("a zeppelin with black hair")
     press(tab, "Train")
     expect(tab.locator(".toast-body")).to_contain_text("is what there is already", timeout=SLOW)
     tab.locator("#style-neutral textarea").fill("a face")
     changes(tab, lambda: press(tab, "Train"))
     expect(tab.locator("#style-training")).to_contain_text("of 8 other faces", timeout=SLOW)
+    expect(tab.locator("#style-training")).to_contain_text("never taught “zeppelin”")
     expect(tab.locator("#style-preview img")).to_be_visible()
     expect(tab.locator("#styles button.thumbnail-item")).to_have_count(some + 1)
-    expect(words_of(tab)).to_have_value(re.compile("^a face with black hair\nStyle, strength 1"))
+    expect(words_of(tab)).to_have_value(re.compile("^a zeppelin with black hair\nStyle, strength 1"))
     changes(tab, lambda: tab.locator("#style-strength input[type=range]").press("Home"))
     expect(words_of(tab)).to_have_value(re.compile("Style, strength 0"))
     changes(tab, lambda: tab.locator("#style-strength input[type=range]").press("End"))
@@ -70,6 +72,7 @@ def test_a_style_is_learned_applied_saved_and_loaded_again(tab, monkeypatch, tmp
 
 
 def test_a_picture_is_painted(tab):
+    expect(tab.locator("#painting")).to_contain_text("This model knows mosaic and oil painting.")
     tab.locator("#paint-words textarea").fill("a face with black hair")
     changes(tab, lambda: press(tab, "Paint"))
     expect(words_of(tab)).to_have_value(re.compile("^a face with black hair\nPainted from .*, 3 steps"), timeout=SLOW)
@@ -78,12 +81,13 @@ def test_a_picture_is_painted(tab):
 
 @pytest.mark.parametrize("tab", [400], indirect=True)
 def test_what_was_painted_until_stop_is_kept(tab):
-    tab.locator("#paint-words textarea").fill("a face with grey hair")
+    tab.locator("#paint-words textarea").fill("a zeppelin with grey hair")
     press(tab, "Paint")
     expect(tab.locator("#painting-progress")).to_contain_text("of 400", timeout=SLOW)
+    expect(tab.locator("#painting-progress")).to_contain_text("never taught “zeppelin”")
     expect(tab.locator("#paint-picture")).to_be_disabled()
     changes(tab, lambda: press(tab, "Stop"))
-    expect(words_of(tab)).to_have_value(re.compile("^a face with grey hair\nPainted"), timeout=SLOW)
+    expect(words_of(tab)).to_have_value(re.compile("^a zeppelin with grey hair\nPainted"), timeout=SLOW)
     expect(tab.locator("#paint-picture")).to_be_enabled()
     expect(tab.locator("#stop-painting")).to_be_hidden()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Literal
 
 import gradio as gr
@@ -129,11 +128,7 @@ class Faces(Endpoints):
         if (edited is None) == (latent is None):
             raise UserError("Please give either the edited picture or its latent file, not both.")
         photo_file = uploaded(photo)
-        if latent is None:
-            picture, paint = self.studio.open(uploaded(edited)), None
-        else:
-            code = self._source(None, latent)
-            picture, paint = self.studio.image(replace(code, paint=None)), code.paint
+        picture = self.studio.open(uploaded(edited)) if latent is None else self._source(None, latent)
         faces = self.studio.align(photo_file)
         face = chosen(faces, which)
-        return png(self.studio.paste(photo_file, face, picture, paint)), {"faces": len(faces)}
+        return png(self.studio.paste(photo_file, face, picture)), {"faces": len(faces)}

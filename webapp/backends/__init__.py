@@ -25,7 +25,7 @@ RUNS = frozenset({"optimize", "generate", "refine", "tune", "paint"})
 TOGETHER = frozenset("change direct combine exchange map style csla_edit csla_generate image threshold".split())
 TOGETHER |= {"within", "title"}
 DIRECTED = frozenset({"change", "combine", "direct", "threshold"})  # by global directions
-PHOTOS = frozenset({"align", "paste", "view"})  # which take no turn to compute, but a place to read a photo
+PHOTOS = frozenset({"align", "view"})  # which take no turn to compute, but a place to read a photo
 
 
 def thumbnails(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from pipeline.errors import UserError
+from pipeline.vocabulary import enumerated
 from webapp.download_progress import bar, in_line
 from webapp.error_messages import guard
 from webapp.files import on_screen
@@ -44,7 +46,9 @@ def layout(studio: ModelHandle, able: bool) -> Painting:
             "In the style of your words, in a minute or so. Later edits are painted too, and “In the photo” gives "
             "the whole photo painted."
         )
-        gr.HTML(f'<h3>Paint this picture</h3><p class="note">{told}</p>')
+        if known := studio.family.row.known_styles:
+            told += f" This model knows {enumerated(known)}."
+        gr.HTML(f'<h3>Paint this picture</h3><p class="note">{html.escape(told)}</p>')
         with gr.Row():
             words = gr.Textbox("oil painting", label="Style", elem_id="paint-words")
             neutral = gr.Textbox(studio.family.row.medium, label="What it is now", elem_id="paint-neutral")
@@ -92,7 +96,9 @@ def connect(panel: Painting, context: Context) -> None:
                 if now - drawn > REDRAW_EVERY:
                     drawn, left = now, (now - began) / step.index * (step.total - step.index)
                     shown = {result.slider: (before, on_screen(step.image))} if session.current == begun else {}
-                    yield {panel.progress: progress(step.index, step.total, left, DOING)} | shown
+                    far = progress(step.index, step.total, left, DOING)
+                    said = status(*step.notes) if step.notes else ""  # while there is time to stop
+                    yield {panel.progress: far + said} | shown
             step.edit.draw()  # before it is looked what the visitor has chosen meanwhile
         session.keep(source, step.edit, begun=begun)
         late = step.index < step.total and not stopped()

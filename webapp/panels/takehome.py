@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -132,8 +132,7 @@ def connect(panel: TakeHome, context: Context) -> None:
                 if face is None:
                     raise UserError("This face came from no photo.")
                 yield {panel.note: status("Putting the face back into the photo")}
-                edited = studio.image(replace(latent, paint=None))
-                studio.paste(face.photo, face.face(), edited, latent.paint).save(path, compress_level=3)
+                studio.paste(face.photo, face.face(), latent).save(path, compress_level=3)
             case "safetensors":
                 latent.save(path)
             case "json":

@@ -22,7 +22,7 @@ from webapp.learners import Learner, MapperLearner, StyleLearner
 from webapp.model_handle import ModelHandle
 from webapp.panels import gallery as galleries
 from webapp.panels.gallery import MAPPER, STYLE, Gallery
-from webapp.panels.result import SILENT, set_to
+from webapp.panels.result import SILENT, set_to, status
 from webapp.queues import EDIT, LONG, caller_now
 from webapp.render import Context, Updates
 from webapp.session import Session
@@ -126,7 +126,8 @@ def connect(panel: Training, gallery: Gallery, context: Context, minutes: float)
         while it runs."""
         shelf = kind.shelf(session)
         number = shelf.trainings
-        LEARNERS[kind.name](studio).check(words, neutral)  # here, since a page shows no error of `begin`
+        notes = LEARNERS[kind.name](studio).notes(words, neutral)  # here, since a page shows no error of `begin`
+        said = status(*notes) if notes else ""
 
         def stopped() -> bool:
             return number <= shelf.trainings_cancelled
@@ -135,8 +136,9 @@ def connect(panel: Training, gallery: Gallery, context: Context, minutes: float)
             for _ in seldom(waits, stopped):
                 if stopped():
                     raise UserError(STOPPED)
-                yield {panel.progress: IN_LINE}
-            yield from learn(words, neutral, strength, session, stopped)
+                yield {panel.progress: IN_LINE + said}
+            for updates in learn(words, neutral, strength, session, stopped):
+                yield updates | {panel.progress: updates[panel.progress] + said}  # while there is time to stop
 
     def learn(
         words: str, neutral: str, strength: float, session: Session, stopped: Callable[[], bool]
