@@ -32,7 +32,7 @@ from pipeline.paint import SIDE
 from pipeline.training.command import run
 
 CACHE = Path(".cache/painter")
-FACES, MINUTES = 60, 40
+FACES, MINUTES = 60, 70
 OWN = ("down.1.", "up.1.", "out.")  # blocks and layers that each style has for itself
 FIRST_SEED, PSI = 5_000_000, 0.9
 LR, OWN_LR = 2e-3, 6e-3  # of what the styles share, and of their own

@@ -13,7 +13,7 @@ from pipeline.images import to_pil, to_tensor
 from pipeline.networks.stylenet import SHAPES, STEP, StyleNet, views
 
 SIDE = 512  # pixels a side at which pictures are painted: strokes have one size, whatever the size of the picture
-LONGEST = 1536  # pixels of the longer side, at most, at which whole photos are painted: 0.6 GB
+LONGEST = 1536  # pixels of the longer side, at most, at which whole photos are painted: 0.7 GB
 SHARE = "share"
 
 

@@ -114,12 +114,14 @@ def painters(state: Mapping[str, Tensor]) -> nn.ModuleList:
 
 
 class Mixture(nn.Module):
-    """A `StyleNet` between several: how much of each there is, for each layer in which they differ."""
+    """A `StyleNet` between several: how much of each there is, for each layer in which they differ. The base is one
+    network's, since a sum of views is none that somebody would paint."""
 
     def __init__(self, networks: nn.ModuleList, first: int, share: float) -> None:
-        """`share` of `first`, and the rest of the others in equal parts. They stay as they are."""
+        """`share` of `first`, whose base it has, and the rest of the others in equal parts. They stay as they are."""
         super().__init__()
         self.of_all = {n: torch.stack([dict(one.named_parameters())[n] for one in networks]) for n in SHAPES}
+        self.of_all["base.weight"] = networks[first].base.weight.detach()[None]
         with torch.device("meta"):
             self.network = [StyleNet()]  # in a list, as its weights are no parameters of this
         start = networks[0].out.bias.new_full((len(networks),), math.log((1 - share) / (len(networks) - 1)))
