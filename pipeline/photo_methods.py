@@ -22,12 +22,14 @@ from pipeline.recipes import new_recipe
 ENCODER_SIZE = 256  # aligned faces have at least this many pixels a side
 
 
-def put_back(photo: Photo, face: Face, picture: Image.Image, paint: Paint | None = None) -> Image.Image:
-    """A photo with the picture of an edited face in the place of that face, and then painted; see
+def put_back(photo: Photo, face: Face, picture: Image.Image | None, paint: Paint | None = None) -> Image.Image:
+    """A photo with the picture of an edited face, where there is one, in the place of that face, and then painted; see
     `PhotoMethods.paste`, whose arguments are checked here."""
     of_type("face", face, Face, "a face that align found")
     paint_of("edited.paint", paint)
-    whole = paste(turned(opened(photo), face.turn), face, picture)
+    whole = turned(opened(photo), face.turn)
+    if picture is not None:
+        whole = paste(whole, face, picture)
     return whole if paint is None else paint.over_photo(whole, face.width)
 
 
@@ -48,12 +50,14 @@ class PhotoMethods:
             return [centred(photo, size, self.family.rows(size))]
         return self.family.faces.find(photo, size)
 
-    def paste(self, photo: Photo, face: Face, edited: Image.Image | Latent) -> Image.Image:
+    def paste(self, photo: Photo, face: Face, edited: Image.Image | Latent | Paint) -> Image.Image:
         """The photo in which `align` found `face`, with an edited picture of it in its place (RGB in sRGB), upright
         also where `align` had to turn it. `edited` is the picture, or the latent of it; with a latent that is painted,
-        all of the photo is painted."""
-        of_type("edited", edited, (Image.Image, Latent), "a picture of PIL, or a latent")
-        if not isinstance(edited, Latent):
+        all of the photo is painted; with the `paint` of one alone the photo is painted as it is, the face in it too."""
+        of_type("edited", edited, (Image.Image, Latent, Paint), "a picture of PIL, a latent or its paint")
+        if isinstance(edited, Paint):
+            return put_back(photo, face, None, edited)
+        if isinstance(edited, Image.Image):
             return put_back(photo, face, edited)
         self._check(edited)
         return put_back(opened(photo), face, self.image(replace(edited, paint=None)), edited.paint)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.checks import number, of_type, text
 from pipeline.edits import Edit, Step, steps_of
+from pipeline.errors import UserError
 from pipeline.latents import Latent
 from pipeline.methods.clipstyler import paint_face
 from pipeline.methods.nada import adapt_and_draw, usual_steps
@@ -15,7 +16,7 @@ from pipeline.models.family import Family
 from pipeline.parameters import completed
 from pipeline.recipes import new_recipe
 from pipeline.text import Texts, check_prompt
-from pipeline.vocabulary import enumerated, unknown_words
+from pipeline.vocabulary import enumerated, never_taught, unknown_words
 
 NO_STYLES = "The CLIP of this model was not taught styles, so these words may lead to something else."
 
@@ -99,11 +100,14 @@ class StyleMethods:
 
     def style_notes(self, target: str, neutral: str) -> tuple[str, ...]:
         """Sentences for the visitor on the two texts of `adapt`, or of `paint`. Raises UserError where one is empty, or
-        they are the same."""
+        they are the same, and where CLIP knows none of the target's words."""
         check_prompt(neutral)
         row = self.family.row
         vocabulary, words = self.texts.vocabulary, row.style_words.split()
         notes = self.texts.goal_notes(target, neutral, words)
-        if row.known_styles and vocabulary and unknown_words(vocabulary.union(words), target):
-            notes += (f"The styles that it knows: {enumerated(row.known_styles)}.",)
+        if row.known_styles and vocabulary and (unknown := unknown_words(vocabulary.union(words), target)):
+            known = f"The styles that it knows: {enumerated(row.known_styles)}."
+            if len(unknown) == len(unknown_words(frozenset({""}), target)):  # all that say something
+                raise UserError(f"{never_taught(unknown, '; please use others')} {known}")
+            notes += (known,)
         return notes if row.styles_in_words else (*notes, NO_STYLES)

@@ -220,7 +220,7 @@ def test_a_photo_is_painted_whole(studio, photo, tmp_path):
     face = studio.align(photo)[0]
     (last,) = studio.paint(studio.invert(face), "an oil painting", "a photo", steps=1)
     with Image.open(tmp_path / "out" / "a.png") as picture:
-        assert picture.tobytes() == studio.paste(photo, face, last.latent).tobytes()
+        assert picture.tobytes() == studio.paste(photo, face, last.latent.paint).tobytes()
         corner = (0, 0, 50, 50)  # far from the face
         assert picture.crop(corner).tobytes() != photo.crop(corner).tobytes()
 
@@ -234,7 +234,7 @@ def test_a_photo_of_several_faces_is_painted_once(studio, group, tmp_path):
     largest, _ = studio.align(group)
     (last,) = studio.paint(studio.invert(largest), "an oil painting", "a photo", steps=1)
     with Image.open(tmp_path / "out" / "group.png") as picture:
-        assert picture.tobytes() == studio.paste(group, largest, last.latent).tobytes()
+        assert picture.tobytes() == studio.paste(group, largest, last.latent.paint).tobytes()
 
 
 def test_rows_of_a_list_may_have_texts_of_their_own(studio, photo, tmp_path):

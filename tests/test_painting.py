@@ -135,6 +135,12 @@ def test_the_whole_photo_is_painted_with_its_face(studio, photo, monkeypatch):
     assert whole.size == photo.size
     corner = (0, 0, 100, 100)  # far from the face
     assert plain.crop(corner).tobytes() == photo.crop(corner).tobytes() != whole.crop(corner).tobytes()
+    alone = studio.paste(photo, found, last.latent.paint)  # with the photo's own face
+    near, far = (
+        abs(np.asarray(alone.crop(box), float) - np.asarray(whole.crop(box), float)).mean()
+        for box in (corner, (400, 250, 600, 450))  # the latter in the face
+    )
+    assert near < 2 and far > 5 * near
     half = studio.paste(photo, found, replace(last.latent, paint=last.latent.paint.scaled(0.5)))
     middle = (np.asarray(plain, float) + np.asarray(whole, float)) / 2
     assert abs(np.asarray(half, float) - middle).max() <= 1  # both are rounded

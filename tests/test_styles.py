@@ -150,11 +150,13 @@ def test_words_that_clip_was_never_taught_are_told(demo, monkeypatch):
         (step,) = islice(demo.adapt(demo.sample(1), style, "a drawing", steps=1, preview=8), 1)
         return " ".join(step.notes)
 
-    assert "linocut" in notes("a linocut") and "mosaic" not in notes("a mosaic")
-    assert "it knows: pencil sketch, charcoal, oil painting" in notes("a linocut")
-    assert NO_STYLES not in notes("a linocut")
+    with pytest.raises(UserError, match="never taught “linocut”; please use others. The styles that it knows: pencil"):
+        demo.adapt(demo.sample(1), "a linocut", "a drawing", steps=1)
+    assert "linocut" in notes("a linocut portrait") and "mosaic" not in notes("a mosaic")
+    assert "it knows: pencil sketch, charcoal, oil painting" in notes("a linocut portrait")
+    assert NO_STYLES not in notes("a linocut portrait")
     monkeypatch.setattr(demo.family, "row", demo.family.row.model_copy(update={"style_words": ""}))
-    assert NO_STYLES in notes("a linocut") and "mosaic" in notes("a mosaic")
+    assert NO_STYLES in notes("a linocut portrait") and "mosaic" in notes("a mosaic portrait")
 
 
 def test_what_is_no_style_of_this_model_is_refused(studio, one_row_studio, face, file, tmp_path):

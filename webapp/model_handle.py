@@ -17,6 +17,7 @@ from pipeline.errors import UserError
 from pipeline.faces.detection import Face
 from pipeline.faces.photos import Photo, open_photo
 from pipeline.models.downloads import fetch
+from pipeline.paint import Paint
 from pipeline.photo_methods import put_back
 from webapp.backends import PHOTOS, RUNS, Backend, backend_of, turn_of
 from webapp.jobs import CHANGED, TELL_EVERY, LongJob, Scheduler
@@ -80,12 +81,13 @@ class ModelHandle:
         with self._place():
             return open_photo(photo)
 
-    def paste(self, photo: Photo, face: Face, edited: Image.Image | Latent) -> Image.Image:
+    def paste(self, photo: Photo, face: Face, edited: Image.Image | Latent | Paint) -> Image.Image:
         """As the studio's. The picture of a latent is drawn in its turn, before there is a place for the photo."""
-        if not isinstance(edited, Latent):
-            picture, paint = edited, None
-        else:
+        picture, paint = edited, None
+        if isinstance(edited, Latent):
             picture, paint = self.image(with_values(edited, paint=None)), edited.paint
+        elif isinstance(edited, Paint):
+            picture, paint = None, edited
         with self._place():
             return put_back(photo, face, picture, paint)
 

@@ -48,8 +48,8 @@ class Drawer:
         row = task.row()
         if isinstance(found, Exception):
             return [row | {"error": str(found)}]
-        alone = self.pictures.paste and "paint" in task.asked  # the whole photo is painted, once
-        faces = found.faces[:1] if alone else found.faces
+        whole = self.pictures.paste and _only_paints(task)  # the photo is painted, once
+        faces = found.faces[:1] if whole else found.faces
         count, rows, edited = len(faces), [], []
         for place, face in enumerate(faces, 1):
             row |= {"face": place, "faces": count}
@@ -81,7 +81,7 @@ class Drawer:
             path = places.joined(wanted.out, name)
             try:
                 if wanted.paste:
-                    images = [(face, edit.image) for _, face, edit in group]
+                    images = [(face, None if _only_paints(task) else edit.image) for _, face, edit in group]
                     paint = group[0][2].paint  # of a recipe: that of the largest face
                     seconds = self.call(write_pasted, task.job.photo, images, path, wanted.size, paint)
                 else:
@@ -92,6 +92,11 @@ class Drawer:
             for place, *_ in group:
                 row = rows[place - 1]
                 row |= told | {"seconds": round(row["seconds"] + seconds / len(group), 2)}
+
+
+def _only_paints(task: Task) -> bool:
+    """Whether the edit leaves the face as it is, but for the paint."""
+    return "paint" in task.asked
 
 
 def _rounded(likeness: float | None) -> float | None:

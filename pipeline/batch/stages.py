@@ -143,14 +143,18 @@ def write_picture(image: Image.Image, path: str, size: int | None) -> float:
 
 
 def write_pasted(
-    photo: str, edited: Sequence[tuple[Face, Image.Image]], path: str, size: int | None, paint: "Paint | None" = None
+    photo: str,
+    edited: Sequence[tuple[Face, Image.Image | None]],
+    path: str,
+    size: int | None,
+    paint: "Paint | None" = None,
 ) -> float:
     """Write a photo with edited faces in the place of those that `find_faces` found in it, all of it painted where
-    there is a `paint`, which brings PyTorch along; as `write_picture`."""
+    there is a `paint`, which brings PyTorch along; a face without a picture stays as it is. As `write_picture`."""
     begin = time.perf_counter()
     image = turned(_opened(photo), edited[0][0].turn)
     for face, picture in edited:
-        image = paste(image, face, picture)
+        image = paste(image, face, picture) if picture else image
     if paint:
         image = paint.over_photo(image, edited[0][0].width)
     return time.perf_counter() - begin + write_picture(image, path, size)

@@ -41,7 +41,7 @@ from pipeline.text import Texts
 
 LR = 1e-2
 START_BLOCK = 2  # pixels a side of the blocks whose means are the picture by which the painter's are compared
-MIXTURE_LR, FIRST_SHARE = 0.15, 0.8  # of a mixture of styles, and the share of the best one that it begins with
+MIXTURE_LR, FIRST_SHARE = 0.03, 0.95  # of a mixture of styles, and the share of the best one that it begins with
 PATCHES, SHARES = 16, (0.2, 0.5)  # a step, and how wide they are, of the picture's shorter side
 TURNED = 0.3  # how far corners are moved, at most, of half a patch
 REJECTED = 0.2  # τ

@@ -43,8 +43,9 @@ def layout(studio: ModelHandle, able: bool) -> Painting:
     """Draw the panel; hidden unless `able`, see `style_words` of a row."""
     with gr.Column(visible=able, elem_id="painting"):
         told = (
-            "In the style of your words, in a minute or so. Later edits are painted too, and “In the photo” gives "
-            "the whole photo painted."
+            "Draws this one picture anew in the style of your words, in half a minute or so; a ready style from above "
+            "changes what the model draws. Later edits are painted too, and of a photo you can take home all of it, "
+            "painted, by “In the photo”."
         )
         if known := studio.family.row.known_styles:
             told += f" This model knows {enumerated(known)}."
@@ -72,6 +73,9 @@ def connect(panel: Painting, context: Context) -> None:
         """Paint the picture that is shown. Sends the progress and the picture while it runs; what was painted until
         Stop is kept."""
         number, begun = session.paintings, session.current
+        notes = studio.style_notes(words, neutral)
+        said = status(*notes) if notes else ""  # while there is time to stop
+        yield {panel.progress: bar(DOING) + said}
         with session.lock:
             source = session.base("paint", target=words, neutral=neutral)
             before = begun.picture if begun.is_face else session.before_picture
@@ -88,25 +92,25 @@ def connect(panel: Painting, context: Context) -> None:
                 if stopped():
                     raise UserError("Stopped; the picture is as it was.")
                 yield {panel.progress: in_line(place)}
-            began = drawn = time.monotonic()
+            drawn = began = time.monotonic()
             for step in steps:
                 now = time.monotonic()
+                began = now if step.index == 1 else began  # the first step takes longer: it looks for the style
                 if stopped() or steps.is_over_time:
                     break
                 if now - drawn > REDRAW_EVERY:
-                    drawn, left = now, (now - began) / step.index * (step.total - step.index)
+                    drawn, left = now, (now - began) / max(1, step.index - 1) * (step.total - step.index)
                     shown = {result.slider: (before, on_screen(step.image))} if session.current == begun else {}
-                    far = progress(step.index, step.total, left, DOING)
-                    said = status(*step.notes) if step.notes else ""  # while there is time to stop
-                    yield {panel.progress: far + said} | shown
+                    yield {panel.progress: progress(step.index, step.total, left, DOING) + said} | shown
             step.edit.draw()  # before it is looked what the visitor has chosen meanwhile
         session.keep(source, step.edit, begun=begun)
         late = step.index < step.total and not stopped()
         told = status(*step.edit.notes, cut_note(step.index, step.total) if late else "")
         yield context.render(session) | {panel.progress: told}
 
-    def stop(session: Session) -> None:
+    def stop(session: Session) -> str:
         session.paintings_stopped = session.paintings
+        return bar("Stopping after this step")
 
     fields, buttons = [panel.words, panel.neutral], [panel.run, panel.stop]
     asked = panel.run.click(begin, state, [*buttons, panel.progress], **SILENT)
@@ -116,4 +120,4 @@ def connect(panel: Painting, context: Context) -> None:
         ended(None, None, buttons, js=idle, **SILENT)
     painted.failure(None, None, panel.progress, js=set_to(""), **SILENT)
     painted.failure(context.render, state, context.picture, **SILENT)
-    panel.stop.click(stop, state, None, **SILENT)
+    panel.stop.click(stop, state, panel.progress, **SILENT)

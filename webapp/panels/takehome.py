@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -132,7 +132,10 @@ def connect(panel: TakeHome, context: Context) -> None:
                 if face is None:
                     raise UserError("This face came from no photo.")
                 yield {panel.note: status("Putting the face back into the photo")}
-                studio.paste(face.photo, face.face(), latent).save(path, compress_level=3)
+                # A face that is painted and nothing else is the photo's own, not the model's picture of it.
+                only_painted = latent.paint and replace(latent, paint=None).digest() == session.origin.latent.digest()
+                edited = latent.paint if only_painted else latent
+                studio.paste(face.photo, face.face(), edited).save(path, compress_level=3)
             case "safetensors":
                 latent.save(path)
             case "json":
