@@ -237,7 +237,7 @@ class Latent:
             step = _popped(tensors, "style_step.")
             if tensors:
                 raise ValueError("unknown tensors")
-        except (SafetensorError, KeyError, ValueError, OSError):
+        except (SafetensorError, KeyError, ValueError, RuntimeError, OSError):  # the fourth of 65 dimensions and more
             raise UserError("This file holds no latent; please choose one that was saved by this studio.") from None
         return cls(w_plus, step or None, tuning, tuple(regions), adaptation, paint)
 

@@ -105,10 +105,16 @@ def fixed(current: Row) -> None:
 
 
 def layout(current: Row) -> Models:
-    """Draw the menu, closed."""
+    """Draw the menu, closed. Nothing can be chosen until it is open and its list has come, which would undo it."""
     with gr.Accordion(f"Model: {current.title}", open=False, elem_id="models") as menu:
         choice = gr.Radio(
-            choices(current), value=current.name, label="Models", show_label=False, container=False, elem_id="families"
+            choices(current),
+            value=current.name,
+            label="Models",
+            show_label=False,
+            container=False,
+            interactive=False,
+            elem_id="families",
         )
         terms = gr.HTML(label="terms", elem_id="terms")
         gr.HTML(
@@ -184,6 +190,7 @@ def connect(panel: Models, studio: ModelHandle, change_to: Callable[[str], None]
 
     shown = [panel.choice, *panel.offer]
     panel.menu.expand(opened, None, shown, **SILENT)
+    panel.menu.collapse(None, None, panel.choice, js=set_to(gr.update(interactive=False)), **SILENT)
     panel.choice.input(choose, panel.choice, panel.offer, **SILENT)
     panel.agree.input(lambda agreed: gr.update(interactive=agreed), panel.agree, panel.use, **SILENT)
     arrived = panel.use.click(
