@@ -16,7 +16,7 @@ from pipeline.models.family import Family
 from pipeline.parameters import completed
 from pipeline.recipes import new_recipe
 from pipeline.text import Texts, check_prompt
-from pipeline.vocabulary import enumerated, never_taught, unknown_words
+from pipeline.vocabulary import enumerated, never_taught, telling_words, unknown_words
 
 NO_STYLES = "The CLIP of this model was not taught styles, so these words may lead to something else."
 
@@ -107,7 +107,7 @@ class StyleMethods:
         notes = self.texts.goal_notes(target, neutral, words)
         if row.known_styles and vocabulary and (unknown := unknown_words(vocabulary.union(words), target)):
             known = f"The styles that it knows: {enumerated(row.known_styles)}."
-            if len(unknown) == len(unknown_words(frozenset({""}), target)):  # all that say something
+            if unknown == telling_words(target):
                 raise UserError(f"{never_taught(unknown, '; please use others')} {known}")
             notes += (known,)
         return notes if row.styles_in_words else (*notes, NO_STYLES)

@@ -33,10 +33,15 @@ def unknown_words(vocabulary: frozenset[str], text: str) -> list[str]:
     """
     if not vocabulary:
         return []
+    return [word for word in telling_words(text) if not _known(word.lower(), vocabulary)]
+
+
+def telling_words(text: str) -> list[str]:
+    """The words of `text` that aren't `STOP_WORDS`, as they are written, each once."""
     words: dict[str, str] = {}
     for word in _WORD.findall(text):
         words.setdefault(word.lower(), word)
-    return [word for key, word in words.items() if not _known(key, vocabulary)]
+    return [word for key, word in words.items() if key not in STOP_WORDS]
 
 
 def unknown_note(vocabulary: frozenset[str], text: str) -> str:
@@ -84,4 +89,4 @@ def enumerated(words: Sequence[str]) -> str:
 
 def _known(word: str, vocabulary: frozenset[str]) -> bool:
     forms = {word, word + "s", word.removesuffix("s"), word.removesuffix("es")}
-    return word in STOP_WORDS or not forms.isdisjoint(vocabulary)
+    return not forms.isdisjoint(vocabulary)

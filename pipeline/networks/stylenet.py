@@ -46,7 +46,8 @@ def _kuwahara(picture: Tensor, radius: int) -> Tensor:
 class StyleNet(nn.Module):
     """A U-Net: `views` of pictures in [-1, 1] in, pictures (N, 3, H, W) out, H and W multiples of `STEP`.
 
-    What it draws is a change of its base, a sum of the views; the picture itself says where."""
+    It changes its base, a sum of the views; the U-Net sees the picture itself.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,7 +116,8 @@ def painters(state: Mapping[str, Tensor]) -> nn.ModuleList:
 
 class Mixture(nn.Module):
     """A `StyleNet` between several: how much of each there is, for each layer in which they differ. The base is one
-    network's, since a sum of views is none that somebody would paint."""
+    network's: between a photo and its strokes lies a blurred photo.
+    """
 
     def __init__(self, networks: nn.ModuleList, first: int, share: float) -> None:
         """`share` of `first`, whose base it has, and the rest of the others in equal parts. They stay as they are."""
